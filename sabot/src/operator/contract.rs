@@ -1,0 +1,193 @@
+//! The contract between the runtime and a physical operator.
+//!
+//! An operator is a value that turns morsels into morsels. It never blocks, sleeps, reads a clock, spawns, or holds a
+//! lock across a call: the runtime owns time and threads, and calls one instance from one thread at a time.
+
+use crate::kernel::Morsel;
+use crate::{Error, Result};
+
+/// Event time in microseconds since the Unix epoch.
+pub type EventTime = i64;
+
+/// The watermark after the last row: no row follows.
+pub const END_OF_TIME: EventTime = EventTime::MAX;
+
+/// What a call of [`Operator::process`] left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The morsel is used up.
+    Done,
+    /// There is more output for the same morsel than `out` wants now: call [`Operator::resume`] when there is room.
+    More,
+}
+
+/// Where an operator's output goes.
+pub trait Output {
+    /// Emits rows. Empty morsels are dropped.
+    fn emit(&mut self, morsel: Morsel);
+    /// Whether the consumer wants no more for now; a well-behaved producer of many rows returns [`Progress::More`].
+    fn full(&self) -> bool;
+    /// Counts rows against this operator's account.
+    fn account(&mut self, rows: Account);
+    /// Tells the runtime that this operator needs no further input (a satisfied `limit`): sources may stop.
+    fn satisfied(&mut self);
+}
+
+/// The row account of an operator: rows in = used + filtered + late + failed + held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Rows received.
+    pub rows_in: u64,
+    /// Rows that reached an output or a state that has been emitted.
+    pub used: u64,
+    /// Rows that a predicate, or a satisfied `limit`, dropped.
+    pub filtered: u64,
+    /// Rows behind the watermark.
+    pub late: u64,
+    /// Rows on which user code failed and a policy dropped them.
+    pub failed: u64,
+    /// Rows still held in state. A change, so it may be negative when held rows become `used`.
+    pub held: i64,
+    /// Rows emitted.
+    pub rows_out: u64,
+}
+
+impl Account {
+    /// Adds another account to this one.
+    pub fn add(&mut self, o: &Account) {
+        self.rows_in += o.rows_in;
+        self.used += o.used;
+        self.filtered += o.filtered;
+        self.late += o.late;
+        self.failed += o.failed;
+        self.held += o.held;
+        self.rows_out += o.rows_out;
+    }
+    /// Whether nothing disappeared: rows in = used + filtered + late + failed + held.
+    pub fn balanced(&self) -> bool {
+        self.rows_in as i64 == (self.used + self.filtered + self.late + self.failed) as i64 + self.held
+    }
+}
+
+/// A consistent cut of one operator's state, cheap to take; turned into bytes off the processing thread.
+pub struct Frozen(Box<dyn FnOnce() -> Result<Vec<GroupState>> + Send>);
+
+impl std::fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Frozen(..)")
+    }
+}
+
+impl Frozen {
+    /// No state.
+    pub fn empty() -> Self {
+        Frozen(Box::new(|| Ok(Vec::new())))
+    }
+    /// A cut that `write` turns into bytes, one entry per key group.
+    pub fn new(write: impl FnOnce() -> Result<Vec<GroupState>> + Send + 'static) -> Self {
+        Frozen(Box::new(write))
+    }
+    /// The bytes.
+    ///
+    /// # Errors
+    /// If a value cannot be serialised.
+    pub fn write(self) -> Result<Vec<GroupState>> {
+        (self.0)()
+    }
+}
+
+/// The serialised state of one key group of one operator. Operators without keys use group 0.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct GroupState {
+    /// The key group.
+    pub group: u16,
+    /// Opaque to everyone but the operator (Arrow IPC where the state is columnar).
+    pub bytes: Vec<u8>,
+}
+
+/// A physical operator instance: one parallel instance of one plan node.
+///
+/// Stateless operators implement [`process`](Self::process) alone.
+pub trait Operator: Send {
+    /// Takes the rows of `morsel` that arrived on input `port`.
+    ///
+    /// # Errors
+    /// An error ends the job.
+    fn process(&mut self, port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress>;
+
+    /// Continues after [`Progress::More`].
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn resume(&mut self, _out: &mut dyn Output) -> Result<Progress> {
+        Ok(Progress::Done)
+    }
+
+    /// Whether the operator takes rows on `port` now. A hash join refuses its probe side until its build side ended.
+    fn ready(&self, _port: usize) -> bool {
+        true
+    }
+
+    /// Event time on `port` has reached `time`: no later row is before it. The runtime forwards the minimum over all
+    /// ports downstream after this call, held back to [`hold`](Self::hold).
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn watermark(&mut self, _port: usize, _time: EventTime, _out: &mut dyn Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// The earliest event time this operator may still emit; the runtime forwards no later watermark.
+    fn hold(&self) -> EventTime {
+        END_OF_TIME
+    }
+
+    /// A split of a source ended: every row of it that this instance will see on `port` has been processed. Called in
+    /// no particular order over splits.
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn split_end(&mut self, _port: usize, _origin: crate::kernel::Origin, _out: &mut dyn Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// A timer set by this operator fires.
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn timer(&mut self, _time: EventTime, _out: &mut dyn Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// A consistent cut of the state for checkpoint `epoch`.
+    ///
+    /// # Errors
+    /// If the state cannot be cut.
+    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
+        Ok(Frozen::empty())
+    }
+
+    /// Loads the state of one key group, before any row.
+    ///
+    /// # Errors
+    /// If the bytes were written by an incompatible operator.
+    fn restore(&mut self, state: &GroupState) -> Result<()> {
+        if state.bytes.is_empty() { Ok(()) } else { Err(Error::Checkpoint("state for an operator that keeps none".into())) }
+    }
+
+    /// Gives up a key group that another instance takes over.
+    fn release(&mut self, _group: u16) {}
+
+    /// Input `port` ended. After the last port the operator emits what it still holds.
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn finish(&mut self, _port: usize, _out: &mut dyn Output) -> Result<Progress> {
+        Ok(Progress::Done)
+    }
+
+    /// Bytes held in state, reported to the memory budget.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,11 @@
+//! Physical operators: RecordBatch in, RecordBatch out. One operator per file.
+
+mod contract;
+mod physical;
+mod sink;
+mod source;
+
+pub use contract::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
+pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, Work};
+pub use sink::Sink;
+pub use source::{Read, Source, Split, SplitReader};

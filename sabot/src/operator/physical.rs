@@ -1,0 +1,116 @@
+//! What the runtime runs: operators, and how rows travel between them.
+//!
+//! Made from the optimised plan. Everything here is dynamic (batches and trait objects): the pipeline's types ended
+//! with the kernels.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use super::{Operator, Sink, Source};
+use crate::Result;
+
+/// How the rows of an edge are distributed over the instances of the consumer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Exchange {
+    /// Instance i feeds instance i; producer and consumer become one task.
+    Forward,
+    /// By the key group of these columns ([`crate::kernel::hash`]). Never left out where keys need it.
+    Hash(Vec<String>),
+    /// Everything to the one instance.
+    Gather,
+    /// Everything to every instance.
+    Broadcast,
+    /// Evenly.
+    Rebalance,
+}
+
+/// One input of a node.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Input {
+    /// Index of the producing node in [`PhysicalPlan::nodes`].
+    pub from: usize,
+    /// Input port of the consumer. Several producers may share a port (a union).
+    pub port: usize,
+    /// The distribution.
+    pub exchange: Exchange,
+    /// Whether the consumer must see rows in source order (`Origin` order over a bounded input, per partition over an
+    /// endless one), whatever the thread count.
+    pub ordered: bool,
+}
+
+/// One of the parallel instances of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Number of this instance, from zero.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// Makes the instances of an operator. The typed half of a plan node.
+pub trait OperatorFactory: Send + Sync {
+    /// A new instance.
+    ///
+    /// # Errors
+    /// If the node cannot be built in this process.
+    fn create(&self, instance: Instance) -> Result<Box<dyn Operator>>;
+}
+
+impl<F: Fn(Instance) -> Result<Box<dyn Operator>> + Send + Sync> OperatorFactory for F {
+    fn create(&self, instance: Instance) -> Result<Box<dyn Operator>> {
+        self(instance)
+    }
+}
+
+/// What a node does.
+#[derive(Clone)]
+pub enum Work {
+    /// Delivers rows.
+    Source(Arc<dyn Source>),
+    /// Turns rows into rows.
+    Operator(Arc<dyn OperatorFactory>),
+    /// Stores rows. Always a single instance with an ordered, gathered input; the sink is taken from
+    /// the job by this node's index.
+    Sink,
+}
+
+/// A node: one operator, run by one or many instances.
+#[derive(Clone)]
+pub struct PhysicalNode {
+    /// Stable id of the step, e.g. `daily_drag/daily/aggregate`; a two-phase step adds `.partial`.
+    pub name: String,
+    /// Source, operator or sink.
+    pub work: Work,
+    /// Inputs; none for a source.
+    pub inputs: Vec<Input>,
+    /// Run by a single instance (a final sort, a limit, a sink), not by one per thread.
+    pub single: bool,
+    /// Columns of the output.
+    pub schema: SchemaRef,
+    /// Whether the output ends.
+    pub bounded: bool,
+    /// Whether the operator keeps state that a checkpoint must hold.
+    pub stateful: bool,
+}
+
+impl std::fmt::Debug for PhysicalNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PhysicalNode").field("name", &self.name).field("inputs", &self.inputs).field("single", &self.single).finish_non_exhaustive()
+    }
+}
+
+/// A dataflow graph that is ready to run. Nodes are in topological order.
+#[derive(Clone, Debug, Default)]
+pub struct PhysicalPlan {
+    /// The nodes; producers come before consumers.
+    pub nodes: Vec<PhysicalNode>,
+}
+
+/// A sink bound to the node that feeds it.
+pub struct BoundSink {
+    /// Index of the [`Work::Sink`] node.
+    pub node: usize,
+    /// The sink.
+    pub sink: Box<dyn Sink>,
+}

@@ -1,0 +1,31 @@
+//! Where data leaves: the contract that connectors fulfil and the runtime drives.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use crate::Result;
+
+/// A sink, opened for one job. Batches arrive dense and in source order on one instance.
+///
+/// A sink shows nothing until [`commit`](Self::commit): files are written beside their target and renamed.
+pub trait Sink: Send {
+    /// Learns the columns. Called once, before any batch, also when no batch follows.
+    ///
+    /// # Errors
+    /// If the sink cannot store these columns, or cannot open its target.
+    fn open(&mut self, schema: &SchemaRef) -> Result<()>;
+    /// Stores rows.
+    ///
+    /// # Errors
+    /// If they cannot be written; the job ends and the target is untouched.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+    /// All rows are written: make them visible, durably.
+    ///
+    /// # Errors
+    /// If the target cannot be put in place.
+    fn commit(&mut self) -> Result<()>;
+    /// The job failed or was cancelled: remove what was staged.
+    fn abort(&mut self);
+    /// A name for messages.
+    fn describe(&self) -> String;
+}

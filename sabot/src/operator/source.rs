@@ -1,0 +1,77 @@
+//! Where data enters: the contract that connectors fulfil and the runtime drives.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::EventTime;
+use crate::Result;
+
+/// A source, opened for one job: it names its splits and opens readers on them.
+///
+/// Only sources know whether data ends. A bounded source has a known list of splits; an endless one has one endless
+/// split per partition.
+pub trait Source: Send + Sync {
+    /// The columns that the source delivers after [`project`](Self::project).
+    fn schema(&self) -> SchemaRef;
+    /// Asks the source to deliver these columns only, in this order. Called once, before any split is opened.
+    ///
+    /// # Errors
+    /// If a column does not exist.
+    fn project(&mut self, columns: &[String]) -> Result<()>;
+    /// Whether the data ends.
+    fn bounded(&self) -> bool;
+    /// The splits, in source order. Cut the same way whatever the thread count, so that results do not depend on it.
+    ///
+    /// # Errors
+    /// If the data cannot be listed.
+    fn splits(&self) -> Result<Vec<Split>>;
+    /// Opens a split at a position that was reported by [`SplitReader::position`], or at its start.
+    ///
+    /// # Errors
+    /// If the data cannot be read.
+    fn open(&self, split: &Split, position: Option<&serde_json::Value>) -> Result<Box<dyn SplitReader>>;
+    /// A name for messages: the file, or `memory`.
+    fn describe(&self) -> String;
+}
+
+/// A unit of reading: a row group, a byte range, a partition of a topic.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Split {
+    /// The partition: an independent order. Bounded sources have one.
+    pub partition: u32,
+    /// Dense sequence number within the partition.
+    pub sequence: u64,
+    /// Rows, if known.
+    pub rows: Option<u64>,
+    /// Bytes to read, if known (for progress).
+    pub bytes: Option<u64>,
+    /// Whatever the source needs to find it again.
+    pub spec: serde_json::Value,
+}
+
+/// Reads one split.
+pub trait SplitReader: Send {
+    /// The next rows, at most `max_rows`; `None` at the end of the split. An endless reader that has nothing now
+    /// returns [`Read::Idle`].
+    ///
+    /// # Errors
+    /// If the data is broken or unreadable.
+    fn next(&mut self, max_rows: usize) -> Result<Read>;
+    /// The position after the last row returned: enough to continue here after a restart.
+    fn position(&self) -> serde_json::Value;
+    /// Rows that the reader dropped under an error policy since the last call (bad lines).
+    fn take_failed(&mut self) -> u64 {
+        0
+    }
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub enum Read {
+    /// Rows, and the watermark that holds after them, if the source knows one.
+    Rows(RecordBatch, Option<EventTime>),
+    /// Nothing now; ask again later.
+    Idle,
+    /// The split ended.
+    End,
+}
