@@ -3,6 +3,16 @@
 
 mod error;
 pub mod kernel;
+pub mod record;
 pub mod operator;
 
 pub use error::{Error, Result};
+
+/// What the macros' output refers to. Not part of the public API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::kernel::*;
+    pub use crate::operator::*;
+    pub use crate::record::*;
+    pub use {arrow_array, arrow_schema, inventory, serde, serde_json};
+}

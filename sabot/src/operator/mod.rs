@@ -4,8 +4,12 @@ mod contract;
 mod physical;
 mod sink;
 mod source;
+mod user;
 
 pub use contract::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, Work};
 pub use sink::Sink;
 pub use source::{Read, Source, Split, SplitReader};
+pub use user::{
+    Aggregate, Batch, Emit, KeyCtx, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Row1, Tier, Typed, Values, operators,
+};

@@ -1,0 +1,261 @@
+//! What `#[operator]` makes of user code: entries of the registry, aggregates, keyed functions, whole-batch functions.
+
+use std::marker::PhantomData;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+
+use crate::Result;
+use crate::record::{Make, Record, Slot, State, Value, View};
+
+/// What kind of operator an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorKind {
+    /// One value per row.
+    Scalar,
+    /// `-> bool`.
+    Predicate,
+    /// `-> impl Iterator`: any number of rows per row.
+    FlatMap,
+    /// An `impl` block with `update`, `merge`, `finish`.
+    Aggregate,
+    /// `&mut S` first: state per key.
+    Keyed,
+    /// Whole batches.
+    Batch,
+}
+
+/// How fast a row-wise operator can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Branch-free over 64 lanes: total, and all values of fixed width.
+    Lanes,
+    /// Row by row over the kept rows, fused with its neighbours.
+    Rows,
+    /// Not row-wise.
+    Batches,
+}
+
+/// A parameter or the result of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Typed {
+    /// Parameter name; `""` for a result.
+    pub name: &'static str,
+    /// The Rust type as written.
+    pub rust_type: &'static str,
+    /// Whether it may be null.
+    pub nullable: bool,
+}
+
+/// A registered operator.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct OperatorEntry {
+    /// The stable name: `module::path::function`, or the `name = ".."` option.
+    pub name: &'static str,
+    /// The identifier in the source.
+    pub ident: &'static str,
+    /// Its kind.
+    pub kind: OperatorKind,
+    /// Parameters that are columns.
+    pub inputs: &'static [Typed],
+    /// The result.
+    pub output: Typed,
+    /// Doc comment, trimmed.
+    pub doc: &'static str,
+    /// Never panics, for any bit pattern of its arguments: may be called on null and dropped rows' slots.
+    pub total: bool,
+    /// Different results for the same arguments: called exactly once per row.
+    pub volatile: bool,
+    /// Returns a `Result`.
+    pub fallible: bool,
+    /// How fast it can run.
+    pub tier: Tier,
+    /// Source file.
+    pub file: &'static str,
+    /// First line.
+    pub line: u32,
+    /// Last line.
+    pub end_line: u32,
+    /// Hash of the item's tokens: tells which operators differ between two builds.
+    pub hash: u64,
+}
+inventory::collect!(OperatorEntry);
+
+/// The operators of this program, by stable name.
+///
+/// # Errors
+/// If two operators have the same name; the message gives both source positions.
+pub fn operators() -> Result<Vec<&'static OperatorEntry>> {
+    let mut all: Vec<_> = inventory::iter::<OperatorEntry>.into_iter().collect();
+    all.sort_by_key(|o| (o.name, o.file, o.line));
+    for pair in all.windows(2) {
+        if let [a, b] = pair
+            && a.name == b.name
+        {
+            return Err(crate::Error::Usage(format!(
+                "two operators are called `{}`: {}:{} and {}:{}; rename one, or give it `#[operator(name = \"..\")]`",
+                a.name, a.file, a.line, b.file, b.line
+            )));
+        }
+    }
+    Ok(all)
+}
+
+/// The type-namespace face of an `#[operator] fn`.
+pub trait OperatorItem {
+    /// Its registry entry.
+    const ENTRY: OperatorEntry;
+}
+
+/// A scalar operator that can be bound to a record's columns by parameter name: `map(notional)`.
+pub trait MapOperator<R: Record, W>: OperatorItem {
+    /// The result's column type.
+    type V: Value;
+    /// Calls it on a row.
+    fn call<'a>(row: &View<'a, R>, make: Make<'a>) -> Slot<'a, Self::V>;
+}
+
+/// A user aggregate: `#[operator] impl Vwap { fn update(..) fn merge(..) fn finish(..) }`.
+///
+/// `Default` is the empty aggregate, `merge` combines partial results of different threads in source order.
+#[diagnostic::on_unimplemented(message = "`{Self}` is not an aggregate", label = "not an aggregate", note = "add `#[operator]` to an `impl {Self}` block with `update`, `merge` and `finish`")]
+pub trait Aggregate: State {
+    /// The parameters of `update`, as a cons list of column types: `(f64, (i64, ()))`.
+    type Args: Values;
+    /// The column type of the result.
+    type Out: Value;
+    /// The stable name.
+    const ENTRY: OperatorEntry;
+    /// Whether there is a `retract`.
+    const RETRACTS: bool = false;
+    /// Takes a row in.
+    fn update(&mut self, args: <Self::Args as Values>::Refs<'_>);
+    /// Takes a row out again.
+    fn retract(&mut self, _args: <Self::Args as Values>::Refs<'_>) {}
+    /// Takes another partial result in.
+    fn merge(&mut self, other: Self);
+    /// The result.
+    fn finish(&self) -> Self::Out;
+}
+
+/// A cons list of column types.
+pub trait Values: 'static {
+    /// Their borrowed values, as a cons list.
+    type Refs<'a>: Copy;
+    /// Typed access to the columns.
+    type Read<'a>: Copy;
+    /// Number of columns.
+    const LEN: usize;
+    /// Brings the columns into readable encodings.
+    ///
+    /// # Errors
+    /// If a column has another type.
+    fn accept(arrays: &[ArrayRef]) -> Result<Vec<ArrayRef>, crate::record::Mismatch>;
+    /// Typed access to accepted columns, and whether a row of nulls in a non-nullable column must be skipped.
+    fn read<'a>(arrays: &'a [ArrayRef]) -> Self::Read<'a>;
+    /// The values of a row.
+    fn get<'a>(read: Self::Read<'a>, row: &Row1) -> Self::Refs<'a>;
+}
+/// A row that exists in every column that is read with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Row1 {
+    window: crate::record::Window,
+    lane: crate::record::Lane,
+}
+impl Values for () {
+    type Refs<'a> = ();
+    type Read<'a> = ();
+    const LEN: usize = 0;
+    fn accept(_: &[ArrayRef]) -> Result<Vec<ArrayRef>, crate::record::Mismatch> {
+        Ok(Vec::new())
+    }
+    fn read<'a>(_: &'a [ArrayRef]) -> Self::Read<'a> {}
+    fn get<'a>(_: Self::Read<'a>, _: &Row1) -> Self::Refs<'a> {}
+}
+impl<V: Value, Rest: Values> Values for (V, Rest) {
+    type Refs<'a> = (V::Ref<'a>, Rest::Refs<'a>);
+    type Read<'a> = (V::Read<'a>, Rest::Read<'a>);
+    const LEN: usize = 1 + Rest::LEN;
+    fn accept(arrays: &[ArrayRef]) -> Result<Vec<ArrayRef>, crate::record::Mismatch> {
+        let Some((first, rest)) = arrays.split_first() else {
+            return Err(crate::record::Mismatch { expected: V::data_type().to_string(), found: "(no such column)".into() });
+        };
+        let mut out = vec![V::accept(first)?];
+        out.extend(Rest::accept(rest)?);
+        Ok(out)
+    }
+    fn read<'a>(arrays: &'a [ArrayRef]) -> Self::Read<'a> {
+        (V::read(arrays.first()), Rest::read(arrays.get(1..).unwrap_or(&[])))
+    }
+    #[inline]
+    fn get<'a>(read: Self::Read<'a>, row: &Row1) -> Self::Refs<'a> {
+        (V::lane::<false>(V::chunk(read.0, row.window), row.lane), Rest::get(read.1, row))
+    }
+}
+
+/// What a keyed operator knows beside its row.
+#[derive(Debug)]
+pub struct KeyCtx {
+    time: Option<i64>,
+}
+impl KeyCtx {
+    /// A context for a row with this event time (microseconds since the epoch).
+    pub fn new(time: Option<i64>) -> Self {
+        KeyCtx { time }
+    }
+    /// The event time of the row, in microseconds since the epoch, if the stream has one.
+    pub fn event_time(&self) -> Option<i64> {
+        self.time
+    }
+}
+
+/// What a keyed operator returns: a value for its column, or `None` to emit nothing for this row.
+pub trait Emit {
+    /// The value.
+    type T;
+    /// The value, if a row is emitted.
+    fn emit(self) -> Option<Self::T>;
+}
+impl<T> Emit for Option<T> {
+    type T = T;
+    fn emit(self) -> Option<T> {
+        self
+    }
+}
+
+/// A batch of records, for `#[operator(batch)]`: columns through the typed accessors that `#[derive(Record)]` generates.
+pub struct Batch<R> {
+    batch: RecordBatch,
+    kind: PhantomData<fn() -> R>,
+}
+impl<R> std::fmt::Debug for Batch<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.batch.fmt(f)
+    }
+}
+impl<R: Record> Batch<R> {
+    /// Wraps a dense batch whose columns have exactly the Arrow types of `R`.
+    pub fn new(batch: RecordBatch) -> Self {
+        Batch { batch, kind: PhantomData }
+    }
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+    /// The batch.
+    pub fn record_batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+    /// A column by name, as a concrete Arrow array.
+    ///
+    /// # Panics
+    /// If it has another type: generated accessors never do.
+    #[allow(clippy::panic)]
+    pub fn column<A: Array + 'static>(&self, name: &str) -> &A {
+        match self.batch.column_by_name(name).and_then(|c| c.as_any().downcast_ref::<A>()) {
+            Some(a) => a,
+            None => panic!("column `{name}` is not in the batch, or has another type"),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! From the value of an expression to a column's value.
+//!
+//! `row { drag: drag(f.dep_delay?, f.distance) }` yields a value per row; [`Cell`] says which column it belongs to:
+//! plain values as they are, `String` through the arena, `Option<Option<T>>` flattened, `Result` with its error noted.
+
+use std::cell::{Cell as StdCell, RefCell};
+use std::fmt::Display;
+
+use super::{Arena, Bytes, Date, Decimal, Duration, Env, List, ListRef, NotNull, Str, Time, Timestamp, Value, Zone};
+use super::{Micros, Millis, Nanos, Seconds};
+
+/// A failure of user code on one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Row number within the batch.
+    pub row: usize,
+    /// The error's text.
+    pub message: String,
+}
+
+/// Collects the faults of a run, when it is run again to find out.
+#[derive(Debug, Default)]
+pub struct Faults {
+    row: StdCell<usize>,
+    found: RefCell<Vec<Fault>>,
+}
+impl Faults {
+    /// The row that is being computed.
+    pub fn at(&self, row: usize) {
+        self.row.set(row);
+    }
+    /// The row that was being computed last.
+    pub fn row(&self) -> usize {
+        self.row.get()
+    }
+    #[cold]
+    fn record(&self, error: &dyn Display) {
+        self.found.borrow_mut().push(Fault { row: self.row.get(), message: error.to_string() });
+    }
+    /// The faults, in row order.
+    pub fn take(&self) -> Vec<Fault> {
+        self.found.take()
+    }
+}
+
+/// What a step needs beside the row: which outputs are wanted, where made text goes, who collects errors.
+#[derive(Clone, Copy, Debug)]
+pub struct Make<'a> {
+    mask: u64,
+    at: u32,
+    arena: &'a Arena,
+    faults: Option<&'a Faults>,
+}
+impl<'a> Make<'a> {
+    /// Bits of `mask` say which predicates and outputs of the run are wanted; all of them with `!0`.
+    #[inline(always)]
+    pub fn new(mask: u64, arena: &'a Arena, faults: Option<&'a Faults>) -> Self {
+        Make { mask, at: 0, arena, faults }
+    }
+    /// The same for a step whose first bit is `at`.
+    #[inline(always)]
+    pub fn step(self, at: u32) -> Self {
+        Make { at, ..self }
+    }
+    /// Whether the step's bit `i` is wanted. Runs have at most 63 maskable bits; the rest share bit 63.
+    #[inline(always)]
+    pub fn wants(self, i: u32) -> bool {
+        let bit = self.at + i;
+        self.mask >> (if bit > 63 { 63 } else { bit }) & 1 == 1
+    }
+    /// Copies text that does not come from the row: `m.text(&format!(..))`.
+    #[inline]
+    pub fn text(self, text: &str) -> &'a str {
+        self.arena.text(text)
+    }
+    /// The arena.
+    pub fn arena(self) -> &'a Arena {
+        self.arena
+    }
+    /// Where writers may find text.
+    pub(crate) fn env(self, buffers: &'a [arrow_buffer::Buffer]) -> Env<'a> {
+        Env::new(buffers, self.arena)
+    }
+}
+
+/// A value on its way into a column, and whether its computation failed.
+pub struct Slot<'a, V: Value> {
+    value: V::Ref<'a>,
+    bad: bool,
+}
+impl<'a, V: Value> Slot<'a, V> {
+    /// A good value.
+    #[inline(always)]
+    pub fn good(value: V::Ref<'a>) -> Self {
+        Slot { value, bad: false }
+    }
+    /// The place of an output that is not wanted.
+    #[inline(always)]
+    pub fn unwanted() -> Self {
+        Slot { value: V::blank(), bad: false }
+    }
+    /// The value; `bad` is set if its computation failed.
+    #[inline(always)]
+    pub fn take(self, bad: &mut bool) -> V::Ref<'a> {
+        *bad |= self.bad;
+        self.value
+    }
+}
+
+/// Values of expressions that belong to a column of type `V`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in an Arrow column",
+    label = "no Arrow mapping for this type",
+    note = "columns may be bool, integers, floats, text, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, lists or nested records, and `Option` or `Result` of these"
+)]
+pub trait Cell<'a, V: Value> {
+    /// The value for the column.
+    fn cell(self, make: Make<'a>) -> Slot<'a, V>;
+}
+
+/// Cells that are not `Option`s, so that `Option<Option<T>>` can flatten.
+pub trait Flat {}
+
+/// The value of an expression, on its way into a column.
+#[inline(always)]
+pub fn col<'a, V: Value, T: Cell<'a, V>>(make: Make<'a>, value: T) -> Slot<'a, V> {
+    value.cell(make)
+}
+
+macro_rules! plain {
+    ($([$($gen:tt)*] $t:ty),* $(,)?) => {$(
+        impl<'a, $($gen)*> Cell<'a, $t> for $t {
+            #[inline(always)]
+            fn cell(self, _make: Make<'a>) -> Slot<'a, $t> { Slot::good(self) }
+        }
+        impl<$($gen)*> Flat for $t {}
+        impl<$($gen)*> NotNull for $t {}
+    )*};
+}
+plain!(
+    [] bool, [] i8, [] i16, [] i32, [] i64, [] u8, [] u16, [] u32, [] u64, [] half::f16, [] f32, [] f64, [] Date,
+    [const P: u8, const S: i8] Decimal<P, S>,
+    [Z: Zone] Timestamp<Seconds, Z>, [Z: Zone] Timestamp<Millis, Z>, [Z: Zone] Timestamp<Micros, Z>, [Z: Zone] Timestamp<Nanos, Z>,
+    [] Duration<Seconds>, [] Duration<Millis>, [] Duration<Micros>, [] Duration<Nanos>,
+    [] Time<Seconds>, [] Time<Millis>, [] Time<Micros>, [] Time<Nanos>,
+);
+impl NotNull for Str {}
+impl NotNull for Bytes {}
+impl NotNull for super::Dict<Str> {}
+
+impl<'a> Cell<'a, Str> for &'a str {
+    #[inline(always)]
+    fn cell(self, _make: Make<'a>) -> Slot<'a, Str> {
+        Slot::good(self)
+    }
+}
+impl<'a> Cell<'a, Str> for String {
+    #[inline]
+    fn cell(self, make: Make<'a>) -> Slot<'a, Str> {
+        Slot::good(make.arena.text(&self))
+    }
+}
+impl<'a> Cell<'a, Str> for Str {
+    #[inline]
+    fn cell(self, make: Make<'a>) -> Slot<'a, Str> {
+        Slot::good(make.arena.text(&self))
+    }
+}
+impl<'a> Cell<'a, Str> for std::borrow::Cow<'a, str> {
+    #[inline]
+    fn cell(self, make: Make<'a>) -> Slot<'a, Str> {
+        Slot::good(match self {
+            std::borrow::Cow::Borrowed(s) => s,
+            std::borrow::Cow::Owned(s) => make.arena.text(&s),
+        })
+    }
+}
+impl<'a> Cell<'a, Bytes> for &'a [u8] {
+    #[inline(always)]
+    fn cell(self, _make: Make<'a>) -> Slot<'a, Bytes> {
+        Slot::good(self)
+    }
+}
+impl<'a> Cell<'a, Bytes> for Vec<u8> {
+    #[inline]
+    fn cell(self, make: Make<'a>) -> Slot<'a, Bytes> {
+        Slot::good(make.arena.bytes(&self))
+    }
+}
+impl<'a, T: Value> Cell<'a, List<T>> for ListRef<'a, T> {
+    #[inline(always)]
+    fn cell(self, _make: Make<'a>) -> Slot<'a, List<T>> {
+        Slot::good(self)
+    }
+}
+impl Flat for &str {}
+impl Flat for String {}
+impl Flat for Str {}
+impl Flat for std::borrow::Cow<'_, str> {}
+impl Flat for &[u8] {}
+impl Flat for Vec<u8> {}
+impl<T: Value> Flat for ListRef<'_, T> {}
+impl<T, E> Flat for Result<T, E> {}
+
+impl<'a, V: NotNull, T: Cell<'a, V> + Flat> Cell<'a, Option<V>> for Option<T> {
+    #[inline(always)]
+    fn cell(self, make: Make<'a>) -> Slot<'a, Option<V>> {
+        match self {
+            Some(value) => {
+                let slot = value.cell(make);
+                Slot { value: Some(slot.value), bad: slot.bad }
+            }
+            None => Slot::good(None),
+        }
+    }
+}
+impl<'a, V: NotNull, T: Cell<'a, V> + Flat> Cell<'a, Option<V>> for Option<Option<T>> {
+    #[inline(always)]
+    fn cell(self, make: Make<'a>) -> Slot<'a, Option<V>> {
+        self.flatten().cell(make)
+    }
+}
+impl<'a, V: Value, T: Cell<'a, V>, E: Display> Cell<'a, V> for Result<T, E> {
+    #[inline(always)]
+    fn cell(self, make: Make<'a>) -> Slot<'a, V> {
+        match self {
+            Ok(value) => value.cell(make),
+            Err(error) => {
+                if let Some(faults) = make.faults {
+                    faults.record(&error);
+                }
+                Slot { value: V::blank(), bad: true }
+            }
+        }
+    }
+}

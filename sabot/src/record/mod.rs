@@ -1,0 +1,53 @@
+//! Where Rust rows meet Arrow columns.
+//!
+//! A [`Value`] is a column type, a [`Record`] a set of named columns. A batch is matched with a record by name, once
+//! ([`Accepted`]); after that rows are read without checks, 64 at a time ([`Window`], [`Lane`]), as structs of borrowed
+//! values. [`Cell`] is the way back: from the value of an expression to a column.
+
+mod arena;
+mod bits;
+mod boolean;
+mod cell;
+mod decimal;
+mod list;
+mod named;
+mod option;
+mod primitive;
+mod reader;
+#[allow(clippy::module_inception)]
+mod record;
+mod state;
+mod text;
+mod time;
+mod value;
+mod window;
+
+pub use arena::{Arena, Buffers, Env};
+pub use bits::Bits;
+pub use boolean::BoolWrite;
+pub use cell::{Cell, Fault, Faults, Flat, Make, Slot, col};
+pub use decimal::Decimal;
+pub use list::{List, ListRead, ListRef, ListWrite};
+pub use named::{Ch, HasColumn, Here, There};
+pub use option::{NotNull, OptionWrite};
+pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};
+pub use reader::{Accepted, Missing, Reader, table};
+pub use record::{Col, Column, Named, Record, View, columns_of, schema_of};
+pub use state::{State, StateField, StateSchema, take};
+pub use text::{Bytes, Dict, DictWrite, Str, TextRead, ViewWrite};
+pub use time::{Date, Duration, Micros, Millis, Nanos, NoZone, Seconds, Time, TimeExt, Timestamp, Unit, Utc, Zone};
+pub use value::{Mismatch, Value, Writer};
+pub use window::{LANES, Lane, Window};
+
+pub(crate) use arena::text_buffers;
+pub(crate) use bits::load;
+pub(crate) use boolean::{pack, pack_word};
+pub(crate) use option::with_nulls;
+pub(crate) use time::to_micros;
+
+/// The stream's rows have an event time.
+#[derive(Debug)]
+pub enum HasTime {}
+/// The stream's rows have no event time.
+#[derive(Debug)]
+pub enum NoTime {}

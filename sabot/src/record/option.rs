@@ -1,0 +1,91 @@
+//! Nullable columns.
+
+use arrow_array::{Array, ArrayRef, make_array};
+use arrow_buffer::NullBuffer;
+use arrow_schema::DataType;
+
+use super::boolean::pack;
+use super::{Bits, Buffers, Env, Lane, Mismatch, Value, Window, Writer};
+
+/// A type that has no nulls of its own, so that `Option` of it is a nullable column.
+pub trait NotNull: Value {}
+
+impl<T: NotNull> Value for Option<T> {
+    type Ref<'a> = Option<T::Ref<'a>>;
+    type Read<'a> = (T::Read<'a>, Bits<'a>, bool);
+    type Chunk<'a> = (T::Chunk<'a>, u64);
+    type Write = OptionWrite<T>;
+    const NULLABLE: bool = true;
+    const FIXED: bool = T::FIXED;
+    fn data_type() -> DataType {
+        T::data_type()
+    }
+    fn accept(array: &ArrayRef) -> Result<ArrayRef, Mismatch> {
+        if *array.data_type() == DataType::Null {
+            return Ok(arrow_array::new_null_array(&T::data_type(), array.len()));
+        }
+        T::accept(array)
+    }
+    fn read<'a>(array: Option<&'a ArrayRef>) -> Self::Read<'a> {
+        (T::read(array), array.map_or(Bits::ALL, |a| Bits::of(a.as_ref())), array.is_some())
+    }
+    #[inline(always)]
+    fn chunk<'a>(read: Self::Read<'a>, at: Window) -> Self::Chunk<'a> {
+        (T::chunk(read.0, at), if read.2 { read.1.word(at) } else { 0 })
+    }
+    #[inline(always)]
+    fn lane<'a, const VALID: bool>(chunk: Self::Chunk<'a>, lane: Lane) -> Self::Ref<'a> {
+        if VALID || chunk.1 >> lane.index() & 1 == 1 { Some(T::lane::<VALID>(chunk.0, lane)) } else { None }
+    }
+    #[inline(always)]
+    fn blank<'a>() -> Self::Ref<'a> {
+        None
+    }
+    fn borrow(&self) -> Self::Ref<'_> {
+        self.as_ref().map(T::borrow)
+    }
+    fn own(value: Self::Ref<'_>) -> Self {
+        value.map(T::own)
+    }
+}
+
+/// Collects a nullable column: the values, and one validity byte per row.
+pub struct OptionWrite<T: Value> {
+    values: T::Write,
+    valid: Vec<u8>,
+}
+impl<T: NotNull> Writer<Option<T>> for OptionWrite<T> {
+    fn new(rows: usize) -> Self {
+        OptionWrite { values: T::Write::new(rows), valid: vec![0; rows] }
+    }
+    #[inline(always)]
+    fn put(&mut self, at: usize, value: Option<T::Ref<'_>>, env: &Env<'_>) {
+        debug_assert!(at < self.valid.len());
+        // SAFETY: callers write rows below the number given to `new`, which is the length of the vector.
+        unsafe { *self.valid.get_unchecked_mut(at) = u8::from(value.is_some()) };
+        if T::FIXED {
+            self.values.put(at, value.unwrap_or(T::blank()), env);
+        } else if let Some(value) = value {
+            self.values.put(at, value, env);
+        }
+    }
+    #[inline(always)]
+    fn shift(&mut self, from: usize, to: usize) {
+        debug_assert!(to <= from && from < self.valid.len());
+        // SAFETY: as in `put`.
+        unsafe { *self.valid.get_unchecked_mut(to) = *self.valid.get_unchecked(from) };
+        self.values.shift(from, to);
+    }
+    fn finish(self, rows: usize, buffers: &Buffers) -> ArrayRef {
+        let valid = pack(&self.valid, rows);
+        with_nulls(&self.values.finish(rows, buffers), NullBuffer::new(valid))
+    }
+}
+
+/// The array with these nulls instead of its own.
+pub(crate) fn with_nulls(array: &ArrayRef, nulls: NullBuffer) -> ArrayRef {
+    let nulls = (nulls.null_count() > 0).then_some(nulls);
+    let data = array.to_data().into_builder().nulls(nulls);
+    // SAFETY: only the validity changes, and it has the array's length: data, offsets, views and codes stay valid.
+    make_array(unsafe { data.build_unchecked() })
+}

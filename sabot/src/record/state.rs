@@ -1,0 +1,62 @@
+//! State that survives a restart: what `#[derive(State)]` writes and reads.
+//!
+//! A snapshot stores, once, the names and types of the fields, and then values in field order. On restore fields are
+//! matched by name: an added field takes its default, a removed or retyped one is refused by name.
+
+use crate::{Error, Result};
+
+/// One field of a state struct.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StateField {
+    /// The field's name.
+    pub name: String,
+    /// Its type, as [`State::type_name`] gives it.
+    pub type_name: String,
+}
+
+/// The fields of a state struct; empty for a plain value.
+pub type StateSchema = Vec<StateField>;
+
+/// A value that can be kept as operator state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept as operator state",
+    label = "state must survive a restart",
+    note = "add `#[derive(State, Default)]` (its fields must be `State` too), or keep it outside the state struct"
+)]
+pub trait State: Default + Send + 'static {
+    /// A stable name of the type.
+    fn type_name() -> String;
+    /// The fields, for structs.
+    fn schema() -> StateSchema {
+        Vec::new()
+    }
+    /// Appends the value.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Reads a value that was written with the same schema.
+    ///
+    /// # Errors
+    /// If the bytes are cut short or malformed.
+    fn decode(from: &mut &[u8]) -> Result<Self>;
+    /// Reads a value that was written with another schema of the same struct.
+    ///
+    /// # Errors
+    /// If a written field is unknown or has another type; the message names it.
+    fn decode_from(from: &mut &[u8], written: &StateSchema) -> Result<Self> {
+        let _ = written;
+        Self::decode(from)
+    }
+}
+
+/// The next `n` bytes.
+///
+/// # Errors
+/// If there are fewer.
+pub fn take<'a>(from: &mut &'a [u8], n: usize) -> Result<&'a [u8]> {
+    match from.split_at_checked(n) {
+        Some((head, rest)) => {
+            *from = rest;
+            Ok(head)
+        }
+        None => Err(Error::Checkpoint("state is cut short".into())),
+    }
+}

@@ -1,0 +1,58 @@
+//! Proofs of position: the tokens that let accessors read without a bounds check.
+//!
+//! A [`Window`] is up to 64 rows of a batch, a [`Lane`] one row of a window. Only this crate makes them, and only from
+//! a batch whose columns were all checked to hold that many rows, so safe accessors may rely on them.
+
+/// The rows of a window: one validity word, one predicate word.
+pub const LANES: usize = 64;
+
+/// Up to [`LANES`] consecutive rows of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    base: usize,
+    len: usize,
+}
+
+impl Window {
+    /// The window of `len` rows that starts at row `base`.
+    ///
+    /// # Safety
+    /// `len <= LANES`, and every column that is read through this window has at least `base + len` rows.
+    #[inline(always)]
+    pub(crate) unsafe fn new(base: usize, len: usize) -> Self {
+        debug_assert!(len <= LANES);
+        Window { base, len }
+    }
+    /// Number of the first row.
+    #[inline(always)]
+    pub fn base(self) -> usize {
+        self.base
+    }
+    /// Number of rows, at most [`LANES`].
+    #[inline(always)]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(self) -> usize {
+        self.len
+    }
+}
+
+/// One row of a [`Window`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lane(usize);
+
+impl Lane {
+    /// Lane `lane` of the current window.
+    ///
+    /// # Safety
+    /// `lane` is less than the length of the window whose chunks are read with it.
+    #[inline(always)]
+    pub(crate) unsafe fn new(lane: usize) -> Self {
+        debug_assert!(lane < LANES);
+        Lane(lane)
+    }
+    /// Number of the row within its window.
+    #[inline(always)]
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
