@@ -7,6 +7,16 @@ pub mod record;
 pub mod operator;
 
 pub use error::{Error, Result};
+pub use sabot_macros::{Record, State, operator};
+
+/// What a program with pipelines needs: `use sabot::prelude::*`.
+pub mod prelude {
+    pub use crate::operator::{Batch, KeyCtx};
+    pub use crate::record::{
+        Bytes, Date, Decimal, Dict, Duration, List, ListRef, Micros, Millis, Nanos, Record, Seconds, State, Str, Time, TimeExt, Timestamp, Utc,
+    };
+    pub use sabot_macros::{Record, State, operator};
+}
 
 /// What the macros' output refers to. Not part of the public API.
 #[doc(hidden)]

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 
 use crate::Result;
-use crate::record::{Make, Record, Slot, State, Value, View};
+use crate::record::{Bytes, Make, Record, Slot, State, Str, Value, View};
 
 /// What kind of operator an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -115,6 +115,65 @@ pub trait MapOperator<R: Record, W>: OperatorItem {
     /// Calls it on a row.
     fn call<'a>(row: &View<'a, R>, make: Make<'a>) -> Slot<'a, Self::V>;
 }
+
+/// An operator with state per key: `fn bursts(run: &mut Run, ..)`.
+///
+/// Beside it the macro generates `bursts::__keyed(state, ctx, ..)`, which calls the function with the parameters in
+/// their own order.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` keeps no state per key",
+    label = "not a keyed operator",
+    note = "a keyed operator is an `#[operator] fn` whose first parameter is `&mut S`, with `#[derive(State, Default)] struct S`"
+)]
+pub trait KeyedItem: OperatorItem {
+    /// The state of one key.
+    type State: State;
+}
+
+/// An operator over whole batches: `#[operator(batch)] fn z_score(b: &Batch<Trade>) -> Result<Float64Array>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take whole batches",
+    label = "not a batch operator",
+    note = "a batch operator is an `#[operator(batch)] fn` with one parameter `&Batch<R>`, which returns an Arrow array"
+)]
+pub trait BatchItem: OperatorItem {
+    /// The record whose batches it reads.
+    type In: Record;
+    /// The array it returns, as long as the batch.
+    type Array: Array + 'static;
+    /// Calls it.
+    ///
+    /// # Errors
+    /// The function's own error.
+    fn call(batch: &Batch<Self::In>) -> Result<Self::Array, String>;
+}
+
+/// What the `finish` of an aggregate may return for a column of type `V`: the value itself, or its standard owned form.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in an Arrow column",
+    label = "no Arrow mapping for this type",
+    note = "an aggregate returns a column value, `String`, `&str`, `Vec<_>`, or an `Option` of these"
+)]
+pub trait Finish<V: Value> {
+    /// The value.
+    fn value(self) -> V;
+}
+impl<V: Value> Finish<V> for V {
+    fn value(self) -> V {
+        self
+    }
+}
+macro_rules! finish {
+    ($([$($gen:tt)*] $from:ty => $to:ty);* $(;)?) => {$(
+        impl<$($gen)*> Finish<$to> for $from {
+            fn value(self) -> $to { self.into() }
+        }
+        impl<$($gen)*> Finish<Option<$to>> for Option<$from> {
+            fn value(self) -> Option<$to> { self.map(Into::into) }
+        }
+    )*};
+}
+finish!([] String => Str; [] &str => Str; [] Vec<u8> => Bytes; [] &[u8] => Bytes);
 
 /// A user aggregate: `#[operator] impl Vwap { fn update(..) fn merge(..) fn finish(..) }`.
 ///

@@ -71,10 +71,7 @@ impl<'a, T: Value> ListRef<'a, T> {
         (0..self.len()).map(move |i| self.get(i).unwrap_or(T::blank()))
     }
 }
-impl<'a, T: Value> std::fmt::Debug for ListRef<'a, T>
-where
-    T::Ref<'a>: std::fmt::Debug,
-{
+impl<T: Value> std::fmt::Debug for ListRef<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -94,6 +91,7 @@ impl<T: Value> Copy for ListRead<'_, T> {}
 
 impl<T: Value> Value for List<T> {
     type Ref<'a> = ListRef<'a, T>;
+    type Array = ListArray;
     type Read<'a> = ListRead<'a, T>;
     type Chunk<'a> = (ListRead<'a, T>, Window);
     type Write = ListWrite<T>;

@@ -12,6 +12,7 @@ pub trait NotNull: Value {}
 
 impl<T: NotNull> Value for Option<T> {
     type Ref<'a> = Option<T::Ref<'a>>;
+    type Array = T::Array;
     type Read<'a> = (T::Read<'a>, Bits<'a>, bool);
     type Chunk<'a> = (T::Chunk<'a>, u64);
     type Write = OptionWrite<T>;

@@ -75,7 +75,11 @@ pub trait Record: Sized + Send + Sync + 'static {
 ///
 /// Implemented by `#[derive(Record)]`.
 #[diagnostic::on_unimplemented(message = "`{Self}` is not a record", label = "not a record", note = "add `#[derive(Record)]` to the struct")]
-pub trait Named: Record + Value + Clone + Debug {
+pub trait Named: Record + Value {
+    /// One [`Slot`](super::Slot) per column, with the same field names: what `row Alert { symbol: .. }` fills.
+    type Slots<'a>;
+    /// The row of these slots; `bad` is set if the computation of one failed.
+    fn make<'a>(slots: Self::Slots<'a>, bad: &mut bool) -> <Self as Record>::Row<'a>;
     /// The row as a value.
     fn value_ref<'a>(row: <Self as Record>::Row<'a>) -> <Self as Value>::Ref<'a>;
     /// The value as a row.

@@ -178,9 +178,10 @@ fn accept(array: &ArrayRef, text: bool, want: &DataType) -> Result<ArrayRef, Mis
 }
 
 macro_rules! text_value {
-    ($t:ty, $borrowed:ty, $text:expr, $data_type:expr, $write:ty, $from:expr) => {
+    ($t:ty, $borrowed:ty, $array:ty, $text:expr, $data_type:expr, $write:ty, $from:expr) => {
         impl Value for $t {
             type Ref<'a> = &'a $borrowed;
+            type Array = $array;
             type Read<'a> = TextRead<'a>;
             type Chunk<'a> = (TextRead<'a>, Window);
             type Write = $write;
@@ -217,11 +218,12 @@ macro_rules! text_value {
     };
 }
 // SAFETY: the bytes come from a text column, which Arrow validated to be UTF-8.
-text_value!(Str, str, true, DataType::Utf8View, ViewWrite<str>, |b| unsafe { std::str::from_utf8_unchecked(b) });
-text_value!(Bytes, [u8], false, DataType::BinaryView, ViewWrite<[u8]>, |b| b);
+text_value!(Str, str, StringViewArray, true, DataType::Utf8View, ViewWrite<str>, |b| unsafe { std::str::from_utf8_unchecked(b) });
+text_value!(Bytes, [u8], BinaryViewArray, false, DataType::BinaryView, ViewWrite<[u8]>, |b| b);
 text_value!(
     Dict<Str>,
     str,
+    DictionaryArray<UInt32Type>,
     true,
     DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8)),
     DictWrite,

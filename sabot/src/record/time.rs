@@ -255,3 +255,19 @@ impl TimeExt for i64 {
         (self * 86_400).sec()
     }
 }
+
+/// Types that a record's `#[event_time]` may have.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the event time",
+    label = "not a timestamp",
+    note = "mark a field of type `Timestamp<Seconds>`, `Timestamp<Millis>`, `Timestamp<Micros>` or `Timestamp<Nanos>`; an `Option` of it must be resolved first"
+)]
+pub trait TimeColumn: Copy {
+    /// The instant in microseconds since the Unix epoch; saturates.
+    fn event_time(self) -> i64;
+}
+impl<U: Unit, Z: Zone> TimeColumn for Timestamp<U, Z> {
+    fn event_time(self) -> i64 {
+        self.micros()
+    }
+}
