@@ -18,6 +18,10 @@ impl Errors {
             self.at(e.span(), e.to_string());
         }
     }
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
     /// Whether nothing is wrong.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

@@ -190,6 +190,7 @@ pub(crate) fn text(tokens: &impl ToTokens) -> String {
         let word = |c: char| c.is_alphanumeric() || c == '_' || c == '\'';
         let space = (word(previous) && (word(first) || first == '=' || first == '-' || first == '+'))
             || matches!(previous, ',' | ';' | '=' | '+' | ':') && !(previous == ':' && out.ends_with("::"))
+            || token.starts_with("->")
             || (previous == '>' && out.ends_with("->"))
             || (previous == '>' && (first == '+' || word(first)));
         if space {

@@ -5,7 +5,7 @@ use quote::{format_ident, quote_spanned};
 use syn::Type;
 
 use super::model::{Record, Shape};
-use super::shapes::{array, in_row, through};
+use super::shapes::{array, plain, through};
 use crate::common::{bare, name_type, span_of};
 
 /// A field, as it is written in the output.
@@ -17,6 +17,8 @@ struct Column<'a> {
     /// Ours, at the field's type.
     span: Span,
     row: TokenStream,
+    /// Whether the macro knows the type by name.
+    known: bool,
 }
 
 pub(super) fn expand(record: &Record) -> TokenStream {
@@ -30,9 +32,11 @@ pub(super) fn expand(record: &Record) -> TokenStream {
         .enumerate()
         .map(|(i, f)| {
             let span = Span::mixed_site().located_at(span_of(&f.ty));
-            let (row, borrowed) = in_row(&f.ty, span);
+            let plain = plain(&f.ty, span);
+            let known = plain.is_some();
+            let (row, borrowed) = plain.unwrap_or_else(|| (through(&f.ty, span), true));
             borrows |= borrowed;
-            Column { ident: &f.ident, ty: &f.ty, slot: format_ident!("f{i}", span = Span::mixed_site()), span, row }
+            Column { ident: &f.ident, ty: &f.ty, slot: format_ident!("f{i}", span = Span::mixed_site()), span, row, known }
         })
         .collect();
     if let Some(last) = columns.last_mut().filter(|_| !borrows) {
@@ -46,7 +50,7 @@ pub(super) fn expand(record: &Record) -> TokenStream {
     ours! {
         #beside
         #[doc(hidden)]
-        #[allow(non_camel_case_types, clippy::all, clippy::pedantic)]
+        #[allow(non_camel_case_types, trivial_bounds, private_bounds, clippy::all, clippy::pedantic)]
         const _: () = {
             #as_record
             #as_value
@@ -65,6 +69,7 @@ fn marked(columns: &[Column<'_>]) -> TokenStream {
 
 /// `TradeRow`, `TradeCols`, `TradeSlots`, `TradeBatch`: what users meet.
 fn beside(record: &Record, columns: &[Column<'_>]) -> TokenStream {
+    let bounds = bounds(columns);
     let Record { vis, ident, fields, .. } = record;
     let name = bare(ident);
     let [row, cols, slots, batch] = ["Row", "Cols", "Slots", "Batch"].map(|suffix| format_ident!("{}{suffix}", name, span = ident.span()));
@@ -88,19 +93,20 @@ fn beside(record: &Record, columns: &[Column<'_>]) -> TokenStream {
         (about("A row, borrowed from its columns: what closures see of"), about("The columns by name: what `key_by` sees of"), about("The columns of a row that is being made, of"), about("The columns of a batch as Arrow arrays, of"));
     ours! {
         #[doc = #row_doc]
-        #[allow(dead_code)]
-        #vis struct #row<'a> { #(#[doc = #docs] #field_vis #idents: #rows,)* #marker }
+        #[allow(dead_code, trivial_bounds, private_bounds)]
+        #vis struct #row<'a> #bounds { #(#[doc = #docs] #field_vis #idents: #rows,)* #marker }
         #[doc = #cols_doc]
-        #[allow(dead_code)]
+        #[allow(dead_code, trivial_bounds, private_bounds)]
         #vis struct #cols { #(#[doc = #docs] #field_vis #idents: #col_types,)* }
         #[doc = #slots_doc]
-        #[allow(dead_code)]
-        #vis struct #slots<'a> { #(#[doc = #docs] #field_vis #idents: #slot_types,)* #marker }
+        #[allow(dead_code, trivial_bounds, private_bounds)]
+        #vis struct #slots<'a> #bounds { #(#[doc = #docs] #field_vis #idents: #slot_types,)* #marker }
         #[doc = #batch_doc]
-        #[allow(dead_code, private_interfaces)]
-        #vis trait #batch { #(#[doc = #docs] fn #idents(&self) -> &#arrays;)* }
+        #[allow(dead_code, private_interfaces, trivial_bounds, private_bounds)]
+        #vis trait #batch #bounds { #(#[doc = #docs] fn #idents(&self) -> &#arrays;)* }
         #[automatically_derived]
-        impl #batch for ::sabot::__private::Batch<#ident> {
+        #[allow(trivial_bounds)]
+        impl #batch for ::sabot::__private::Batch<#ident> #bounds {
             #(fn #idents(&self) -> &#arrays { self.column(#names) })*
         }
     }
@@ -108,6 +114,7 @@ fn beside(record: &Record, columns: &[Column<'_>]) -> TokenStream {
 
 /// `Record`, and what a row needs.
 fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
+    let bounds = bounds(columns);
     let Record { ident, fields, .. } = record;
     let name = bare(ident);
     let [row, cols, slots] = ["Row", "Cols", "Slots"].map(|suffix| format_ident!("{}{suffix}", name, span = ident.span()));
@@ -125,26 +132,34 @@ fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
     let (marker, marked) = (marker(columns), marked(columns));
     ours! {
         #[automatically_derived]
-        impl ::core::clone::Clone for #row<'_> {
+        impl ::core::clone::Clone for #row<'_> #bounds {
             #[inline(always)]
             fn clone(&self) -> Self { *self }
         }
         #[automatically_derived]
-        impl ::core::marker::Copy for #row<'_> {}
+        impl ::core::marker::Copy for #row<'_> #bounds {}
         #[automatically_derived]
-        impl ::core::fmt::Debug for #row<'_> {
+        impl ::core::fmt::Debug for #row<'_> #bounds {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::sabot::__private::debug_row(f, #name, &[#((#bare_names, &self.#idents)),*])
             }
         }
 
-        #[derive(Clone, Copy)]
-        pub struct __Read<'a> { #(#hidden: #values::Read<'a>,)* #marker }
-        #[derive(Clone, Copy)]
-        pub struct __Chunk<'a> { #(#hidden: #values::Chunk<'a>,)* #marker }
+        pub struct __Read<'a> #bounds { #(#hidden: #values::Read<'a>,)* #marker }
+        impl ::core::clone::Clone for __Read<'_> #bounds {
+            #[inline(always)]
+            fn clone(&self) -> Self { *self }
+        }
+        impl ::core::marker::Copy for __Read<'_> #bounds {}
+        pub struct __Chunk<'a> #bounds { #(#hidden: #values::Chunk<'a>,)* #marker }
+        impl ::core::clone::Clone for __Chunk<'_> #bounds {
+            #[inline(always)]
+            fn clone(&self) -> Self { *self }
+        }
+        impl ::core::marker::Copy for __Chunk<'_> #bounds {}
 
         #[automatically_derived]
-        impl ::sabot::__private::Record for #ident {
+        impl ::sabot::__private::Record for #ident #bounds {
             type Row<'a> = #row<'a>;
             type Cols = #cols;
             type Time = ::sabot::__private::#time;
@@ -170,7 +185,7 @@ fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             }
         }
         #[automatically_derived]
-        impl ::sabot::__private::Named for #ident {
+        impl ::sabot::__private::Named for #ident #bounds {
             type Slots<'a> = #slots<'a>;
             #[inline(always)]
             fn make<'a>(slots: Self::Slots<'a>, bad: &mut bool) -> <Self as ::sabot::__private::Record>::Row<'a> {
@@ -187,6 +202,7 @@ fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
 
 /// `Value`: the record as a column of another one, and as an owned row.
 fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
+    let bounds = bounds(columns);
     let Record { ident, shape, .. } = record;
     let row = format_ident!("{}Row", bare(ident), span = ident.span());
     let idents: Vec<_> = columns.iter().map(|c| c.ident).collect();
@@ -195,10 +211,10 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
     let marked = marked(columns);
     let own = if matches!(shape, Shape::Named) { ours!(#ident { #(#idents: #values::own(value.#idents),)* }) } else { ours!(::core::unreachable!()) };
     ours! {
-        pub struct __Write { #(#hidden: #values::Write,)* }
+        pub struct __Write #bounds { #(#hidden: #values::Write,)* }
 
         #[automatically_derived]
-        impl ::sabot::__private::Value for #ident {
+        impl ::sabot::__private::Value for #ident #bounds {
             type Ref<'a> = #row<'a>;
             type Array = ::sabot::__private::arrow_array::StructArray;
             type Read<'a> = __Read<'a>;
@@ -227,9 +243,9 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             fn own(value: Self::Ref<'_>) -> Self { #own }
         }
         #[automatically_derived]
-        impl ::sabot::__private::NotNull for #ident {}
+        impl ::sabot::__private::NotNull for #ident #bounds {}
         #[automatically_derived]
-        impl ::sabot::__private::Writer<#ident> for __Write {
+        impl ::sabot::__private::Writer<#ident> for __Write #bounds {
             fn new(rows: usize) -> Self { __Write { #(#hidden: ::sabot::__private::Writer::new(rows),)* } }
             #[inline(always)]
             fn put(&mut self, at: usize, value: #row<'_>, env: &::sabot::__private::Env<'_>) {
@@ -244,17 +260,18 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             }
         }
         #[automatically_derived]
-        impl<'a> ::sabot::__private::Cell<'a, #ident> for #row<'a> {
+        impl<'a> ::sabot::__private::Cell<'a, #ident> for #row<'a> #bounds {
             #[inline(always)]
             fn cell(self, _make: ::sabot::__private::Make<'a>) -> ::sabot::__private::Slot<'a, #ident> { ::sabot::__private::Slot::good(self) }
         }
         #[automatically_derived]
-        impl ::sabot::__private::Flat for #row<'_> {}
+        impl ::sabot::__private::Flat for #row<'_> #bounds {}
     }
 }
 
 /// `HasColumn`, one per column, by the name of the field.
 fn lookups(record: &Record, columns: &[Column<'_>]) -> TokenStream {
+    let bounds = bounds(columns);
     let ident = &record.ident;
     columns
         .iter()
@@ -265,7 +282,7 @@ fn lookups(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             let value = quote_spanned!(here=> type V = #ty;);
             ours! {
                 #[automatically_derived]
-                impl ::sabot::__private::HasColumn<#name, ::sabot::__private::Here> for #ident {
+                impl ::sabot::__private::HasColumn<#name, ::sabot::__private::Here> for #ident #bounds {
                     #value
                     #[inline(always)]
                     fn get<'a>(row: &Self::Row<'a>) -> <Self::V as ::sabot::__private::Value>::Ref<'a> { row.#field }
@@ -273,6 +290,21 @@ fn lookups(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             }
         })
         .collect()
+}
+
+/// `where Leg: Value` for the types that the macro does not know. If one is no `Value`, the compiler says so once, here,
+/// instead of once for each use of it.
+fn bounds(columns: &[Column<'_>]) -> TokenStream {
+    let mut bounds = columns.iter().filter(|c| !c.known).map(as_bound).peekable();
+    if bounds.peek().is_none() {
+        return TokenStream::new();
+    }
+    ours!(where #(#bounds,)*)
+}
+
+fn as_bound(column: &Column<'_>) -> TokenStream {
+    let ty = column.ty;
+    quote_spanned!(column.span=> #ty: ::sabot::__private::Value)
 }
 
 /// `<f64 as Value>`, at the field's type.

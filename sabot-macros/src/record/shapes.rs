@@ -8,7 +8,7 @@ use syn::Type;
 use crate::common::{Known, generic_args, last_segment};
 
 /// The type in `TradeRow<'a>`, if it can be written plainly, and whether it mentions `'a`.
-fn plain(ty: &Type, span: Span) -> Option<(TokenStream, bool)> {
+pub(super) fn plain(ty: &Type, span: Span) -> Option<(TokenStream, bool)> {
     let inner = || last_segment(ty).and_then(|s| generic_args(s).first().copied());
     Some(match Known::of(ty)? {
         Known::Float | Known::Int | Known::Bool | Known::Fixed => (ty.to_token_stream(), false),
@@ -18,6 +18,7 @@ fn plain(ty: &Type, span: Span) -> Option<(TokenStream, bool)> {
         Known::Dict => return None,
         Known::List => {
             let item = inner()?;
+            plain(item, span)?;
             (quote_spanned!(span=> ::sabot::__private::ListRef<'a, #item>), true)
         }
         Known::Option => {
@@ -25,11 +26,6 @@ fn plain(ty: &Type, span: Span) -> Option<(TokenStream, bool)> {
             (quote_spanned!(span=> ::core::option::Option<#inner>), borrows)
         }
     })
-}
-
-/// The type in `TradeRow<'a>`, and whether it mentions `'a`.
-pub(super) fn in_row(ty: &Type, span: Span) -> (TokenStream, bool) {
-    plain(ty, span).unwrap_or_else(|| (through(ty, span), true))
 }
 
 /// The type in a row by way of `Value`.

@@ -18,10 +18,12 @@ pub(super) fn expand(state: &State) -> TokenStream {
             quote_spanned!(span=> <#ty as ::sabot::__private::State>)
         })
         .collect();
+    // a missing `Default` is then one error, here
+    let default = quote_spanned!(Span::mixed_site().located_at(ident.span())=> #ident: ::core::default::Default);
     ours! {
         #[automatically_derived]
-        #[allow(unused_mut, unused_variables, clippy::match_single_binding, clippy::field_reassign_with_default)]
-        impl ::sabot::__private::State for #ident {
+        #[allow(trivial_bounds, unused_mut, unused_variables, clippy::match_single_binding, clippy::field_reassign_with_default)]
+        impl ::sabot::__private::State for #ident where #default {
             fn type_name() -> ::std::string::String {
                 ::sabot::__private::struct_name(&<Self as ::sabot::__private::State>::schema())
             }

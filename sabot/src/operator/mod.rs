@@ -11,5 +11,5 @@ pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, Physic
 pub use sink::Sink;
 pub use source::{Read, Source, Split, SplitReader};
 pub use user::{
-    Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Row1, Tier, Typed, Values, operators,
+    Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Row1, Stored, Tier, Typed, Values, operators,
 };

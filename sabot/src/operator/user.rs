@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 
 use crate::Result;
-use crate::record::{Bytes, Make, Record, Slot, State, Str, Value, View};
+use crate::record::{Bytes, Cell, Flat, Make, NotNull, Record, Slot, State, Str, Value, View};
 
 /// What kind of operator an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -109,6 +109,11 @@ pub trait OperatorItem {
 }
 
 /// A scalar operator that can be bound to a record's columns by parameter name: `map(notional)`.
+#[diagnostic::on_unimplemented(
+    message = "operator `{Self}` cannot be bound by the names of its parameters",
+    label = "a parameter or the result of `{Self}` is not one column value",
+    note = "call it by hand: `with(|t| row {{ .. }})`; `map(..)` takes scalar operators and predicates over plain columns"
+)]
 pub trait MapOperator<R: Record, W>: OperatorItem {
     /// The result's column type.
     type V: Value;
@@ -147,6 +152,26 @@ pub trait BatchItem: OperatorItem {
     /// The function's own error.
     fn call(batch: &Batch<Self::In>) -> Result<Self::Array, String>;
 }
+
+/// A parameter's type that is the value of a column: what `map(op)` can pass by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the value of a column, so no operator can take it",
+    label = "not the value of a column",
+    note = "an operator takes bool, integers, floats, `&str`, `&[u8]`, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, `ListRef<'_, T>`, the rows of nested records, and `Option` of these; cast in the call, or leave out `#[operator]`"
+)]
+pub trait Plain: for<'a> Value<Ref<'a> = Self> {}
+#[diagnostic::do_not_recommend]
+impl<V: for<'a> Value<Ref<'a> = V>> Plain for V {}
+
+/// A result's type that can be stored in a column.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in an Arrow column, so no operator can return it",
+    label = "no Arrow mapping for this type",
+    note = "an operator returns bool, integers, floats, text, bytes, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, lists or nested rows, and `Option` or `Result` of these"
+)]
+pub trait Stored: NotNull + Flat + for<'a> Cell<'a, Self> {}
+#[diagnostic::do_not_recommend]
+impl<V: NotNull + Flat + for<'a> Cell<'a, V>> Stored for V {}
 
 /// What the `finish` of an aggregate may return for a column of type `V`: the value itself, or its standard owned form.
 #[diagnostic::on_unimplemented(
