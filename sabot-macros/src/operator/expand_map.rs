@@ -15,7 +15,8 @@ pub(super) fn expand(f: &Function) -> TokenStream {
     if !matches!(f.kind, Kind::Scalar | Kind::Predicate) || !f.about.options.instances.is_empty() {
         return TokenStream::new();
     }
-    let Some(out) = f.returned().and_then(value_type) else { return TokenStream::new() };
+    let Some((out, stored)) = f.returned().and_then(result) else { return TokenStream::new() };
+    let stored_as = stored.is_some();
     let mut traits = TokenStream::new();
     let (mut bounds, mut args) = (Vec::new(), Vec::new());
     let mut places = Vec::new();
@@ -26,13 +27,15 @@ pub(super) fn expand(f: &Function) -> TokenStream {
         traits.extend(has_column(f, p, &bare(name), &has));
         traits.extend(is_type(f, p, &bare(name), &is, &value));
         bounds.extend(unknown(&p.ty, "Plain"));
-        bounds.push(ours!(R: #has<#place>, <R as #has<#place>>::V: #is));
-        args.push(ours!(<<R as #has<#place>>::V as #is>::take(<R as #has<#place>>::get(&row))));
-        places.push(place);
+        let column = format_ident!("V{i}", span = Span::mixed_site());
+        bounds.push(ours!(R: #has<#place, #column>, #column: #is));
+        args.push(ours!(<#column as #is>::take(<R as #has<#place, #column>>::get(&row))));
+        places.push(ours!(#place, #column));
     }
-    bounds.extend(f.returned().and_then(|t| unknown(t, "Stored")));
-    let list = places.iter().rev().fold(ours!(()), |rest, place| ours!((#place, #rest)));
+    bounds.extend(stored);
+    let list = places.iter().rev().fold(ours!(()), |rest, place| ours!(((#place), #rest)));
     let ident = &f.sig.ident;
+    let call = if stored_as { ours!(::sabot::__private::Stored::store(#ident(#(#args),*), make)) } else { ours!(::sabot::__private::col::<Self::V, _>(make, #ident(#(#args),*))) };
     ours! {
         #traits
         #[automatically_derived]
@@ -44,10 +47,23 @@ pub(super) fn expand(f: &Function) -> TokenStream {
             fn call<'a>(row: &::sabot::__private::View<'a, R>, make: ::sabot::__private::Make<'a>) -> ::sabot::__private::Slot<'a, Self::V> {
                 let row = row.row();
                 let _ = &row;
-                ::sabot::__private::col::<Self::V, _>(make, #ident(#(#args),*))
+                #call
             }
         }
     }
+}
+
+/// The result's column type; for a type that the macro does not know also the bound that says it is one.
+fn result(ty: &Type) -> Option<(TokenStream, Option<TokenStream>)> {
+    let value = value_type(ty)?;
+    if unknown(ty, "Stored").is_none() {
+        return Some((value, None));
+    }
+    if last_segment(ty).is_some_and(|s| s.ident == "Result") {
+        return None;
+    }
+    let bound = Ident::new("Stored", Span::mixed_site().located_at(span_of(ty)));
+    Some((quote_spanned!(bound.span()=> <#ty as ::sabot::__private::#bound>::V), Some(quote_spanned!(bound.span()=> #ty: ::sabot::__private::#bound))))
 }
 
 /// `usize: Plain` for a type that the macro does not know. If it is none, the compiler says so once, here, instead of once
@@ -74,15 +90,13 @@ fn has_column(f: &Function, p: &Param, name: &str, has: &Ident) -> TokenStream {
     let column = name_type(name, Span::mixed_site());
     ours! {
         #[diagnostic::on_unimplemented(message = #message, label = #label, note = #note)]
-        pub trait #has<W>: ::sabot::__private::Record {
-            type V: ::sabot::__private::Value;
-            fn get<'a>(row: &<Self as ::sabot::__private::Record>::Row<'a>) -> <Self::V as ::sabot::__private::Value>::Ref<'a>;
+        pub trait #has<W, V: ::sabot::__private::Value>: ::sabot::__private::Record {
+            fn get<'a>(row: &<Self as ::sabot::__private::Record>::Row<'a>) -> <V as ::sabot::__private::Value>::Ref<'a>;
         }
         #[diagnostic::do_not_recommend]
-        impl<R: ::sabot::__private::HasColumn<#column, W>, W> #has<W> for R {
-            type V = <R as ::sabot::__private::HasColumn<#column, W>>::V;
+        impl<R: ::sabot::__private::HasColumn<#column, W, V = V>, W, V: ::sabot::__private::Value> #has<W, V> for R {
             #[inline(always)]
-            fn get<'a>(row: &<Self as ::sabot::__private::Record>::Row<'a>) -> <Self::V as ::sabot::__private::Value>::Ref<'a> {
+            fn get<'a>(row: &<Self as ::sabot::__private::Record>::Row<'a>) -> <V as ::sabot::__private::Value>::Ref<'a> {
                 <R as ::sabot::__private::HasColumn<#column, W>>::get(row)
             }
         }

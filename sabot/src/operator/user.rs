@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 
 use crate::Result;
-use crate::record::{Bytes, Cell, Flat, Make, NotNull, Record, Slot, State, Str, Value, View};
+use crate::record::{Bytes, Cell, Make, Record, Slot, State, Str, Value, View};
 
 /// What kind of operator an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -169,9 +169,20 @@ impl<V: for<'a> Value<Ref<'a> = V>> Plain for V {}
     label = "no Arrow mapping for this type",
     note = "an operator returns bool, integers, floats, text, bytes, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, lists or nested rows, and `Option` or `Result` of these"
 )]
-pub trait Stored: NotNull + Flat + for<'a> Cell<'a, Self> {}
+pub trait Stored {
+    /// The column's type.
+    type V: Value;
+    /// The value for the column.
+    fn store<'a>(self, make: Make<'a>) -> Slot<'a, Self::V>;
+}
 #[diagnostic::do_not_recommend]
-impl<V: NotNull + Flat + for<'a> Cell<'a, V>> Stored for V {}
+impl<V: Value + for<'a> Cell<'a, V>> Stored for V {
+    type V = V;
+    #[inline(always)]
+    fn store<'a>(self, make: Make<'a>) -> Slot<'a, V> {
+        self.cell(make)
+    }
+}
 
 /// What the `finish` of an aggregate may return for a column of type `V`: the value itself, or its standard owned form.
 #[diagnostic::on_unimplemented(
