@@ -11,7 +11,7 @@ pub use error::{Error, Result};
 /// What the macros' output refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::kernel::*;
+    pub use crate::kernel::{Added, Adds, All, Cat, Computed, ExprMeta, Filter, Made, Makes, Select, Step, StepMeta, Then, With};
     pub use crate::operator::*;
     pub use crate::record::*;
     pub use {arrow_array, arrow_schema, inventory, serde, serde_json};

@@ -10,6 +10,7 @@ pub use contract::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, Work};
 pub use sink::Sink;
 pub use source::{Read, Source, Split, SplitReader};
+pub(crate) use user::operator_at;
 pub use user::{
     Aggregate, Batch, Emit, KeyCtx, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Row1, Tier, Typed, Values, operators,
 };

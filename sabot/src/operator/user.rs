@@ -259,3 +259,9 @@ impl<R: Record> Batch<R> {
         }
     }
 }
+
+/// The name of the operator whose source text contains this line.
+pub(crate) fn operator_at(file: &str, line: u32) -> Option<&'static str> {
+    let inside = |o: &&OperatorEntry| o.file == file && (o.line..=o.end_line).contains(&line);
+    inventory::iter::<OperatorEntry>.into_iter().find(inside).map(|o| o.name)
+}
