@@ -5,6 +5,7 @@ mod error;
 pub mod kernel;
 pub mod record;
 pub mod operator;
+pub mod plan;
 
 pub use error::{Error, Result};
 
