@@ -85,7 +85,7 @@ fn load(path: PathBuf, record: &str, expected: &Schema) -> Result<ParquetFile> {
     let io = |e| Error::io(&path, "cannot open", e);
     let file = File::open(&path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|e| broken(&path, "the footer", e))?;
+    let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())).map_err(|e| broken(&path, "the footer", e))?;
     let roots = fit::fit(&path.display().to_string(), record, expected, metadata.schema())?;
     // The same footer, with the encodings that the record wants: strings as views are not copied while decoding.
     let fields: Vec<Field> = metadata.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
@@ -117,6 +117,12 @@ fn hint(expected: &DataType, found: &DataType) -> DataType {
         ),
         (_, found) => found.clone(),
     }
+}
+
+/// Runs a part of the decoder. It panics on some damaged files, where an error belongs.
+fn guarded<T>(decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
+    decoded.unwrap_or_else(|_| Err(ParquetError::General("the decoder gave up on it".into())))
 }
 
 /// What is wrong with a file, in plain words.
@@ -253,14 +259,13 @@ impl ParquetReader {
         let input = File::open(&file.path).map_err(|e| Error::io(&file.path, "cannot open", e))?;
         let mask = ProjectionMask::roots(file.metadata.parquet_schema(), file.projected(&self.projection));
         let to_usize = |n: u64| usize::try_from(n).map_err(|_| Error::internal("a row number beyond the address space"));
-        ParquetRecordBatchReaderBuilder::new_with_metadata(input, file.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, file.metadata.clone())
             .with_row_groups(vec![self.rows.row_group])
             .with_projection(mask)
             .with_offset(to_usize(self.rows.first + self.done)?)
             .with_limit(to_usize(self.rows.rows - self.done)?)
-            .with_batch_size(batch_rows.clamp(1, DECODED_ROWS))
-            .build()
-            .map_err(|e| broken(&file.path, &format!("row group {}", self.rows.row_group), e))
+            .with_batch_size(batch_rows.clamp(1, DECODED_ROWS));
+        guarded(|| builder.build()).map_err(|e| broken(&file.path, &format!("row group {}", self.rows.row_group), e))
     }
 
     /// The next decoded rows: columns in the order of the file.
@@ -268,18 +273,18 @@ impl ParquetReader {
         if let Some(rest) = self.rest.take() {
             return Ok(rest);
         }
+        let part = format!("row group {}", self.rows.row_group);
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.decoder(file, max_rows)?,
         };
-        let next = decoder.next();
-        self.decoder = Some(decoder);
-        let part = format!("row group {}", self.rows.row_group);
-        match next {
-            Some(Ok(batch)) if batch.num_rows() > 0 => Ok(batch),
-            Some(Err(e)) => Err(broken(&file.path, &part, e.into())),
+        // After a panic the decoder is dropped: it is put back only once it has returned.
+        let next = guarded(|| Ok((decoder.next().transpose()?, decoder))).map_err(|e| broken(&file.path, &part, e))?;
+        self.decoder = Some(next.1);
+        match next.0 {
+            Some(batch) if batch.num_rows() > 0 => Ok(batch),
             _ => {
-                let what = format!("{part} ended after {} of {} rows", self.done, self.rows.rows);
+                let what = format!("it ended after {} of {} rows", self.done, self.rows.rows);
                 Err(broken(&file.path, &part, ParquetError::General(what)))
             }
         }
