@@ -197,7 +197,7 @@ impl<'a, I: ExactSizeIterator<Item = Option<&'a [u8]>>> Cells<'_, I> {
         let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let parse = |cell: &[u8]| {
             let cell = cell.trim_ascii();
-            let whole = cell.len() % 2 == 0 && cell.iter().all(u8::is_ascii_hexdigit) && width.is_none_or(|w| w * 2 == cell.len());
+            let whole = cell.len().is_multiple_of(2) && cell.iter().all(u8::is_ascii_hexdigit) && width.is_none_or(|w| w * 2 == cell.len());
             whole.then(|| cell.chunks(2).map(digits).collect::<Option<Vec<u8>>>()).flatten()
         };
         self.each(parse, |value| out.append_option(value));

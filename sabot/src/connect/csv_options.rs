@@ -51,7 +51,7 @@ impl Default for CsvOptions {
 
 impl CsvOptions {
     /// The options of a URI, over these defaults.
-    pub(crate) fn from_uri(mut self, options: &mut Options) -> Result<Self> {
+    pub(crate) fn with_uri(mut self, options: &mut Options) -> Result<Self> {
         if let Some(delimiter) = options.take_char("delimiter")? {
             self.delimiter = delimiter;
         }

@@ -24,7 +24,7 @@ pub(crate) const SPLIT_BYTES: u64 = 4 << 20;
 /// are ignored): integers and floats as in Rust, also `inf` and `NaN`; `true`/`false`, `t`/`f`, `yes`/`no`, `1`/`0`;
 /// decimals with at most the type's digits after the point; dates `2013-01-31`; times `05:17:00.25`; timestamps
 /// `2013-01-31T05:17:00Z`, with a space for the `T`, with or without an offset (without: UTC, or the column's own
-/// offset; a column in a named zone needs one); durations as a number of units; bytes in hexadecimal. Lists and structs
+/// offset; a column in a named zone needs one; digits finer than the column's unit are cut); durations as a number of units; bytes in hexadecimal. Lists and structs
 /// cannot be read.
 ///
 /// Empty lines are passed over. A split holds the records that begin within a range of 4 MiB; it is read into memory
@@ -76,7 +76,7 @@ impl CsvSource {
     /// empty but should have a header, [`Error::Usage`] if a type cannot be read from CSV or the options make no sense.
     pub fn open(patterns: &[String], options: &CsvOptions, record: &str, expected: &Schema) -> Result<Self> {
         let dialect = options.dialect()?;
-        for field in expected.fields().iter().filter(|f| !super::csv_cell::supported(f.data_type())) {
+        if let Some(field) = expected.fields().iter().find(|f| !super::csv_cell::supported(f.data_type())) {
             return Err(Error::usage(format!(
                 "column `{}` of record `{record}` is a {}, which a CSV cell cannot hold; store it as Parquet or Arrow",
                 field.name(),

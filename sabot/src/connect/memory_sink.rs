@@ -28,13 +28,16 @@ use crate::operator::Sink;
 /// # Ok(()) }
 /// ```
 pub struct MemorySink {
-    staged: Option<(SchemaRef, Vec<RecordBatch>)>,
+    staged: Option<Rows>,
     collected: Collected,
 }
 
 /// What a [`MemorySink`] has collected, once it is committed.
 #[derive(Clone, Debug, Default)]
-pub struct Collected(Arc<Mutex<Option<(SchemaRef, Vec<RecordBatch>)>>>);
+pub struct Collected(Arc<Mutex<Option<Rows>>>);
+
+/// Batches and their columns.
+type Rows = (SchemaRef, Vec<RecordBatch>);
 
 impl Collected {
     /// The batches in source order; `None` before the commit.

@@ -85,6 +85,8 @@ mod json_sink;
 mod memory_sink;
 mod memory_source;
 #[cfg(feature = "parquet")]
+mod parquet_error;
+#[cfg(feature = "parquet")]
 mod parquet_sink;
 #[cfg(feature = "parquet")]
 mod parquet_source;

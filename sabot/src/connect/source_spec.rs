@@ -75,8 +75,8 @@ impl SourceSpec {
         };
         let spec = match format.as_str() {
             "parquet" | "pq" => SourceSpec::Parquet { paths },
-            "csv" => SourceSpec::Csv { paths, options: CsvOptions::default().from_uri(&mut parts.options)? },
-            "tsv" => SourceSpec::Csv { paths, options: CsvOptions { delimiter: '\t', ..CsvOptions::default() }.from_uri(&mut parts.options)? },
+            "csv" => SourceSpec::Csv { paths, options: CsvOptions::default().with_uri(&mut parts.options)? },
+            "tsv" => SourceSpec::Csv { paths, options: CsvOptions { delimiter: '\t', ..CsvOptions::default() }.with_uri(&mut parts.options)? },
             other => return Err(Error::usage(format!("`{uri}`: there is no source of format `{other}`; {EXISTING}"))),
         };
         match &spec {

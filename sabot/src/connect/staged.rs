@@ -111,11 +111,10 @@ fn advice(kind: ErrorKind) -> &'static str {
 
 impl StagedWriter {
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        result.map_err(|e| {
+        result.inspect_err(|e| {
             let copy = e.raw_os_error().map_or_else(|| io::Error::from(e.kind()), io::Error::from_raw_os_error);
             // The first one: later ones may only be consequences.
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(copy);
-            e
         })
     }
 }

@@ -1,3 +1,4 @@
+use ::csv as csv_crate;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Int64Array, StringViewArray};
@@ -223,4 +224,31 @@ fn columns_are_found_by_name_in_each_file() {
     source.project(&[]).unwrap();
     assert_eq!(read_all(&source, 10).unwrap().num_rows(), 2);
     assert!(source.schema().fields().is_empty());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+    /// Whatever the text, the splits hold the records of the whole, and fields begin where the tokeniser says.
+    #[test]
+    fn any_text_is_cut_at_records(text in "[a,\"\n\r]{0,60}", bytes in 1_u64..20) {
+        use crate::connect::csv_text::{cut, fields};
+        let dialect = CsvOptions::default().dialect().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f.csv");
+        write(&path, &text);
+        let records = |part: &str| -> Vec<csv_crate::ByteRecord> { dialect.reader(part.as_bytes()).into_byte_records().map(Result::unwrap).collect() };
+        let ranges = cut(&path, dialect, 0, text.len() as u64, bytes).unwrap();
+        let parts: Vec<csv_crate::ByteRecord> = ranges.iter().flat_map(|(a, b)| records(&text[*a as usize..*b as usize])).collect();
+        proptest::prop_assert_eq!(parts, records(&text));
+        let mut reader = dialect.reader(text.as_bytes());
+        let mut record = csv_crate::ByteRecord::new();
+        let mut start = 0;
+        while reader.read_byte_record(&mut record).unwrap() {
+            let end = reader.position().byte() as usize;
+            let shape = fields(&text.as_bytes()[start..end], dialect);
+            proptest::prop_assert_eq!(shape.starts.len(), record.len());
+            proptest::prop_assert!(shape.closed || end == text.len());
+            start = end;
+        }
+    }
 }

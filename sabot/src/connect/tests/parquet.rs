@@ -130,3 +130,24 @@ fn a_file_with_any_byte_wrong_is_an_error_or_reads_to_its_end() {
     }
     assert!(errors > 50, "{errors}");
 }
+
+#[test]
+fn flights_survive_csv() {
+    use crate::connect::{CsvOptions, CsvSource, SinkSpec};
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/nycflights13/flights.parquet").display().to_string();
+    let file = std::fs::File::open(&path).unwrap();
+    let all = ::parquet::arrow::arrow_reader::ArrowReaderMetadata::load(&file, Default::default()).unwrap();
+    let flight = all.schema().clone();
+    assert_eq!(flight.fields().len(), 19);
+    let source = ParquetSource::open(&[path], "Flight", &flight).unwrap();
+    let flights = drain(source.open(&source.splits().unwrap()[1], None).unwrap().as_mut(), 65_536).unwrap().remove(0);
+    let dir = tempfile::tempdir().unwrap();
+    let uri = dir.path().join("flights.csv").display().to_string();
+    let mut sink = SinkSpec::from_uri(&uri).unwrap().open().unwrap();
+    sink.open(&flight).unwrap();
+    sink.write(&flights).unwrap();
+    sink.commit().unwrap();
+    let read = CsvSource::open(&[uri], &CsvOptions::default(), "Flight", &flight).unwrap();
+    assert_eq!(read.splits().unwrap().len(), 2);
+    assert_eq!(read_all(&read, 10_000).unwrap(), flights);
+}
