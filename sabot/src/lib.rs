@@ -1,6 +1,7 @@
 //! Sabot turns plain Rust functions into vectorised Arrow operators and connects them into one dataflow that runs as a
 //! batch job or as an endless stream.
 
+pub mod connect;
 mod error;
 pub mod kernel;
 pub mod record;
