@@ -4,5 +4,7 @@
 mod error;
 pub mod kernel;
 pub mod operator;
+pub mod runtime;
+pub mod shuffle;
 
 pub use error::{Error, Result};
