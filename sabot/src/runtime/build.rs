@@ -225,7 +225,10 @@ impl Build<'_> {
             }
             gates.push(Gate::Source(order));
         }
-        for flight in self.checkpoint.iter().flat_map(|c| &c.in_flight).filter(|f| f.node == plan.name) {
+        let mut flights: Vec<_> = self.checkpoint.iter().flat_map(|c| &c.in_flight).filter(|f| f.node == plan.name).collect();
+        // Several producers may have become one, whose rows are taken to be in order.
+        flights.sort_by_key(|f| (f.edge, f.origin, f.producer));
+        for flight in flights {
             let input = at(&plan.inputs, flight.edge)?;
             let (source, partition, split, row) = flight.origin;
             for batch in from_ipc(&flight.rows)? {
