@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use super::chain::{Chain, ChainNode};
+use super::chain::{Chain, ChainNode, Stamp};
 use super::checkpoint::{Checkpoint, SplitKey, from_ipc};
 use super::feed::{Feed, SplitQueue, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
@@ -175,7 +175,7 @@ impl Build<'_> {
             open_ports: ports,
             account: Account::default(),
             satisfied: false,
-            own: false,
+            stamp: Stamp::Keep,
             held: 0,
             sink: matches!(plan.work, Work::Sink),
         })

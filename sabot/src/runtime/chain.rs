@@ -5,11 +5,15 @@
 //! before the next one enters, a mark never overtakes a row, and the task can suspend between any two calls: when a
 //! channel that leaves the stage is full, the stack simply waits.
 //!
-//! Rows that an operator emits from `watermark`, `timer`, `split_end` or `finish` stem from no single morsel. Their
-//! `Origin::source` is set to the emitting node; partition, split and row stay as the operator set them. An input that
-//! restores order delivers them by (partition, split, row), then producer instance, then order of emission: an operator
-//! that leaves the origin at its default gets the concatenation of its instances, one that sets `split` to the key
-//! group gets the order of key groups at any number of instances.
+//! Rows that an operator emits from `process` and `resume` belong where the operator says, which is where their input
+//! came from. The runtime stamps the others:
+//! - From `split_end` they belong to the split that ended (source, partition and split are set, the row is kept), so a
+//!   consumer in source order sees them at the place of that split: partial results per split merge in a fixed order.
+//! - From `watermark`, `timer` and `finish` they stem from no split. `Origin::source` is set to the emitting node;
+//!   partition, split and row stay as the operator set them. An input that restores order delivers them when all
+//!   producers are done, by (partition, split, row), then producer instance, then order of emission: an operator that
+//!   leaves the origin at its default gets the concatenation of its instances, one that sets `split` to the key group
+//!   gets the order of key groups at any number of instances.
 
 use std::sync::Arc;
 
@@ -34,6 +38,14 @@ pub(super) enum Signal {
     Forward(Message),
 }
 
+/// Where emitted rows belong: see the module's page.
+#[derive(Clone, Copy)]
+pub(super) enum Stamp {
+    Keep,
+    Split(Origin),
+    Own,
+}
+
 struct Item {
     node: usize,
     port: usize,
@@ -54,8 +66,7 @@ pub(super) struct ChainNode {
     pub(super) open_ports: usize,
     pub(super) account: Account,
     pub(super) satisfied: bool,
-    /// The operator emits by its own decision: see the module's page.
-    pub(super) own: bool,
+    pub(super) stamp: Stamp,
     pub(super) held: usize,
     pub(super) sink: bool,
 }
@@ -201,17 +212,17 @@ impl Chain {
         match signal {
             Signal::Rows(m) => {
                 node.account.rows_in += m.rows() as u64;
-                node.own = false;
+                node.stamp = Stamp::Keep;
                 progress = operator.process(port, m, &mut out)?;
             }
             Signal::Resume => progress = operator.resume(&mut out)?,
             Signal::SplitEnd(origin, forward) => {
-                node.own = true;
+                node.stamp = Stamp::Split(origin);
                 operator.split_end(port, origin, &mut out)?;
                 mark = forward.then_some(Message::SplitEnd(origin));
             }
             Signal::Watermark(time) => {
-                node.own = true;
+                node.stamp = Stamp::Own;
                 if let Some(t) = node.times.get_mut(port) {
                     *t = time.max(*t);
                 }
@@ -228,7 +239,7 @@ impl Chain {
                 mark = Some(Message::Barrier(epoch));
             }
             Signal::Finish => {
-                node.own = true;
+                node.stamp = Stamp::Own;
                 progress = operator.finish(port, &mut out)?;
                 node.open_ports = node.open_ports.saturating_sub(1);
                 mark = (node.open_ports == 0).then_some(Message::End);
@@ -247,8 +258,10 @@ impl Chain {
             node.satisfied = true;
             job.satisfied(node.plan);
         }
-        if node.own && node.operator.is_some() {
-            out.rows.iter_mut().for_each(|m| m.origin.source = node.plan as u32);
+        match node.stamp {
+            Stamp::Keep => {}
+            Stamp::Split(split) => out.rows.iter_mut().for_each(|m| m.origin = Origin { row: m.origin.row, ..split }),
+            Stamp::Own => out.rows.iter_mut().for_each(|m| m.origin.source = node.plan as u32),
         }
         let mut wake = |task| job.wake(task);
         // Channels take all now: `full` was asked before, and a call emits a bounded amount.

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::chain::placed;
 use super::control::Ticket;
 use super::coordinate::{Coordinator, Part};
+use super::needs::Needs;
 use super::progress::Progress;
 use super::task::{Moved, Task, Turn};
 use super::util::lock;
@@ -63,10 +64,7 @@ pub(super) struct Job {
     pub(super) error: Mutex<Option<Error>>,
     pub(super) coordinator: Mutex<Coordinator>,
     pub(super) epoch: AtomicU64,
-    /// Instances of each node that still want input, and the node's producers and consumers.
-    pub(super) wanting: Mutex<Vec<(usize, Vec<usize>, Vec<usize>)>>,
-    /// Nodes that no one wants more of.
-    pub(super) unwanted: Vec<AtomicBool>,
+    pub(super) needs: Needs,
     pub(super) held: Vec<AtomicUsize>,
     pub(super) workers: Vec<Mutex<WorkerReport>>,
     pub(super) events: Mutex<Vec<String>>,
@@ -180,12 +178,13 @@ impl Job {
                 self.leave(true);
             }
             Turn::Wait | Turn::Sleep(_) => {
-                if let Turn::Sleep(delay) = turn {
-                    if !slot.asleep.swap(true, SeqCst) {
-                        self.sleeping.fetch_add(1, SeqCst);
-                        let job = Arc::clone(self);
-                        self.executor.after(delay, Box::new(move || job.rise(id)));
-                    }
+                if let Turn::Sleep(delay) = turn
+                    && !slot.asleep.swap(true, SeqCst)
+                {
+                    self.sleeping.fetch_add(1, SeqCst);
+                    // Weak: the executor may outlive the job with the timer still in it.
+                    let job = Arc::downgrade(self);
+                    self.executor.after(delay, Box::new(move || job.upgrade().iter().for_each(|job| job.rise(id))));
                 }
                 if slot.state.compare_exchange(RUNNING, IDLE, SeqCst, SeqCst).is_ok() {
                     self.leave(false);
@@ -251,30 +250,13 @@ impl Job {
 
     /// An operator instance needs no more input. Sources that nobody needs any more end.
     pub(super) fn satisfied(self: &Arc<Self>, node: usize) {
-        let mut wanting = lock(&self.wanting);
-        let Some((instances, _, _)) = wanting.get_mut(node) else { return };
-        *instances = instances.saturating_sub(1);
-        if *instances > 0 {
-            return;
+        if self.needs.satisfied(node) {
+            self.wake_sources();
         }
-        let mut todo = vec![node];
-        while let Some(node) = todo.pop() {
-            if let Some(unwanted) = self.unwanted.get(node) {
-                unwanted.store(true, SeqCst);
-            }
-            for producer in wanting.get(node).map(|w| w.1.clone()).unwrap_or_default() {
-                let consumers = wanting.get(producer).map(|w| w.2.clone()).unwrap_or_default();
-                if consumers.iter().all(|c| self.unwanted.get(*c).is_some_and(|u| u.load(SeqCst))) {
-                    todo.push(producer);
-                }
-            }
-        }
-        drop(wanting);
-        self.wake_sources();
     }
     /// Whether the source `node` shall end where it is.
     pub(super) fn sources_stop(&self, node: usize) -> bool {
-        self.control.is_stopped() || self.unwanted.get(node).is_some_and(|u| u.load(SeqCst))
+        self.control.is_stopped() || self.needs.over(node)
     }
 
     /// The bytes that an instance of `node` holds changed.
@@ -323,7 +305,7 @@ impl Job {
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "without a message".into())
 }

@@ -1,13 +1,15 @@
 //! Running a plan from its start, or from a checkpoint, to its end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::build::{Build, Wired};
 use super::coordinate::Coordinator;
 use super::graph::Graph;
-use super::job::{Job, Slot};
+use super::job::{Job, Slot, message};
+use super::needs::Needs;
 use super::progress::Progress;
 use super::sink::SharedSink;
 use super::task::Root;
@@ -44,7 +46,9 @@ pub fn run_on(executor: Arc<dyn Executor>, plan: &PhysicalPlan, sinks: Vec<Bound
 
 fn launch(executor: Option<Arc<dyn Executor>>, plan: &PhysicalPlan, sinks: Vec<BoundSink>, options: &RunOptions, control: &Control, checkpoint: Option<&Checkpoint>) -> Result<Report> {
     let sinks: HashMap<usize, SharedSink> = sinks.into_iter().map(|s| (s.node, Arc::new(Mutex::new(s.sink)))).collect();
-    let result = attempt(executor, plan, &sinks, options, control, checkpoint);
+    // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
+    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint)));
+    let result = result.unwrap_or_else(|panic| Err((Error::usage(format!("a source, sink or step panicked: {}", message(&*panic))), true)));
     control.detach();
     match result {
         Ok(report) => Ok(report),
@@ -172,15 +176,6 @@ fn assemble(
     checkpoint: Option<&Checkpoint>,
 ) -> Arc<Job> {
     let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
-    let mut wanting: Vec<(usize, Vec<usize>, Vec<usize>)> = instances.iter().map(|i| (*i, Vec::new(), Vec::new())).collect();
-    for (n, input) in plan.nodes.iter().enumerate().flat_map(|(n, node)| node.inputs.iter().map(move |i| (n, i))) {
-        if let Some(consumer) = wanting.get_mut(n) {
-            consumer.1.push(input.from);
-        }
-        if let Some(producer) = wanting.get_mut(input.from) {
-            producer.2.push(n);
-        }
-    }
     let base = names.iter().map(|n| checkpoint.and_then(|c| c.accounts.iter().find(|a| a.0 == *n)).map_or_else(Account::default, |a| a.1)).collect();
     let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
     let epoch = checkpoint.map_or(0, |c| c.epoch);
@@ -202,8 +197,7 @@ fn assemble(
         error: Mutex::new(None),
         coordinator: Mutex::new(Coordinator::new(names.clone(), wired.nodes, epoch, base, done)),
         epoch: AtomicU64::new(epoch),
-        wanting: Mutex::new(wanting),
-        unwanted: names.iter().map(|_| AtomicBool::new(false)).collect(),
+        needs: Needs::new(plan, instances),
         held: names.iter().map(|_| AtomicUsize::new(0)).collect(),
         workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),
         events: Mutex::default(),

@@ -21,6 +21,7 @@ mod inline;
 mod job;
 mod launch;
 mod marks;
+mod needs;
 mod options;
 mod pool;
 mod progress;

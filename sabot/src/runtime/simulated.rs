@@ -79,7 +79,7 @@ impl Executor for Simulated {
     fn spawn(&self, run: Run) {
         let mut state = self.lock();
         let choice = split_mix(&mut state.random);
-        if choice % DELAYED == 0 {
+        if choice.is_multiple_of(DELAYED) {
             let due = state.now + STEP * (1 + (choice >> 32) as u32 % 50);
             state.timers.add(due, run);
         } else {

@@ -74,3 +74,41 @@ impl Partitioner {
         Ok(pieces.map(|(i, (&size, &end))| (i, Morsel::new(gathered.slice(end - size, size), morsel.origin))).collect())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+
+    use super::*;
+    use crate::kernel::hash::hash_integer;
+    use crate::kernel::{Origin, Selection};
+
+    proptest::proptest! {
+        #[test]
+        fn every_kept_row_goes_to_its_owner_once_and_in_order(keys in proptest::collection::vec(0i64..50, 0..300), keep in proptest::collection::vec(proptest::num::u64::ANY, 5), instances in 1usize..9) {
+            let rows: Vec<i64> = (0..keys.len() as i64).collect();
+            let columns: Vec<(&str, ArrayRef)> = vec![("k", Arc::new(Int64Array::from(keys.clone()))), ("row", Arc::new(Int64Array::from(rows)))];
+            let words: Vec<u64> = (0..keys.len().div_ceil(64)).map(|w| keep[w] & if keys.len() - w * 64 >= 64 { u64::MAX } else { (1 << (keys.len() - w * 64)) - 1 }).collect();
+            let selection = Selection::new(words);
+            let mut morsel = Morsel::new(RecordBatch::try_from_iter(columns).unwrap(), Origin::default());
+            morsel.selection = Some(selection.clone());
+            let mut got = Vec::new();
+            for (instance, piece) in Partitioner::new(vec!["k".into()], instances).split(morsel).unwrap() {
+                let dense = piece.compact().unwrap();
+                let rows = dense.column(1).as_primitive::<Int64Type>().values().to_vec();
+                assert!(!rows.is_empty() && rows.is_sorted());
+                for row in rows {
+                    assert_eq!(instance_of(key_group(hash_integer(keys[row as usize]), KEY_GROUPS), KEY_GROUPS, instances), instance);
+                    got.push(row as usize);
+                }
+            }
+            got.sort_unstable();
+            assert_eq!(got, selection.rows().collect::<Vec<_>>());
+        }
+    }
+}

@@ -214,6 +214,25 @@ impl Operator for Join {
     }
 }
 
+/// Emits (k, sum of v within a split) when a split ends.
+#[derive(Default)]
+pub(super) struct SplitSum {
+    sums: BTreeMap<u64, BTreeMap<i64, i64>>,
+}
+
+impl Operator for SplitSum {
+    fn process(&mut self, _port: usize, m: Morsel, _out: &mut dyn Output) -> Result<Progress> {
+        let sums = self.sums.entry(m.origin.split).or_default();
+        of(&m).into_iter().for_each(|(k, v)| *sums.entry(k).or_default() += v);
+        Ok(Progress::Done)
+    }
+    fn split_end(&mut self, _port: usize, origin: Origin, out: &mut dyn Output) -> Result<()> {
+        let sums: Vec<Row> = self.sums.remove(&origin.split).unwrap_or_default().into_iter().collect();
+        out.emit(Morsel::new(batch(&sums), Origin::default()));
+        Ok(())
+    }
+}
+
 /// A function of rows as an operator.
 pub(super) struct Map<F>(pub(super) F);
 

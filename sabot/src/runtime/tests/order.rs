@@ -72,3 +72,31 @@ fn a_union_is_ordered_by_source() {
         assert_eq!(simulate(&p, seed, &tight).rows(), expected, "seed {seed}");
     }
 }
+
+#[test]
+fn partial_results_per_split_merge_in_split_order() {
+    let mut p = Plan::default();
+    let s = p.source(Numbers::new(1000, 3, 41));
+    let partial = p.node("partial", &[(s, 0, Exchange::Forward, false)], false, true, SplitSum::default);
+    // Order-sensitive on purpose: a running hash of what each key sees.
+    let merge = p.node("merge", &[(partial, 0, by_key(), true)], false, true, || {
+        let mut hashes = std::collections::HashMap::new();
+        Map(move |(k, v)| {
+            let h = hashes.entry(k).or_insert(0i64);
+            *h = h.wrapping_mul(31).wrapping_add(v);
+            Ok(Some((k, *h)))
+        })
+    });
+    p.sink(merge);
+    let expected = go(&p, &options(1, 1000)).0.sorted();
+    assert_eq!(expected.len(), 25 * 3);
+    for threads in [1, 2, 3, 8] {
+        for morsel in [1, 7, 1000] {
+            assert_eq!(go(&p, &options(threads, morsel)).0.sorted(), expected, "{threads} threads, morsels of {morsel}");
+        }
+    }
+    for seed in 0..60 {
+        let tight = RunOptions { reorder_bytes: 200, ..options(1 + seed as usize % 5, 10) };
+        assert_eq!(simulate(&p, seed, &tight).sorted(), expected, "seed {seed}");
+    }
+}
