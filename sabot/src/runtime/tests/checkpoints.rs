@@ -30,7 +30,7 @@ fn interrupted(plan: &Plan, seed: u64, step: u64, crash: u64, before: usize, aft
 fn sweep(plan: &Plan, exact: bool, steps: u64) {
     let expected = go(plan, &options(1, 20)).0;
     let mut restored = 0;
-    for seed in 0..150 {
+    for seed in seeds(150) {
         let (before, after) = ([1, 2, 3, 4][seed as usize % 4], [3, 1, 2, 5, 4][seed as usize % 5]);
         let step = seed * 7 % steps;
         let (seen, complete) = interrupted(plan, seed, step, step + 150, before, after, seed % 2 == 0);

@@ -106,7 +106,7 @@ fn an_operator_without_end_can_be_cancelled() {
 
 #[test]
 fn cancel_at_any_step() {
-    for seed in 0..60 {
+    for seed in seeds(60) {
         let control = Control::new();
         let (plan, seen, c) = (diamond(500), Seen::default(), control.clone());
         let executor = Simulated::new(seed).at(seed * 3, move || c.cancel());

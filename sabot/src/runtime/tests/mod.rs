@@ -12,6 +12,11 @@ use std::sync::Arc;
 use super::*;
 use kit::*;
 
+/// Seeds 0 to `n`; `SABOT_SEEDS` multiplies them for a long search.
+fn seeds(n: u64) -> std::ops::Range<u64> {
+    0..n * std::env::var("SABOT_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+}
+
 /// Options for `threads` instances, small morsels, no bypass.
 fn options(threads: usize, morsel_rows: usize) -> RunOptions {
     RunOptions { threads, morsel_rows, bypass_rows: 0, checkpoints: true, ..RunOptions::default() }
@@ -74,7 +79,7 @@ fn results_are_equal_at_any_size() {
 #[test]
 fn results_are_equal_in_any_interleaving() {
     let expected = go(&counted(600), &options(1, 1000)).0.rows();
-    for seed in 0..120 {
+    for seed in seeds(120) {
         assert_eq!(simulate(&counted(600), seed, &options(1 + seed as usize % 4, 50)).rows(), expected, "seed {seed}");
     }
 }
@@ -95,7 +100,7 @@ fn a_diamond_over_a_closed_port_does_not_deadlock() {
             assert_eq!(go(&diamond(2000), &tight).0.sorted(), expected, "{threads} threads, morsels of {morsel}");
         }
     }
-    for seed in 0..60 {
+    for seed in seeds(60) {
         let tight = RunOptions { channel_bytes: 500, reorder_bytes: 500, ..options(3, 64) };
         assert_eq!(simulate(&diamond(2000), seed, &tight).sorted(), expected, "seed {seed}");
     }

@@ -15,7 +15,7 @@ fn a_gather_restores_source_order() {
             assert_eq!(go(&p, &options(threads, morsel)).0.rows(), expected, "{threads} threads, morsels of {morsel}");
         }
     }
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let tight = RunOptions { reorder_bytes: 1000, ..options(1 + seed as usize % 5, 10) };
         assert_eq!(simulate(&p, seed, &tight).rows(), expected, "seed {seed}");
     }
@@ -32,7 +32,7 @@ fn order_survives_an_exchange_and_a_second_gate() {
     let d = p.node("d", &[(c, 0, Exchange::Rebalance, false)], false, false, || Map(|r| Ok(Some(r))));
     p.sink(d);
     let expected: Vec<Row> = (0..1000).map(|v| (v % 5, v)).collect();
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let tight = RunOptions { reorder_bytes: 2000, channel_bytes: 500, ..options(1 + seed as usize % 5, 10) };
         assert_eq!(simulate(&p, seed, &tight).rows(), expected, "seed {seed}");
     }
@@ -52,7 +52,7 @@ fn per_key_order_and_result_order_do_not_depend_on_timing() {
     });
     p.sink(last);
     let mut by_threads = std::collections::HashMap::new();
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let threads = 1 + seed as usize % 5;
         let rows = simulate(&p, seed, &options(threads, 10)).rows();
         assert_eq!(rows, *by_threads.entry(threads).or_insert_with(|| rows.clone()), "seed {seed}");
@@ -67,7 +67,7 @@ fn a_union_is_ordered_by_source() {
     let u = p.node("union", &[(a, 0, Exchange::Gather, true), (b, 0, Exchange::Gather, true)], true, false, || Map(|r| Ok(Some(r))));
     p.sink(u);
     let expected: Vec<Row> = (0..300).chain(0..200).map(|v| (v % 5, v)).collect();
-    for seed in 0..50 {
+    for seed in seeds(50) {
         let tight = RunOptions { reorder_bytes: 100, ..options(1 + seed as usize % 5, 10) };
         assert_eq!(simulate(&p, seed, &tight).rows(), expected, "seed {seed}");
     }
@@ -95,7 +95,7 @@ fn partial_results_per_split_merge_in_split_order() {
             assert_eq!(go(&p, &options(threads, morsel)).0.sorted(), expected, "{threads} threads, morsels of {morsel}");
         }
     }
-    for seed in 0..60 {
+    for seed in seeds(60) {
         let tight = RunOptions { reorder_bytes: 200, ..options(1 + seed as usize % 5, 10) };
         assert_eq!(simulate(&p, seed, &tight).sorted(), expected, "seed {seed}");
     }

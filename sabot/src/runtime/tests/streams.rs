@@ -14,7 +14,7 @@ fn clock(partitions: u32, rows: i64) -> Plan {
 
 #[test]
 fn the_watermark_is_the_minimum_of_all_partitions() {
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let plan = clock(3, 200);
         let (control, seen) = (Control::new(), Seen::default());
         let c = control.clone();
