@@ -148,10 +148,11 @@ impl Chain {
         operator.map_or(Ok(()), |o| o.restore(state))
     }
     /// The step and the row that were being worked on.
-    pub(super) fn place(&self) -> (Arc<str>, String) {
+    pub(super) fn place(&self, names: &[String]) -> (Arc<str>, String) {
         let (node, o) = self.current;
         let name = self.nodes.get(node).map_or_else(|| "?".into(), |n| Arc::clone(&n.name));
-        (name, format!("source {}, partition {}, split {}, rows from {}", o.source, o.partition, o.split, o.row))
+        let source = names.get(o.source as usize).map_or("?", String::as_str);
+        (name, format!("`{source}`, partition {}, split {}, rows from {}", o.partition, o.split, o.row))
     }
     /// Ends all nodes without calling their operators: they had finished before the checkpoint.
     pub(super) fn end_all(&mut self, job: &Arc<Job>) {

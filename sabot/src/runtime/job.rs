@@ -145,9 +145,9 @@ impl Job {
         let result = match guard.as_mut() {
             Some(task) if !self.is_aborted() => match catch_unwind(AssertUnwindSafe(|| task.turn(self, &mut moved))) {
                 Ok(Ok(turn)) => Ok(turn),
-                Ok(Err(e)) => Err(placed(e, task.chain.place())),
+                Ok(Err(e)) => Err(placed(e, task.chain.place(&self.names))),
                 Err(panic) => {
-                    let (operator, row) = task.chain.place();
+                    let (operator, row) = task.chain.place(&self.names);
                     Err(Error::Operator { operator: operator.to_string(), what: format!("panicked: {}", message(&*panic)), row })
                 }
             },

@@ -10,6 +10,7 @@
 mod build;
 mod chain;
 mod checkpoint;
+mod checkpoint_file;
 mod control;
 mod coordinate;
 mod executor;

@@ -106,6 +106,14 @@ fn on_real_threads() {
         run(&plan.0, bind(4, &seen), &options, &control).unwrap();
         assert_eq!(seen.rows(), expected);
         let checkpoint = ticket.lock().unwrap().take().unwrap().wait().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.checkpoint");
+        checkpoint.write_file(&path).unwrap();
+        assert_eq!(Checkpoint::read_file(&path).unwrap(), checkpoint);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(Checkpoint::read_file(&path), Err(crate::Error::Checkpoint(_))));
         assert!(checkpoint.positions[0].done.len() + checkpoint.positions[0].open.len() < 134);
         for again in [1, 3, 8] {
             let seen = Seen::default();
