@@ -7,6 +7,8 @@ pub mod kernel;
 pub mod record;
 pub mod operator;
 pub mod plan;
+pub mod runtime;
+pub mod shuffle;
 
 pub use error::{Error, Result};
 

@@ -6,7 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 
 use super::model::Pipeline;
 use super::parse::uses;
-use super::tokens::error;
+use super::tokens::{error, error_expr};
 
 /// How often each name is used as a stream, by statement order.
 pub(crate) fn used(pipeline: &Pipeline) -> BTreeMap<String, usize> {
@@ -21,10 +21,11 @@ pub(crate) fn used(pipeline: &Pipeline) -> BTreeMap<String, usize> {
     out
 }
 
-/// Errors about names. Undefined streams are reported where they are used, while expanding.
-pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (TokenStream, Vec<String>) {
+/// Errors about names, and for the first stream of each cycle the expression to define it by. Undefined streams are reported where they are used, while expanding.
+pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (TokenStream, BTreeMap<String, TokenStream>) {
     let mut errors = TokenStream::new();
-    let mut cyclic = Vec::new();
+    let mut cycles = BTreeMap::new();
+    let mut cyclic: Vec<String> = Vec::new();
     let mut seen: BTreeMap<String, Ident> = pipeline.params.iter().filter(|p| p.source.is_some()).map(|p| (p.name.to_string(), p.name.clone())).collect();
     let edges: BTreeMap<String, Vec<Ident>> = pipeline
         .stmts
@@ -47,7 +48,8 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
             if !cyclic.contains(&text) {
                 if let Some(first) = edges.get(&text).and_then(|e| e.iter().find(|i| path.get(1).is_some_and(|p| *i == p))) {
                     let shown = path.join(" -> ");
-                    errors.extend(error(first.span(), &format!("streams may only use streams defined above: {shown}; loops need `iterate`, which bounded streams will have later")));
+                    let message = format!("streams may only use streams defined above: {shown}");
+                    cycles.insert(text.clone(), error_expr(first.span(), &message));
                 }
                 cyclic.extend(path);
             }
@@ -61,7 +63,7 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
             errors.extend(error(p.name.span(), &format!("source `{text}` is not used")));
         }
     }
-    (errors, cyclic)
+    (errors, cycles)
 }
 
 fn ends_in_sink(stmt: &super::model::Stmt) -> bool {

@@ -14,7 +14,7 @@ use super::tokens::{error, list};
 /// Expands a block.
 pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     let used = used(pipeline);
-    let (mut errors, cyclic) = check(pipeline, &used);
+    let (mut errors, cycles) = check(pipeline, &used);
     let sources: Vec<_> = pipeline.params.iter().filter(|p| p.source.is_some()).collect();
     let values: Vec<_> = pipeline.params.iter().filter(|p| p.source.is_none()).collect();
     let mut cx = Cx {
@@ -30,12 +30,11 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     let (s, p, g) = (id("__s"), id("__p"), id("__g"));
     let mut body = TokenStream::new();
     for stmt in &pipeline.stmts {
-        if stmt.name.as_ref().is_some_and(|n| cyclic.contains(&n.to_string())) {
-            // reported once, as a cycle; later uses are silent
-            if let Some(n) = &stmt.name {
-                cx.streams.insert(n.to_string(), Known::default());
-                body.extend(quote!(let #n = ::sabot::__private::silent();));
-            }
+        if let Some(n) = &stmt.name
+            && let Some(broken) = cycles.get(&n.to_string())
+        {
+            cx.streams.insert(n.to_string(), Known::default());
+            body.extend(quote!(let #n = #broken;));
             continue;
         }
         let label = label_of(stmt, cx.count);

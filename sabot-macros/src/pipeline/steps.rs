@@ -531,6 +531,7 @@ impl Build<'_> {
                 let args = columns.iter().rev().fold(quote!(()), |rest, col| quote!((#col, #rest)));
                 quote!(#p::user::<#path, _>(#args))
             } else if path.len() == 1 {
+                let function = if function == "count" && !columns.is_empty() { Ident::new("count_of", function.span()) } else { function.clone() };
                 quote!(#p::agg::#function(#(#columns),*))
             } else {
                 let path = stream(path);

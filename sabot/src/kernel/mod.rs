@@ -9,6 +9,7 @@ mod drive;
 mod info;
 mod level;
 mod lineage;
+pub mod hash;
 mod morsel;
 mod panics;
 mod run;
