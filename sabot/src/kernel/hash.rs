@@ -264,7 +264,8 @@ mod tests {
         let ab = hash(&[Arc::clone(&a), Arc::clone(&b)]);
         assert_ne!(ab, hash(&[Arc::clone(&b), Arc::clone(&a)]));
         assert_ne!(ab[0], ab[1]);
-        let fields = vec![(Arc::new(arrow_schema::Field::new("a", DataType::Int64, false)), a), (Arc::new(arrow_schema::Field::new("b", DataType::Int64, false)), b)];
+        let fields =
+            vec![(Arc::new(arrow_schema::Field::new("a", DataType::Int64, false)), a), (Arc::new(arrow_schema::Field::new("b", DataType::Int64, false)), b)];
         assert_eq!(ab, hash(&[Arc::new(StructArray::from(fields))]));
     }
 

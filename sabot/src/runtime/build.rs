@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
 use super::checkpoint::{Checkpoint, SplitKey, from_ipc};
 use super::feed::{Feed, SplitQueue, Waiting};
@@ -13,7 +14,6 @@ use super::marks::{MarkedEdge, Marks};
 use super::sink::{SharedSink, SinkOperator};
 use super::task::{Root, Task};
 use super::util::at;
-use super::RunOptions;
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, Split, Work};

@@ -99,7 +99,16 @@ pub(super) struct SourceOrder {
 
 impl SourceOrder {
     pub(super) fn new(splits: Arc<Vec<SplitKey>>, streaming: BTreeMap<u32, bool>) -> Self {
-        SourceOrder { splits, delivered: 0, skipped: BTreeSet::new(), ended: BTreeSet::new(), streaming, buffers: BTreeMap::new(), own: VecDeque::new(), own_sorted: false }
+        SourceOrder {
+            splits,
+            delivered: 0,
+            skipped: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            streaming,
+            buffers: BTreeMap::new(),
+            own: VecDeque::new(),
+            own_sorted: false,
+        }
     }
     /// Skips splits that were delivered before a checkpoint.
     pub(super) fn skip(&mut self, delivered: impl Fn(&SplitKey) -> bool) {

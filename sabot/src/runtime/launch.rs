@@ -40,11 +40,25 @@ pub fn resume(plan: &PhysicalPlan, sinks: Vec<BoundSink>, options: &RunOptions, 
 ///
 /// # Errors
 /// As for [`run`] and [`resume`]; [`Error::Internal`] if the executor died, in which case sinks were told nothing.
-pub fn run_on(executor: Arc<dyn Executor>, plan: &PhysicalPlan, sinks: Vec<BoundSink>, options: &RunOptions, control: &Control, checkpoint: Option<&Checkpoint>) -> Result<Report> {
+pub fn run_on(
+    executor: Arc<dyn Executor>,
+    plan: &PhysicalPlan,
+    sinks: Vec<BoundSink>,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Report> {
     launch(Some(executor), plan, sinks, options, control, checkpoint)
 }
 
-fn launch(executor: Option<Arc<dyn Executor>>, plan: &PhysicalPlan, sinks: Vec<BoundSink>, options: &RunOptions, control: &Control, checkpoint: Option<&Checkpoint>) -> Result<Report> {
+fn launch(
+    executor: Option<Arc<dyn Executor>>,
+    plan: &PhysicalPlan,
+    sinks: Vec<BoundSink>,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Report> {
     let sinks: HashMap<usize, SharedSink> = sinks.into_iter().map(|s| (s.node, Arc::new(Mutex::new(s.sink)))).collect();
     // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
     let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint)));
@@ -180,7 +194,14 @@ fn assemble(
     let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
     let epoch = checkpoint.map_or(0, |c| c.epoch);
     let tasks = wired.tasks.len();
-    let slots: Vec<Slot> = wired.tasks.into_iter().map(|t| { let source = matches!(t.root, Root::Feed(_)); Slot::new(t, source) }).collect();
+    let slots: Vec<Slot> = wired
+        .tasks
+        .into_iter()
+        .map(|t| {
+            let source = matches!(t.root, Root::Feed(_));
+            Slot::new(t, source)
+        })
+        .collect();
     let job = Job {
         executor: Arc::clone(executor),
         options: options.clone(),

@@ -112,7 +112,10 @@ impl Executor for Simulated {
             }
             state.steps += 1;
             state.now += STEP;
-            while let Some(run) = { let now = state.now; state.timers.pop(now) } {
+            while let Some(run) = {
+                let now = state.now;
+                state.timers.pop(now)
+            } {
                 state.ready.push(run);
             }
             if state.ready.is_empty() {

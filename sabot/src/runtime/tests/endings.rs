@@ -54,7 +54,12 @@ fn errors_and_panics_name_the_step_and_abort() {
 
         let mut p = Plan::default();
         let s = p.source(Numbers::new(1000, 5, 100));
-        let m = p.node("mine", &[(s, 0, by_key(), false)], false, false, || Map(|(k, v)| { assert!(v != 777, "no sevens"); Ok(Some((k, v))) }));
+        let m = p.node("mine", &[(s, 0, by_key(), false)], false, false, || {
+            Map(|(k, v)| {
+                assert!(v != 777, "no sevens");
+                Ok(Some((k, v)))
+            })
+        });
         p.sink(m);
         let message = fail(&p, &options(threads, 10)).to_string();
         assert!(message.contains("`mine`") && message.contains("panicked: no sevens"), "{message}");
@@ -134,7 +139,15 @@ fn a_stopped_stream_drains_and_commits() {
         p.sink(m);
         let (control, seen) = (Control::new(), Seen::default());
         let told = Arc::new(Mutex::new(0));
-        let hook = { let (told, control) = (Arc::clone(&told), control.clone()); move |p: Progressed| { *told.lock().unwrap() = p.rows; if p.rows == 1500 { control.stop() } } };
+        let hook = {
+            let (told, control) = (Arc::clone(&told), control.clone());
+            move |p: Progressed| {
+                *told.lock().unwrap() = p.rows;
+                if p.rows == 1500 {
+                    control.stop()
+                }
+            }
+        };
         let options = RunOptions { progress: Some(Arc::new(hook)), progress_every: Duration::ZERO, ..options(threads, 10) };
         std::thread::scope(|scope| {
             let job = scope.spawn(|| run(&p.0, bind(2, &seen), &options, &control));
@@ -151,7 +164,10 @@ fn a_stopped_stream_drains_and_commits() {
 fn the_progress_hook_ends_at_the_total() {
     let last = Arc::new(AtomicUsize::new(0));
     let told = Arc::clone(&last);
-    let hook: ProgressHook = Arc::new(move |p| { assert_eq!(p.total_rows, Some(3000)); told.store(p.rows as usize, SeqCst) });
+    let hook: ProgressHook = Arc::new(move |p| {
+        assert_eq!(p.total_rows, Some(3000));
+        told.store(p.rows as usize, SeqCst)
+    });
     go(&counted(3000), &RunOptions { progress: Some(hook), ..options(2, 64) });
     assert_eq!(last.load(SeqCst), 3000);
 }

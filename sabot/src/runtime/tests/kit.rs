@@ -122,7 +122,16 @@ pub(super) fn load(map: &mut BTreeMap<i64, i64>, state: &GroupState) {
 
 impl Operator for Counter {
     fn process(&mut self, _port: usize, m: Morsel, out: &mut dyn Output) -> Result<Progress> {
-        let counted: Vec<Row> = of(&m).into_iter().map(|(k, _)| (k, { let n = self.seen.entry(k).or_default(); *n += 1; *n })).collect();
+        let counted: Vec<Row> = of(&m)
+            .into_iter()
+            .map(|(k, _)| {
+                (k, {
+                    let n = self.seen.entry(k).or_default();
+                    *n += 1;
+                    *n
+                })
+            })
+            .collect();
         out.emit(Morsel::new(batch(&counted), m.origin));
         Ok(Progress::Done)
     }
@@ -405,7 +414,8 @@ impl Plan {
         stateful: bool,
         make: impl Fn() -> O + Send + Sync + 'static,
     ) -> usize {
-        let inputs = inputs.iter().map(|(from, port, exchange, ordered)| Input { from: *from, port: *port, exchange: exchange.clone(), ordered: *ordered }).collect();
+        let inputs =
+            inputs.iter().map(|(from, port, exchange, ordered)| Input { from: *from, port: *port, exchange: exchange.clone(), ordered: *ordered }).collect();
         let factory = move |_: Instance| -> Result<Box<dyn Operator>> { Ok(Box::new(make())) };
         self.push(name, Work::Operator(Arc::new(factory)), inputs, single, stateful)
     }

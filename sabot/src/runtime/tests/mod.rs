@@ -4,6 +4,7 @@
 mod checkpoints;
 mod endings;
 mod kit;
+mod measure;
 mod order;
 mod streams;
 

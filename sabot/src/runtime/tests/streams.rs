@@ -37,7 +37,8 @@ fn an_idle_partition_does_not_hold_time_back() {
     let (control, seen) = (Control::new(), Seen::default());
     let c = control.clone();
     let executor = Simulated::new(7).at(6000, move || c.stop());
-    let report = run_on(Arc::new(executor), &p.0, bind(3, &seen), &RunOptions { idle_after: Duration::from_secs(1), ..options(2, 10) }, &control, None).unwrap();
+    let report =
+        run_on(Arc::new(executor), &p.0, bind(3, &seen), &RunOptions { idle_after: Duration::from_secs(1), ..options(2, 10) }, &control, None).unwrap();
     assert_eq!(seen.rows().last(), Some(&(0, 99)));
     assert!(report.events.iter().any(|e| e.contains("idle")));
 }
