@@ -12,5 +12,5 @@ pub use sink::Sink;
 pub use source::{Read, Source, Split, SplitReader};
 pub(crate) use user::operator_at;
 pub use user::{
-    Aggregate, Batch, Emit, KeyCtx, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Row1, Tier, Typed, Values, operators,
+    Aggregate, Batch, Emit, KeyCtx, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Tier, Typed, operators,
 };
