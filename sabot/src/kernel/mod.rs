@@ -6,6 +6,7 @@
 
 mod computed;
 mod drive;
+pub mod hash;
 mod info;
 mod level;
 mod lineage;

@@ -20,6 +20,7 @@ mod state;
 mod text;
 mod time;
 mod value;
+mod values;
 mod window;
 
 pub use arena::{Arena, Buffers, Env};
@@ -37,6 +38,7 @@ pub use state::{State, StateField, StateSchema, take};
 pub use text::{Bytes, Dict, DictWrite, Str, TextRead, ViewWrite};
 pub use time::{Date, Duration, Micros, Millis, Nanos, NoZone, Seconds, Time, TimeExt, Timestamp, Unit, Utc, Zone};
 pub use value::{Mismatch, Value, Writer};
+pub use values::{Args, Row1, Rows, Values};
 pub use window::{LANES, Lane, Window};
 
 pub(crate) use arena::text_buffers;
