@@ -9,6 +9,8 @@
 #[macro_use]
 mod common;
 mod operator;
+#[allow(clippy::indexing_slicing)]
+mod pipeline;
 mod record;
 mod state;
 
@@ -66,4 +68,10 @@ pub fn derive_state(item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn operator(options: TokenStream, item: TokenStream) -> TokenStream {
     operator::attribute(options.into(), item.into()).into()
+}
+
+/// A dataflow graph: sources, steps, sinks.
+#[proc_macro]
+pub fn pipeline(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    pipeline::pipeline(input.into()).into()
 }

@@ -1,10 +1,14 @@
 //! Sabot turns plain Rust functions into vectorised Arrow operators and connects them into one dataflow that runs as a
 //! batch job or as an endless stream.
 
+pub mod connect;
 mod error;
 pub mod kernel;
 pub mod record;
 pub mod operator;
+pub mod plan;
+pub mod runtime;
+pub mod shuffle;
 
 pub use error::{Error, Result};
 pub use sabot_macros::{Record, State, operator};
@@ -21,7 +25,7 @@ pub mod prelude {
 /// What the macros' output refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::kernel::*;
+    pub use crate::kernel::{Added, Adds, All, Cat, Computed, ExprMeta, Filter, Made, Makes, Select, Step, StepMeta, Then, With};
     pub use crate::operator::*;
     pub use crate::record::*;
     pub use {arrow_array, arrow_schema, inventory, serde, serde_json};

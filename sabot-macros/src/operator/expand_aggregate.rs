@@ -43,7 +43,7 @@ pub(super) fn expand(a: &Aggregate) -> TokenStream {
     let state = quote_spanned!(Span::mixed_site().located_at(a.ident.span())=> #ty: ::sabot::__private::State);
     ours! {
         #[doc(hidden)]
-        #[allow(trivial_bounds, private_interfaces, clippy::all, clippy::pedantic)]
+        #[allow(non_snake_case, trivial_bounds, private_interfaces, clippy::all, clippy::pedantic)]
         const _: () = {
             #inputs
             const __ENTRY: ::sabot::__private::OperatorEntry = #entry;

@@ -93,19 +93,19 @@ fn beside(record: &Record, columns: &[Column<'_>]) -> TokenStream {
         (about("A row, borrowed from its columns: what closures see of"), about("The columns by name: what `key_by` sees of"), about("The columns of a row that is being made, of"), about("The columns of a batch as Arrow arrays, of"));
     ours! {
         #[doc = #row_doc]
-        #[allow(dead_code, trivial_bounds, private_bounds)]
+        #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
         #vis struct #row<'a> #bounds { #(#[doc = #docs] #field_vis #idents: #rows,)* #marker }
         #[doc = #cols_doc]
-        #[allow(dead_code, trivial_bounds, private_bounds)]
+        #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
         #vis struct #cols { #(#[doc = #docs] #field_vis #idents: #col_types,)* }
         #[doc = #slots_doc]
-        #[allow(dead_code, trivial_bounds, private_bounds)]
+        #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
         #vis struct #slots<'a> #bounds { #(#[doc = #docs] #field_vis #idents: #slot_types,)* #marker }
         #[doc = #batch_doc]
-        #[allow(dead_code, private_interfaces, trivial_bounds, private_bounds)]
+        #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
         #vis trait #batch #bounds { #(#[doc = #docs] fn #idents(&self) -> &#arrays;)* }
         #[automatically_derived]
-        #[allow(trivial_bounds)]
+        #[allow(non_snake_case, trivial_bounds)]
         impl #batch for ::sabot::__private::Batch<#ident> #bounds {
             #(fn #idents(&self) -> &#arrays { self.column(#names) })*
         }
@@ -273,9 +273,14 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
 fn lookups(record: &Record, columns: &[Column<'_>]) -> TokenStream {
     let bounds = bounds(columns);
     let ident = &record.ident;
+    // a column of a private type cannot be looked up from where that type is not known
+    let text = |vis: &syn::Visibility| quote::ToTokens::to_token_stream(vis).to_string();
+    let open = |f: &super::model::Field| text(&f.vis) == text(&record.vis);
     columns
         .iter()
-        .map(|c| {
+        .zip(&record.fields)
+        .filter(|(c, f)| c.known || open(f))
+        .map(|(c, _)| {
             let (field, ty) = (c.ident, c.ty);
             let name = name_type(&bare(field), Span::mixed_site());
             let here = c.span;

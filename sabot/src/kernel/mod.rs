@@ -1,5 +1,25 @@
 //! Fused loops, SIMD dispatch, selection, hashing: the one place with `unsafe`.
+//!
+//! A run of row-wise steps is composed by type ([`Then`]) and driven over morsels 64 rows at a time ([`Run`]). What is
+//! known about it besides its code is data ([`StepInfo`], [`Lineage`]), so that plans can be optimised, explained and
+//! shipped.
 
+mod computed;
+mod drive;
+pub mod hash;
+mod info;
+mod level;
+mod lineage;
 mod morsel;
+mod panics;
+mod run;
+mod step;
 
+pub use computed::{All, Cat, Computed};
+pub use info::{Expr, ExprMeta, StepInfo, StepKind, StepMeta};
+pub use level::Level;
+pub use lineage::{From as ColumnFrom, Lineage, Needs, StepShape, Unit};
 pub use morsel::{Morsel, Origin, Selection, SetBits};
+pub use panics::{Panicked, catch};
+pub use run::{Ran, Request, Run, RunKernel};
+pub use step::{Added, Adds, Done, Filter, Made, Makes, Select, Step, Then, With};

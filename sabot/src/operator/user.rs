@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, RecordBatch};
 
 use crate::Result;
-use crate::record::{Bytes, Cell, Make, Record, Slot, State, Str, Value, View};
+use crate::record::{Bytes, Cell, Make, Record, Slot, State, Str, Value, Values, View};
 
 /// What kind of operator an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -234,61 +234,6 @@ pub trait Aggregate: State {
     fn finish(&self) -> Self::Out;
 }
 
-/// A cons list of column types.
-pub trait Values: 'static {
-    /// Their borrowed values, as a cons list.
-    type Refs<'a>: Copy;
-    /// Typed access to the columns.
-    type Read<'a>: Copy;
-    /// Number of columns.
-    const LEN: usize;
-    /// Brings the columns into readable encodings.
-    ///
-    /// # Errors
-    /// If a column has another type.
-    fn accept(arrays: &[ArrayRef]) -> Result<Vec<ArrayRef>, crate::record::Mismatch>;
-    /// Typed access to accepted columns, and whether a row of nulls in a non-nullable column must be skipped.
-    fn read<'a>(arrays: &'a [ArrayRef]) -> Self::Read<'a>;
-    /// The values of a row.
-    fn get<'a>(read: Self::Read<'a>, row: &Row1) -> Self::Refs<'a>;
-}
-/// A row that exists in every column that is read with it.
-#[derive(Clone, Copy, Debug)]
-pub struct Row1 {
-    window: crate::record::Window,
-    lane: crate::record::Lane,
-}
-impl Values for () {
-    type Refs<'a> = ();
-    type Read<'a> = ();
-    const LEN: usize = 0;
-    fn accept(_: &[ArrayRef]) -> Result<Vec<ArrayRef>, crate::record::Mismatch> {
-        Ok(Vec::new())
-    }
-    fn read<'a>(_: &'a [ArrayRef]) -> Self::Read<'a> {}
-    fn get<'a>(_: Self::Read<'a>, _: &Row1) -> Self::Refs<'a> {}
-}
-impl<V: Value, Rest: Values> Values for (V, Rest) {
-    type Refs<'a> = (V::Ref<'a>, Rest::Refs<'a>);
-    type Read<'a> = (V::Read<'a>, Rest::Read<'a>);
-    const LEN: usize = 1 + Rest::LEN;
-    fn accept(arrays: &[ArrayRef]) -> Result<Vec<ArrayRef>, crate::record::Mismatch> {
-        let Some((first, rest)) = arrays.split_first() else {
-            return Err(crate::record::Mismatch { expected: V::data_type().to_string(), found: "(no such column)".into() });
-        };
-        let mut out = vec![V::accept(first)?];
-        out.extend(Rest::accept(rest)?);
-        Ok(out)
-    }
-    fn read<'a>(arrays: &'a [ArrayRef]) -> Self::Read<'a> {
-        (V::read(arrays.first()), Rest::read(arrays.get(1..).unwrap_or(&[])))
-    }
-    #[inline]
-    fn get<'a>(read: Self::Read<'a>, row: &Row1) -> Self::Refs<'a> {
-        (V::lane::<false>(V::chunk(read.0, row.window), row.lane), Rest::get(read.1, row))
-    }
-}
-
 /// What a keyed operator knows beside its row.
 #[derive(Debug)]
 pub struct KeyCtx {
@@ -353,4 +298,10 @@ impl<R: Record> Batch<R> {
             None => panic!("column `{name}` is not in the batch, or has another type"),
         }
     }
+}
+
+/// The name of the operator whose source text contains this line.
+pub(crate) fn operator_at(file: &str, line: u32) -> Option<&'static str> {
+    let inside = |o: &&OperatorEntry| o.file == file && (o.line..=o.end_line).contains(&line);
+    inventory::iter::<OperatorEntry>.into_iter().find(inside).map(|o| o.name)
 }

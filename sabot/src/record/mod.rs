@@ -23,6 +23,7 @@ mod state_values;
 mod text;
 mod time;
 mod value;
+mod values;
 mod window;
 
 pub use arena::{Arena, Buffers, Env};
@@ -42,6 +43,7 @@ pub use state::{State, StateField, StateSchema, struct_name, take, unknown_field
 pub use text::{Bytes, Dict, DictWrite, Str, TextRead, ViewWrite};
 pub use time::{Date, Duration, Micros, Millis, Nanos, NoZone, Seconds, Time, TimeColumn, TimeExt, Timestamp, Unit, Utc, Zone};
 pub use value::{Mismatch, Value, Writer};
+pub use values::{Args, Row1, Rows, Values};
 pub use window::{LANES, Lane, Window};
 
 pub(crate) use arena::text_buffers;

@@ -1,0 +1,151 @@
+//! What is known about a run besides its code: columns read, lineage, which steps are total. Data, so that passes can
+//! reason about it and plans can be explained and shipped.
+
+use serde::{Deserialize, Serialize};
+
+/// What the macro saw of one predicate or one column expression. All sets are by column name as written.
+#[derive(Clone, Copy, Debug)]
+pub struct ExprMeta {
+    /// The column it makes; `""` for a predicate.
+    pub name: &'static str,
+    /// The expression as written.
+    pub text: &'static str,
+    /// Columns read; `None` if it could not be told, so all are.
+    pub reads: Option<&'static [&'static str]>,
+    /// Columns followed by `?`.
+    pub strict: &'static [&'static str],
+    /// The column it passes on unchanged.
+    pub pass: Option<&'static str>,
+    /// Functions called.
+    pub calls: &'static [&'static str],
+    /// Apart from the calls, nothing in it can panic or has an effect.
+    pub plain: bool,
+    /// Every `?` is unconditional: nulls can be handled by validity words.
+    pub hoist: bool,
+}
+
+/// What the macro saw of one row-wise step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepMeta {
+    /// `filter`, `with`, `select`, `map`.
+    pub step: &'static str,
+    /// The name of the stream that it is part of.
+    pub stream: &'static str,
+    /// Source file.
+    pub file: &'static str,
+    /// Source line.
+    pub line: u32,
+    /// One for a filter; one per column otherwise, in the order written.
+    pub exprs: &'static [ExprMeta],
+}
+
+/// [`ExprMeta`], resolved against the registry and serialisable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expr {
+    /// The column it makes; empty for a predicate.
+    pub name: String,
+    /// The expression as written, for `explain`.
+    pub text: String,
+    /// Columns read; `None` reads all.
+    pub reads: Option<Vec<String>>,
+    /// Columns used with `?`.
+    pub strict: Vec<String>,
+    /// The column it passes on unchanged.
+    pub pass: Option<String>,
+    /// Operators called, by name.
+    pub calls: Vec<String>,
+    /// May be called on any lane.
+    pub total: bool,
+    /// Calls something that is not a function of its arguments.
+    pub volatile: bool,
+    /// Every `?` is unconditional.
+    pub hoist: bool,
+}
+
+/// The kind of a row-wise step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// A predicate.
+    Filter,
+    /// Adds columns.
+    With,
+    /// Replaces the columns.
+    Select,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepInfo {
+    /// Its kind.
+    pub kind: StepKind,
+    /// The step's name as written.
+    pub step: String,
+    /// The stream it is part of.
+    pub stream: String,
+    /// `file:line`.
+    pub place: String,
+    /// Its predicate or columns.
+    pub exprs: Vec<Expr>,
+}
+
+impl StepInfo {
+    /// Resolves what the macro saw; without it (a builder user's closure) everything is assumed: reads all columns,
+    /// is not total.
+    pub fn new(kind: StepKind, meta: Option<&StepMeta>, columns: &[String]) -> Self {
+        let registry = crate::operator::operators().unwrap_or_default();
+        let exprs = match meta {
+            Some(meta) => meta.exprs.iter().map(|e| resolve(e, &registry)).collect(),
+            None => {
+                let blind = |name: &str| Expr {
+                    name: name.to_owned(),
+                    text: String::new(),
+                    reads: None,
+                    strict: Vec::new(),
+                    pass: None,
+                    calls: Vec::new(),
+                    total: false,
+                    volatile: true,
+                    hoist: false,
+                };
+                if kind == StepKind::Filter { vec![blind("")] } else { columns.iter().map(|c| blind(c)).collect() }
+            }
+        };
+        StepInfo {
+            kind,
+            step: meta.map_or(match kind {
+                StepKind::Filter => "filter",
+                StepKind::With => "with",
+                StepKind::Select => "select",
+            }, |m| m.step)
+            .to_owned(),
+            stream: meta.map_or("", |m| m.stream).to_owned(),
+            place: meta.map_or(String::new(), |m| format!("{}:{}", m.file, m.line)),
+            exprs,
+        }
+    }
+}
+
+fn resolve(e: &ExprMeta, registry: &[&'static crate::operator::OperatorEntry]) -> Expr {
+    // A call is known by its last path segment. The name alone cannot prove that it is the registered function, so
+    // `total` is a hint that the kernel checks: a panic on lanes is repeated on kept rows only before it counts.
+    let known = |call: &str| {
+        let mut same = registry.iter().filter(|o| o.ident == call);
+        match (same.next(), same.next()) {
+            (Some(one), None) => Some(*one),
+            _ => None,
+        }
+    };
+    let owned = |names: &[&str]| names.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    Expr {
+        name: e.name.to_owned(),
+        text: e.text.to_owned(),
+        reads: e.reads.map(owned),
+        strict: owned(e.strict),
+        pass: e.pass.map(str::to_owned),
+        calls: owned(e.calls),
+        total: e.plain && e.calls.iter().all(|c| known(c).is_some_and(|o| o.total && !o.volatile)),
+        volatile: e.calls.iter().any(|c| known(c).is_none_or(|o| o.volatile)),
+        hoist: e.hoist,
+    }
+}

@@ -1,0 +1,191 @@
+//! The row-wise steps, and their composition by type.
+//!
+//! Each step holds one closure. The steps of one run nest as [`Then`], so that rustc and LLVM see one loop body; nothing
+//! beyond a run does, because compile time is a feature. A step has two forms: [`Step::lane`], branch-free, called on all
+//! 64 lanes (legal for total steps), and [`Step::one`], which never calls a step on a row that an earlier one dropped.
+
+use std::marker::PhantomData;
+
+use super::computed::{Cat, Computed};
+use crate::record::{Make, Record, View};
+
+/// What a step made of a row.
+pub struct Done<'a, O: Record, C: Computed> {
+    /// Whether the row is kept.
+    pub keep: bool,
+    /// Whether user code returned an error for it.
+    pub bad: bool,
+    /// The row that the next step sees.
+    pub row: O::Row<'a>,
+    /// The values computed so far.
+    pub made: C::Vals<'a>,
+}
+
+/// A row-wise step, or a run of them.
+pub trait Step: Send + Sync + 'static {
+    /// The record it reads.
+    type In: Record;
+    /// The record it leaves.
+    type Out: Record;
+    /// The values it computes.
+    type Made: Computed;
+    /// Number of bits it takes in a run's mask: one per predicate and per computed column.
+    const BITS: u32;
+    /// Branch-free; `at` is the step's first mask bit.
+    fn lane<'a>(&self, row: <Self::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, Self::Out, Self::Made>;
+    /// Short-circuit: `None` as soon as the row is dropped.
+    fn one<'a>(&self, row: <Self::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, Self::Out, Self::Made>>;
+}
+
+/// Keeps the rows for which a closure says `true`.
+pub struct Filter<R, F>(F, PhantomData<fn() -> R>);
+impl<R, F> Filter<R, F> {
+    /// Wraps the closure.
+    pub fn new(f: F) -> Self {
+        Filter(f, PhantomData)
+    }
+}
+impl<R: Record, F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static> Step for Filter<R, F> {
+    type In = R;
+    type Out = R;
+    type Made = ();
+    const BITS: u32 = 1;
+    #[inline(always)]
+    fn lane<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, R, ()> {
+        let keep = !make.step(at).wants(0) || (self.0)(&View::new(row));
+        Done { keep, bad: false, row, made: () }
+    }
+    #[inline(always)]
+    fn one<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, R, ()>> {
+        let done = self.lane(row, make, at);
+        done.keep.then_some(done)
+    }
+}
+
+/// Columns that a step adds to a record: the markers that `row { .. }` of a `with` generates.
+pub trait Added: Send + Sync + 'static {
+    /// The record with the columns on top of `B`.
+    type On<B: Record>: Record;
+    /// The values of all added columns.
+    type Vals<'a>: Copy;
+    /// The computed ones; the others pass a column on under another name.
+    type Made: Computed;
+    /// The computed values.
+    fn made<'a>(vals: Self::Vals<'a>) -> <Self::Made as Computed>::Vals<'a>;
+    /// The row with the values on top.
+    fn on<'a, B: Record>(vals: Self::Vals<'a>, base: B::Row<'a>) -> <Self::On<B> as Record>::Row<'a>;
+}
+
+/// The result of a `with` closure.
+pub struct Adds<'a, X: Added> {
+    vals: X::Vals<'a>,
+    bad: bool,
+}
+impl<'a, X: Added> Adds<'a, X> {
+    /// Values, and whether computing one failed.
+    #[inline(always)]
+    pub fn new(vals: X::Vals<'a>, bad: bool) -> Self {
+        Adds { vals, bad }
+    }
+}
+
+/// Adds columns.
+pub struct With<R, X, F>(F, PhantomData<fn() -> (R, X)>);
+impl<R, X, F> With<R, X, F> {
+    /// Wraps the closure.
+    pub fn new(f: F) -> Self {
+        With(f, PhantomData)
+    }
+}
+impl<R: Record, X: Added, F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Adds<'a, X> + Send + Sync + 'static> Step for With<R, X, F> {
+    type In = R;
+    type Out = X::On<R>;
+    type Made = X::Made;
+    const BITS: u32 = X::Made::LEN;
+    #[inline(always)]
+    fn lane<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, Self::Out, X::Made> {
+        let adds = (self.0)(&View::new(row), make.step(at));
+        Done { keep: true, bad: adds.bad, row: X::on::<R>(adds.vals, row), made: X::made(adds.vals) }
+    }
+    #[inline(always)]
+    fn one<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, Self::Out, X::Made>> {
+        Some(self.lane(row, make, at))
+    }
+}
+
+/// A record that a step makes anew, and which of its columns are computed rather than passed on.
+pub trait Makes: Send + Sync + 'static {
+    /// The record.
+    type Out: Record;
+    /// The computed columns, in order.
+    type Made: Computed;
+    /// The computed values of a row.
+    fn made<'a>(row: <Self::Out as Record>::Row<'a>) -> <Self::Made as Computed>::Vals<'a>;
+}
+impl<R: crate::record::Named> Makes for super::computed::All<R> {
+    type Out = R;
+    type Made = Self;
+    #[inline(always)]
+    fn made<'a>(row: <R as Record>::Row<'a>) -> <R as Record>::Row<'a> {
+        row
+    }
+}
+
+/// The result of a `select` closure.
+pub struct Made<'a, X: Makes> {
+    row: <X::Out as Record>::Row<'a>,
+    bad: bool,
+}
+impl<'a, X: Makes> Made<'a, X> {
+    /// A row, and whether computing a value failed.
+    #[inline(always)]
+    pub fn new(row: <X::Out as Record>::Row<'a>, bad: bool) -> Self {
+        Made { row, bad }
+    }
+}
+
+/// Replaces the columns.
+pub struct Select<R, X, F>(F, PhantomData<fn() -> (R, X)>);
+impl<R, X, F> Select<R, X, F> {
+    /// Wraps the closure.
+    pub fn new(f: F) -> Self {
+        Select(f, PhantomData)
+    }
+}
+impl<R: Record, X: Makes, F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Made<'a, X> + Send + Sync + 'static> Step for Select<R, X, F> {
+    type In = R;
+    type Out = X::Out;
+    type Made = X::Made;
+    const BITS: u32 = X::Made::LEN;
+    #[inline(always)]
+    fn lane<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, X::Out, X::Made> {
+        let made = (self.0)(&View::new(row), make.step(at));
+        Done { keep: true, bad: made.bad, row: made.row, made: X::made(made.row) }
+    }
+    #[inline(always)]
+    fn one<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, X::Out, X::Made>> {
+        Some(self.lane(row, make, at))
+    }
+}
+
+/// Two steps as one.
+#[derive(Clone, Debug)]
+pub struct Then<A, B>(pub A, pub B);
+impl<A: Step, B: Step<In = A::Out>> Step for Then<A, B> {
+    type In = A::In;
+    type Out = B::Out;
+    type Made = Cat<A::Made, B::Made>;
+    const BITS: u32 = A::BITS + B::BITS;
+    #[inline(always)]
+    fn lane<'a>(&self, row: <A::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, B::Out, Self::Made> {
+        let a = self.0.lane(row, make, at);
+        let b = self.1.lane(a.row, make, at + A::BITS);
+        Done { keep: a.keep & b.keep, bad: a.bad | b.bad, row: b.row, made: (a.made, b.made) }
+    }
+    #[inline(always)]
+    fn one<'a>(&self, row: <A::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, B::Out, Self::Made>> {
+        let a = self.0.one(row, make, at)?;
+        let b = self.1.one(a.row, make, at + A::BITS)?;
+        Some(Done { keep: true, bad: a.bad | b.bad, row: b.row, made: (a.made, b.made) })
+    }
+}

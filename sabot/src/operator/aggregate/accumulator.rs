@@ -1,0 +1,106 @@
+//! The contract of aggregate functions: the states of all groups, a batch at a time.
+
+use std::any::type_name;
+
+use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, cast::AsArray};
+use arrow_schema::{DataType, Field, FieldRef};
+
+use crate::operator::{Failure, Kept};
+use crate::record::{Fixed, Mismatch, Value};
+use crate::{Error, Result};
+
+/// The states of one aggregate function for all groups.
+///
+/// Groups are numbered from 0; every group number given is below the number of the last [`resize`](Self::resize).
+pub trait Accumulator: Send {
+    /// Makes room for this many groups: new ones are empty. `resize(0)` forgets all.
+    fn resize(&mut self, groups: usize);
+    /// Takes rows in, in order: the i-th kept row of `columns` belongs to `groups[i]`.
+    ///
+    /// # Errors
+    /// If a column has another type, a sum overflows, or user code fails.
+    fn update(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure>;
+    /// Takes partial states in, in order: columns as [`state`](Self::state) made them.
+    ///
+    /// # Errors
+    /// As for [`update`](Self::update).
+    fn merge(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure>;
+    /// As [`merge`](Self::merge), for columns of a snapshot that another version of the program may have written.
+    ///
+    /// # Errors
+    /// If the state was written by an incompatible function.
+    fn restore(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef], _written: &[FieldRef]) -> Result<(), Failure> {
+        self.merge(groups, kept, columns)
+    }
+    /// The partial states of these groups, one row per group, as the columns of [`AccumulatorFactory::state_fields`].
+    ///
+    /// # Errors
+    /// If Arrow refuses an array: a bug.
+    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
+    /// The results of these groups, one row per group.
+    ///
+    /// # Errors
+    /// If user code panics.
+    fn finish(&self, groups: &[u32]) -> Result<ArrayRef, Failure>;
+    /// Bytes held.
+    fn bytes(&self) -> usize;
+}
+
+/// Makes the accumulators of one aggregate function.
+pub trait AccumulatorFactory: Send + Sync {
+    /// An accumulator without groups.
+    fn create(&self) -> Box<dyn Accumulator>;
+    /// The columns of a partial state; names are unique within the function.
+    fn state_fields(&self) -> Vec<Field>;
+    /// Type and nullability of the result over at least one row.
+    fn output(&self) -> (DataType, bool);
+    /// Whether the result over no rows is null even where [`output`](Self::output) says it never is.
+    fn null_over_nothing(&self) -> bool {
+        false
+    }
+    /// Number of input columns.
+    fn inputs(&self) -> usize;
+    /// For `explain`: `sum(i64)`.
+    fn describe(&self) -> String;
+}
+
+/// A type's name without its path: `i64`, `Option<f64>`.
+pub(super) fn short<T>() -> String {
+    let mut out = String::new();
+    let mut word = String::new();
+    for c in type_name::<T>().chars() {
+        match c {
+            ':' => word.clear(),
+            c if c.is_alphanumeric() || c == '_' => word.push(c),
+            c => {
+                out.push_str(&word);
+                word.clear();
+                out.push(c);
+            }
+        }
+    }
+    out + &word
+}
+
+/// The only input column, in an encoding that `V` reads.
+pub(super) fn input<V: Value>(columns: &[ArrayRef]) -> Result<ArrayRef, Mismatch> {
+    match columns.first() {
+        Some(column) => V::accept(column),
+        None => Err(Mismatch { expected: V::data_type().to_string(), found: "(no such column)".into() }),
+    }
+}
+
+/// The words of an accepted fixed-width column.
+pub(super) fn primitive<T: Fixed>(array: &ArrayRef) -> Result<&PrimitiveArray<T::Arrow>> {
+    array.as_primitive_opt::<T::Arrow>().ok_or_else(|| Error::Plan(format!("a column of type {} is read as {}", array.data_type(), T::arrow_type())))
+}
+
+/// A state column of this Arrow type.
+pub(super) fn state<A: ArrowPrimitiveType>(columns: &[ArrayRef], at: usize) -> Result<&PrimitiveArray<A>> {
+    columns.get(at).and_then(|c| c.as_primitive_opt::<A>()).ok_or_else(|| Error::Plan("the columns of a partial aggregate do not fit its function".into()))
+}
+
+/// The values of these groups.
+pub(super) fn gather<T: Copy + Default>(values: &[T], groups: &[u32]) -> Vec<T> {
+    groups.iter().map(|g| values.get(*g as usize).copied().unwrap_or_default()).collect()
+}

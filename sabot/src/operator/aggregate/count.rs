@@ -1,0 +1,86 @@
+//! Counts.
+
+use std::sync::Arc;
+
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array};
+use arrow_schema::{DataType, Field};
+
+use super::accumulator::{gather, state};
+use super::{Accumulator, AccumulatorFactory};
+use crate::operator::kept::for_rows;
+use crate::operator::{Failure, Kept};
+use crate::{Error, Result};
+
+/// The number of rows.
+pub fn count() -> Arc<dyn AccumulatorFactory> {
+    Arc::new(CountFactory { column: false })
+}
+/// The number of rows in which a column is not null.
+pub fn count_of() -> Arc<dyn AccumulatorFactory> {
+    Arc::new(CountFactory { column: true })
+}
+
+struct CountFactory {
+    column: bool,
+}
+
+impl AccumulatorFactory for CountFactory {
+    fn create(&self) -> Box<dyn Accumulator> {
+        Box::new(Count { column: self.column, counts: Vec::new() })
+    }
+    fn state_fields(&self) -> Vec<Field> {
+        vec![Field::new("count", DataType::Int64, false)]
+    }
+    fn output(&self) -> (DataType, bool) {
+        (DataType::Int64, false)
+    }
+    fn inputs(&self) -> usize {
+        usize::from(self.column)
+    }
+    fn describe(&self) -> String {
+        if self.column { "count(column)".into() } else { "count()".into() }
+    }
+}
+
+struct Count {
+    column: bool,
+    counts: Vec<i64>,
+}
+
+impl Accumulator for Count {
+    fn resize(&mut self, groups: usize) {
+        self.counts.resize(groups, 0);
+    }
+    fn update(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
+        let nulls = match (self.column, columns.first()) {
+            (false, _) => None,
+            (true, Some(column)) => column.logical_nulls(),
+            (true, None) => return Err(Error::internal("count of a column without a column").into()),
+        };
+        for_rows(groups, kept, nulls.as_ref(), |group, _| {
+            if let Some(count) = self.counts.get_mut(group) {
+                *count += 1;
+            }
+            Ok(())
+        })
+    }
+    fn merge(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
+        let values = state::<Int64Type>(columns, 0)?.values();
+        for_rows(groups, kept, None, |group, row| {
+            if let (Some(count), Some(more)) = (self.counts.get_mut(group), values.get(row)) {
+                *count += more;
+            }
+            Ok(())
+        })
+    }
+    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![Arc::new(Int64Array::from(gather(&self.counts, groups)))])
+    }
+    fn finish(&self, groups: &[u32]) -> Result<ArrayRef, Failure> {
+        Ok(Arc::new(Int64Array::from(gather(&self.counts, groups))))
+    }
+    fn bytes(&self) -> usize {
+        self.counts.capacity() * 8
+    }
+}

@@ -1,0 +1,341 @@
+//! The second phase: partial states of all splits, merged in split order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::types::UInt64Type;
+use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray};
+use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
+
+use super::AggregateSpec;
+use super::spec::{Groups, batch, state_slices};
+use super::window::{Units, words};
+use crate::kernel::hash::KEY_GROUPS;
+use crate::kernel::{Morsel, Origin};
+use crate::operator::ipc;
+use crate::operator::kept::{RowList, batch_with};
+use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
+use crate::{Error, Result};
+
+/// Input rows of each group, in snapshots.
+const ROWS: &str = "sabot.rows";
+/// Rows that a key group emitted, in a snapshot's metadata.
+const EMITTED: &str = "sabot.emitted";
+/// The watermark, in a snapshot's metadata.
+const WATERMARK: &str = "sabot.watermark";
+
+/// Merges partial states; see the [module](super).
+///
+/// Input: the output of [`PartialAggregate`](super::PartialAggregate), hashed by the key columns and ordered by split.
+/// Output rows come by key group (the `split` of their origin), then window, then first appearance.
+pub struct FinalAggregate {
+    spec: Arc<AggregateSpec>,
+    node: u32,
+    instance: Instance,
+    partial: SchemaRef,
+    schema: SchemaRef,
+    /// Key columns, and `window_start`.
+    fields: Vec<FieldRef>,
+    counts: Vec<usize>,
+    window: Option<Units>,
+    groups: Groups,
+    /// Groups of each open window, by its start.
+    open: BTreeMap<i64, Vec<u32>>,
+    /// Groups whose window was emitted; dropped when they are the majority.
+    dead: usize,
+    watermark: EventTime,
+    /// Rows that each key group emitted.
+    emitted: Vec<u64>,
+    list: RowList,
+    numbers: Vec<u32>,
+}
+
+impl std::fmt::Debug for FinalAggregate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FinalAggregate").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl FinalAggregate {
+    /// Instances for plan node `node`. `input` is the schema of the rows that the first phase aggregates.
+    ///
+    /// # Errors
+    /// If the specification does not fit the input.
+    pub fn factory(spec: Arc<AggregateSpec>, input: &SchemaRef, node: u32) -> Result<Arc<dyn OperatorFactory>> {
+        let input = Arc::clone(input);
+        Self::build(Arc::clone(&spec), &input, node, Instance { index: 0, of: 1 })?;
+        Ok(Arc::new(move |i: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, node, i)?) as Box<dyn Operator>)))
+    }
+    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, node: u32, instance: Instance) -> Result<Self> {
+        let fields = spec.group_fields(input)?;
+        Ok(FinalAggregate {
+            node,
+            instance,
+            partial: spec.partial_schema(input)?,
+            schema: spec.output_schema(input)?,
+            counts: spec.state_counts(),
+            window: spec.window(input)?.map(|(units, _)| units),
+            groups: Groups::new(&spec, &fields)?,
+            fields,
+            open: BTreeMap::new(),
+            dead: 0,
+            watermark: EventTime::MIN,
+            emitted: vec![0; usize::from(KEY_GROUPS)],
+            list: RowList::default(),
+            numbers: Vec::new(),
+            spec,
+        })
+    }
+    /// Enters groups from number `from` on into their windows. The numbers are those of the rows `starts`.
+    fn enter(&mut self, from: usize, starts: &[i64], kept: Kept<'_>) {
+        let mut next = from as u32;
+        let numbers = &self.numbers;
+        let open = &mut self.open;
+        kept.each(|i, row| {
+            if numbers.get(i) == Some(&next)
+                && let Some(start) = starts.get(row)
+            {
+                open.entry(*start).or_default().push(next);
+                next += 1;
+            }
+        });
+    }
+    fn take(&mut self, batch: &RecordBatch, kept: Kept<'_>, out: &mut dyn Output) -> Result<()> {
+        let columns = batch.columns();
+        let states = state_slices(columns, self.fields.len(), &self.counts)?;
+        let starts = match self.window {
+            Some(units) => {
+                let column = columns.get(self.fields.len() - 1).ok_or_else(|| Error::internal("a partial aggregate without its window"))?;
+                Some((units, words(column)?))
+            }
+            None => None,
+        };
+        // windows that were emitted take no more rows
+        let mut in_time = Vec::new();
+        let mut kept = kept;
+        if let Some((units, starts)) = &starts {
+            let late = |row: usize| starts.get(row).is_some_and(|s| units.end(*s) <= self.watermark);
+            let mut any = false;
+            kept.each(|_, row| any |= late(row));
+            if any {
+                kept.each(|_, row| if !late(row) { in_time.push(row as u32) });
+                out.account(Account { late: (kept.len() - in_time.len()) as u64, ..Account::default() });
+                kept = Kept::Some(&in_time);
+            }
+        }
+        let before = self.groups.keys.len();
+        self.groups.keys.insert(columns, kept, &mut self.numbers)?;
+        self.groups.resize();
+        self.groups.count(&self.numbers);
+        for (state, columns) in self.groups.states.iter_mut().zip(states) {
+            state.merge(&self.numbers, kept, columns).map_err(|f| f.at(&self.spec.name, None))?;
+        }
+        if let Some((_, starts)) = &starts {
+            self.enter(before, starts, kept);
+        }
+        out.account(Account { held: kept.len() as i64, ..Account::default() });
+        Ok(())
+    }
+    /// Emits these groups: by key group, then in this order.
+    fn emit(&mut self, groups: &[u32], out: &mut dyn Output) -> Result<()> {
+        let keys = self.groups.keys.columns(groups)?;
+        let key_columns = keys.get(..self.spec.keys.len()).unwrap_or(&[]);
+        let (order, ranges) = by_key_group(&key_groups(key_columns, groups.len())?);
+        let groups: Vec<u32> = order.iter().filter_map(|i| groups.get(*i as usize)).copied().collect();
+        let order = UInt32Array::from(order);
+        let mut columns = arrow_select::take::take_arrays(&keys, &order, None)?;
+        if let (Some(units), Some(starts)) = (self.window, columns.last()) {
+            columns.push(units.ends(starts)?);
+        }
+        for state in &self.groups.states {
+            columns.push(state.finish(&groups).map_err(|f| f.at(&self.spec.name, None))?);
+        }
+        let rows = self.groups.rows_of(&groups);
+        let result = batch(&self.schema, columns, groups.len())?;
+        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
+        for (group, range) in ranges {
+            let Some(emitted) = self.emitted.get_mut(usize::from(group)) else { continue };
+            let origin = Origin { source: self.node, partition: 0, split: u64::from(group), row: *emitted };
+            *emitted += range.len() as u64;
+            out.emit(Morsel::new(result.slice(range.start, range.len()), origin));
+        }
+        Ok(())
+    }
+    fn emit_windows(&mut self, until: EventTime, out: &mut dyn Output) -> Result<()> {
+        let Some(units) = self.window else { return Ok(()) };
+        let mut groups = Vec::new();
+        while let Some(first) = self.open.first_entry()
+            && units.end(*first.key()) <= until
+        {
+            groups.extend(first.remove());
+        }
+        if groups.is_empty() {
+            return Ok(());
+        }
+        self.emit(&groups, out)?;
+        self.dead += groups.len();
+        if self.dead * 2 > self.groups.keys.len() {
+            self.compact()?;
+        }
+        Ok(())
+    }
+    /// Drops the groups of emitted windows.
+    fn compact(&mut self) -> Result<()> {
+        let mut live: Vec<u32> = self.open.values().flatten().copied().collect();
+        live.sort_unstable(); // order of appearance
+        self.groups.retain(&live, &self.counts, &self.spec.name)?;
+        self.dead = 0;
+        self.reenter()
+    }
+    /// Finds the windows of all groups, none of which is dead.
+    fn reenter(&mut self) -> Result<()> {
+        self.open.clear();
+        if self.window.is_none() {
+            return Ok(());
+        }
+        let all = self.groups.all();
+        let starts = self.groups.keys.columns(&all)?.pop().ok_or_else(|| Error::internal("a window without its start"))?;
+        for (group, start) in all.iter().zip(words(&starts)?.iter()) {
+            self.open.entry(*start).or_default().push(*group);
+        }
+        Ok(())
+    }
+}
+
+impl Operator for FinalAggregate {
+    fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
+        let mut list = std::mem::take(&mut self.list);
+        let kept = list.of(&morsel);
+        let result = self.take(&morsel.batch, kept, out);
+        self.list = list;
+        result.map(|()| Progress::Done)
+    }
+    fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {
+        self.watermark = self.watermark.max(time);
+        self.emit_windows(self.watermark, out)
+    }
+    fn hold(&self) -> EventTime {
+        match (self.window, self.open.first_key_value()) {
+            // the results of a window carry its end - 1
+            (Some(units), Some((start, _))) => units.end(*start).saturating_sub(1),
+            _ => END_OF_TIME,
+        }
+    }
+    fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
+        if self.window.is_some() {
+            self.emit_windows(EventTime::MAX, out)?;
+            return Ok(Progress::Done);
+        }
+        if self.spec.global() && self.instance.index == 0 && self.groups.keys.is_empty() {
+            self.groups.keys.insert(&[], Kept::Range(0, 1), &mut self.numbers)?;
+            self.groups.resize();
+        }
+        let all = self.groups.all();
+        if !all.is_empty() {
+            self.emit(&all, out)?;
+        }
+        self.groups.clear();
+        Ok(Progress::Done)
+    }
+    fn held_bytes(&self) -> usize {
+        self.groups.bytes() + self.open.values().map(|g| g.capacity() * 4 + 48).sum::<usize>()
+    }
+    /// Keys and states of the open groups, by key group.
+    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
+        let live: Vec<u32> = if self.window.is_some() {
+            let mut live: Vec<u32> = self.open.values().flatten().copied().collect();
+            live.sort_unstable();
+            live
+        } else {
+            self.groups.all()
+        };
+        let rows = live.iter().map(|g| self.groups.rows.get(*g as usize).copied().unwrap_or_default()).collect();
+        let cut = with_rows(&self.groups.partial(&live, &self.partial)?, rows)?;
+        let (keys, emitted, watermark) = (self.spec.keys.len(), self.emitted.clone(), self.watermark);
+        Ok(Frozen::new(move || {
+            let (order, ranges) = by_key_group(&key_groups(cut.columns().get(..keys).unwrap_or(&[]), cut.num_rows())?);
+            let sorted = arrow_select::take::take_record_batch(&cut, &UInt32Array::from(order))?;
+            let mut states = Vec::new();
+            let mut ranges: BTreeMap<u16, std::ops::Range<usize>> = ranges.into_iter().collect();
+            for (group, count) in emitted.iter().enumerate() {
+                let range = match ranges.remove(&(group as u16)) {
+                    Some(range) => range,
+                    None if *count > 0 => 0..0,
+                    None => continue,
+                };
+                let tags = [(EMITTED.to_owned(), count.to_string()), (WATERMARK.to_owned(), watermark.to_string())];
+                let mut bytes = Vec::new();
+                ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
+                states.push(GroupState { group: group as u16, bytes });
+            }
+            Ok(states)
+        }))
+    }
+    fn restore(&mut self, state: &GroupState) -> Result<()> {
+        let mut bytes = state.bytes.as_slice();
+        while let Some(batch) = ipc::pop(&mut bytes)? {
+            let number = |name| ipc::tag(&batch, name).and_then(|t| t.parse::<i64>().ok()).ok_or_else(|| Error::Checkpoint(format!("the state of `{}` lacks {name}", self.spec.name)));
+            let (emitted, watermark) = (number(EMITTED)?, number(WATERMARK)?);
+            if let Some(slot) = self.emitted.get_mut(usize::from(state.group)) {
+                *slot = emitted as u64;
+            }
+            self.watermark = self.watermark.max(watermark);
+            load(&mut self.groups, &batch, &self.partial, self.fields.len(), &self.counts, &self.spec.name)?;
+        }
+        self.reenter()
+    }
+    fn release(&mut self, group: u16) {
+        if let Some(slot) = self.emitted.get_mut(usize::from(group)) {
+            *slot = 0;
+        }
+        if self.window.is_none() || self.compact().is_ok() {
+            drop_group(&mut self.groups, group, self.spec.keys.len(), &self.counts, &self.spec.name);
+            // cannot fail where `compact` did not
+            let _ = self.reenter();
+        }
+    }
+}
+
+/// A cut of groups, with the number of input rows of each.
+pub(super) fn with_rows(batch: &RecordBatch, rows: Vec<u64>) -> Result<RecordBatch> {
+    batch_with(batch, Field::new(ROWS, DataType::UInt64, false), Arc::new(UInt64Array::from(rows)))
+}
+
+/// Loads a cut that [`with_rows`] made, perhaps in another version of the program.
+pub(super) fn load(groups: &mut Groups, batch: &RecordBatch, schema: &SchemaRef, keys: usize, counts: &[usize], operator: &str) -> Result<()> {
+    let written = batch.schema_ref().fields();
+    let known = schema.fields();
+    let same = written.len() == known.len() + 1 && written.iter().zip(known).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
+    if !same {
+        let names = |fields: &[FieldRef]| fields.iter().map(|f| format!("{}: {}", f.name(), f.data_type())).collect::<Vec<_>>().join(", ");
+        return Err(Error::Checkpoint(format!("the state of `{operator}` has columns [{}], but the program keeps [{}]", names(written), names(known))));
+    }
+    let kept = Kept::Range(0, batch.num_rows());
+    let mut numbers = Vec::new();
+    groups.keys.insert(batch.columns(), kept, &mut numbers)?;
+    groups.resize();
+    let columns = state_slices(batch.columns(), keys, counts)?;
+    let fields = state_slices(written, keys, counts)?;
+    for ((state, columns), fields) in groups.states.iter_mut().zip(columns).zip(fields) {
+        state.restore(&numbers, kept, columns, fields).map_err(|f| f.at(operator, None))?;
+    }
+    let rows = batch.column_by_name(ROWS).and_then(|c| c.as_primitive_opt::<UInt64Type>()).ok_or_else(|| Error::Checkpoint(format!("the state of `{operator}` lacks its row counts")))?;
+    for (group, rows) in numbers.iter().zip(rows.values()) {
+        if let Some(slot) = groups.rows.get_mut(*group as usize) {
+            *slot += rows;
+        }
+    }
+    Ok(())
+}
+
+/// Drops the groups of a key group. Arrow refuses nothing here that it did not refuse before, so errors keep the groups.
+pub(super) fn drop_group(groups: &mut Groups, group: u16, keys: usize, counts: &[usize], operator: &str) {
+    let all = groups.all();
+    let Ok(columns) = groups.keys.columns(&all) else { return };
+    let Ok(of) = key_groups(columns.get(..keys).unwrap_or(&[]), all.len()) else { return };
+    let live: Vec<u32> = all.iter().zip(of).filter(|(_, g)| *g != group).map(|(i, _)| *i).collect();
+    if live.len() < all.len() {
+        let _ = groups.retain(&live, counts, operator);
+    }
+}

@@ -1,0 +1,230 @@
+//! The first phase: groups of one split.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{FieldRef, SchemaRef};
+
+use super::AggregateSpec;
+use super::spec::Groups;
+use super::window::{Units, words};
+use crate::kernel::{Morsel, Origin};
+use crate::operator::ipc;
+use crate::operator::kept::{RowList, pick, split_of};
+use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
+use crate::{Error, Result};
+
+/// Rows between two looks at the size of the table, counted from the start of the split, so that flushes do not depend
+/// on how a split is cut into morsels.
+const PIECE: u64 = 4096;
+/// Groups at which a table is sent on before its split ends: about 10 MB of keys and states, and the whole life of a
+/// split that never ends.
+const MAX_GROUPS: usize = 1 << 18;
+
+/// Aggregates the rows of each split, in row order; see the [module](super).
+pub struct PartialAggregate {
+    spec: Arc<AggregateSpec>,
+    schema: SchemaRef,
+    fields: Vec<FieldRef>,
+    keys: Vec<usize>,
+    inputs: Vec<Vec<usize>>,
+    counts: Vec<usize>,
+    window: Option<(Units, usize)>,
+    splits: Vec<Split>,
+    spare: Vec<Groups>,
+    list: RowList,
+    groups: Vec<u32>,
+    max_groups: usize,
+}
+
+struct Split {
+    origin: Origin,
+    groups: Groups,
+    seen: u64,
+    sent: u64,
+}
+
+impl std::fmt::Debug for PartialAggregate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartialAggregate").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl PartialAggregate {
+    /// Instances over rows of schema `input`; their output has [`AggregateSpec::partial_schema`].
+    ///
+    /// # Errors
+    /// If the specification does not fit the input.
+    pub fn factory(spec: Arc<AggregateSpec>, input: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
+        Self::factory_with(spec, input, MAX_GROUPS)
+    }
+    /// As [`factory`](Self::factory), with the number of groups at which a table is sent on early.
+    pub(crate) fn factory_with(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize) -> Result<Arc<dyn OperatorFactory>> {
+        let input = Arc::clone(input);
+        Self::build(Arc::clone(&spec), &input, max_groups)?;
+        Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, max_groups)?) as Box<dyn Operator>)))
+    }
+    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize) -> Result<Self> {
+        let (keys, inputs) = spec.inputs(input)?;
+        let window = match spec.window(input)? {
+            Some((units, field)) => Some((units, input.index_of(field.name())?)),
+            None => None,
+        };
+        let fields = spec.group_fields(input)?;
+        Groups::new(&spec, &fields)?;
+        Ok(PartialAggregate {
+            schema: spec.partial_schema(input)?,
+            counts: spec.state_counts(),
+            fields,
+            keys,
+            inputs,
+            window,
+            splits: Vec::new(),
+            spare: Vec::new(),
+            list: RowList::default(),
+            groups: Vec::new(),
+            max_groups,
+            spec,
+        })
+    }
+    fn split(&mut self, origin: Origin) -> Result<usize> {
+        let origin = split_of(origin);
+        if let Some(at) = self.splits.iter().rposition(|s| s.origin == origin) {
+            return Ok(at);
+        }
+        let groups = match self.spare.pop() {
+            Some(groups) => groups,
+            None => Groups::new(&self.spec, &self.fields)?,
+        };
+        self.splits.push(Split { origin, groups, seen: 0, sent: 0 });
+        Ok(self.splits.len() - 1)
+    }
+    /// Sends the groups of a split whose windows end by `until` (all of them without a window).
+    fn flush(&mut self, at: usize, until: EventTime, out: &mut dyn Output) -> Result<()> {
+        let Some(split) = self.splits.get_mut(at) else { return Ok(()) };
+        let all = split.groups.all();
+        let (sent, kept) = match self.window {
+            Some((units, _)) if until < EventTime::MAX => {
+                let starts = split.groups.keys.columns(&all)?.pop().ok_or_else(|| Error::internal("a window without its start"))?;
+                let starts = words(&starts)?;
+                let closed = |g: &u32| starts.get(*g as usize).is_some_and(|s| units.end(*s) <= until);
+                all.into_iter().partition::<Vec<u32>, _>(closed)
+            }
+            _ => (all, Vec::new()),
+        };
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let batch = split.groups.partial(&sent, &self.schema)?;
+        let rows = split.groups.rows_of(&sent);
+        let origin = Origin { row: split.sent, ..split.origin };
+        split.sent += sent.len() as u64;
+        if kept.is_empty() {
+            split.groups.clear();
+        } else {
+            split.groups.retain(&kept, &self.counts, &self.spec.name)?;
+        }
+        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
+        out.emit(Morsel::new(batch, origin));
+        Ok(())
+    }
+    fn flush_all(&mut self, until: EventTime, out: &mut dyn Output) -> Result<()> {
+        self.splits.sort_by_key(|s| s.origin);
+        (0..self.splits.len()).try_for_each(|at| self.flush(at, until, out))
+    }
+    fn take(&mut self, at: usize, batch: &RecordBatch, origin: Origin, kept: Kept<'_>, out: &mut dyn Output) -> Result<()> {
+        let mut columns = pick(batch, &self.keys)?;
+        if let Some((units, time)) = self.window {
+            columns.push(units.starts(batch.column(time))?);
+        }
+        let inputs = self.inputs.iter().map(|at| pick(batch, at)).collect::<Result<Vec<_>>>()?;
+        let mut done = 0;
+        while done < kept.len() {
+            let Some(split) = self.splits.get_mut(at) else { return Err(Error::internal("a split got lost")) };
+            let piece = kept.part(done, (PIECE - split.seen % PIECE) as usize);
+            split.groups.keys.insert(&columns, piece, &mut self.groups)?;
+            split.groups.resize();
+            split.groups.count(&self.groups);
+            for (state, input) in split.groups.states.iter_mut().zip(&inputs) {
+                state.update(&self.groups, piece, input).map_err(|f| f.at(&self.spec.name, Some(origin)))?;
+            }
+            split.seen += piece.len() as u64;
+            done += piece.len();
+            if split.seen.is_multiple_of(PIECE) && split.groups.keys.len() > self.max_groups {
+                self.flush(at, EventTime::MAX, out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Operator for PartialAggregate {
+    fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
+        let at = self.split(morsel.origin)?;
+        let mut list = std::mem::take(&mut self.list);
+        let kept = list.of(&morsel);
+        out.account(Account { held: kept.len() as i64, ..Account::default() });
+        let result = self.take(at, &morsel.batch, morsel.origin, kept, out);
+        self.list = list;
+        result.map(|()| Progress::Done)
+    }
+    /// Sends windows that are complete: no later row of any split belongs to them, so what is sent does not depend on when.
+    fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {
+        if self.window.is_some() { self.flush_all(time, out) } else { Ok(()) }
+    }
+    fn split_end(&mut self, _port: usize, origin: Origin, out: &mut dyn Output) -> Result<()> {
+        let origin = split_of(origin);
+        if let Some(at) = self.splits.iter().position(|s| s.origin == origin) {
+            self.flush(at, EventTime::MAX, out)?;
+            self.spare.push(self.splits.remove(at).groups);
+        }
+        Ok(())
+    }
+    fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
+        self.flush_all(EventTime::MAX, out)?;
+        self.splits.clear();
+        Ok(Progress::Done)
+    }
+    fn held_bytes(&self) -> usize {
+        self.splits.iter().map(|s| &s.groups).chain(&self.spare).map(Groups::bytes).sum()
+    }
+    /// The groups that were not sent yet, by key group. Their rows' counts are part of it.
+    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
+        let mut cut = Vec::new();
+        for split in self.splits.iter().filter(|s| !s.groups.keys.is_empty()) {
+            let all = split.groups.all();
+            let batch = super::last::with_rows(&split.groups.partial(&all, &self.schema)?, split.groups.rows.clone())?;
+            cut.push((Origin { row: split.sent, ..split.origin }, batch));
+        }
+        let keys = self.keys.len();
+        Ok(Frozen::new(move || {
+            let mut states: std::collections::BTreeMap<u16, Vec<u8>> = std::collections::BTreeMap::new();
+            for (origin, batch) in cut {
+                let (order, ranges) = by_key_group(&key_groups(batch.columns().get(..keys).unwrap_or(&[]), batch.num_rows())?);
+                let sorted = arrow_select::take::take_record_batch(&batch, &arrow_array::UInt32Array::from(order))?;
+                for (group, range) in ranges {
+                    ipc::push_with_origin(&sorted.slice(range.start, range.len()), origin, states.entry(group).or_default())?;
+                }
+            }
+            Ok(states.into_iter().map(|(group, bytes)| GroupState { group, bytes }).collect())
+        }))
+    }
+    fn restore(&mut self, state: &GroupState) -> Result<()> {
+        let mut bytes = state.bytes.as_slice();
+        while let Some(batch) = ipc::pop(&mut bytes)? {
+            let origin = ipc::origin_of(&batch)?;
+            let at = self.split(origin)?;
+            let Some(split) = self.splits.get_mut(at) else { continue };
+            split.sent = split.sent.max(origin.row);
+            super::last::load(&mut split.groups, &batch, &self.schema, self.fields.len(), &self.counts, &self.spec.name)?;
+        }
+        Ok(())
+    }
+    fn release(&mut self, group: u16) {
+        for split in &mut self.splits {
+            super::last::drop_group(&mut split.groups, group, self.keys.len(), &self.counts, &self.spec.name);
+        }
+    }
+}
+

@@ -1,0 +1,87 @@
+//! Tumbling windows of event time.
+
+use arrow_array::{Array, ArrayRef, types::*};
+use arrow_array::{PrimitiveArray, cast::AsArray};
+use arrow_schema::{DataType, Field, TimeUnit};
+
+use crate::operator::EventTime;
+use crate::{Error, Result};
+
+/// Windows of fixed size that follow one another, aligned to the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TumblingWindow {
+    /// The event-time column: a timestamp without nulls.
+    pub column: String,
+    /// Size in microseconds.
+    pub size: i64,
+}
+
+/// A window in the unit of its event-time column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Units {
+    per_second: i64,
+    /// Size in units.
+    pub(super) size: i64,
+}
+
+impl TumblingWindow {
+    /// The window in the unit of its column.
+    pub(super) fn units(&self, column: &Field) -> Result<Units> {
+        let per_second = match column.data_type() {
+            DataType::Timestamp(TimeUnit::Second, _) => 1,
+            DataType::Timestamp(TimeUnit::Millisecond, _) => 1_000,
+            DataType::Timestamp(TimeUnit::Microsecond, _) => 1_000_000,
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => 1_000_000_000,
+            other => return Err(Error::Plan(format!("a window needs a timestamp, but column `{}` is {other}", self.column))),
+        };
+        let units = i128::from(self.size) * i128::from(per_second);
+        match i64::try_from(units / 1_000_000) {
+            Ok(size) if size > 0 && units % 1_000_000 == 0 => Ok(Units { per_second, size }),
+            _ => Err(Error::Usage(format!("a window of {} us does not fit the unit of column `{}` ({})", self.size, self.column, column.data_type()))),
+        }
+    }
+}
+
+impl Units {
+    /// The event time at which the window that starts at `start` (units) ends.
+    pub(super) fn end(self, start: i64) -> EventTime {
+        let end = i128::from(start) + i128::from(self.size);
+        self.micros(end)
+    }
+    fn micros(self, units: i128) -> EventTime {
+        let micros = (units * 1_000_000).div_euclid(i128::from(self.per_second));
+        i64::try_from(micros).unwrap_or(if micros > 0 { EventTime::MAX } else { EventTime::MIN })
+    }
+    /// The start of each row's window, as a column of the event time's type.
+    pub(super) fn starts(self, times: &ArrayRef) -> Result<ArrayRef> {
+        if times.null_count() > 0 {
+            return Err(Error::Plan("event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into()));
+        }
+        let floor = |t: i64| t.saturating_sub(t.rem_euclid(self.size));
+        fn map<T: ArrowPrimitiveType<Native = i64>>(times: &ArrayRef, floor: impl Fn(i64) -> i64) -> ArrayRef {
+            let array = times.as_primitive::<T>();
+            let out: PrimitiveArray<T> = array.unary(floor);
+            std::sync::Arc::new(out.with_data_type(times.data_type().clone()))
+        }
+        Ok(match times.data_type() {
+            DataType::Timestamp(TimeUnit::Second, _) => map::<TimestampSecondType>(times, floor),
+            DataType::Timestamp(TimeUnit::Millisecond, _) => map::<TimestampMillisecondType>(times, floor),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => map::<TimestampMicrosecondType>(times, floor),
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => map::<TimestampNanosecondType>(times, floor),
+            other => return Err(Error::Plan(format!("event time of type {other}"))),
+        })
+    }
+    /// The ends of windows given by their starts.
+    pub(super) fn ends(self, starts: &ArrayRef) -> Result<ArrayRef> {
+        let words: Vec<i64> = words(starts)?.iter().map(|s| s.saturating_add(self.size)).collect();
+        let array = PrimitiveArray::<Int64Type>::from(words);
+        Ok(arrow_cast::cast(&array, starts.data_type())?)
+    }
+}
+
+/// The 64-bit words of a timestamp column.
+pub(super) fn words(times: &ArrayRef) -> Result<arrow_buffer::ScalarBuffer<i64>> {
+    let data = times.to_data();
+    let buffer = data.buffers().first().ok_or_else(|| Error::internal("a timestamp column without values"))?;
+    Ok(arrow_buffer::ScalarBuffer::new(buffer.clone(), data.offset(), data.len()))
+}

@@ -1,0 +1,72 @@
+//! State as bytes: Arrow IPC streams, several of them in one buffer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::Schema;
+
+use crate::kernel::Origin;
+use crate::record::take;
+use crate::{Error, Result};
+
+/// Appends a batch as a length and an Arrow IPC stream. The schema's metadata is kept.
+pub(crate) fn push(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 8]);
+    let mut writer = StreamWriter::try_new(&mut *out, batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    drop(writer);
+    let len = (out.len() - start - 8) as u64;
+    if let Some(head) = out.get_mut(start..start + 8) {
+        head.copy_from_slice(&len.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// The next batch that [`push`] wrote, or `None` at the end.
+pub(crate) fn pop(from: &mut &[u8]) -> Result<Option<RecordBatch>> {
+    if from.is_empty() {
+        return Ok(None);
+    }
+    let head = take(from, 8)?.first_chunk::<8>().copied().unwrap_or_default();
+    let len = usize::try_from(u64::from_le_bytes(head)).map_err(|_| Error::Checkpoint("state is cut short".into()))?;
+    let reader = StreamReader::try_new(take(from, len)?, None)?;
+    let schema = reader.schema();
+    for batch in reader {
+        return Ok(Some(batch?.with_schema(schema)?));
+    }
+    Ok(Some(RecordBatch::new_empty(schema)))
+}
+
+/// The batch with these entries as its schema's metadata.
+pub(crate) fn tagged(batch: &RecordBatch, entries: impl IntoIterator<Item = (String, String)>) -> Result<RecordBatch> {
+    let metadata: HashMap<String, String> = entries.into_iter().collect();
+    let schema = Schema::new_with_metadata(batch.schema_ref().fields().clone(), metadata);
+    Ok(batch.clone().with_schema(Arc::new(schema))?)
+}
+
+/// The batch's metadata entry of this name.
+pub(crate) fn tag<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a str> {
+    batch.schema_ref().metadata().get(name).map(String::as_str)
+}
+
+const ORIGIN: &str = "sabot.origin";
+
+/// As [`push`], with the batch's origin.
+pub(crate) fn push_with_origin(batch: &RecordBatch, o: Origin, out: &mut Vec<u8>) -> Result<()> {
+    let origin = format!("{} {} {} {}", o.source, o.partition, o.split, o.row);
+    push(&tagged(batch, [(ORIGIN.to_owned(), origin)])?, out)
+}
+
+/// The origin that [`push_with_origin`] wrote.
+pub(crate) fn origin_of(batch: &RecordBatch) -> Result<Origin> {
+    let broken = || Error::Checkpoint("a batch of the state has no origin".into());
+    let words: Vec<u64> = tag(batch, ORIGIN).ok_or_else(broken)?.split(' ').map_while(|w| w.parse().ok()).collect();
+    let [source, partition, split, row] = words.as_slice() else { return Err(broken()) };
+    let small = |v: u64| u32::try_from(v).map_err(|_| broken());
+    Ok(Origin { source: small(*source)?, partition: small(*partition)?, split: *split, row: *row })
+}

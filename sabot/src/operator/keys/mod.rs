@@ -1,0 +1,61 @@
+//! From the values of key columns to dense group numbers, and back.
+//!
+//! Every key column becomes a code of a few bits: fixed-width values their own bits, text the number of the interned
+//! value. The codes of a row are packed into as few 64-bit words as possible (a nullable column takes one bit more); one
+//! word is its own key in the hash table, several are compared behind a stored hash. Small code spaces (one text column,
+//! bool, 8 and 16 bits) need no hash table: a code is an index.
+//!
+//! Cost per row: one pass per column to collect codes, one to hash, one probe; no allocation.
+
+mod code;
+mod intern;
+mod table;
+
+pub use table::Keys;
+pub(crate) use table::NO_GROUP;
+
+use arrow_array::ArrayRef;
+
+use crate::Result;
+use crate::kernel::hash::{KEY_GROUPS, hash_arrays, key_group};
+
+/// The key group of each row of these key columns; without key columns it is 0.
+///
+/// # Errors
+/// If a type cannot be a key.
+pub(crate) fn key_groups(columns: &[ArrayRef], rows: usize) -> Result<Vec<u16>> {
+    if columns.is_empty() {
+        return Ok(vec![0; rows]);
+    }
+    let mut hashes = Vec::new();
+    hash_arrays(columns.iter(), rows, &mut hashes)?;
+    Ok(hashes.into_iter().map(|h| key_group(h, KEY_GROUPS)).collect())
+}
+
+/// The positions `0..groups.len()` ordered by key group, stable, and the ranges of equal key groups in that order.
+pub(crate) fn by_key_group(groups: &[u16]) -> (Vec<u32>, Vec<(u16, std::ops::Range<usize>)>) {
+    let mut counts = vec![0usize; usize::from(KEY_GROUPS) + 1];
+    for g in groups {
+        if let Some(c) = counts.get_mut(usize::from(*g)) {
+            *c += 1;
+        }
+    }
+    let mut start = 0usize;
+    let mut ranges = Vec::new();
+    for (g, count) in counts.iter_mut().enumerate() {
+        if *count > 0 {
+            ranges.push((g as u16, start..start + *count));
+        }
+        start += std::mem::replace(count, start);
+    }
+    let mut order = vec![0u32; groups.len()];
+    for (i, g) in groups.iter().enumerate() {
+        if let Some(at) = counts.get_mut(usize::from(*g)) {
+            if let Some(slot) = order.get_mut(*at) {
+                *slot = i as u32;
+            }
+            *at += 1;
+        }
+    }
+    (order, ranges)
+}
