@@ -95,6 +95,22 @@ fn state_itself(run: &mut Run) -> Option<&u32> {
     Some(&run.len)
 }
 
+// names of ours, and of the language
+#[operator]
+fn r#match(row: f64, make: f64, state: i64, ctx: &str, value: f64) -> f64 {
+    row + make + state as f64 + ctx.len() as f64 + value
+}
+#[operator]
+fn hygiene(out: &mut Run, state: i64, mut ctx: i64, context: &mut KeyCtx) -> Option<i64> {
+    ctx += state + context.event_time().unwrap_or(0);
+    out.len += 1;
+    Some(ctx)
+}
+#[operator]
+fn constant() -> i64 {
+    1
+}
+
 /// Volume-weighted average price.
 #[derive(State, Default, Clone)]
 struct Vwap {
@@ -137,6 +153,23 @@ impl Words {
     }
     fn finish(&self) -> String {
         self.all.clone()
+    }
+}
+
+#[derive(State, Default)]
+struct Seen {
+    all: Vec<i64>,
+}
+#[operator]
+impl Seen {
+    fn update(&mut self, qty: i64) {
+        self.all.push(qty);
+    }
+    fn merge(&mut self, other: Self) {
+        self.all.extend(other.all);
+    }
+    fn finish(&self) -> Option<Vec<i64>> {
+        (!self.all.is_empty()).then(|| self.all.clone())
     }
 }
 
@@ -195,7 +228,7 @@ fn entries() {
     let e = entry("Vwap");
     assert_eq!((e.kind, e.inputs.len(), e.output.rust_type), (OperatorKind::Aggregate, 2, "Option<f64>"));
     assert_eq!(entry("doubled").kind, OperatorKind::Batch);
-    assert_eq!(operators().unwrap().len(), 15);
+    assert_eq!(operators().unwrap().len(), 20);
 }
 
 fn map<O: MapOperator<Trade, W>, W>() -> Option<O::V> {
@@ -230,6 +263,25 @@ fn keyed() {
 }
 
 #[test]
+fn items_within_a_function() {
+    #[derive(Record)]
+    struct Local {
+        x: f64,
+    }
+    #[operator]
+    fn local(x: f64) -> f64 {
+        x
+    }
+    fn bound<O: MapOperator<Local, W>, W>() -> &'static str {
+        O::ENTRY.ident
+    }
+    assert_eq!((bound::<local, _>(), bound::<constant, _>()), ("local", "constant"));
+    assert_eq!(local(Local { x: 1.0 }.x) + r#match(1.0, 1.0, 1, "a", 1.0), 6.0);
+    assert_eq!(hygiene::__keyed(&mut Run::default(), &mut KeyCtx::new(Some(1)), 2, 3), Some(6));
+    assert_eq!(entry("match").ident, "match");
+}
+
+#[test]
 fn aggregates() {
     let (mut a, mut b) = (Vwap::default(), Vwap::default());
     Aggregate::update(&mut a, Vwap::__inputs(2.0, 3));
@@ -244,6 +296,11 @@ fn aggregates() {
     Aggregate::update(&mut w, Words::__inputs("a", None));
     let out: Str = Aggregate::finish(&w);
     assert_eq!(out, "a -");
+
+    let mut seen = Seen::default();
+    Aggregate::update(&mut seen, Seen::__inputs(3));
+    let out: Option<List<i64>> = Aggregate::finish(&seen);
+    assert_eq!(out, Some(vec![3].into()));
 }
 
 #[test]

@@ -238,6 +238,32 @@ fn typed_accessors() {
     assert_eq!(batch.venue().len(), 2);
 }
 
+mod private {
+    use sabot::prelude::*;
+    /// A public record may have private columns of a private type.
+    #[derive(Record, Clone, Debug, PartialEq)]
+    struct Hidden {
+        a: f64,
+    }
+    #[derive(Record, Clone, Debug, PartialEq)]
+    #[allow(unreachable_pub)]
+    pub struct Shown {
+        pub x: f64,
+        hidden: Hidden,
+        all: List<Hidden>,
+        maybe: Option<Hidden>,
+    }
+    impl Shown {
+        pub(crate) fn new(x: f64) -> Self {
+            Shown { x, hidden: Hidden { a: x }, all: vec![Hidden { a: -x }].into(), maybe: None }
+        }
+    }
+}
+#[test]
+fn private_columns() {
+    round_trip(&(0..140u8).map(|i| private::Shown::new(i.into())).collect::<Vec<_>>());
+}
+
 #[test]
 fn rows_print() {
     let row = trade();

@@ -97,7 +97,7 @@ pub(crate) fn value_type(ty: &Type) -> Option<TokenStream> {
                 ("String", []) => Some(quote_spanned!(span=> ::sabot::__private::Str)),
                 ("Cow", [Type::Path(inner)]) if inner.path.is_ident("str") => Some(quote_spanned!(span=> ::sabot::__private::Str)),
                 ("Vec", [Type::Path(inner)]) if inner.path.is_ident("u8") => Some(quote_spanned!(span=> ::sabot::__private::Bytes)),
-                ("ListRef", [inner]) => Some(quote_spanned!(span=> ::sabot::__private::List<#inner>)),
+                ("ListRef" | "Vec", [inner]) => Some(quote_spanned!(span=> ::sabot::__private::List<#inner>)),
                 _ if has_lifetime(ty.to_token_stream()) => None,
                 _ => Some(ty.to_token_stream()),
             }
@@ -203,6 +203,7 @@ pub(crate) fn text(tokens: &impl ToTokens) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -224,6 +225,7 @@ mod tests {
             ("Result<i8, BadSide>", "i8"),
             ("std::result::Result<Option<String>, E>", "Option<Str>"),
             ("ListRef<'_, i64>", "List<i64>"),
+            ("Vec<f64>", "List<f64>"),
             ("Timestamp<Micros>", "Timestamp<Micros>"),
             ("Decimal<10, 2>", "Decimal<10, 2>"),
         ] {

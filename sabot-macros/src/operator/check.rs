@@ -138,6 +138,7 @@ fn options(f: &Function, errors: &mut Errors) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::super::model::Item;
     use super::super::{check_aggregate, parse};

@@ -107,6 +107,7 @@ fn method(on: Ty, name: &str, args: &[Ty]) -> Option<Ty> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::super::model::Item;
     use crate::common::Errors;

@@ -28,6 +28,7 @@ pub(super) fn check(record: &Record, errors: &mut Errors) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use crate::common::Errors;
 

@@ -39,6 +39,7 @@ pub(super) fn parse(item: TokenStream, errors: &mut Errors) -> Option<State> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use crate::common::Errors;
 

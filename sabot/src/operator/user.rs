@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use arrow_array::{Array, RecordBatch};
 
 use crate::Result;
-use crate::record::{Bytes, Cell, Make, Record, Slot, State, Str, Value, Values, View};
+use crate::record::{Bytes, Cell, List, Make, Record, Slot, State, Str, Value, Values, View};
 
 /// What kind of operator an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -209,7 +209,7 @@ macro_rules! finish {
         }
     )*};
 }
-finish!([] String => Str; [] &str => Str; [] Vec<u8> => Bytes; [] &[u8] => Bytes);
+finish!([] String => Str; [] &str => Str; [] Vec<u8> => Bytes; [] &[u8] => Bytes; [T: Value] Vec<T> => List<T>);
 
 /// A user aggregate: `#[operator] impl Vwap { fn update(..) fn merge(..) fn finish(..) }`.
 ///
