@@ -10,7 +10,6 @@ pub mod hash;
 mod info;
 mod level;
 mod lineage;
-pub mod hash;
 mod morsel;
 mod panics;
 mod run;
