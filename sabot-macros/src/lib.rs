@@ -6,10 +6,11 @@
 //!
 //! Tokens of the user's keep their spans and appear once; ours have `Span::mixed_site`.
 
+#![allow(clippy::indexing_slicing)]
+
 #[macro_use]
 mod common;
 mod operator;
-#[allow(clippy::indexing_slicing)]
 mod pipeline;
 mod record;
 mod state;
@@ -35,7 +36,7 @@ use proc_macro::TokenStream;
 /// `#[record(rename_all = "camelCase")]` on the struct.
 ///
 /// Generated beside it, with its visibility: `TradeRow<'a>`, what closures see; `TradeCols`, what `key_by` sees;
-/// `TradeSlots<'a>`, what `row Trade { .. }` fills; `TradeBatch`, a trait with one accessor per column for `Batch<Trade>`.
+/// `TradeBatch`, a trait with one accessor per column for `Batch<Trade>`.
 #[proc_macro_derive(Record, attributes(record, event_time))]
 pub fn derive_record(item: TokenStream) -> TokenStream {
     record::derive(item.into()).into()
@@ -71,7 +72,23 @@ pub fn operator(options: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// A dataflow graph: sources, steps, sinks.
+///
+/// ```ignore
+/// pipeline! {
+///     /// Average drag per carrier and day.
+///     pub fn daily_drag(flights: Source<Flight>, minimum_miles: i64);
+///
+///     long  = flights -> filter(|f| f.distance >= minimum_miles)
+///                     -> with(|f| row { drag: drag(f.dep_delay?, f.distance) });
+///     daily = long    -> key_by(carrier) -> window(tumbling(1.day()))
+///                     -> aggregate(|f| row { drag: mean(f.drag), flights: count() });
+///     daily -> sink;
+/// }
+/// ```
+///
+/// Generated: a function of that name, which takes sources and parameters and returns a `Job`; a type of that name, which
+/// registers the pipeline for the command line and for other processes. See `docs/language.md`.
 #[proc_macro]
-pub fn pipeline(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+pub fn pipeline(input: TokenStream) -> TokenStream {
     pipeline::pipeline(input.into()).into()
 }

@@ -18,7 +18,15 @@ struct Trade {
     r#type: i32,
 }
 fn trade() -> Trade {
-    Trade { symbol: "ACME".into(), venue: "X".into(), price: 2.5, qty: 4, note: Some("block trade".into()), sizes: vec![3, 1].into(), r#type: 7 }
+    Trade {
+        symbol: "ACME".into(),
+        venue: "X".into(),
+        price: 2.5,
+        qty: 4,
+        note: Some("block trade".into()),
+        sizes: vec![3, 1].into(),
+        r#type: 7,
+    }
 }
 
 /// Traded value
@@ -198,7 +206,10 @@ fn functions_are_functions() {
 #[test]
 fn entries() {
     let e = entry("notional");
-    assert_eq!((e.ident, e.kind, e.total, e.volatile, e.fallible, e.tier), ("notional", OperatorKind::Scalar, true, false, false, Tier::Lanes));
+    assert_eq!(
+        (e.ident, e.kind, e.total, e.volatile, e.fallible, e.tier),
+        ("notional", OperatorKind::Scalar, true, false, false, Tier::Lanes)
+    );
     assert!(e.doc.starts_with("Traded value\nin the quote currency.\n\n```"), "{}", e.doc);
     let inputs: Vec<_> = e.inputs.iter().map(|i| (i.name, i.rust_type, i.nullable)).collect();
     assert_eq!(inputs, [("price", "f64", false), ("qty", "i64", false)]);

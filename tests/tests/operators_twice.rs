@@ -20,5 +20,8 @@ fn refused() {
     assert_eq!(notional(1.5, 2) + other::value(1.0), 4.0);
     let error = sabot::operator::operators().unwrap_err().to_string();
     let file = file!();
-    assert_eq!(error, format!("two operators are called `prices::notional`: {file}:7 and {file}:13; rename one, or give it `#[operator(name = \"..\")]`"));
+    assert_eq!(
+        error,
+        format!("two operators are called `prices::notional`: {file}:7 and {file}:13; rename one, or give it `#[operator(name = \"..\")]`")
+    );
 }

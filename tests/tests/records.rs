@@ -222,7 +222,8 @@ fn names_and_marks() {
     has_time::<Trade>();
     // by name: another order and further columns do not matter
     let batch = to_batch(&[trade()]);
-    let mut shuffled: Vec<(String, ArrayRef)> = batch.schema().fields().iter().zip(batch.columns()).map(|(f, c)| (f.name().clone(), Arc::clone(c))).rev().collect();
+    let mut shuffled: Vec<(String, ArrayRef)> =
+        batch.schema().fields().iter().zip(batch.columns()).map(|(f, c)| (f.name().clone(), Arc::clone(c))).rev().collect();
     shuffled.insert(2, ("further".into(), Arc::new(Int64Array::from(vec![1]))));
     assert_eq!(from_batch::<Trade>(&RecordBatch::try_from_iter(shuffled).unwrap(), "test").unwrap(), [trade()]);
 }

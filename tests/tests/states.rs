@@ -148,9 +148,15 @@ fn fields_are_matched_by_name() {
     let new = added::Run::decode_from(&mut written.as_slice(), &schema).unwrap();
     assert_eq!((new.note.as_str(), new.factor, new.len), ("n", 1.5, 3));
     let error = removed::Run::decode_from(&mut written.as_slice(), &schema).unwrap_err().to_string();
-    assert_eq!(error, "checkpoint: the state `Run` was written with `note: String`, but the struct has no such field now; keep the field until its state has expired");
+    assert_eq!(
+        error,
+        "checkpoint: the state `Run` was written with `note: String`, but the struct has no such field now; keep the field until its state has expired"
+    );
     let error = retyped::Run::decode_from(&mut written.as_slice(), &schema).unwrap_err().to_string();
-    assert_eq!(error, "checkpoint: the state `Run` was written with `len: u32`, but the field is `u64` now; keep its type, or give the new field another name");
+    assert_eq!(
+        error,
+        "checkpoint: the state `Run` was written with `len: u32`, but the field is `u64` now; keep its type, or give the new field another name"
+    );
 }
 
 #[test]

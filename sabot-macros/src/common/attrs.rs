@@ -114,7 +114,9 @@ pub(crate) fn text_of(option: &Opt, example: &str, errors: &mut Errors) -> Optio
 pub(crate) fn doc_of(attrs: &[Attribute]) -> String {
     let mut lines = Vec::new();
     for attr in attrs.iter().filter(|a| a.path().is_ident("doc")) {
-        if let syn::Meta::NameValue(syn::MetaNameValue { value: syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(s), .. }), .. }) = &attr.meta {
+        if let syn::Meta::NameValue(syn::MetaNameValue { value: syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(s), .. }), .. }) =
+            &attr.meta
+        {
             let text = s.value();
             lines.push(text.strip_prefix(' ').unwrap_or(&text).trim_end().to_owned());
         }

@@ -79,7 +79,9 @@ pub(crate) fn value_type(ty: &Type) -> Option<TokenStream> {
     match ty {
         Type::Reference(r) if r.mutability.is_none() => match &*r.elem {
             Type::Path(p) if p.path.is_ident("str") => Some(quote_spanned!(span=> ::sabot::__private::Str)),
-            Type::Slice(s) if matches!(&*s.elem, Type::Path(p) if p.path.is_ident("u8")) => Some(quote_spanned!(span=> ::sabot::__private::Bytes)),
+            Type::Slice(s) if matches!(&*s.elem, Type::Path(p) if p.path.is_ident("u8")) => {
+                Some(quote_spanned!(span=> ::sabot::__private::Bytes))
+            }
             _ => None,
         },
         Type::Paren(p) => value_type(&p.elem),
@@ -91,7 +93,11 @@ pub(crate) fn value_type(ty: &Type) -> Option<TokenStream> {
                 ("Option", [inner]) => {
                     let inner = value_type(inner)?;
                     // `Option<Option<T>>` flattens, as in `Cell`
-                    if inner.to_string().starts_with(":: core :: option :: Option <") { Some(inner) } else { Some(quote_spanned!(span=> ::core::option::Option<#inner>)) }
+                    if inner.to_string().starts_with(":: core :: option :: Option <") {
+                        Some(inner)
+                    } else {
+                        Some(quote_spanned!(span=> ::core::option::Option<#inner>))
+                    }
                 }
                 ("Result", [inner, ..]) => value_type(inner),
                 ("String", []) => Some(quote_spanned!(span=> ::sabot::__private::Str)),
@@ -238,7 +244,17 @@ mod tests {
 
     #[test]
     fn types_print_as_written() {
-        for ty in ["Option<&str>", "Result<i8, BadSide>", "Decimal<10, 2>", "&'a str", "impl Iterator<Item = Leg> + 'a", "std::io::Result<f64>", "fn(i64) -> f64", "[u8; 4]", "(i64, f64)"] {
+        for ty in [
+            "Option<&str>",
+            "Result<i8, BadSide>",
+            "Decimal<10, 2>",
+            "&'a str",
+            "impl Iterator<Item = Leg> + 'a",
+            "std::io::Result<f64>",
+            "fn(i64) -> f64",
+            "[u8; 4]",
+            "(i64, f64)",
+        ] {
             let parsed: Type = syn::parse_str(ty).unwrap();
             assert_eq!(text(&parsed), ty);
         }

@@ -89,8 +89,12 @@ pub(super) fn borrowed(ty: &Type, errors: &mut Errors) {
         ("String" | "Str", []) => errors.at(span, format!("operators borrow text: write `&str` instead of `{}`", text(ty))),
         ("Dict", [_]) => errors.at(span, format!("operators borrow text, in whatever encoding: write `&str` instead of `{}`", text(ty))),
         ("Bytes", []) => errors.at(span, format!("operators borrow bytes: write `&[u8]` instead of `{}`", text(ty))),
-        ("Vec", [item]) if text(*item) == "u8" => errors.at(span, format!("operators borrow bytes: write `&[u8]` instead of `{}`", text(ty))),
-        ("Vec" | "List", [item]) => errors.at(span, format!("operators borrow lists: write `ListRef<'_, {}>` instead of `{}`", text(*item), text(ty))),
+        ("Vec", [item]) if text(*item) == "u8" => {
+            errors.at(span, format!("operators borrow bytes: write `&[u8]` instead of `{}`", text(ty)))
+        }
+        ("Vec" | "List", [item]) => {
+            errors.at(span, format!("operators borrow lists: write `ListRef<'_, {}>` instead of `{}`", text(*item), text(ty)))
+        }
         ("Option", [inner]) if !reference => borrowed(inner, errors),
         _ => {}
     }
@@ -176,7 +180,11 @@ mod tests {
     #[test]
     fn wrong_functions() {
         for (options, item, parts) in [
-            ("", "fn f(a: String, b: Option<String>, c: &String) -> f64 { 0. }", vec!["write `&str` instead of `String`", "write `&str` instead of `String`", "instead of `&String`"]),
+            (
+                "",
+                "fn f(a: String, b: Option<String>, c: &String) -> f64 { 0. }",
+                vec!["write `&str` instead of `String`", "write `&str` instead of `String`", "instead of `&String`"],
+            ),
             ("", "fn f(a: Vec<u8>, b: List<i64>) -> f64 { 0. }", vec!["`&[u8]`", "`ListRef<'_, i64>`"]),
             ("", "fn f(a: f64) { }", vec!["operator `f` returns nothing; use `inspect` for side effects"]),
             ("", "fn f<T>(a: T) -> T { a }", vec!["operators are registered by type: list the instances, `#[operator(T = [i32, f64])]`"]),
@@ -186,7 +194,11 @@ mod tests {
             ("", "fn f(a: impl Into<f64>) -> f64 { 0. }", vec!["name the type"]),
             ("", "fn f((a, b): (f64, f64)) -> f64 { a }", vec!["named like the column"]),
             ("", "fn f(a: f64, s: &mut S) -> f64 { a }", vec!["first parameter"]),
-            ("total, fast, name = 3, T", "fn f(a: f64) -> f64 { a }", vec!["unknown option `fast`", "`name` needs a text", "list the types"]),
+            (
+                "total, fast, name = 3, T",
+                "fn f(a: f64) -> f64 { a }",
+                vec!["unknown option `fast`", "`name` needs a text", "list the types"],
+            ),
             ("total", "fn f(s: &mut S) -> Option<f64> { None }", vec!["`total` means nothing for a keyed operator"]),
             ("batch", "fn f(a: f64) -> f64 { a }", vec!["one parameter, `&Batch<R>`"]),
             ("", "fn f(a: f64) -> impl Fn() { || () }", vec!["impl Iterator"]),
@@ -208,13 +220,27 @@ mod tests {
             (
                 "",
                 "impl Vwap { fn update(&mut self, price: f64) {} fn finish(&self) -> f64 { 0. } }",
-                vec!["aggregate `Vwap` needs `fn merge(&mut self, other: Self)`: partial results from different threads are combined with it"],
+                vec![
+                    "aggregate `Vwap` needs `fn merge(&mut self, other: Self)`: partial results from different threads are combined with it",
+                ],
             ),
             ("", "impl Vwap {}", vec!["`fn update(", "`fn merge(", "`fn finish("]),
-            ("", "impl Vwap { fn update(&self, s: String) -> f64 {} fn merge(&mut self) {} fn finish(self) {} }", vec!["`&mut self`", "`&str` instead", "`update` returns nothing", "other: Self", "`&self`", "`finish` returns"]),
-            ("", "impl<T> Vwap<T> { fn update(&mut self, price: f64) {} fn merge(&mut self, other: Self) {} fn finish(&self) -> f64 { 0. } }", vec!["one aggregate per type"]),
+            (
+                "",
+                "impl Vwap { fn update(&self, s: String) -> f64 {} fn merge(&mut self) {} fn finish(self) {} }",
+                vec!["`&mut self`", "`&str` instead", "`update` returns nothing", "other: Self", "`&self`", "`finish` returns"],
+            ),
+            (
+                "",
+                "impl<T> Vwap<T> { fn update(&mut self, price: f64) {} fn merge(&mut self, other: Self) {} fn finish(&self) -> f64 { 0. } }",
+                vec!["one aggregate per type"],
+            ),
             ("", "impl Aggregate for Vwap { }", vec!["without a trait"]),
-            ("total, batch", "impl A { fn update(&mut self, price: f64) {} fn update(&mut self) {} fn retract(&mut self, price: i64) {} fn merge(&mut self, other: A) {} fn finish(&self) -> f64 { 0. } }", vec!["`total` means", "`batch` means", "twice", "same parameters"]),
+            (
+                "total, batch",
+                "impl A { fn update(&mut self, price: f64) {} fn update(&mut self) {} fn retract(&mut self, price: i64) {} fn merge(&mut self, other: A) {} fn finish(&self) -> f64 { 0. } }",
+                vec!["`total` means", "`batch` means", "twice", "same parameters"],
+            ),
         ] {
             let found = messages(options, item);
             assert_eq!(found.len(), parts.len(), "{item}: {found:#?}");

@@ -55,7 +55,9 @@ fn method(a: &Aggregate, m: &Signature, errors: &mut Errors) {
     if let Some(GenericParam::Type(_) | GenericParam::Const(_)) = m.generics.params.first() {
         errors.at(m.ident.span(), format!("operators are registered by type: `{name}` has no type parameters"));
     }
-    for (token, what) in [(m.asyncness.map(|t| t.span()), "async"), (m.unsafety.map(|t| t.span()), "unsafe"), (m.abi.as_ref().map(|t| t.span()), "extern")] {
+    for (token, what) in
+        [(m.asyncness.map(|t| t.span()), "async"), (m.unsafety.map(|t| t.span()), "unsafe"), (m.abi.as_ref().map(|t| t.span()), "extern")]
+    {
         if let Some(span) = token {
             errors.at(span, format!("`{name}` is a plain function: remove `{what}`"));
         }
@@ -96,7 +98,9 @@ fn method(a: &Aggregate, m: &Signature, errors: &mut Errors) {
         ("finish", Some(ty)) if last_segment(ty).is_some_and(|s| s.ident == "Result") => {
             errors.at(at(ty), "`finish` cannot fail: return `Option`, with `None` for no result");
         }
-        ("finish", Some(ty)) if value_type(ty).is_none() => errors.at(at(ty), format!("`{}` is no column value: return the result of an aggregate as an owned value", text(ty))),
+        ("finish", Some(ty)) if value_type(ty).is_none() => {
+            errors.at(at(ty), format!("`{}` is no column value: return the result of an aggregate as an owned value", text(ty)))
+        }
         ("finish", _) | (_, None) => {}
         (_, Some(ty)) => errors.at(at(ty), format!("`{name}` returns nothing")),
     }

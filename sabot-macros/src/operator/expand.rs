@@ -111,6 +111,19 @@ fn keyed(f: &Function, good: bool) -> TokenStream {
     });
     let face = Ident::new("__keyed", Span::mixed_site().located_at(ident.span()));
     let body = if good { ours!(#ident(#(#args),*)) } else { ours!(::core::unreachable!()) };
+    // `None` emits nothing; any other result is always emitted
+    let optional = f.returned().and_then(last_segment).is_some_and(|s| s.ident == "Option");
+    let (output, body) = match f.returned() {
+        Some(returned) if !optional && good => {
+            let returned = if elided(&f.sig.output.to_token_stream()) {
+                name_lifetimes(returned.to_token_stream(), "'__s")
+            } else {
+                returned.to_token_stream()
+            };
+            (ours!(-> ::core::option::Option<#returned>), ours!(::core::option::Option::Some(#body)))
+        }
+        _ => (output, body),
+    };
     ours! {
         #[automatically_derived]
         impl ::sabot::__private::KeyedItem for #ident {

@@ -38,7 +38,11 @@ pub(super) fn expand(a: &Aggregate) -> TokenStream {
         }
     });
     let merge = if a.method("merge").is_some() { ours!(<Self>::merge(self, other);) } else { ours!(let _ = other;) };
-    let finish = if finish.is_some() { ours!(::sabot::__private::Finish::<#out>::value(<Self>::finish(self))) } else { ours!(::core::unreachable!()) };
+    let finish = if finish.is_some() {
+        ours!(::sabot::__private::Finish::<#out>::value(<Self>::finish(self)))
+    } else {
+        ours!(::core::unreachable!())
+    };
     // a missing `State` is then one error, here
     let state = quote_spanned!(Span::mixed_site().located_at(a.ident.span())=> #ty: ::sabot::__private::State);
     ours! {
@@ -69,7 +73,11 @@ fn inputs_face(a: &Aggregate, update: Option<&Ident>, params: &[Param]) -> Token
     let at = update.map_or_else(Span::mixed_site, |u| Span::mixed_site().located_at(u.span()));
     let face = Ident::new("__inputs", at);
     let written: Vec<_> = params.iter().map(|p| name_lifetimes(p.ty.to_token_stream(), "'__i")).collect();
-    let names: Vec<_> = params.iter().enumerate().map(|(i, p)| p.ident.clone().unwrap_or_else(|| format_ident!("a{i}", span = Span::mixed_site()))).collect();
+    let names: Vec<_> = params
+        .iter()
+        .enumerate()
+        .map(|(i, p)| p.ident.clone().unwrap_or_else(|| format_ident!("a{i}", span = Span::mixed_site())))
+        .collect();
     let own = a.method("update").into_iter().flat_map(|u| u.generics.lifetimes()).map(ToTokens::to_token_stream);
     let lifetimes: Vec<_> = own.chain([ours!('__i)]).collect();
     let types = written.iter().rev().fold(ours!(()), |rest, t| ours!((#t, #rest)));

@@ -23,7 +23,8 @@ pub(super) fn expand(f: &Function) -> TokenStream {
     for (i, p) in f.params.iter().enumerate() {
         let (Some(name), Some(value)) = (&p.ident, value_type(&p.ty)) else { return TokenStream::new() };
         let place = format_ident!("W{i}", span = Span::mixed_site());
-        let [has, is] = ["needs", "is"].map(|what| Ident::new(&format!("{}_{what}_{}", bare(&f.sig.ident), bare(name)), Span::mixed_site()));
+        let [has, is] =
+            ["needs", "is"].map(|what| Ident::new(&format!("{}_{what}_{}", bare(&f.sig.ident), bare(name)), Span::mixed_site()));
         traits.extend(has_column(f, p, &bare(name), &has));
         traits.extend(is_type(f, p, &bare(name), &is, &value));
         bounds.extend(unknown(&p.ty, "Plain"));
@@ -35,7 +36,11 @@ pub(super) fn expand(f: &Function) -> TokenStream {
     bounds.extend(stored);
     let list = places.iter().rev().fold(ours!(()), |rest, place| ours!(((#place), #rest)));
     let ident = &f.sig.ident;
-    let call = if stored_as { ours!(::sabot::__private::Stored::store(#ident(#(#args),*), make)) } else { ours!(::sabot::__private::col::<Self::V, _>(make, #ident(#(#args),*))) };
+    let call = if stored_as {
+        ours!(::sabot::__private::Stored::store(#ident(#(#args),*), make))
+    } else {
+        ours!(::sabot::__private::col::<Self::V, _>(make, #ident(#(#args),*)))
+    };
     ours! {
         #traits
         #[automatically_derived]
@@ -63,7 +68,10 @@ fn result(ty: &Type) -> Option<(TokenStream, Option<TokenStream>)> {
         return None;
     }
     let bound = Ident::new("Stored", Span::mixed_site().located_at(span_of(ty)));
-    Some((quote_spanned!(bound.span()=> <#ty as ::sabot::__private::#bound>::V), Some(quote_spanned!(bound.span()=> #ty: ::sabot::__private::#bound))))
+    Some((
+        quote_spanned!(bound.span()=> <#ty as ::sabot::__private::#bound>::V),
+        Some(quote_spanned!(bound.span()=> #ty: ::sabot::__private::#bound)),
+    ))
 }
 
 /// `usize: Plain` for a type that the macro does not know. If it is none, the compiler says so once, here, instead of once
@@ -109,7 +117,8 @@ fn is_type(f: &Function, p: &Param, name: &str, is: &Ident, value: &TokenStream)
     let (operator, ty) = (bare(&f.sig.ident), text(&p.ty));
     let message = format!("column `{name}` is `{{Self}}`, but operator `{operator}` takes `{ty}`");
     let label = format!("`{operator}` takes `{name}: {ty}`");
-    let note = format!("convert it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..) }}}})`, where `t.{name}?` passes a null on");
+    let note =
+        format!("convert it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..) }}}})`, where `t.{name}?` passes a null on");
     let optional = last_segment(&p.ty).filter(|s| s.ident == "Option").and_then(|s| generic_args(s).first().copied());
     let inner = optional.and_then(value_type);
     let (plain, is_option) = match &inner {

@@ -22,9 +22,14 @@ pub(super) fn parse(attr: TokenStream, item: TokenStream, errors: &mut Errors) -
             return block(input, about).map(|a| Some(Item::Aggregate(Box::new(a))));
         }
         let ahead = input.fork();
-        if ahead.parse::<Signature>().is_err() && !input.cursor().token_stream().into_iter().any(|t| matches!(t, TokenTree::Ident(i) if i == "fn")) {
+        if ahead.parse::<Signature>().is_err()
+            && !input.cursor().token_stream().into_iter().any(|t| matches!(t, TokenTree::Ident(i) if i == "fn"))
+        {
             let rest: TokenStream = input.parse()?;
-            return Err(syn::Error::new(rest.span(), "`#[operator]` goes on a function, or on an `impl` block with `update`, `merge` and `finish`"));
+            return Err(syn::Error::new(
+                rest.span(),
+                "`#[operator]` goes on a function, or on an `impl` block with `update`, `merge` and `finish`",
+            ));
         }
         let sig: Signature = input.parse()?;
         let body: TokenStream = input.parse()?;
@@ -61,8 +66,13 @@ fn read_options(attr: TokenStream, errors: &mut Errors) -> Options {
             _ => match option.list() {
                 Some(types) if types.is_empty() => errors.at(span, format!("list at least one type: `{key} = [i32, f64]`")),
                 Some(types) => out.instances.push((option.name.clone(), types)),
-                None if key.chars().next().is_some_and(char::is_uppercase) => errors.at(span, format!("list the types: `{key} = [i32, f64]`")),
-                None => errors.at(span, format!("unknown option `{key}`; known are `total`, `volatile`, `batch`, `name = \"..\"` and `T = [i32, f64]`")),
+                None if key.chars().next().is_some_and(char::is_uppercase) => {
+                    errors.at(span, format!("list the types: `{key} = [i32, f64]`"))
+                }
+                None => errors.at(
+                    span,
+                    format!("unknown option `{key}`; known are `total`, `volatile`, `batch`, `name = \"..\"` and `T = [i32, f64]`"),
+                ),
             },
         }
     }
@@ -85,7 +95,9 @@ fn block(input: ParseStream<'_>, about: impl FnOnce(proc_macro2::Span) -> About)
     let content;
     syn::braced!(content in input);
     let methods = methods(&content)?;
-    let ident = crate::common::last_segment(&ty).map(|s| s.ident.clone()).ok_or_else(|| syn::Error::new(ty.span(), "an aggregate is a named type: `impl Vwap { .. }`"))?;
+    let ident = crate::common::last_segment(&ty)
+        .map(|s| s.ident.clone())
+        .ok_or_else(|| syn::Error::new(ty.span(), "an aggregate is a named type: `impl Vwap { .. }`"))?;
     Ok(Aggregate { about: about(token.span), ty, ident, generics, of_trait, methods })
 }
 

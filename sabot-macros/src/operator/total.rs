@@ -71,7 +71,11 @@ fn expr(e: &Expr, scope: &Scope) -> Option<Ty> {
         Expr::Binary(b) => {
             let (left, right) = (expr(&b.left, scope)?, expr(&b.right, scope)?);
             match b.op {
-                BinOp::Add(_) | BinOp::Sub(_) | BinOp::Mul(_) | BinOp::Div(_) | BinOp::Rem(_) if left == Ty::Float && right == Ty::Float => Some(Ty::Float),
+                BinOp::Add(_) | BinOp::Sub(_) | BinOp::Mul(_) | BinOp::Div(_) | BinOp::Rem(_)
+                    if left == Ty::Float && right == Ty::Float =>
+                {
+                    Some(Ty::Float)
+                }
                 BinOp::BitAnd(_) | BinOp::BitOr(_) | BinOp::BitXor(_) if left == right && left != Ty::Float => Some(left),
                 BinOp::And(_) | BinOp::Or(_) if left == Ty::Bool && right == Ty::Bool => Some(Ty::Bool),
                 BinOp::Eq(_) | BinOp::Ne(_) | BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_) if left == right => Some(Ty::Bool),

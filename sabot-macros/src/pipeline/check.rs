@@ -26,7 +26,8 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
     let mut errors = TokenStream::new();
     let mut cycles = BTreeMap::new();
     let mut cyclic: Vec<String> = Vec::new();
-    let mut seen: BTreeMap<String, Ident> = pipeline.params.iter().filter(|p| p.source.is_some()).map(|p| (p.name.to_string(), p.name.clone())).collect();
+    let mut seen: BTreeMap<String, Ident> =
+        pipeline.params.iter().filter(|p| p.source.is_some()).map(|p| (p.name.to_string(), p.name.clone())).collect();
     let edges: BTreeMap<String, Vec<Ident>> = pipeline
         .stmts
         .iter()

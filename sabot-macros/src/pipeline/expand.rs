@@ -8,7 +8,7 @@ use quote::{format_ident, quote, quote_spanned};
 
 use super::check::{check, used};
 use super::model::{Head, Pipeline, Stmt};
-use super::steps::{Cx, Known, ROW_WISE, id};
+use super::steps::{Cx, Known, NOTES, ROW_WISE, id};
 use super::tokens::{error, list};
 
 /// Expands a block.
@@ -74,7 +74,10 @@ fn label_of(stmt: &Stmt, n: usize) -> Ident {
 fn continues(pipeline: &Pipeline, name: &Ident, used: &BTreeMap<String, usize>) -> bool {
     used.get(&name.to_string()) == Some(&1)
         && pipeline.stmts.iter().any(|s| {
-            matches!(&s.chain.head, Head::Stream(n) if n == name) && s.chain.steps.first().and_then(|s| s.name.as_ref()).is_some_and(|n| ROW_WISE.contains(&n.to_string().as_str()) || n == "aggregate")
+            matches!(&s.chain.head, Head::Stream(n) if n == name)
+                && s.chain.steps.first().and_then(|s| s.name.as_ref()).is_some_and(|n| {
+                    ROW_WISE.contains(&n.to_string().as_str()) || n == "aggregate" || NOTES.contains(&n.to_string().as_str())
+                })
         })
 }
 
@@ -83,7 +86,10 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let name = pipeline.name.clone().unwrap_or_else(|| Ident::new("__unnamed_pipeline", Span::call_site()));
     let mut errors = errors.clone();
     if pipeline.name.is_none() {
-        errors.extend(error(Span::call_site(), "a pipeline begins with its name and parameters: `pub fn name(source: Source<Record>, limit: i64);`"));
+        errors.extend(error(
+            Span::call_site(),
+            "a pipeline begins with its name and parameters: `pub fn name(source: Source<Record>, limit: i64);`",
+        ));
     }
     let (attrs, vis) = (&pipeline.attrs, &pipeline.vis);
     let g = id("__g");

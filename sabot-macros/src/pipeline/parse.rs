@@ -86,7 +86,9 @@ fn source_type(ty: &[TokenTree]) -> Option<(TokenStream, Option<TokenStream>)> {
 
 fn statement(tokens: &[TokenTree]) -> Stmt {
     match tokens {
-        [TokenTree::Ident(name), eq, rest @ ..] if is_punct(Some(eq), '=') => Stmt { name: Some(name.clone()), chain: chain(rest, name.span()) },
+        [TokenTree::Ident(name), eq, rest @ ..] if is_punct(Some(eq), '=') => {
+            Stmt { name: Some(name.clone()), chain: chain(rest, name.span()) }
+        }
         _ => Stmt { name: None, chain: chain(tokens, tokens.first().map_or_else(Span::call_site, TokenTree::span)) },
     }
 }

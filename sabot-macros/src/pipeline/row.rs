@@ -115,7 +115,7 @@ pub(crate) fn layer(shape: &Shape<'_>) -> (TokenStream, Names) {
             }
         }
         pub struct #marker<#(#types),*>(::core::marker::PhantomData<fn() -> (#(#types,)*)>);
-        pub struct #record<B, #(#types),*>(::core::marker::PhantomData<fn() -> (B, #(#types,)*)>);
+        pub struct #record<B, #(#types),*> { __kind: ::core::marker::PhantomData<fn() -> (B, #(#types,)*)> }
         pub struct #view<'a, B: #p::Record, #(#types: #p::Value),*> { #(pub #fields: #types::Ref<'a>,)* __base: B::Row<'a> }
         impl<'a, B: #p::Record, #(#types: #p::Value),*> ::core::clone::Clone for #view<'a, B, #(#types),*> { #[inline(always)] fn clone(&self) -> Self { *self } }
         impl<'a, B: #p::Record, #(#types: #p::Value),*> ::core::marker::Copy for #view<'a, B, #(#types),*> {}
@@ -199,7 +199,7 @@ pub(crate) fn record(shape: &Shape<'_>) -> (TokenStream, Names) {
             }
         }
         pub struct #marker<#(#types),*>(::core::marker::PhantomData<fn() -> (#(#types,)*)>);
-        pub struct #record<#(#types),*>(::core::marker::PhantomData<fn() -> (#(#types,)*)>);
+        pub struct #record<#(#types),*> { __kind: ::core::marker::PhantomData<fn() -> (#(#types,)*)> }
         pub struct #view<'a, #(#types: #p::Value),*> { #(pub #fields: #types::Ref<'a>,)* __life: ::core::marker::PhantomData<&'a ()> }
         impl<'a, #(#types: #p::Value),*> ::core::clone::Clone for #view<'a, #(#types),*> { #[inline(always)] fn clone(&self) -> Self { *self } }
         impl<'a, #(#types: #p::Value),*> ::core::marker::Copy for #view<'a, #(#types),*> {}
@@ -238,7 +238,8 @@ pub(crate) fn record(shape: &Shape<'_>) -> (TokenStream, Names) {
 pub(crate) fn aggregate_row(shape: &Shape<'_>, keys: usize) -> TokenStream {
     let Parts { types, record, literal, columns, .. } = parts(shape);
     let p = quote!(::sabot::__private);
-    let args: Vec<TokenStream> = types.iter().enumerate().map(|(i, t)| if i < keys { quote!(#p::Col<#t>) } else { quote!(#p::Agg<#t>) }).collect();
+    let args: Vec<TokenStream> =
+        types.iter().enumerate().map(|(i, t)| if i < keys { quote!(#p::Col<#t>) } else { quote!(#p::Agg<#t>) }).collect();
     let fields = &shape.fields[keys..];
     let names = &columns[keys..];
     quote! {

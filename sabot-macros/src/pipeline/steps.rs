@@ -44,10 +44,8 @@ pub(crate) struct Cx {
 
 /// Steps that become part of a run.
 pub(crate) const ROW_WISE: &[&str] = &["filter", "with", "select", "map", "inspect"];
-/// All steps of the language.
-pub(crate) const STEPS: &[&str] = &[
-    "filter", "with", "select", "map", "inspect", "flat_map", "union", "key_by", "aggregate", "window", "event_time", "keyed", "join", "left_join", "sort", "limit", "batch", "sink",
-];
+/// Steps that only describe the stream.
+pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
 
 pub(crate) fn id(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
@@ -59,17 +57,20 @@ struct Build<'c> {
     label: Ident,
     out: TokenStream,
     known: Known,
+    /// Notes (`key_by`, `window`, `event_time`) that wait for the run before them, which the input side of an
+    /// `aggregate` may still join.
+    notes: TokenStream,
 }
 
 impl Cx {
     /// Expands a chain into statements that leave `__s` (and `__p`, if its run is still open), and what is known of it.
     pub(crate) fn chain(&mut self, chain: &Chain, label: &Ident, may_stay_open: bool) -> (TokenStream, Known) {
-        let mut b = Build { cx: self, label: label.clone(), out: TokenStream::new(), known: Known::default() };
+        let mut b = Build { cx: self, label: label.clone(), out: TokenStream::new(), known: Known::default(), notes: TokenStream::new() };
         b.head(&chain.head);
         for step in &chain.steps {
             b.step(step);
         }
-        if b.known.open && !may_stay_open {
+        if !b.notes.is_empty() || !may_stay_open {
             b.seal();
         }
         (b.out, b.known)
@@ -113,7 +114,11 @@ impl Build<'_> {
                         Some(near) => format!("no stream `{name}` is defined above; did you mean `{near}`?"),
                         None => format!("no stream `{name}` is defined above"),
                     };
-                    let message = if self.cx.continues.contains_key(&name.to_string()) { format!("stream `{name}` is used before it is defined: move its statement up") } else { message };
+                    let message = if self.cx.continues.contains_key(&name.to_string()) {
+                        format!("stream `{name}` is used before it is defined: move its statement up")
+                    } else {
+                        message
+                    };
                     let e = error_expr(name.span(), &message);
                     self.out.extend(quote!(let #s = #e;));
                 }
@@ -133,17 +138,23 @@ impl Build<'_> {
         }
     }
 
+    /// Ends the run, and emits the notes behind it.
     fn seal(&mut self) {
         if self.known.open {
             let (s, p) = (id("__s"), id("__p"));
             self.out.extend(quote!(let #s = #s.seal(#p);));
             self.known.open = false;
         }
+        self.out.extend(std::mem::take(&mut self.notes));
     }
 
     fn step(&mut self, step: &Step) {
         let Some(name) = &step.name else {
-            let message = if step.rest.is_empty() { "expected a step after `->`, such as `filter(..)`" } else { "expected a step such as `filter(..)`" };
+            let message = if step.rest.is_empty() {
+                "expected a step after `->`, such as `filter(..)`"
+            } else {
+                "expected a step such as `filter(..)`"
+            };
             self.cx.error(step.span, message);
             return;
         };
@@ -206,6 +217,9 @@ impl Build<'_> {
 
     /// `let (__s, __p) = __s.<call>.part(&META)`, composed with an open run.
     fn row_wise(&mut self, call: &TokenStream, clones: &TokenStream, step: &str, name: &Ident, exprs: &[TokenStream]) {
+        if !self.notes.is_empty() && step != "inputs" {
+            self.seal();
+        }
         let (s, p, q) = (id("__s"), id("__p"), id("__q"));
         self.cx.count += 1;
         let label = self.label.to_string();
@@ -231,7 +245,9 @@ impl Build<'_> {
                 TokenTree::Group(g) => self.check_panics(&list(&g.stream())),
                 TokenTree::Ident(word) => {
                     let method = i > 0 && is_punct(tokens.get(i - 1), '.') && (word == "unwrap" || word == "expect");
-                    let makro = is_punct(tokens.get(i + 1), '!') && !is_punct(tokens.get(i + 2), '=') && ["panic", "todo", "unimplemented", "unreachable"].iter().any(|m| word == m);
+                    let makro = is_punct(tokens.get(i + 1), '!')
+                        && !is_punct(tokens.get(i + 2), '=')
+                        && ["panic", "todo", "unimplemented", "unreachable"].iter().any(|m| word == m);
                     if method {
                         self.cx.error(word.span(), "a null here would stop the job: use `?`, `unwrap_or(..)` or return a `Result`");
                     } else if makro {
@@ -256,7 +272,11 @@ impl Build<'_> {
         let rows = row_params(&c, &[""]);
         let facts = Facts::of(&c.body, &rows);
         let (params, body) = (&c.params, stream(&c.body));
-        let body = if facts.question { quote!((|| -> ::core::option::Option<bool> { ::core::option::Option::Some(#body) })().unwrap_or(false)) } else { body };
+        let body = if facts.question {
+            quote!((|| -> ::core::option::Option<bool> { ::core::option::Option::Some(#body) })().unwrap_or(false))
+        } else {
+            body
+        };
         let clones = self.cx.clones(&c.body);
         let meta = facts.meta("", &text(&c.body), None);
         self.row_wise(&quote!(#name(move |#(#params),*| #body)), &clones, "filter", name, &[meta]);
@@ -338,7 +358,17 @@ impl Build<'_> {
 
     /// `select(|t| row Alert { .. })`.
     #[allow(clippy::too_many_arguments)]
-    fn named(&mut self, name: &Ident, word: &str, _c: &Closure, row: &Row, rows: &[RowParam], prelude: &TokenStream, params: &[TokenStream], clones: &TokenStream) {
+    fn named(
+        &mut self,
+        name: &Ident,
+        word: &str,
+        _c: &Closure,
+        row: &Row,
+        rows: &[RowParam],
+        prelude: &TokenStream,
+        params: &[TokenStream],
+        clones: &TokenStream,
+    ) {
         if word == "with" {
             let span = row.name.first().map_or(row.word.span(), TokenTree::span);
             self.cx.error(span, "`with` adds columns to the row it gets, so its row has no name: write `row { .. }`, or use `select`");
@@ -416,7 +446,6 @@ impl Build<'_> {
     }
 
     fn key_by(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        self.seal();
         let (s, c) = (id("__s"), id("__c"));
         let mut columns = Vec::new();
         let mut keys = Vec::new();
@@ -427,7 +456,10 @@ impl Build<'_> {
                     columns.push(quote!(::sabot::__private::key(#c.#column)));
                     keys.push(column.clone());
                 }
-                [first, ..] => self.cx.error(first.span(), "`key_by` takes column names: `key_by(carrier, origin)`; compute other keys with `with(|t| row { .. })` first"),
+                [first, ..] => self.cx.error(
+                    first.span(),
+                    "`key_by` takes column names: `key_by(carrier, origin)`; compute other keys with `with(|t| row { .. })` first",
+                ),
             }
         }
         if columns.is_empty() {
@@ -436,22 +468,20 @@ impl Build<'_> {
             return;
         }
         let body = if let [one] = columns.as_slice() { one.clone() } else { quote!((#(#columns),*)) };
-        self.out.extend(quote!(let #s = #s.#name(|#c| #body);));
+        self.notes.extend(quote!(let #s = #s.#name(|#c| #body);));
         self.known.keys = keys;
         self.known.windowed = false;
     }
 
     fn event_time(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        self.seal();
         let (s, c) = (id("__s"), id("__c"));
         match tokens {
-            [TokenTree::Ident(column)] => self.out.extend(quote!(let #s = #s.#name(|#c| #c.#column);)),
+            [TokenTree::Ident(column)] => self.notes.extend(quote!(let #s = #s.#name(|#c| #c.#column);)),
             _ => self.cx.error(tokens.first().map_or(name.span(), TokenTree::span), "`event_time` takes one column name: `event_time(ts)`"),
         }
     }
 
     fn window(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        self.seal();
         if let [TokenTree::Ident(kind), TokenTree::Group(size), ..] = tokens
             && kind == "tumbling"
             && let Some(TokenTree::Literal(l)) = size.stream().into_iter().next()
@@ -460,7 +490,7 @@ impl Build<'_> {
             self.cx.error(l.span(), "a window needs a size greater than zero");
         }
         let (s, inner, clones) = (id("__s"), stream(tokens), self.cx.clones(tokens));
-        self.out.extend(quote!(let #s = { #clones #s.#name(#inner) };));
+        self.notes.extend(quote!(let #s = { #clones #s.#name(#inner) };));
         self.known.windowed = true;
     }
 
@@ -473,18 +503,23 @@ impl Build<'_> {
             return;
         };
         if let Some(first) = row.name.first() {
-            self.cx.error(first.span(), "the row of an `aggregate` has no name: write `row { .. }`, and name it with `select(|r| row Name { .. })` after it");
+            self.cx.error(
+                first.span(),
+                "the row of an `aggregate` has no name: write `row { .. }`, and name it with `select(|r| row Name { .. })` after it",
+            );
         }
         self.check_panics(&c.body);
         let rows = row_params(&c, &[""]);
         let (params, m, k, cols) = (&c.params, id("__m"), id("__k"), id("__c"));
         let p = quote!(::sabot::__private);
         // the input side: one column per argument, computed in the run or passed on
-        let (mut inputs, mut input_exprs, mut input_pass, mut metas, mut prelude) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), TokenStream::new());
+        let (mut inputs, mut input_exprs, mut input_pass, mut metas, mut prelude) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), TokenStream::new());
         let (mut names, mut calls) = (Vec::new(), Vec::new());
         let mut all_tokens = Vec::new();
         for (field, expr) in self.unique(&row) {
-            let Some((path, args)) = expr.split_last().and_then(|(g, path)| group_of(Some(g), Delimiter::Parenthesis).map(|g| (path, g))) else {
+            let Some((path, args)) = expr.split_last().and_then(|(g, path)| group_of(Some(g), Delimiter::Parenthesis).map(|g| (path, g)))
+            else {
                 self.cx.error(expr.first().map_or(field.span(), TokenTree::span), &format!("`{field}` needs an aggregate function: `sum(..)`, `count()`, `min(..)`, `max(..)`, `mean(..)` or an aggregate of your own"));
                 continue;
             };
@@ -531,7 +566,8 @@ impl Build<'_> {
                 let args = columns.iter().rev().fold(quote!(()), |rest, col| quote!((#col, #rest)));
                 quote!(#p::user::<#path, _>(#args))
             } else if path.len() == 1 {
-                let function = if function == "count" && !columns.is_empty() { Ident::new("count_of", function.span()) } else { function.clone() };
+                let function =
+                    if function == "count" && !columns.is_empty() { Ident::new("count_of", function.span()) } else { function.clone() };
                 quote!(#p::agg::#function(#(#columns),*))
             } else {
                 let path = stream(path);
@@ -593,7 +629,10 @@ impl Build<'_> {
         self.seal();
         let (s, m) = (id("__s"), id("__m"));
         let Some(c) = closure(tokens) else {
-            self.cx.error(tokens.first().map_or(name.span(), TokenTree::span), "`keyed` takes a closure that calls a keyed operator: `keyed(|t| bursts(t.ts))`");
+            self.cx.error(
+                tokens.first().map_or(name.span(), TokenTree::span),
+                "`keyed` takes a closure that calls a keyed operator: `keyed(|t| bursts(t.ts))`",
+            );
             return;
         };
         self.check_panics(&c.body);
@@ -607,7 +646,8 @@ impl Build<'_> {
             },
             None => (Ident::new("value", Span::call_site()), c.body.clone()),
         };
-        let Some((path, args)) = call.split_last().and_then(|(g, path)| group_of(Some(g), Delimiter::Parenthesis).map(|g| (path, g))) else {
+        let Some((path, args)) = call.split_last().and_then(|(g, path)| group_of(Some(g), Delimiter::Parenthesis).map(|g| (path, g)))
+        else {
             self.cx.error(call.first().map_or(name.span(), TokenTree::span), "`keyed` calls a keyed operator: `keyed(|t| bursts(t.ts))`");
             return;
         };
@@ -640,7 +680,8 @@ impl Build<'_> {
         let s = id("__s");
         let path = tokens.iter().all(|t| matches!(t, TokenTree::Ident(_)) || is_punct(Some(t), ':'));
         let Some(TokenTree::Ident(op)) = tokens.last().filter(|_| path) else {
-            self.cx.error(tokens.first().map_or(name.span(), TokenTree::span), "`batch` takes the name of a batch operator: `batch(z_score)`");
+            self.cx
+                .error(tokens.first().map_or(name.span(), TokenTree::span), "`batch` takes the name of a batch operator: `batch(z_score)`");
             return;
         };
         let row_name = self.cx.row_name(&self.label.clone());
@@ -648,8 +689,8 @@ impl Build<'_> {
         let shape = Shape { name: &row_name, fields: std::slice::from_ref(&column), computed: &[true], named_columns: self.cx.maps };
         let (items, types) = row::layer(&shape);
         self.cx.items.extend(items);
-        let (marker, path, op_text) = (&types.marker, stream(tokens), op.to_string());
-        self.out.extend(quote!(let #s = #s.#name::<#marker<_>, _, _, _>(#op_text, #path);));
+        let (marker, path) = (&types.marker, stream(tokens));
+        self.out.extend(quote!(let #s = #s.#name::<#marker<_>, _, #path>();));
     }
 
     fn flat_map(&mut self, name: &Ident, tokens: &[TokenTree]) {
@@ -677,7 +718,10 @@ impl Build<'_> {
         let s = id("__s");
         let pieces = split(tokens, ',');
         let Some(side) = pieces.first().filter(|p| !p.is_empty()) else {
-            self.cx.error(name.span(), &format!("`{name}` takes a keyed stream and a closure: `{name}(listed -> key_by(symbol), |l, r| row {{ .. }})`"));
+            self.cx.error(
+                name.span(),
+                &format!("`{name}` takes a keyed stream and a closure: `{name}(listed -> key_by(symbol), |l, r| row {{ .. }})`"),
+            );
             return;
         };
         let right = self.nested(side, name.span());
@@ -687,7 +731,10 @@ impl Build<'_> {
         self.known = Known::default();
         let rest = tokens.get(side.len() + 1..).unwrap_or(&[]);
         if closure(rest).is_none() {
-            self.cx.error(rest.first().map_or(name.span(), TokenTree::span), &format!("`{name}` needs a closure that makes the joined row: `{name}(.., |l, r| row {{ .. }})`"));
+            self.cx.error(
+                rest.first().map_or(name.span(), TokenTree::span),
+                &format!("`{name}` needs a closure that makes the joined row: `{name}(.., |l, r| row {{ .. }})`"),
+            );
             return;
         }
         // trailing commas

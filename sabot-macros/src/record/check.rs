@@ -11,7 +11,9 @@ pub(super) fn check(record: &Record, errors: &mut Errors) {
         Shape::Empty => errors.at(at, format!("record `{name}` needs at least one column")),
         Shape::Tuple => errors.at(at, format!("a record needs named columns: write `struct {name} {{ column: Type, .. }}`")),
         Shape::NoStruct => errors.at(at, "a record needs named columns, so it is a struct; an enum may be a column as text or as a number"),
-        Shape::Generic(span, true) => errors.at(span, "a record owns its values: write `Str` instead of `&str`; its rows are borrowed anyway"),
+        Shape::Generic(span, true) => {
+            errors.at(span, "a record owns its values: write `Str` instead of `&str`; its rows are borrowed anyway")
+        }
         Shape::Generic(span, false) => errors.at(span, "a record's columns have fixed types: write one record per type"),
     }
     let mut times = record.fields.iter().filter_map(|f| f.event_time.map(|span| (span, &f.ident)));
@@ -53,7 +55,15 @@ mod tests {
             "#[record(rename_all = \"Camel\", colour = 1)] struct A { #[record(rename)] a: f64, #[event_time] s: T, #[event_time(x)] t: T, #[record(rename = \"a\", nullable)] b: f64 }",
         );
         assert_eq!(found.len(), 7, "{found:#?}");
-        for part in ["unknown convention `Camel`", "unknown option `colour`", "`rename` needs a text", "takes no options", "one event time", "unknown option `nullable`", "column `a` appears twice"] {
+        for part in [
+            "unknown convention `Camel`",
+            "unknown option `colour`",
+            "`rename` needs a text",
+            "takes no options",
+            "one event time",
+            "unknown option `nullable`",
+            "column `a` appears twice",
+        ] {
             assert!(found.iter().any(|m| m.contains(part)), "{part}: {found:#?}");
         }
     }

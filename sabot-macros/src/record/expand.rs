@@ -67,12 +67,12 @@ fn marked(columns: &[Column<'_>]) -> TokenStream {
     if columns.is_empty() { ours!(__none: ::core::marker::PhantomData,) } else { TokenStream::new() }
 }
 
-/// `TradeRow`, `TradeCols`, `TradeSlots`, `TradeBatch`: what users meet.
+/// `TradeRow`, `TradeCols`, `TradeBatch`: what users meet.
 fn beside(record: &Record, columns: &[Column<'_>]) -> TokenStream {
     let bounds = bounds(columns);
     let Record { vis, ident, fields, .. } = record;
     let name = bare(ident);
-    let [row, cols, slots, batch] = ["Row", "Cols", "Slots", "Batch"].map(|suffix| format_ident!("{}{suffix}", name, span = ident.span()));
+    let [row, cols, batch] = ["Row", "Cols", "Batch"].map(|suffix| format_ident!("{}{suffix}", name, span = ident.span()));
     let docs: Vec<_> = fields.iter().map(|f| &f.doc).collect();
     let field_vis: Vec<_> = fields.iter().map(|f| &f.vis).collect();
     let idents: Vec<_> = columns.iter().map(|c| c.ident).collect();
@@ -81,16 +81,15 @@ fn beside(record: &Record, columns: &[Column<'_>]) -> TokenStream {
         let ty = c.ty;
         quote_spanned!(c.span=> ::sabot::__private::Col<#ty>)
     });
-    let slot_types = columns.iter().map(|c| {
-        let ty = c.ty;
-        quote_spanned!(c.span=> ::sabot::__private::Slot<'a, #ty>)
-    });
     let arrays: Vec<_> = columns.iter().map(|c| array(c.ty, c.span)).collect();
     let names = fields.iter().map(|f| &f.name);
     let marker = marker(columns);
     let about = |what: &str| format!("{what} [`{name}`].");
-    let (row_doc, cols_doc, slots_doc, batch_doc) =
-        (about("A row, borrowed from its columns: what closures see of"), about("The columns by name: what `key_by` sees of"), about("The columns of a row that is being made, of"), about("The columns of a batch as Arrow arrays, of"));
+    let (row_doc, cols_doc, batch_doc) = (
+        about("A row, borrowed from its columns: what closures see of"),
+        about("The columns by name: what `key_by` sees of"),
+        about("The columns of a batch as Arrow arrays, of"),
+    );
     ours! {
         #[doc = #row_doc]
         #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
@@ -98,9 +97,6 @@ fn beside(record: &Record, columns: &[Column<'_>]) -> TokenStream {
         #[doc = #cols_doc]
         #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
         #vis struct #cols { #(#[doc = #docs] #field_vis #idents: #col_types,)* }
-        #[doc = #slots_doc]
-        #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
-        #vis struct #slots<'a> #bounds { #(#[doc = #docs] #field_vis #idents: #slot_types,)* #marker }
         #[doc = #batch_doc]
         #[allow(dead_code, non_snake_case, trivial_bounds, private_bounds, private_interfaces)]
         #vis trait #batch #bounds { #(#[doc = #docs] fn #idents(&self) -> &#arrays;)* }
@@ -117,7 +113,7 @@ fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
     let bounds = bounds(columns);
     let Record { ident, fields, .. } = record;
     let name = bare(ident);
-    let [row, cols, slots] = ["Row", "Cols", "Slots"].map(|suffix| format_ident!("{}{suffix}", name, span = ident.span()));
+    let [row, cols] = ["Row", "Cols"].map(|suffix| format_ident!("{}{suffix}", name, span = ident.span()));
     let idents: Vec<_> = columns.iter().map(|c| c.ident).collect();
     let hidden: Vec<_> = columns.iter().map(|c| &c.slot).collect();
     let bare_names: Vec<_> = columns.iter().map(|c| bare(c.ident)).collect();
@@ -186,11 +182,6 @@ fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
         }
         #[automatically_derived]
         impl ::sabot::__private::Named for #ident #bounds {
-            type Slots<'a> = #slots<'a>;
-            #[inline(always)]
-            fn make<'a>(slots: Self::Slots<'a>, bad: &mut bool) -> <Self as ::sabot::__private::Record>::Row<'a> {
-                #row { #(#idents: slots.#idents.take(bad),)* #marked }
-            }
             #[inline(always)]
             fn value_ref<'a>(row: <Self as ::sabot::__private::Record>::Row<'a>) -> <Self as ::sabot::__private::Value>::Ref<'a> { row }
             #[inline(always)]
@@ -209,7 +200,11 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
     let hidden: Vec<_> = columns.iter().map(|c| &c.slot).collect();
     let values: Vec<_> = columns.iter().map(as_value_of).collect();
     let marked = marked(columns);
-    let own = if matches!(shape, Shape::Named) { ours!(#ident { #(#idents: #values::own(value.#idents),)* }) } else { ours!(::core::unreachable!()) };
+    let own = if matches!(shape, Shape::Named) {
+        ours!(#ident { #(#idents: #values::own(value.#idents),)* })
+    } else {
+        ours!(::core::unreachable!())
+    };
     ours! {
         pub struct __Write #bounds { #(#hidden: #values::Write,)* }
 

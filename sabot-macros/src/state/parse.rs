@@ -22,7 +22,10 @@ pub(super) fn parse(item: TokenStream, errors: &mut Errors) -> Option<State> {
             Fields::Named(f) => f.named.into_iter().filter_map(|f| Some((f.ident?, f.ty))).collect(),
             Fields::Unit => Vec::new(),
             Fields::Unnamed(_) => {
-                errors.at(name.span(), format!("state needs named fields, which are matched by name on restore: write `struct {name} {{ field: Type, .. }}`"));
+                errors.at(
+                    name.span(),
+                    format!("state needs named fields, which are matched by name on restore: write `struct {name} {{ field: Type, .. }}`"),
+                );
                 Vec::new()
             }
         },

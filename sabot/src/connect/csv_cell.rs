@@ -32,7 +32,11 @@ pub(crate) fn supported(t: &DataType) -> bool {
 ///
 /// # Errors
 /// If the type is not [`supported`], or a dictionary has more values than its keys can number.
-pub(crate) fn parse<'a>(data_type: &DataType, cells: impl ExactSizeIterator<Item = Option<&'a [u8]>>, bad: &mut Vec<usize>) -> Result<ArrayRef> {
+pub(crate) fn parse<'a>(
+    data_type: &DataType,
+    cells: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+    bad: &mut Vec<usize>,
+) -> Result<ArrayRef> {
     let mut cells = Cells { cells, bad };
     Ok(match data_type {
         DataType::Boolean => cells.booleans(),
@@ -91,7 +95,11 @@ pub(crate) fn parse<'a>(data_type: &DataType, cells: impl ExactSizeIterator<Item
     })
 }
 
-fn parse_boxed<'a>(data_type: &DataType, cells: Box<dyn ExactSizeIterator<Item = Option<&'a [u8]>> + '_>, bad: &mut Vec<usize>) -> Result<ArrayRef> {
+fn parse_boxed<'a>(
+    data_type: &DataType,
+    cells: Box<dyn ExactSizeIterator<Item = Option<&'a [u8]>> + '_>,
+    bad: &mut Vec<usize>,
+) -> Result<ArrayRef> {
     parse(data_type, cells, bad)
 }
 

@@ -194,12 +194,20 @@ impl CsvReader {
         input.take(span.end - span.start).read_to_end(&mut raw).map_err(|e| Error::io(&file.path, "cannot read", e))?;
         let index = self.shared.projection.get(column).and_then(|e| file.fields.get(*e)).copied().unwrap_or(0);
         let start = fields(&raw, self.shared.dialect).starts.get(index).map_or(0, |(at, _)| *at as u64);
-        let field = self.shared.schema.fields().get(column).map(|f| f.as_ref().clone()).unwrap_or_else(|| Field::new("", arrow_schema::DataType::Null, true));
+        let field = self
+            .shared
+            .schema
+            .fields()
+            .get(column)
+            .map(|f| f.as_ref().clone())
+            .unwrap_or_else(|| Field::new("", arrow_schema::DataType::Null, true));
         let expected = plain(field.data_type());
         let cell = self.cells.column(column, self.shared.projection.len()).nth(row).flatten();
         let what = match cell {
             None => format!("column `{}`: no value, expected {expected}; declare it as `Option<..>` if it may be missing", field.name()),
-            Some(cell) if std::str::from_utf8(cell).is_err() => format!("column `{}`: the text is not valid UTF-8: {}", field.name(), shown(cell)),
+            Some(cell) if std::str::from_utf8(cell).is_err() => {
+                format!("column `{}`: the text is not valid UTF-8: {}", field.name(), shown(cell))
+            }
             Some(cell) => format!("column `{}`: found {}, expected {expected}", field.name(), shown(cell)),
         };
         bad_line(file, span.start + start, what)

@@ -192,7 +192,12 @@ impl Source for CsvSource {
         })?;
         let position = fit::number(position, "a CSV file")?.unwrap_or(range.start);
         if !(range.start..=range.end).contains(&position) {
-            return Err(Error::Checkpoint(format!("byte {position} is not in the split {}..{} of {}", range.start, range.end, range.path.display())));
+            return Err(Error::Checkpoint(format!(
+                "byte {position} is not in the split {}..{} of {}",
+                range.start,
+                range.end,
+                range.path.display()
+            )));
         }
         Ok(Box::new(CsvReader::new(Arc::clone(&self.shared), file, position..range.end)))
     }

@@ -31,9 +31,19 @@ impl At {
         let is_quote = dialect.quote == Some(byte);
         match self {
             At::Start | At::Closed if is_quote => At::Quoted,
-            At::Quoted => if is_quote { At::Closed } else { At::Quoted },
+            At::Quoted => {
+                if is_quote {
+                    At::Closed
+                } else {
+                    At::Quoted
+                }
+            }
             At::Start | At::Plain | At::Closed => {
-                if byte == dialect.delimiter || byte == b'\n' || byte == b'\r' { At::Start } else { At::Plain }
+                if byte == dialect.delimiter || byte == b'\n' || byte == b'\r' {
+                    At::Start
+                } else {
+                    At::Plain
+                }
             }
         }
     }

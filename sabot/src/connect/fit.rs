@@ -140,9 +140,10 @@ pub(crate) fn project(schema: &Schema, columns: &[String], source: &str) -> Resu
 pub(crate) fn number(position: Option<&serde_json::Value>, source: &str) -> Result<Option<u64>> {
     match position {
         None => Ok(None),
-        Some(value) => {
-            value.as_u64().map(Some).ok_or_else(|| Error::Checkpoint(format!("`{value}` is not a position in {source}: it was written by another source")))
-        }
+        Some(value) => value
+            .as_u64()
+            .map(Some)
+            .ok_or_else(|| Error::Checkpoint(format!("`{value}` is not a position in {source}: it was written by another source"))),
     }
 }
 

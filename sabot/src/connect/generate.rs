@@ -184,7 +184,10 @@ impl SplitReader for Generator {
                 batch.num_columns(),
                 self.source.all.fields().len()
             );
-            return Err(Error::Data { place: format!("{}, partition {}, row {}", self.source.describe(), self.partition, self.next), what });
+            return Err(Error::Data {
+                place: format!("{}, partition {}, row {}", self.source.describe(), self.partition, self.next),
+                what,
+            });
         }
         self.next += rows as u64;
         let batch = match &self.source.indices {

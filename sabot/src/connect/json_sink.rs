@@ -10,8 +10,8 @@ use arrow_schema::{Field, Schema, SchemaRef};
 
 use super::staged::{Staged, StagedWriter, not_open};
 use super::types::{offset_zones, relabel};
-use crate::{Error, Result};
 use crate::operator::Sink;
+use crate::{Error, Result};
 
 /// A JSON lines file that appears on commit, in place of an older one. Nulls are written, so that every line has every
 /// column; bytes are written in hexadecimal, times as text.

@@ -24,7 +24,10 @@ pub(crate) fn broken(path: &Path, part: &str, error: ParquetError) -> Error {
         },
         other => other.to_string(),
     };
-    let reason = error.split_once(": ").filter(|(kind, _)| matches!(*kind, "Parquet error" | "EOF" | "NYI" | "Arrow")).map_or(error.as_str(), |(_, r)| r);
+    let reason = error
+        .split_once(": ")
+        .filter(|(kind, _)| matches!(*kind, "Parquet error" | "EOF" | "NYI" | "Arrow"))
+        .map_or(error.as_str(), |(_, r)| r);
     let what = match marks(path) {
         Some((false, _)) => "this is not a Parquet file (it does not begin with `PAR1`)".into(),
         Some((true, false)) => "the file is cut off: it begins as Parquet but its end is missing; write or copy it again".into(),

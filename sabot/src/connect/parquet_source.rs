@@ -112,7 +112,9 @@ fn hint(expected: &DataType, found: &DataType) -> DataType {
         (DataType::Dictionary(_, value), found) if is_string(found) => hint(value, found),
         (e, f) if is_string(e) && (is_string(f) || matches!(f, DataType::Dictionary(_, v) if is_string(v))) => e.clone(),
         (e, f) if is_binary(e) && is_binary(f) => e.clone(),
-        (DataType::List(e), DataType::List(f)) => DataType::List(Arc::new(f.as_ref().clone().with_data_type(hint(e.data_type(), f.data_type())))),
+        (DataType::List(e), DataType::List(f)) => {
+            DataType::List(Arc::new(f.as_ref().clone().with_data_type(hint(e.data_type(), f.data_type()))))
+        }
         (DataType::Struct(e), DataType::Struct(f)) => DataType::Struct(
             e.iter().zip(f).map(|(e, f)| Arc::new(f.as_ref().clone().with_data_type(hint(e.data_type(), f.data_type())))).collect(),
         ),
@@ -149,7 +151,8 @@ impl Source for ParquetSource {
                 while first < total {
                     let rows = self.split_rows.min(total - first);
                     let spec = Rows { path: file.path.clone(), size: file.size, row_group, first, rows };
-                    let spec = serde_json::to_value(spec).map_err(|e| Error::internal(format!("a split cannot be written as JSON: {e}")))?;
+                    let spec =
+                        serde_json::to_value(spec).map_err(|e| Error::internal(format!("a split cannot be written as JSON: {e}")))?;
                     let bytes = (u128::from(bytes) * u128::from(rows) / u128::from(total)) as u64;
                     splits.push(Split { partition: 0, sequence: splits.len() as u64, rows: Some(rows), bytes: Some(bytes), spec });
                     first += rows;

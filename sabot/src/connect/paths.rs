@@ -43,7 +43,8 @@ fn expand_one(pattern: &str, extensions: &[&str]) -> Result<Vec<PathBuf>> {
         Ok(_) => Ok(vec![path.to_path_buf()]),
         Err(_) if is_glob(pattern) => {
             let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-            let matches = glob::glob_with(pattern, options).map_err(|e| Error::usage(format!("`{pattern}` is not a valid pattern: {e}")))?;
+            let matches =
+                glob::glob_with(pattern, options).map_err(|e| Error::usage(format!("`{pattern}` is not a valid pattern: {e}")))?;
             let mut files = Vec::new();
             for found in matches {
                 let found = found.map_err(|e| Error::io(e.path().to_path_buf(), "cannot list", std::io::Error::from(e.error().kind())))?;

@@ -39,7 +39,11 @@ pub type BatchIterator = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 /// assert!(matches!(reader.next(1024)?, Read::Rows(..)));
 /// # Ok(()) }
 /// ```
-pub fn from_reader(name: impl Into<String>, schema: SchemaRef, open: impl Fn() -> Result<BatchIterator> + Send + Sync + 'static) -> ReaderSource {
+pub fn from_reader(
+    name: impl Into<String>,
+    schema: SchemaRef,
+    open: impl Fn() -> Result<BatchIterator> + Send + Sync + 'static,
+) -> ReaderSource {
     let all = Arc::clone(&schema);
     ReaderSource { name: name.into(), all, schema, indices: None, open: Arc::new(open) }
 }
@@ -117,7 +121,10 @@ impl SplitReader for BatchReader {
                 None => match self.pull()? {
                     Some(batch) => batch,
                     None if self.skip > 0 => {
-                        let what = format!("it ended {} rows before the position to continue from: it must yield the same rows each time", self.skip);
+                        let what = format!(
+                            "it ended {} rows before the position to continue from: it must yield the same rows each time",
+                            self.skip
+                        );
                         return Err(Error::Data { place: self.source.name.clone(), what });
                     }
                     None => return Ok(Read::End),

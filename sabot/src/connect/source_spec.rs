@@ -76,7 +76,9 @@ impl SourceSpec {
         let spec = match format.as_str() {
             "parquet" | "pq" => SourceSpec::Parquet { paths },
             "csv" => SourceSpec::Csv { paths, options: CsvOptions::default().with_uri(&mut parts.options)? },
-            "tsv" => SourceSpec::Csv { paths, options: CsvOptions { delimiter: '\t', ..CsvOptions::default() }.with_uri(&mut parts.options)? },
+            "tsv" => {
+                SourceSpec::Csv { paths, options: CsvOptions { delimiter: '\t', ..CsvOptions::default() }.with_uri(&mut parts.options)? }
+            }
             other => return Err(Error::usage(format!("`{uri}`: there is no source of format `{other}`; {EXISTING}"))),
         };
         match &spec {
@@ -123,7 +125,9 @@ fn format_of(uri: &str, patterns: &[String]) -> Result<String> {
     let mut formats = formats.into_iter();
     match (formats.next(), formats.next()) {
         (Some(one), None) if !one.is_empty() => Ok(one),
-        (Some(a), Some(b)) if !a.is_empty() => Err(Error::usage(format!("`{uri}` names files of several formats ({a}, {b}); say which: `{a}:{uri}`"))),
+        (Some(a), Some(b)) if !a.is_empty() => {
+            Err(Error::usage(format!("`{uri}` names files of several formats ({a}, {b}); say which: `{a}:{uri}`")))
+        }
         _ => Err(Error::usage(format!("`{uri}` does not tell its format; {EXISTING}"))),
     }
 }

@@ -81,7 +81,9 @@ impl Staged {
         let directory = self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Elsewhere a directory cannot be opened as a file, and a rename needs no sync.
         if cfg!(unix) {
-            File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io(directory, "cannot make the finished file durable", e))?;
+            File::open(directory)
+                .and_then(|d| d.sync_all())
+                .map_err(|e| Error::io(directory, "cannot make the finished file durable", e))?;
         }
         Ok(())
     }

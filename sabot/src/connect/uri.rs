@@ -32,7 +32,9 @@ impl<'a> Uri<'a> {
         };
         let mut pairs = Vec::new();
         for pair in options.split('&').filter(|p| !p.is_empty()) {
-            let (key, value) = pair.split_once('=').ok_or_else(|| Error::usage(format!("`{uri}`: the option `{pair}` has no value (write `{pair}=..`)")))?;
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Error::usage(format!("`{uri}`: the option `{pair}` has no value (write `{pair}=..`)")))?;
             pairs.push((key.to_string(), unescape(value, uri)?));
         }
         Ok(Uri { scheme, path, options: Options(pairs) })
@@ -58,7 +60,9 @@ fn unescape(value: &str, uri: &str) -> Result<String> {
     bytes.extend(parts.next().unwrap_or_default().bytes());
     for part in parts {
         let code = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let code = code.ok_or_else(|| Error::usage(format!("`{uri}`: `%` in an option must be followed by two hexadecimal digits (`%25` for itself)")))?;
+        let code = code.ok_or_else(|| {
+            Error::usage(format!("`{uri}`: `%` in an option must be followed by two hexadecimal digits (`%25` for itself)"))
+        })?;
         bytes.push(code);
         bytes.extend(part.get(2..).unwrap_or_default().bytes());
     }

@@ -22,7 +22,9 @@ impl RunOperator {
     /// A factory of instances that share the kernel.
     pub fn factory(kernel: Arc<dyn RunKernel>, request: Request) -> Arc<dyn OperatorFactory> {
         let request = Arc::new(request);
-        Arc::new(move |_: Instance| -> Result<Box<dyn Operator>> { Ok(Box::new(RunOperator { kernel: Arc::clone(&kernel), request: Arc::clone(&request) })) })
+        Arc::new(move |_: Instance| -> Result<Box<dyn Operator>> {
+            Ok(Box::new(RunOperator { kernel: Arc::clone(&kernel), request: Arc::clone(&request) }))
+        })
     }
 }
 

@@ -214,7 +214,11 @@ finish!([] String => Str; [] &str => Str; [] Vec<u8> => Bytes; [] &[u8] => Bytes
 /// A user aggregate: `#[operator] impl Vwap { fn update(..) fn merge(..) fn finish(..) }`.
 ///
 /// `Default` is the empty aggregate, `merge` combines partial results of different threads in source order.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not an aggregate", label = "not an aggregate", note = "add `#[operator]` to an `impl {Self}` block with `update`, `merge` and `finish`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    label = "not an aggregate",
+    note = "add `#[operator]` to an `impl {Self}` block with `update`, `merge` and `finish`"
+)]
 pub trait Aggregate: State {
     /// The parameters of `update`, as a cons list of column types: `(f64, (i64, ()))`.
     type Args: Values;

@@ -62,7 +62,8 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
             }
             Op::FlatMap { .. } => need.push(BTreeSet::from([String::from("*")])),
             Op::Join { kind, left, right, left_used, right_used } => {
-                let side = |prefix: &str| -> Vec<String> { mine.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect() };
+                let side =
+                    |prefix: &str| -> Vec<String> { mine.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect() };
                 let (l, r) = (side("left."), side("right."));
                 need.push(l.iter().chain(left.iter()).cloned().collect());
                 need.push(r.iter().chain(right.iter()).cloned().collect());
@@ -92,7 +93,8 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
         }
         let inputs = node.inputs.clone();
         for (input, set) in inputs.iter().zip(need) {
-            let full: BTreeSet<String> = plan.nodes.get(*input).map(|n| n.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default();
+            let full: BTreeSet<String> =
+                plan.nodes.get(*input).map(|n| n.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default();
             if let Some(slot) = wanted.get_mut(*input) {
                 if set.contains("*") { slot.extend(full) } else { slot.extend(set) }
             }

@@ -103,13 +103,18 @@ impl<T: Value> Value for List<T> {
         let mismatch = || Mismatch::of(&Self::data_type(), array.as_ref());
         let array = match array.data_type() {
             DataType::List(_) => Arc::clone(array),
-            DataType::LargeList(f) | DataType::FixedSizeList(f, _) => arrow_cast::cast(array, &DataType::List(Arc::clone(f))).map_err(|_| mismatch())?,
+            DataType::LargeList(f) | DataType::FixedSizeList(f, _) => {
+                arrow_cast::cast(array, &DataType::List(Arc::clone(f))).map_err(|_| mismatch())?
+            }
             _ => return Err(mismatch()),
         };
         let list = array.as_list::<i32>();
         let child = T::accept(list.values()).map_err(|_| mismatch())?;
         if !T::NULLABLE && child.logical_null_count() > 0 {
-            return Err(Mismatch { expected: Self::data_type().to_string(), found: format!("{} with nulls inside the list", array.data_type()) });
+            return Err(Mismatch {
+                expected: Self::data_type().to_string(),
+                found: format!("{} with nulls inside the list", array.data_type()),
+            });
         }
         let field = Arc::new(Field::new_list_field(child.data_type().clone(), true));
         let list = ListArray::try_new(field, list.offsets().clone(), child, list.nulls().cloned()).map_err(|_| mismatch())?;

@@ -145,7 +145,9 @@ impl<'a> TextRead<'a> {
                 data.get_unchecked(from..to)
             },
             TextRead::View(views, buffers) => view_bytes(unsafe { views.get_unchecked(row) }, buffers),
-            TextRead::Dict(codes, views, buffers) => view_bytes(unsafe { views.get_unchecked(*codes.get_unchecked(row) as usize) }, buffers),
+            TextRead::Dict(codes, views, buffers) => {
+                view_bytes(unsafe { views.get_unchecked(*codes.get_unchecked(row) as usize) }, buffers)
+            }
             TextRead::Wide(width, data) => unsafe { data.get_unchecked(row * width..(row + 1) * width) },
             TextRead::Blank => &[],
         }
@@ -171,7 +173,11 @@ fn accept(array: &ArrayRef, text: bool, want: &DataType) -> Result<ArrayRef, Mis
                 return arrow_cast::cast(array, &view).map_err(|_| mismatch());
             }
             let canonical = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(view));
-            if *array.data_type() == canonical { Ok(Arc::clone(array)) } else { arrow_cast::cast(array, &canonical).map_err(|_| mismatch()) }
+            if *array.data_type() == canonical {
+                Ok(Arc::clone(array))
+            } else {
+                arrow_cast::cast(array, &canonical).map_err(|_| mismatch())
+            }
         }
         _ => Err(mismatch()),
     }

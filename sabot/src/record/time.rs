@@ -124,7 +124,11 @@ impl<U: Unit, Z: Zone> Timestamp<U, Z> {
     }
 }
 pub(crate) fn to_micros<U: Unit>(value: i64) -> i64 {
-    if U::PER_SECOND > Micros::PER_SECOND { value.div_euclid(U::PER_SECOND / Micros::PER_SECOND) } else { value.saturating_mul(Micros::PER_SECOND / U::PER_SECOND) }
+    if U::PER_SECOND > Micros::PER_SECOND {
+        value.div_euclid(U::PER_SECOND / Micros::PER_SECOND)
+    } else {
+        value.saturating_mul(Micros::PER_SECOND / U::PER_SECOND)
+    }
 }
 
 impl<U: Unit, Z: Zone> Sub for Timestamp<U, Z> {

@@ -63,11 +63,7 @@ pub trait Value: Sized + Send + Sync + 'static {
     /// # Errors
     /// If the column has another type.
     fn accept(array: &ArrayRef) -> Result<ArrayRef, Mismatch> {
-        if *array.data_type() == Self::data_type() {
-            Ok(Arc::clone(array))
-        } else {
-            Err(Mismatch::of(&Self::data_type(), array.as_ref()))
-        }
+        if *array.data_type() == Self::data_type() { Ok(Arc::clone(array)) } else { Err(Mismatch::of(&Self::data_type(), array.as_ref())) }
     }
     /// Typed access to an accepted column; `None` reads as blanks (a column that was pruned because nobody looks at it).
     fn read<'a>(array: Option<&'a ArrayRef>) -> Self::Read<'a>;

@@ -258,7 +258,9 @@ impl Build<'_> {
     fn mine(&self, exchange: &Exchange, node: usize, instance: usize, was: usize, morsel: Morsel) -> Result<Option<Morsel>> {
         let of = *at(&self.graph.instances, node)?;
         Ok(match exchange {
-            Exchange::Hash(columns) => Partitioner::new(columns.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m),
+            Exchange::Hash(columns) => {
+                Partitioner::new(columns.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m)
+            }
             Exchange::Broadcast => (was == 0).then_some(morsel),
             _ => (was % of == instance).then_some(morsel),
         })

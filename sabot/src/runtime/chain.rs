@@ -331,7 +331,9 @@ fn to_signals(mark: &Message) -> Vec<Signal> {
 /// An error as the user sees it: with the step and the row, unless it names its own place.
 pub(super) fn placed(error: Error, (operator, row): (Arc<str>, String)) -> Error {
     match error {
-        Error::Arrow(_) | Error::Internal(_) | Error::Plan(_) => Error::Operator { operator: operator.to_string(), what: format!("failed: {error}"), row },
+        Error::Arrow(_) | Error::Internal(_) | Error::Plan(_) => {
+            Error::Operator { operator: operator.to_string(), what: format!("failed: {error}"), row }
+        }
         Error::Operator { operator: named, what, row: at } if named.is_empty() || at.is_empty() => {
             let operator = if named.is_empty() { operator.to_string() } else { named };
             Error::Operator { operator, what, row: if at.is_empty() { row } else { at } }

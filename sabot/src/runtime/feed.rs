@@ -50,7 +50,18 @@ struct Open {
 
 impl Feed {
     pub(super) fn new(node: usize, source: Arc<dyn Source>, queue: SplitQueue, epoch: u64) -> Self {
-        Feed { node, source, queue, open: Vec::new(), done: Vec::new(), turn: 0, epoch, time: EventTime::MIN, idle_sent: false, ended: false }
+        Feed {
+            node,
+            source,
+            queue,
+            open: Vec::new(),
+            done: Vec::new(),
+            turn: 0,
+            epoch,
+            time: EventTime::MIN,
+            idle_sent: false,
+            ended: false,
+        }
     }
     fn open(&mut self, waiting: Waiting) -> Result<()> {
         let (row, position) = waiting.from.map_or((0, None), |f| (f.row, Some(f.position)));
@@ -60,7 +71,8 @@ impl Feed {
     }
     /// Where this instance stands.
     pub(super) fn position(&self, name: &str) -> SourcePosition {
-        let open = |o: &Open| OpenSplit { partition: o.split.partition, sequence: o.split.sequence, row: o.row, position: o.reader.position() };
+        let open =
+            |o: &Open| OpenSplit { partition: o.split.partition, sequence: o.split.sequence, row: o.row, position: o.reader.position() };
         SourcePosition { node: name.into(), done: self.done.clone(), open: self.open.iter().map(open).collect() }
     }
     /// Reads the next rows and signals them to the chain.

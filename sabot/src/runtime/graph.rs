@@ -34,8 +34,13 @@ pub(super) struct Graph {
 impl Graph {
     /// Stages of `plan` at `threads` instances. `apart(producer, consumer)` keeps two nodes in different stages.
     pub(super) fn new(plan: &PhysicalPlan, threads: usize, apart: impl Fn(usize, usize) -> bool) -> Result<Graph> {
-        let mut g =
-            Graph { instances: Vec::new(), stage_of: Vec::new(), stages: Vec::new(), domains: Vec::new(), consumers: vec![Vec::new(); plan.nodes.len()] };
+        let mut g = Graph {
+            instances: Vec::new(),
+            stage_of: Vec::new(),
+            stages: Vec::new(),
+            domains: Vec::new(),
+            consumers: vec![Vec::new(); plan.nodes.len()],
+        };
         for (n, node) in plan.nodes.iter().enumerate() {
             let source = matches!(node.work, Work::Source(_));
             if source != node.inputs.is_empty() {

@@ -61,7 +61,8 @@ pub(super) struct Inlet {
 impl Inlet {
     pub(super) fn new(channels: Vec<InChannel>, gates: Vec<Gate>, marks: Marks) -> Self {
         let open = |p: usize| channels.iter().filter(|c| c.port == p).count();
-        let ports = gates.into_iter().enumerate().map(|(p, gate)| Port { gate, open: open(p), time: EventTime::MIN, finished: false }).collect();
+        let ports =
+            gates.into_iter().enumerate().map(|(p, gate)| Port { gate, open: open(p), time: EventTime::MIN, finished: false }).collect();
         Inlet { channels, ports, marks, idle_sent: false, turn: 0 }
     }
 

@@ -31,7 +31,13 @@ pub fn run(plan: &PhysicalPlan, sinks: Vec<BoundSink>, options: &RunOptions, con
 ///
 /// # Errors
 /// As for [`run`], and if the checkpoint does not belong to the plan.
-pub fn resume(plan: &PhysicalPlan, sinks: Vec<BoundSink>, options: &RunOptions, control: &Control, checkpoint: &Checkpoint) -> Result<Report> {
+pub fn resume(
+    plan: &PhysicalPlan,
+    sinks: Vec<BoundSink>,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: &Checkpoint,
+) -> Result<Report> {
     launch(None, plan, sinks, options, control, Some(checkpoint))
 }
 
@@ -190,7 +196,10 @@ fn assemble(
     checkpoint: Option<&Checkpoint>,
 ) -> Arc<Job> {
     let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
-    let base = names.iter().map(|n| checkpoint.and_then(|c| c.accounts.iter().find(|a| a.0 == *n)).map_or_else(Account::default, |a| a.1)).collect();
+    let base = names
+        .iter()
+        .map(|n| checkpoint.and_then(|c| c.accounts.iter().find(|a| a.0 == *n)).map_or_else(Account::default, |a| a.1))
+        .collect();
     let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
     let epoch = checkpoint.map_or(0, |c| c.epoch);
     let tasks = wired.tasks.len();

@@ -42,6 +42,11 @@ impl Progress {
         }
     }
     fn now(&self) -> Progressed {
-        Progressed { rows: self.rows.load(Relaxed), total_rows: self.total_rows, bytes: self.bytes.load(Relaxed), total_bytes: self.total_bytes }
+        Progressed {
+            rows: self.rows.load(Relaxed),
+            total_rows: self.total_rows,
+            bytes: self.bytes.load(Relaxed),
+            total_bytes: self.total_bytes,
+        }
     }
 }

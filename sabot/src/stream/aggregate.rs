@@ -100,25 +100,41 @@ impl<V, Rest: InputNames> InputNames for (Col<V>, Rest) {
 
 impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
     /// Groups by the key (and window) and aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`.
-    pub fn aggregate<O: AggregateRow>(self, f: impl FnOnce(<K as Closes<B>>::Cols, &R::Cols) -> O) -> Stream<'g, O::Out, Unkeyed, B, <K as Closes<B>>::Time, Append>
+    pub fn aggregate<O: AggregateRow>(
+        self,
+        f: impl FnOnce(<K as Closes<B>>::Cols, &R::Cols) -> O,
+    ) -> Stream<'g, O::Out, Unkeyed, B, <K as Closes<B>>::Time, Append>
     where
         K: Closes<B>,
     {
         let graph = self.graph();
         let Some(input) = graph.node(self.node()) else { return Stream::new(graph, self.node()) };
-        let window = match input.op {
-            Op::Window { size } => Some(size),
-            _ => None,
-        };
+        let window = window_of(graph, self.node());
         let parts = f(K::cols(&mut std::iter::empty()), &R::cols()).parts();
         let functions = parts
             .iter()
-            .map(|p| AggregateColumn { name: p.name.to_owned(), function: p.factory.describe(), inputs: p.inputs.iter().map(|i| (*i).to_owned()).collect() })
+            .map(|p| AggregateColumn {
+                name: p.name.to_owned(),
+                function: p.factory.describe().split('(').next().unwrap_or_default().to_owned(),
+                inputs: p.inputs.iter().map(|i| (*i).to_owned()).collect(),
+            })
             .collect();
         let time = window.map(|_| EventColumn { column: "window_end".into(), offset: -1 });
         let columns = plan_columns(&columns_of::<O::Out>());
         let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, input.keys, B::ENDS, time);
         graph.code(node, Code::Aggregate(parts.into_iter().map(|p| p.factory).collect()));
         Stream::new(graph, node)
+    }
+}
+
+/// The window that the nearest `window` step cut, unless the stream was keyed anew after it.
+fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<i64> {
+    loop {
+        let node = graph.node(at)?;
+        match node.op {
+            Op::Window { size } => return Some(size),
+            Op::Run { .. } | Op::EventTime => at = *node.inputs.first()?,
+            _ => return None,
+        }
     }
 }

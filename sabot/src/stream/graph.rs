@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
+
 use crate::kernel::RunKernel;
 use crate::operator::{AccumulatorFactory, OperatorFactory};
 use crate::plan::{EventColumn, Node, NodeId, Op, Plan, PlanColumn};
@@ -19,7 +21,34 @@ pub enum Code {
     /// The functions of an aggregate, in order.
     Aggregate(Vec<Arc<dyn AccumulatorFactory>>),
     /// Any other typed operator.
-    Operator(Arc<dyn OperatorFactory>),
+    Operator(Arc<dyn MakeOperator>),
+}
+
+/// Where a typed operator finds itself in the physical plan.
+pub struct Site<'a> {
+    /// Stable id of the step.
+    pub name: &'a str,
+    /// Columns that its input is keyed by.
+    pub keys: &'a [String],
+    /// Event time of its input.
+    pub time: Option<&'a EventColumn>,
+    /// Columns of its input.
+    pub input: &'a SchemaRef,
+    /// Number of the physical node.
+    pub node: u32,
+}
+/// Makes the factory of a typed operator once its place is known.
+pub trait MakeOperator: Send + Sync {
+    /// The factory.
+    ///
+    /// # Errors
+    /// If the operator does not fit its input.
+    fn make(&self, site: &Site<'_>) -> crate::Result<Arc<dyn OperatorFactory>>;
+}
+impl<F: Fn(&Site<'_>) -> crate::Result<Arc<dyn OperatorFactory>> + Send + Sync> MakeOperator for F {
+    fn make(&self, site: &Site<'_>) -> crate::Result<Arc<dyn OperatorFactory>> {
+        self(site)
+    }
 }
 
 /// The code of a pipeline by stable id. Rebuilt in any process from (pipeline, parameters).
@@ -88,7 +117,15 @@ impl Graph {
         Stream::new(self, node)
     }
     /// Adds a node and returns its number.
-    pub(super) fn add(&self, op: Op, inputs: Vec<NodeId>, columns: Vec<PlanColumn>, keys: Vec<String>, bounded: bool, time: Option<EventColumn>) -> NodeId {
+    pub(super) fn add(
+        &self,
+        op: Op,
+        inputs: Vec<NodeId>,
+        columns: Vec<PlanColumn>,
+        keys: Vec<String>,
+        bounded: bool,
+        time: Option<EventColumn>,
+    ) -> NodeId {
         let mut inner = self.0.borrow_mut();
         let base = format!("{}/{}/{}", inner.plan.pipeline, inner.stream, op.step());
         let count = inner.ids.entry(base.clone()).or_insert(0);

@@ -3,13 +3,15 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::operator::{FlatMap, Instance, Keyed as KeyedOperator, KeyCtx, Operator};
+use crate::operator::{Batch, BatchItem, BatchOperator, FlatMap, KeyCtx, Keyed as KeyedOperator, KeyedSpec};
 use crate::plan::{EventColumn, JoinKind, MATCHED, NodeId, Op, PlanColumn, SortBy};
 use crate::record::{Col, Duration, HasTime, Make, Micros, Named, NoTime, Record, Slot, State, Value, View, columns_of};
 
-use super::graph::{Code, plan_columns};
+use super::batch::BecomesColumn;
+use super::graph::{Code, Site, plan_columns};
 use super::{
-    And, Append, Bound, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, KeyTypes, Keyed, LeftPair, Pair, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, Windowable, Windowed,
+    And, Append, Bound, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, Keyed, Layer, LeftPair, Pair, SameKey,
+    SameRows, Unbounded, Unkeyed, Windowable,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
@@ -58,7 +60,13 @@ impl<'g, R, K, B, T, C> Stream<'g, R, K, B, T, C> {
         self.graph.node(self.node).map(|n| n.columns).unwrap_or_default()
     }
     /// Adds a node on top of this one.
-    pub(super) fn push<R2, K2, B2: Bound, T2>(self, op: Op, columns: Vec<PlanColumn>, keys: Vec<String>, time: Option<EventColumn>) -> Stream<'g, R2, K2, B2, T2, C> {
+    pub(super) fn push<R2, K2, B2: Bound, T2>(
+        self,
+        op: Op,
+        columns: Vec<PlanColumn>,
+        keys: Vec<String>,
+        time: Option<EventColumn>,
+    ) -> Stream<'g, R2, K2, B2, T2, C> {
         let node = self.graph.add(op, vec![self.node], columns, keys, B2::ENDS, time);
         Stream::new(self.graph, node)
     }
@@ -89,32 +97,50 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Calls `f` with state that is kept per key; rows for which it returns a value go on, with the value as a column.
     ///
     /// In `pipeline!`: `keyed(|t| bursts(t.ts))` makes the column `value`, `keyed(|t| row { ema: ema(t.price) })` names it.
-    #[doc(hidden)]
-    pub fn keyed_with<X: super::Layer, S: State, V: Value, F>(self, operator: &str, column: &'static str, f: F) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
+    pub fn keyed<X, S, V, F>(self, operator: &str, column: &'static str, f: F) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
     where
-        X: super::Layer<V = V>,
+        X: Layer<V = V>,
+        S: State,
+        V: Value,
         K: IsKeyed,
-        F: for<'a> Fn(&mut S, &mut KeyCtx, &View<'a, R>, Make<'a>) -> Option<Slot<'a, V>> + Send + Sync + 'static,
+        F: for<'a> Fn(&mut S, &mut KeyCtx, &View<'a, R>, Make<'a>) -> Option<Slot<'a, V>> + Clone + Send + Sync + 'static,
     {
-        let (keys, time) = (self.keys(), self.time());
+        let time = self.time();
         let columns = plan_columns(&columns_of::<X::On<R>>());
-        let time_column = time.clone();
-        let key_columns = keys.clone();
-        let f = Arc::new(f);
         let graph = self.graph;
         let op = Op::Keyed { operator: operator.to_owned(), column: column.to_owned() };
         let next = self.push(op, columns, Vec::new(), time);
-        let id = graph.node(next.node).map(|n| n.id).unwrap_or_default();
-        let make = move |instance: Instance| -> crate::Result<Box<dyn Operator>> {
-            let f = Arc::clone(&f);
-            Ok(Box::new(KeyedOperator::<R, S, V, _>::new(
-                id.clone(),
-                key_columns.clone(),
-                column,
-                time_column.as_ref().map(|t| (t.column.clone(), t.offset)),
-                instance,
-                move |s: &mut S, c: &mut KeyCtx, v: &View<'_, R>, m: Make<'_>| f(s, c, v, m),
-            )))
+        let make = move |site: &Site<'_>| {
+            let spec = KeyedSpec {
+                name: site.name.to_owned(),
+                keys: site.keys.to_vec(),
+                event_time: site.time.map(|t| t.column.clone()),
+                output: column.to_owned(),
+                node: site.node,
+            };
+            KeyedOperator::<R, S, V, F>::factory(spec, site.input, f.clone())
+        };
+        graph.code(next.node, Code::Operator(Arc::new(make)));
+        next
+    }
+    /// Adds a column that a function computes from whole batches: `batch(z_score)`.
+    pub fn batch<X, V, O>(self) -> Stream<'g, X::On<R>, K, B, T, C>
+    where
+        X: Layer<V = V>,
+        V: Value,
+        O: BatchItem + 'static,
+        O::Array: BecomesColumn<V = V>,
+    {
+        let (keys, time) = (self.keys(), self.time());
+        let all = columns_of::<X::On<R>>();
+        let column = all.last().map(|c| c.name.to_string()).unwrap_or_default();
+        let graph = self.graph;
+        let op = Op::Batch { operator: O::ENTRY.name.to_owned(), column: column.clone() };
+        let next = self.push(op, plan_columns(&all), keys, time);
+        let make = move |site: &Site<'_>| {
+            let field = arrow_schema::Field::new(&column, V::data_type(), V::NULLABLE);
+            let call = |b: &Batch<O::In>| O::call(b).map(|a| Arc::new(a) as arrow_array::ArrayRef).map_err(crate::Error::Usage);
+            Ok(BatchOperator::<O::In, _>::factory(site.name, field, call))
         };
         graph.code(next.node, Code::Operator(Arc::new(make)));
         next
@@ -122,15 +148,13 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Replaces each row by any number of rows, even endlessly many: `flat_map(|t| legs(t.row()))`.
     pub fn flat_map<O: Named, F>(self, text: &str, f: F) -> Stream<'g, O, Unkeyed, B, O::Time, C>
     where
-        F: for<'a> Fn(&View<'a, R>) -> Box<dyn Iterator<Item = O> + 'a> + Send + Sync + 'static,
+        F: for<'a> Fn(&View<'a, R>) -> Box<dyn Iterator<Item = O> + 'a> + Clone + Send + Sync + 'static,
     {
         let columns = columns_of::<O>();
         let time = columns.iter().find(|c| c.event_time).map(|c| EventColumn { column: c.name.to_string(), offset: 0 });
         let graph = self.graph;
         let next = self.push(Op::FlatMap { text: text.to_owned() }, plan_columns(&columns), Vec::new(), time);
-        let id = graph.node(next.node).map(|n| n.id).unwrap_or_default();
-        let f = Arc::new(f);
-        let make = move |_: Instance| -> crate::Result<Box<dyn Operator>> { Ok(Box::new(FlatMap::<R, O, F>::new(id.clone(), Arc::clone(&f)))) };
+        let make = move |site: &Site<'_>| Ok(FlatMap::<R, O, F>::factory(site.name, f.clone()));
         graph.code(next.node, Code::Operator(Arc::new(make)));
         next
     }
@@ -190,10 +214,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         Stream::new(self.graph, node)
     }
     /// Stores the rows.
-    pub fn sink<S: IntoSink>(self, sink: S)
-    where
-        R: RowsFor<S::Row>,
-    {
+    pub fn sink<S: IntoSink<R>>(self, sink: S) {
         let name = self.graph.current();
         self.graph.fix_sink(&name, sink.into_sink());
         self.end(name, true);
@@ -254,8 +275,3 @@ pub fn desc<V: Value>(column: Col<V>) -> SortBy {
 pub fn nulls_first(by: SortBy) -> SortBy {
     SortBy { nulls_first: true, ..by }
 }
-
-#[doc(hidden)]
-pub type WindowedKey<K> = Windowed<K>;
-#[doc(hidden)]
-pub type KeyOf<K> = <K as KeyTypes>::Cols;

@@ -55,7 +55,8 @@ impl Job {
     pub fn new(entry: &PipelineEntry, params: Params, build: impl FnOnce(&Graph)) -> Self {
         let graph = Graph::new(entry.name);
         build(&graph);
-        let entry = inventory::iter::<PipelineEntry>.into_iter().find(|e| e.name == entry.name && e.file == entry.file && e.line == entry.line);
+        let entry =
+            inventory::iter::<PipelineEntry>.into_iter().find(|e| e.name == entry.name && e.file == entry.file && e.line == entry.line);
         Job { entry, params, ..Job::of(graph) }
     }
     /// A job of a graph that was built by hand.
@@ -91,7 +92,9 @@ impl Job {
     /// # Errors
     /// If it is not of a registered pipeline, or the plan cannot be optimised.
     pub fn spec(&self) -> Result<JobSpec> {
-        let entry = self.entry.ok_or_else(|| Error::usage("a graph that was built by hand has no name in other processes; write it as a `pipeline!`"))?;
+        let entry = self
+            .entry
+            .ok_or_else(|| Error::usage("a graph that was built by hand has no name in other processes; write it as a `pipeline!`"))?;
         Ok(JobSpec { pipeline: entry.name.to_owned(), params: self.params.clone(), plan: self.plan()?, build: build_id() })
     }
 
@@ -109,7 +112,7 @@ impl Job {
     }
     /// Binds an open end, named by its stream, or replaces a fixed sink.
     #[must_use]
-    pub fn sink(mut self, name: &str, sink: impl IntoSink) -> Self {
+    pub fn sink(mut self, name: &str, sink: impl IntoSink<super::AnyRow>) -> Self {
         self.sinks.insert(name.to_owned(), sink.into_sink());
         self
     }
@@ -196,7 +199,9 @@ impl Job {
         let sources = &self.sources;
         let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef| -> Result<Arc<dyn crate::operator::Source>> {
             let binding = sources.get(name).ok_or_else(|| {
-                Error::Usage(format!("source `{name}` is not bound: pass a source of `{record}` rows (on the command line: --source {name}=file.parquet)"))
+                Error::Usage(format!(
+                    "source `{name}` is not bound: pass a source of `{record}` rows (on the command line: --source {name}=file.parquet)"
+                ))
             })?;
             let source = match binding {
                 SourceBinding::Spec(spec) => spec.open(record, schema)?,
@@ -220,7 +225,13 @@ impl Job {
         }
         Ok(out)
     }
-    fn go(&self, extra: &BTreeMap<String, SinkBinding>, control: &Control, executor: Option<Arc<dyn Executor>>, from: Option<&Checkpoint>) -> Result<Report> {
+    fn go(
+        &self,
+        extra: &BTreeMap<String, SinkBinding>,
+        control: &Control,
+        executor: Option<Arc<dyn Executor>>,
+        from: Option<&Checkpoint>,
+    ) -> Result<Report> {
         let lowered = self.lowered()?;
         let sinks = self.bind(&lowered, extra)?;
         match (executor, from) {
@@ -281,10 +292,19 @@ impl Job {
     ///
     /// # Errors
     /// As for [`collect`](Self::collect).
-    pub fn collect_with(&self, control: &Control, executor: Option<Arc<dyn Executor>>, from: Option<&Checkpoint>) -> Result<(Vec<RecordBatch>, Report)> {
+    pub fn collect_with(
+        &self,
+        control: &Control,
+        executor: Option<Arc<dyn Executor>>,
+        from: Option<&Checkpoint>,
+    ) -> Result<(Vec<RecordBatch>, Report)> {
         let open = self.open_sinks();
         let [name] = open.as_slice() else {
-            return Err(Error::Usage(format!("`collect` needs exactly one open `-> sink`, but there are {}: {}", open.len(), open.join(", "))));
+            return Err(Error::Usage(format!(
+                "`collect` needs exactly one open `-> sink`, but there are {}: {}",
+                open.len(),
+                open.join(", ")
+            )));
         };
         let (sink, collected) = MemorySink::new();
         let extra = BTreeMap::from([(name.clone(), live(sink))]);

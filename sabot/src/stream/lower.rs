@@ -11,12 +11,13 @@ use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::kernel::{Level, Request};
 use crate::operator::{
-    AggregateSpec, Conform, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, Limit, MergeSort, OperatorFactory, PartialAggregate, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SortKey,
-    SortSpec, TumblingWindow, Work,
+    AggregateSpec, Conform, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, Limit, MergeSort, OperatorFactory,
+    PartialAggregate, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SortKey, SortSpec, TumblingWindow, Work,
 };
-use crate::plan::{JoinKind, Node, NodeId, Op, Plan};
+use crate::plan::{Node, NodeId, Op, Plan};
 use crate::{Error, Result};
 
+use super::graph::Site;
 use super::{Code, Table};
 
 /// Build sides of at most this many rows are sent to every instance instead of hashing both sides: with few threads,
@@ -92,32 +93,49 @@ impl Lower<'_> {
             }
             Op::Run { outputs, mask, .. } => {
                 let Some(Code::Run(kernel)) = self.table.get(&node.id) else { return Err(missing(node)) };
-                let request = Request { mask: *mask, outputs: outputs.clone(), level: Level::current(), dense: false, name: node.id.clone(), source: self.source_of(number) };
+                let request = Request {
+                    mask: *mask,
+                    outputs: outputs.clone(),
+                    level: Level::current(),
+                    dense: false,
+                    name: node.id.clone(),
+                    source: self.source_of(number),
+                };
                 let factory = RunOperator::factory(Arc::clone(kernel), request);
                 self.forward(number, node, factory, columns, false)?;
                 rows.map(|r| self.rows.insert(number, r));
             }
             Op::Aggregate { window, functions } => self.aggregate(number, node, *window, functions)?,
             Op::Keyed { .. } => {
-                let Some(Code::Operator(factory)) = self.table.get(&node.id) else { return Err(missing(node)) };
-                let factory = Arc::clone(factory);
-                let input = self.input(node, 0, Exchange::Hash(self.keys(node)?), true)?;
+                let keys = self.keys(node)?;
+                let factory = self.typed(node, &keys)?;
+                let input = self.input(node, 0, Exchange::Hash(keys), true)?;
                 let bounded = self.bounded(&[input.from]);
                 self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, columns, bounded, true);
             }
             Op::FlatMap { .. } | Op::Batch { .. } => {
-                let Some(Code::Operator(factory)) = self.table.get(&node.id) else { return Err(missing(node)) };
-                self.forward(number, node, Arc::clone(factory), columns, false)?;
+                let factory = self.typed(node, &[])?;
+                self.forward(number, node, factory, columns, false)?;
             }
             Op::Join { .. } => self.join(number, node)?,
             Op::Sort { by } => {
-                let keys = by.iter().map(|b| SortKey { column: b.column.clone(), ascending: !b.descending, nulls_first: b.nulls_first }).collect();
-                let spec = Arc::new(SortSpec { name: node.id.clone(), keys });
+                let keys =
+                    by.iter().map(|b| SortKey { column: b.column.clone(), ascending: !b.descending, nulls_first: b.nulls_first }).collect();
+                let spec = Arc::new(SortSpec { name: node.id.clone(), by: keys });
                 let input = self.forward_input(node)?;
                 let (from_schema, single) = self.upstream(input.from);
                 let factory = PartialSort::factory(Arc::clone(&spec), &from_schema)?;
-                let part = self.push(usize::MAX, format!("{}.partial", node.id), Work::Operator(factory), vec![input], single, Arc::clone(&from_schema), true, true);
-                let factory = MergeSort::factory(spec, &from_schema, self.next())?;
+                let part = self.push(
+                    usize::MAX,
+                    format!("{}.partial", node.id),
+                    Work::Operator(factory),
+                    vec![input],
+                    single,
+                    Arc::clone(&from_schema),
+                    true,
+                    true,
+                );
+                let factory = MergeSort::factory(spec, &from_schema, self.next() as u32)?;
                 let input = Input { from: part, port: 0, exchange: Exchange::Gather, ordered: true };
                 self.push(number, node.id.clone(), Work::Operator(factory), vec![input], true, from_schema, true, true);
                 rows.map(|r| self.rows.insert(number, r));
@@ -143,7 +161,16 @@ impl Lower<'_> {
                 let single = self.upstream(input.from).1;
                 let bounded = self.bounded(&[input.from]);
                 let conform = Conform::factory(&node.id, &columns);
-                let conformed = self.push(usize::MAX, format!("{}.conform", node.id), Work::Operator(conform), vec![input], single, Arc::clone(&columns), bounded, false);
+                let conformed = self.push(
+                    usize::MAX,
+                    format!("{}.conform", node.id),
+                    Work::Operator(conform),
+                    vec![input],
+                    single,
+                    Arc::clone(&columns),
+                    bounded,
+                    false,
+                );
                 let input = Input { from: conformed, port: 0, exchange: Exchange::Gather, ordered: true };
                 let at = self.push(number, node.id.clone(), Work::Sink, vec![input], true, Arc::clone(&columns), bounded, false);
                 if self.out.sinks.insert(name.clone(), at).is_some() {
@@ -156,6 +183,14 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// The factory of a typed operator, made for its place.
+    fn typed(&self, node: &Node, keys: &[String]) -> Result<Arc<dyn OperatorFactory>> {
+        let Some(Code::Operator(make)) = self.table.get(&node.id) else { return Err(missing(node)) };
+        let up = self.plan.node(node.inputs.first().copied().ok_or_else(|| missing(node))?)?;
+        let (input, _) = self.upstream(self.forward_input(node)?.from);
+        make.make(&Site { name: &node.id, keys, time: up.time.as_ref(), input: &input, node: self.next() as u32 })
+    }
+
     fn aggregate(&mut self, number: NodeId, node: &Node, window: Option<i64>, functions: &[crate::plan::AggregateColumn]) -> Result<()> {
         let Some(Code::Aggregate(factories)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let input_node = self.plan.node(*node.inputs.first().ok_or_else(|| missing(node))?)?;
@@ -164,13 +199,26 @@ impl Lower<'_> {
             (Some(_), None) => return Err(Error::Plan(format!("`{}` is windowed, but its input has no event time", node.id))),
             (None, _) => None,
         };
-        let functions = functions.iter().zip(factories).map(|(f, factory)| Function { name: f.name.clone(), inputs: f.inputs.clone(), factory: Arc::clone(factory) }).collect();
+        let functions = functions
+            .iter()
+            .zip(factories)
+            .map(|(f, factory)| Function { name: f.name.clone(), inputs: f.inputs.clone(), factory: Arc::clone(factory) })
+            .collect();
         let spec = Arc::new(AggregateSpec { name: node.id.clone(), keys: node.keys.clone(), window, functions });
         let input = self.forward_input(node)?;
         let (from_schema, single) = self.upstream(input.from);
         let bounded = self.bounded(&[input.from]);
         let factory = PartialAggregate::factory(Arc::clone(&spec), &from_schema)?;
-        let partial = self.push(usize::MAX, format!("{}.partial", node.id), Work::Operator(factory), vec![input], single, spec.partial_schema(&from_schema)?, bounded, true);
+        let partial = self.push(
+            usize::MAX,
+            format!("{}.partial", node.id),
+            Work::Operator(factory),
+            vec![input],
+            single,
+            spec.partial_schema(&from_schema)?,
+            bounded,
+            true,
+        );
         let global = node.keys.is_empty();
         let exchange = if global { Exchange::Gather } else { Exchange::Hash(node.keys.clone()) };
         let factory = FinalAggregate::factory(Arc::clone(&spec), &from_schema, self.next() as u32)?;
@@ -187,14 +235,20 @@ impl Lower<'_> {
         let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
         let spec = Arc::new(JoinSpec {
             name: node.id.clone(),
-            left_keys: left.clone(),
-            right_keys: right.clone(),
-            left_columns: left_used.clone().unwrap_or_else(|| all(&left_schema)),
-            right_columns: right_used.clone().unwrap_or_else(|| all(&right_schema)),
-            left_outer: *kind == JoinKind::Left,
+            kind: *kind,
+            left_on: left.clone(),
+            right_on: right.clone(),
+            left: left_used.clone().unwrap_or_else(|| all(&left_schema)),
+            right: right_used.clone().unwrap_or_else(|| all(&right_schema)),
         });
-        let small = node.inputs.get(1).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).is_some_and(|rows| *rows <= BROADCAST_ROWS);
-        let (probe, build) = if small { (Exchange::Forward, Exchange::Broadcast) } else { (Exchange::Hash(left.clone()), Exchange::Hash(right.clone())) };
+        let small = node
+            .inputs
+            .get(1)
+            .and_then(|i| self.plan.work(*i).ok())
+            .and_then(|i| self.rows.get(&i))
+            .is_some_and(|rows| *rows <= BROADCAST_ROWS);
+        let (probe, build) =
+            if small { (Exchange::Forward, Exchange::Broadcast) } else { (Exchange::Hash(left.clone()), Exchange::Hash(right.clone())) };
         let inputs = vec![Input { exchange: probe, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
         let bounded = self.bounded(&[l.from, r.from]);
         let output = spec.output_schema(&left_schema, &right_schema)?;
@@ -203,7 +257,14 @@ impl Lower<'_> {
         Ok(())
     }
 
-    fn forward(&mut self, number: NodeId, node: &Node, factory: Arc<dyn OperatorFactory>, columns: SchemaRef, stateful: bool) -> Result<()> {
+    fn forward(
+        &mut self,
+        number: NodeId,
+        node: &Node,
+        factory: Arc<dyn OperatorFactory>,
+        columns: SchemaRef,
+        stateful: bool,
+    ) -> Result<()> {
         let input = self.forward_input(node)?;
         let single = self.upstream(input.from).1;
         let bounded = self.bounded(&[input.from]);
@@ -250,7 +311,17 @@ impl Lower<'_> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn push(&mut self, number: NodeId, name: String, work: Work, inputs: Vec<Input>, single: bool, schema: SchemaRef, bounded: bool, stateful: bool) -> usize {
+    fn push(
+        &mut self,
+        number: NodeId,
+        name: String,
+        work: Work,
+        inputs: Vec<Input>,
+        single: bool,
+        schema: SchemaRef,
+        bounded: bool,
+        stateful: bool,
+    ) -> usize {
         self.out.plan.nodes.push(PhysicalNode { name, work, inputs, single, schema, bounded, stateful });
         let at = self.out.plan.nodes.len() - 1;
         if number != usize::MAX {

@@ -5,6 +5,7 @@
 //! finished graph with parameters, sources and sinks.
 
 mod aggregate;
+mod batch;
 mod graph;
 mod handle;
 mod job;
@@ -16,17 +17,20 @@ mod registry;
 mod source;
 
 pub use aggregate::{Agg, AggregatePart, AggregateRow, InputNames, agg, user};
-pub use graph::{Built, Code, FixedSinks, Graph, Table};
+pub use batch::BecomesColumn;
+pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
 pub use job::{Job, JobSpec, Running, build_id};
 pub use marks::{
-    And, Append, Bound, Bounded, Closes, Decoy, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes, KeyValue, Keyed, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, Windowable, WindowCols,
-    Windowed, key,
+    And, Append, Bound, Bounded, Closes, Decoy, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes, KeyValue, Keyed,
+    RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
 pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
 pub use pipe::{Part, Pipe};
 pub use registry::{Params, PipelineEntry, PipelineItem, Secret, pipeline_named, pipelines};
-pub use source::{AnyRow, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding};
+#[cfg(feature = "parquet")]
+pub use source::parquet;
+pub use source::{AnyRow, Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
 pub trait Layer: crate::kernel::Added {

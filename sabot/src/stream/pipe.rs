@@ -68,7 +68,7 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     where
         F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Made<'a, X> + Send + Sync + 'static,
     {
-        self.rewrite::<R, super::Unkeyed, B, <X::Out as Record>::Time, C>().pipe(Select::new(f), StepKind::Select)
+        self.pipe(Select::new(f), StepKind::Select)
     }
     fn pipe<S: Step<In = R>, K2, B2, T2, C2>(self, step: S, kind: StepKind) -> Pipe<'g, S, K2, B2, T2, C2> {
         Pipe { stream: Stream::new(self.graph(), self.node()), part: Part::one(step, kind, None) }
@@ -84,7 +84,11 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         let steps: Vec<StepInfo> = part.shapes.into_iter().map(|s| s.info).collect();
         let columns = plan_columns(&columns_of::<S::Out>());
         let op = Op::Run { steps: steps.clone(), outputs: None, mask: !0 };
-        let survives = |name: &String| lineage.outputs.iter().any(|(n, f)| n == name && matches!(f, crate::kernel::ColumnFrom::Input(i) if lineage.inputs.get(*i).is_some_and(|c| c.name == *name)));
+        let survives = |name: &String| {
+            lineage.outputs.iter().any(|(n, f)| {
+                n == name && matches!(f, crate::kernel::ColumnFrom::Input(i) if lineage.inputs.get(*i).is_some_and(|c| c.name == *name))
+            })
+        };
         let replaced = steps.iter().any(|s| s.kind == StepKind::Select);
         let keys = if !replaced && input.keys.iter().all(survives) { input.keys.clone() } else { Vec::new() };
         let marked = columns_of::<S::Out>().into_iter().find(|c| c.event_time && replaced);

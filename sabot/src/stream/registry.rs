@@ -54,7 +54,10 @@ pub fn pipelines() -> Result<Vec<&'static PipelineEntry>> {
         if let [a, b] = pair
             && a.name == b.name
         {
-            return Err(Error::Usage(format!("two pipelines are called `{}`: {}:{} and {}:{}; rename one", a.name, a.file, a.line, b.file, b.line)));
+            return Err(Error::Usage(format!(
+                "two pipelines are called `{}`: {}:{} and {}:{}; rename one",
+                a.name, a.file, a.line, b.file, b.line
+            )));
         }
     }
     Ok(all)

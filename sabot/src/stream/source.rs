@@ -92,13 +92,40 @@ impl<R: Record, B> From<SourceSpec> for Source<R, B> {
 }
 impl<R: Named, B> From<Vec<R>> for Source<R, B> {
     fn from(rows: Vec<R>) -> Self {
-        let batch = to_batch(&rows);
-        Source::from(vec![batch])
+        Source::from(Batches(vec![to_batch(&rows)]))
     }
 }
-impl<R: Record, B> From<Vec<arrow_array::RecordBatch>> for Source<R, B> {
-    fn from(batches: Vec<arrow_array::RecordBatch>) -> Self {
-        Source::bind(SourceBinding::Live(Arc::new(move || Ok(Box::new(MemorySource::new(batches.clone())?)))))
+/// Arrow batches as a source: `Batches(vec![batch])`. Columns are matched by name.
+#[derive(Clone, Debug)]
+pub struct Batches(pub Vec<arrow_array::RecordBatch>);
+impl<R: Record, B> From<Batches> for Source<R, B> {
+    fn from(Batches(batches): Batches) -> Self {
+        let schema = batches.first().map_or_else(|| Arc::new(crate::record::schema_of::<R>()), |b| b.schema());
+        Source::bind(SourceBinding::Live(Arc::new(move || Ok(Box::new(MemorySource::new(Arc::clone(&schema), batches.clone())?)))))
+    }
+}
+/// Parquet files, globs or directories as a source of `R` rows: `parquet::<Flight>("flights.parquet")`.
+#[cfg(feature = "parquet")]
+pub fn parquet<R: Record>(paths: &str) -> Source<R, Bounded> {
+    Source::from(SourceSpec::Parquet { paths: vec![paths.to_owned()] })
+}
+/// CSV files, globs or directories as a source of `R` rows, with the default options (header, commas, a bad line fails).
+pub fn csv<R: Record>(paths: &str) -> Source<R, Bounded> {
+    csv_with(paths, crate::connect::CsvOptions::default())
+}
+/// CSV files with options.
+pub fn csv_with<R: Record>(paths: &str, options: crate::connect::CsvOptions) -> Source<R, Bounded> {
+    Source::from(SourceSpec::Csv { paths: vec![paths.to_owned()], options })
+}
+/// A file as a sink, by its extension or scheme: `to("out.parquet")`, `to("out.csv")`, `to("out.jsonl")`, `to("out.arrow")`.
+///
+/// # Panics
+/// If the extension is unknown; [`SinkSpec::from_uri`] is the form that returns an error.
+#[allow(clippy::panic)]
+pub fn to(uri: &str) -> Sink<AnyRow> {
+    match SinkSpec::from_uri(uri) {
+        Ok(spec) => Sink::spec(spec),
+        Err(e) => panic!("{e}"),
     }
 }
 
@@ -130,24 +157,28 @@ impl Sink<AnyRow> {
         Sink { binding: self.binding, kind: PhantomData }
     }
 }
-/// A value that a `sink(..)` step takes.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not a sink", label = "not a sink", note = "use `to(\"file.parquet\")`, or `Sink::custom(..)` for a sink of your own")]
-pub trait IntoSink {
-    /// The rows it stores.
-    type Row;
+/// A value that a `sink(..)` step of a stream of `R` rows takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink",
+    label = "not a sink",
+    note = "use `to(\"file.parquet\")`, or `Sink::custom(..)` for a sink of your own"
+)]
+pub trait IntoSink<R> {
     /// The sink.
     fn into_sink(self) -> SinkBinding;
 }
-impl<R> IntoSink for Sink<R> {
-    type Row = R;
+impl<R> IntoSink<R> for Sink<AnyRow> {
     fn into_sink(self) -> SinkBinding {
         self.binding
     }
 }
-impl IntoSink for SinkSpec {
-    type Row = AnyRow;
+impl<R: super::RowsFor<Q>, Q: Record> IntoSink<R> for Sink<Q> {
+    fn into_sink(self) -> SinkBinding {
+        self.binding
+    }
+}
+impl<R> IntoSink<R> for SinkSpec {
     fn into_sink(self) -> SinkBinding {
         SinkBinding::Spec(self)
     }
 }
-impl<R> super::RowsFor<AnyRow> for R {}

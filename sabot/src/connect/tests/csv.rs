@@ -131,14 +131,27 @@ fn headers_and_empty_files() {
 fn cells_of_unusual_form() {
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let paris = DataType::Timestamp(TimeUnit::Microsecond, Some("Europe/Paris".into()));
-    let expected = schema(&[("u", utc), ("p", paris), ("c", DataType::Decimal128(6, 2)), ("b", DataType::Boolean), ("t", DataType::Time64(TimeUnit::Microsecond))]);
+    let expected = schema(&[
+        ("u", utc),
+        ("p", paris),
+        ("c", DataType::Decimal128(6, 2)),
+        ("b", DataType::Boolean),
+        ("t", DataType::Time64(TimeUnit::Microsecond)),
+    ]);
     let text = "u,p,c,b,t\n2013-01-01 05:00:00,2013-01-01T06:00:00+01:00, 1.500 ,YES,05:17:00.25\n";
     let (_dir, source) = open(text, &CsvOptions::default(), &expected);
     let row = read_all(&source.unwrap(), 1).unwrap();
     let hour = row.column(0).as_primitive::<TimestampMicrosecondType>().value(0);
     assert_eq!(hour, 1_357_016_400_000_000);
     assert_eq!(row.column(1).as_primitive::<TimestampMicrosecondType>().value(0), hour);
-    for (line, column) in [("2013-01-01,2013-01-01T06:00:00,1,1,", 12), (",,1.255,,", 3), (",,12345.67,,", 3), (",,,2,", 4), (",,,,517", 5), ("2013-13-01,,,,", 1)] {
+    for (line, column) in [
+        ("2013-01-01,2013-01-01T06:00:00,1,1,", 12),
+        (",,1.255,,", 3),
+        (",,12345.67,,", 3),
+        (",,,2,", 4),
+        (",,,,517", 5),
+        ("2013-13-01,,,,", 1),
+    ] {
         let (_dir, source) = open(format!("u,p,c,b,t\n{line}\n"), &CsvOptions::default(), &expected);
         let (place, what) = data_error(read_all(&source.unwrap(), 1).unwrap_err());
         assert!(place.ends_with(&format!("f.csv:2:{column}")), "{line}: {place} {what}");
@@ -168,8 +181,14 @@ fn splits_begin_at_records_whatever_the_quotes() {
     for bytes in [1, 7, 64, 1000, 1 << 20] {
         let source = CsvSource::open(std::slice::from_ref(&path), &CsvOptions::default(), "Row", &row).unwrap().split_bytes(bytes);
         let rows = read_all(&source, 13).unwrap();
-        let found: Vec<(i64, String)> =
-            rows.column(0).as_primitive::<Int64Type>().values().iter().zip(rows.column(1).as_string_view()).map(|(n, s)| (*n, s.unwrap().into())).collect();
+        let found: Vec<(i64, String)> = rows
+            .column(0)
+            .as_primitive::<Int64Type>()
+            .values()
+            .iter()
+            .zip(rows.column(1).as_string_view())
+            .map(|(n, s)| (*n, s.unwrap().into()))
+            .collect();
         assert_eq!(found, expected, "split every {bytes} bytes");
         let splits = source.splits().unwrap();
         assert_eq!(splits.iter().filter_map(|s| s.bytes).sum::<u64>(), text.len() as u64 - 4, "all bytes after the header");
@@ -203,7 +222,8 @@ fn a_file_that_changed_is_refused() {
     write(&dir.path().join("f.csv"), "n\n1\n");
     let error = source.open(&split, None).unwrap().next(10).unwrap_err();
     assert!(error.to_string().contains("became shorter"), "{error}");
-    let again = CsvSource::open(&[dir.path().join("f.csv").display().to_string()], &CsvOptions::default(), "Row", &source.schema()).unwrap();
+    let again =
+        CsvSource::open(&[dir.path().join("f.csv").display().to_string()], &CsvOptions::default(), "Row", &source.schema()).unwrap();
     assert!(again.open(&split, None).err().unwrap().to_string().contains("has changed"));
     assert!(matches!(source.open(&split, Some(&"x".into())), Err(Error::Checkpoint(_))));
     assert!(matches!(source.open(&split, Some(&99.into())), Err(Error::Checkpoint(_))));

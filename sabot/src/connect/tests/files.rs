@@ -20,7 +20,10 @@ fn directories_and_globs_are_sorted_and_listed_once() {
     assert!(usage_error(paths::expand(&[at("a.csv"), at("*.csv")], &["csv"])).contains("named twice"));
     assert!(usage_error(paths::expand(&[at("*.parquet")], &["parquet"])).contains("names no file"));
     assert!(matches!(paths::expand(&[at("missing.csv")], &["csv"]), Err(Error::Io { .. })));
-    assert_eq!(SourceSpec::from_uri(&at("with,comma.csv")).unwrap(), SourceSpec::Csv { paths: vec![at("with,comma.csv")], options: CsvOptions::default() });
+    assert_eq!(
+        SourceSpec::from_uri(&at("with,comma.csv")).unwrap(),
+        SourceSpec::Csv { paths: vec![at("with,comma.csv")], options: CsvOptions::default() }
+    );
     assert_eq!(SourceSpec::from_uri(&at("")).unwrap(), SourceSpec::Csv { paths: vec![at("")], options: CsvOptions::default() });
     assert_eq!(SourceSpec::from_uri(&at("b/*")).unwrap(), SourceSpec::Csv { paths: vec![at("b/*")], options: CsvOptions::default() });
     write(&dir.path().join("p.parquet"), "");
@@ -34,13 +37,8 @@ fn sources_are_told_by_scheme_or_extension() {
     assert_eq!(SourceSpec::from_uri("a.pq, b.parquet").unwrap(), parquet(&["a.pq", "b.parquet"]));
     assert_eq!(SourceSpec::from_uri("parquet:no/extension").unwrap(), parquet(&["no/extension"]));
     assert_eq!(SourceSpec::from_uri("data/part-?.parquet").unwrap(), parquet(&["data/part-?.parquet"]), "a wildcard, not an option");
-    let options = CsvOptions {
-        delimiter: ';',
-        quote: Some('\''),
-        header: false,
-        nulls: vec!["".into(), "-".into()],
-        on_bad_line: OnBadLine::Skip,
-    };
+    let options =
+        CsvOptions { delimiter: ';', quote: Some('\''), header: false, nulls: vec!["".into(), "-".into()], on_bad_line: OnBadLine::Skip };
     let csv = SourceSpec::Csv { paths: vec!["a-?.txt".into()], options };
     assert_eq!(SourceSpec::from_uri("csv:a-?.txt?delimiter=%3B&quote='&header=false&null=&null=-&on_bad_line=skip").unwrap(), csv);
     assert_eq!(serde_json::from_str::<SourceSpec>(&serde_json::to_string(&csv).unwrap()).unwrap(), csv);
@@ -64,7 +62,10 @@ fn sources_are_told_by_scheme_or_extension() {
 #[test]
 fn sinks_are_told_by_scheme_or_extension() {
     assert_eq!(SinkSpec::from_uri("o.parquet").unwrap(), SinkSpec::Parquet { path: "o.parquet".into() });
-    assert_eq!(SinkSpec::from_uri("csv:o.txt?delimiter=tab&header=false").unwrap(), SinkSpec::Csv { path: "o.txt".into(), delimiter: '\t', header: false });
+    assert_eq!(
+        SinkSpec::from_uri("csv:o.txt?delimiter=tab&header=false").unwrap(),
+        SinkSpec::Csv { path: "o.txt".into(), delimiter: '\t', header: false }
+    );
     assert_eq!(SinkSpec::from_uri("o.arrow").unwrap(), SinkSpec::Arrow { path: "o.arrow".into() });
     assert_eq!(SinkSpec::from_uri("blackhole:").unwrap(), SinkSpec::Blackhole);
     for unknown in ["o.xlsx", "o", "", "csv:", "kafka:topic", "blackhole:x"] {

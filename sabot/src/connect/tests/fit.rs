@@ -6,7 +6,12 @@ use crate::connect::{MemorySource, fitted};
 
 #[test]
 fn the_table_shows_offending_columns_and_hints() {
-    let expected = strict(&[("carrier", DataType::Utf8View), ("dep_delay", DataType::Int64), ("distance", DataType::Int64), ("nowhere", DataType::Boolean)]);
+    let expected = strict(&[
+        ("carrier", DataType::Utf8View),
+        ("dep_delay", DataType::Int64),
+        ("distance", DataType::Int64),
+        ("nowhere", DataType::Boolean),
+    ]);
     let found = schema(&[("carrier", DataType::Utf8), ("depDelay", DataType::Int64), ("distance", DataType::Float64)]);
     let error = crate::connect::fit::fit("flights.parquet", "Flight", &expected, &found).unwrap_err();
     assert_eq!(
@@ -36,7 +41,8 @@ fn other_encodings_of_the_same_values_fit() {
     ]);
     let strings: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("z")]));
     let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(1), None, Some(3)]));
-    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1, 2, 3])), strings.clone(), Arc::new(dictionary.clone()), strings, times];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from(vec![1, 2, 3])), strings.clone(), Arc::new(dictionary.clone()), strings, times];
     let source = MemorySource::new(found.clone(), vec![batch(&found, columns)]).unwrap();
     let expected = schema(&[
         ("t", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
@@ -57,7 +63,8 @@ fn other_encodings_of_the_same_values_fit() {
 #[test]
 fn a_null_for_a_field_without_option_is_found_at_its_row() {
     let found = schema(&[("n", DataType::Int64)]);
-    let source = MemorySource::new(found.clone(), vec![batch(&found, vec![Arc::new(Int64Array::from(vec![Some(1), Some(2), None]))])]).unwrap();
+    let source =
+        MemorySource::new(found.clone(), vec![batch(&found, vec![Arc::new(Int64Array::from(vec![Some(1), Some(2), None]))])]).unwrap();
     let source = fitted(Box::new(source), "R", &strict(&[("n", DataType::Int64)])).unwrap();
     let (place, what) = data_error(read_all(source.as_ref(), 2).unwrap_err());
     assert_eq!(place, "memory, split 0 of partition 0, row 3");

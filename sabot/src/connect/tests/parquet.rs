@@ -1,9 +1,9 @@
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::file::properties::WriterProperties;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, Int64Array, StringArray};
 use arrow_schema::TimeUnit;
-use ::parquet::arrow::ArrowWriter;
-use ::parquet::file::properties::WriterProperties;
 
 use super::*;
 use crate::connect::{ParquetSource, SourceSpec};
@@ -30,7 +30,13 @@ fn row() -> SchemaRef {
 fn the_flights_of_2013() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/nycflights13/flights.parquet");
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let flight = schema(&[("carrier", DataType::Utf8View), ("origin", DataType::Utf8View), ("dep_delay", DataType::Int64), ("distance", DataType::Int64), ("time_hour", utc)]);
+    let flight = schema(&[
+        ("carrier", DataType::Utf8View),
+        ("origin", DataType::Utf8View),
+        ("dep_delay", DataType::Int64),
+        ("distance", DataType::Int64),
+        ("time_hour", utc),
+    ]);
     let spec = SourceSpec::from_uri(path.to_str().unwrap()).unwrap();
     let mut source = spec.open("Flight", &flight).unwrap();
     source.project(&["time_hour".into(), "carrier".into(), "dep_delay".into(), "distance".into()]).unwrap();

@@ -39,7 +39,10 @@ fn flat() -> RecordBatch {
         Arc::new([Some("red"), None, Some("blue"), Some("red")].into_iter().collect::<DictionaryArray<Int32Type>>()),
         Arc::new(BinaryArray::from(vec![Some(b"\x00\xff".as_ref()), None, Some(b"x"), Some(b"abc")])),
         Arc::new(BinaryViewArray::from(vec![Some(b"\x00\xff".as_ref()), None, Some(b"x"), Some(b"abc")])),
-        Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some(b"ab"), None, Some(b"\x00\x01"), Some(b"yz")].into_iter(), 2).unwrap()),
+        Arc::new(
+            FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some(b"ab"), None, Some(b"\x00\x01"), Some(b"yz")].into_iter(), 2)
+                .unwrap(),
+        ),
     ];
     columns.extend([
         primitive::<Date32Type>([-1, 0, 15_706], DataType::Date32),
@@ -53,7 +56,10 @@ fn flat() -> RecordBatch {
         primitive::<TimestampMicrosecondType>([-1, 0, 1_357_016_400_000_001], utc(Microsecond)),
         primitive::<TimestampNanosecondType>([-1, 0, 1_357_016_400_000_000_001], utc(Nanosecond)),
         primitive::<TimestampMicrosecondType>([-1, 0, 1_357_016_400_000_001], DataType::Timestamp(Microsecond, Some("+02:00".into()))),
-        primitive::<TimestampMicrosecondType>([-1, 0, 1_357_016_400_000_001], DataType::Timestamp(Microsecond, Some("Europe/Paris".into()))),
+        primitive::<TimestampMicrosecondType>(
+            [-1, 0, 1_357_016_400_000_001],
+            DataType::Timestamp(Microsecond, Some("Europe/Paris".into())),
+        ),
         primitive::<DurationSecondType>([-1, 0, 90], DataType::Duration(Second)),
         primitive::<DurationMillisecondType>([-1, 0, 90], DataType::Duration(Millisecond)),
         primitive::<DurationMicrosecondType>([-1, 0, 90], DataType::Duration(Microsecond)),
@@ -63,7 +69,8 @@ fn flat() -> RecordBatch {
         primitive::<Decimal128Type>([-12_345, 0, 99_999], DataType::Decimal128(20, 4)),
         primitive::<Decimal256Type>([i256::from(-12_345), i256::ZERO, i256::from(99_999)], DataType::Decimal256(50, 0)),
     ]);
-    let names: Vec<String> = columns.iter().enumerate().map(|(i, c)| format!("{i} {}", super::super::types::plain(c.data_type()))).collect();
+    let names: Vec<String> =
+        columns.iter().enumerate().map(|(i, c)| format!("{i} {}", super::super::types::plain(c.data_type()))).collect();
     RecordBatch::try_from_iter_with_nullable(names.iter().map(String::as_str).zip(columns).map(|(n, c)| (n, c, true))).unwrap()
 }
 
@@ -136,7 +143,8 @@ fn parquet_in_other_encodings() {
     let path = dir.path().join("s.parquet").display().to_string();
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(Utf8));
     let views = DataType::Dictionary(Box::new(DataType::Int8), Box::new(Utf8View));
-    let stored: [ArrayRef; 4] = [flat().column(12).clone(), flat().column(13).clone(), flat().column(14).clone(), flat().column(15).clone()];
+    let stored: [ArrayRef; 4] =
+        [flat().column(12).clone(), flat().column(13).clone(), flat().column(14).clone(), flat().column(15).clone()];
     for column in stored {
         let batch = RecordBatch::try_from_iter_with_nullable([("s", column.clone(), true)]).unwrap();
         store(&path, &batch);

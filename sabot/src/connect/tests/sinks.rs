@@ -112,7 +112,8 @@ fn csv_is_quoted_where_it_must_be() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("o.csv");
     let mut sink = CsvSink::new(&path, &CsvOptions { delimiter: ';', ..CsvOptions::default() }).unwrap();
-    let strings: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a;b"), None, Some(""), Some("NA"), Some("say \"x\"\n"), Some("a,b")]));
+    let strings: ArrayRef =
+        Arc::new(StringViewArray::from(vec![Some("a;b"), None, Some(""), Some("NA"), Some("say \"x\"\n"), Some("a,b")]));
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(1), Some(2), Some(3), Some(4), Some(5)]));
     let batch = RecordBatch::try_from_iter([("s;t", strings), ("n", numbers)]).unwrap();
     sink.open(&batch.schema()).unwrap();

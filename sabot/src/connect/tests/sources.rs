@@ -75,11 +75,13 @@ fn an_endless_generator_continues_anywhere_at_its_pace() {
 
 #[test]
 fn an_iterator_is_a_source() {
-    let mut source = from_reader("numbers", n(), || Ok(Box::new([3, 0, 5].into_iter().scan(0, |first, size| {
-        let batch = rows(0, *first, size);
-        *first += size as u64;
-        Some(Ok(batch))
-    }))));
+    let mut source = from_reader("numbers", n(), || {
+        Ok(Box::new([3, 0, 5].into_iter().scan(0, |first, size| {
+            let batch = rows(0, *first, size);
+            *first += size as u64;
+            Some(Ok(batch))
+        })))
+    });
     reopen_everywhere(&source);
     source.project(&["n".into()]).unwrap();
     assert_eq!(read_all(&source, 2).unwrap(), rows(0, 0, 8).project(&[1]).unwrap());

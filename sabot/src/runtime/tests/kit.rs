@@ -414,8 +414,10 @@ impl Plan {
         stateful: bool,
         make: impl Fn() -> O + Send + Sync + 'static,
     ) -> usize {
-        let inputs =
-            inputs.iter().map(|(from, port, exchange, ordered)| Input { from: *from, port: *port, exchange: exchange.clone(), ordered: *ordered }).collect();
+        let inputs = inputs
+            .iter()
+            .map(|(from, port, exchange, ordered)| Input { from: *from, port: *port, exchange: exchange.clone(), ordered: *ordered })
+            .collect();
         let factory = move |_: Instance| -> Result<Box<dyn Operator>> { Ok(Box::new(make())) };
         self.push(name, Work::Operator(Arc::new(factory)), inputs, single, stateful)
     }

@@ -66,7 +66,11 @@ fn measure() {
                 let mut p = Plan::default();
                 let s = p.source(Cached(cached.clone(), 20, morsels / 20));
                 let a = p.step("pass", s, || Pass);
-                let b = if hash { p.node("swallow", &[(a, 0, by_key(), false)], false, false, || Swallow) } else { p.step("swallow", a, || Swallow) };
+                let b = if hash {
+                    p.node("swallow", &[(a, 0, by_key(), false)], false, false, || Swallow)
+                } else {
+                    p.step("swallow", a, || Swallow)
+                };
                 p.sink(b);
                 let (_, r) = go(&p, &RunOptions { checkpoints: false, ..options(threads, rows as usize) });
                 let total = morsels as f64 * rows as f64;

@@ -20,7 +20,8 @@ fn the_watermark_is_the_minimum_of_all_partitions() {
         let c = control.clone();
         // Single-step polls of a virtual clock: the stop comes long after the last row.
         let executor = Simulated::new(seed).at(5000, move || c.stop());
-        run_on(Arc::new(executor), &plan.0, bind(2, &seen), &options(1 + seed as usize % 4, 10), &control, None).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        run_on(Arc::new(executor), &plan.0, bind(2, &seen), &options(1 + seed as usize % 4, 10), &control, None)
+            .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let times: Vec<i64> = seen.rows().iter().map(|r| r.1).collect();
         assert!(times.is_sorted() && times.last() == Some(&199), "seed {seed}: {times:?}");
     }
@@ -37,8 +38,15 @@ fn an_idle_partition_does_not_hold_time_back() {
     let (control, seen) = (Control::new(), Seen::default());
     let c = control.clone();
     let executor = Simulated::new(7).at(6000, move || c.stop());
-    let report =
-        run_on(Arc::new(executor), &p.0, bind(3, &seen), &RunOptions { idle_after: Duration::from_secs(1), ..options(2, 10) }, &control, None).unwrap();
+    let report = run_on(
+        Arc::new(executor),
+        &p.0,
+        bind(3, &seen),
+        &RunOptions { idle_after: Duration::from_secs(1), ..options(2, 10) },
+        &control,
+        None,
+    )
+    .unwrap();
     assert_eq!(seen.rows().last(), Some(&(0, 99)));
     assert!(report.events.iter().any(|e| e.contains("idle")));
 }
