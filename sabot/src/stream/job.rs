@@ -327,12 +327,12 @@ fn live(sink: MemorySink) -> SinkBinding {
     }))
 }
 
-/// Identifies this binary: its operators and pipelines with their token hashes, and its version of Sabot.
+/// Identifies this binary: the version of Sabot and a hash of the executable. Plans and checkpoints do not travel between builds.
 pub fn build_id() -> String {
     static ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     ID.get_or_init(|| {
         let exe = std::env::current_exe().ok().and_then(|p| std::fs::read(p).ok()).unwrap_or_default();
-        let hash = exe.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
+        let hash = crate::kernel::hash::hash_bytes(&exe);
         format!("{}-{hash:016x}", env!("CARGO_PKG_VERSION"))
     })
     .clone()
