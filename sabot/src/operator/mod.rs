@@ -17,6 +17,8 @@ mod physical;
 mod sink;
 mod sort;
 mod source;
+#[cfg(test)]
+mod tests;
 mod user;
 
 pub use batch::BatchOperator;
@@ -24,7 +26,7 @@ pub use conform::{Conform, conform};
 pub use fault::Failure;
 pub use flat_map::FlatMap;
 pub use inspect::Inspect;
-pub use keyed::{Keyed, KeyedSpec};
+pub use keyed::{Keyed, KeyedSpec, keyed_schema};
 pub use join::{HashJoin, JoinKind, JoinSpec, MATCHED};
 pub use limit::Limit;
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
