@@ -80,6 +80,22 @@ impl State for Running {
     fn decode(from: &mut &[u8]) -> Result<Self> {
         Ok(Running { count: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()), sum: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()) })
     }
+    fn decode_from(from: &mut &[u8], written: &StateSchema) -> Result<Self> {
+        match written.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().as_slice() {
+            ["count"] => Ok(Running { count: Before::decode(from)?.count, sum: 0 }),
+            other => Err(Error::Checkpoint(format!("unknown fields {other:?}"))),
+        }
+    }
+}
+
+/// What `Running` was before it had a sum.
+#[derive(Default)]
+pub(super) struct Before { pub(super) count: i64 }
+impl State for Before {
+    fn type_name() -> String { "Running".into() }
+    fn schema() -> StateSchema { vec![StateField { name: "count".into(), type_name: "i64".into() }] }
+    fn encode(&self, out: &mut Vec<u8>) { out.extend(self.count.to_le_bytes()); }
+    fn decode(from: &mut &[u8]) -> Result<Self> { Ok(Before { count: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()) }) }
 }
 
 /// A record: key, number, time.

@@ -6,7 +6,7 @@ use arrow_array::types::*;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::hand::{Item, Running};
+use super::hand::{Before, Item, Running};
 use super::{Out, Rng, cut, lines};
 use crate::kernel::hash::{KEY_GROUPS, hash_columns, instance_of, key_group};
 use crate::kernel::{Morsel, Selection};
@@ -140,6 +140,31 @@ fn watermarks_do_not_change_the_order() {
     let steps: Vec<(usize, i64)> = (0..5).map(|i| (i, (i as i64 + 1) * 40_000)).collect();
     assert_eq!(run(&splits, true, 33, 2, Some(3), &steps, &keep), first);
     assert_eq!(run(&splits, true, 7, 3, None, &steps[2..3], &keep), first);
+}
+
+#[test]
+fn state_evolves() {
+    fn counts<'a>(state: &mut Before, _: &mut KeyCtx, _: &View<'a, Item>, _: Make<'a>) -> Option<Slot<'a, Str>> {
+        state.count += 1;
+        None
+    }
+    let batch = table(&mut Rng(2), 300);
+    let mut old = Keyed::<Item, Before, Str, _>::factory(spec(false), &schema(), counts).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let mut out = Out::default();
+    cut(&batch, 0, 50, None).into_iter().for_each(|m| out.feed(old.as_mut(), 0, m));
+    assert_eq!(out.account.filtered, 300);
+    let mut new = create(false, 1).remove(0);
+    old.snapshot(0).unwrap().write().unwrap().iter().for_each(|s| new.restore(s).unwrap());
+    let mut out = Out::default();
+    cut(&batch, 1, 300, None).into_iter().for_each(|m| out.feed(new.as_mut(), 0, m));
+    let count = |b: &RecordBatch| lines(b).iter().filter(|l| l.starts_with("some key number 0|")).count();
+    let got = lines(&out.rows(&keyed_schema(&spec(false), Str::data_type(), false, &schema())));
+    let last = got.iter().rfind(|l| l.starts_with("some key number 0|")).unwrap();
+    assert!(last.contains(&format!("some key number 0 {} ", count(&batch) * 2)), "{last}");
+    // fields that the program does not know are refused
+    let mut back = Keyed::<Item, Before, Str, _>::factory(KeyedSpec { keys: vec!["v".into()], ..spec(false) }, &schema(), counts).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let states = new.snapshot(0).unwrap().write().unwrap();
+    assert!(back.restore(&states[0]).unwrap_err().to_string().contains("other key columns"));
 }
 
 #[test]

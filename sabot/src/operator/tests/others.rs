@@ -29,7 +29,7 @@ fn table(rng: &mut Rng, rows: usize) -> RecordBatch {
 fn sorts_stably() {
     use arrow_array::cast::AsArray;
     let mut rng = Rng(4);
-    let splits: Vec<RecordBatch> = [700, 0, 30, 64, 9000].iter().map(|n| table(&mut rng, *n)).collect();
+    let splits: Vec<RecordBatch> = [700, 0, 30, 64, 1200].iter().map(|n| table(&mut rng, *n)).collect();
     let key = |c: &str, ascending, nulls_first| SortKey { column: c.into(), ascending, nulls_first };
     let keep = |r: usize| r % 4 != 0;
     for by in [vec![key("f", true, true)], vec![key("s", false, false), key("f", false, true)]] {
