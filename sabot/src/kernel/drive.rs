@@ -54,7 +54,12 @@ fn low(len: usize) -> u64 {
 }
 
 #[inline(always)]
-fn drive<'a, S: Step, const ALL: bool>(step: &S, read: <S::In as Record>::Read<'a>, task: &Task<'a>, write: &mut <S::Made as Computed>::Write) -> Driven {
+fn drive<'a, S: Step, const ALL: bool>(
+    step: &S,
+    read: <S::In as Record>::Read<'a>,
+    task: &Task<'a>,
+    write: &mut <S::Made as Computed>::Write,
+) -> Driven {
     let mut kept = Vec::with_capacity(task.rows.div_ceil(LANES));
     let (mut count, mut failed) = (0usize, false);
     let env = task.make.env(task.buffers);
@@ -167,7 +172,12 @@ fn rows<'a, S: Step, const VALID: bool, const ALL: bool>(
 }
 
 /// The loop, with the target's own instructions.
-pub(super) fn drive_base<'a, S: Step, const ALL: bool>(step: &S, read: <S::In as Record>::Read<'a>, task: &Task<'a>, write: &mut <S::Made as Computed>::Write) -> Driven {
+pub(super) fn drive_base<'a, S: Step, const ALL: bool>(
+    step: &S,
+    read: <S::In as Record>::Read<'a>,
+    task: &Task<'a>,
+    write: &mut <S::Made as Computed>::Write,
+) -> Driven {
     drive::<S, ALL>(step, read, task, write)
 }
 
@@ -177,6 +187,11 @@ pub(super) fn drive_base<'a, S: Step, const ALL: bool>(step: &S, read: <S::In as
 /// The machine has the features of [`Level::V3`](super::Level::V3).
 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt,fma")]
-pub(super) fn drive_v3<'a, S: Step, const ALL: bool>(step: &S, read: <S::In as Record>::Read<'a>, task: &Task<'a>, write: &mut <S::Made as Computed>::Write) -> Driven {
+pub(super) fn drive_v3<'a, S: Step, const ALL: bool>(
+    step: &S,
+    read: <S::In as Record>::Read<'a>,
+    task: &Task<'a>,
+    write: &mut <S::Made as Computed>::Write,
+) -> Driven {
     drive::<S, ALL>(step, read, task, write)
 }

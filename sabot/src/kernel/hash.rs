@@ -188,7 +188,9 @@ fn hash_one<const FIRST: bool>(array: &dyn Array, hashes: &mut [u64]) -> Result<
         DataType::Dictionary(..) => dictionary::<FIRST>(array, hashes)?,
         DataType::Struct(_) => structure::<FIRST>(array, hashes)?,
         other => {
-            return Err(Error::Plan(format!("a column of type {other} cannot be a key; convert it to an integer, a decimal or a string first")));
+            return Err(Error::Plan(format!(
+                "a column of type {other} cannot be a key; convert it to an integer, a decimal or a string first"
+            )));
         }
     }
     Ok(())
@@ -228,7 +230,9 @@ fn structure<const FIRST: bool>(array: &dyn Array, hashes: &mut [u64]) -> Result
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{BinaryViewArray, DictionaryArray, Float64Array, Int16Array, Int64Array, LargeStringArray, StringArray, StringViewArray, StructArray};
+    use arrow_array::{
+        BinaryViewArray, DictionaryArray, Float64Array, Int16Array, Int64Array, LargeStringArray, StringArray, StringViewArray, StructArray,
+    };
 
     use super::*;
 
@@ -264,7 +268,10 @@ mod tests {
         let ab = hash(&[Arc::clone(&a), Arc::clone(&b)]);
         assert_ne!(ab, hash(&[Arc::clone(&b), Arc::clone(&a)]));
         assert_ne!(ab[0], ab[1]);
-        let fields = vec![(Arc::new(arrow_schema::Field::new("a", DataType::Int64, false)), a), (Arc::new(arrow_schema::Field::new("b", DataType::Int64, false)), b)];
+        let fields = vec![
+            (Arc::new(arrow_schema::Field::new("a", DataType::Int64, false)), a),
+            (Arc::new(arrow_schema::Field::new("b", DataType::Int64, false)), b),
+        ];
         assert_eq!(ab, hash(&[Arc::new(StructArray::from(fields))]));
     }
 

@@ -113,12 +113,16 @@ impl StepInfo {
         };
         StepInfo {
             kind,
-            step: meta.map_or(match kind {
-                StepKind::Filter => "filter",
-                StepKind::With => "with",
-                StepKind::Select => "select",
-            }, |m| m.step)
-            .to_owned(),
+            step: meta
+                .map_or(
+                    match kind {
+                        StepKind::Filter => "filter",
+                        StepKind::With => "with",
+                        StepKind::Select => "select",
+                    },
+                    |m| m.step,
+                )
+                .to_owned(),
             stream: meta.map_or("", |m| m.stream).to_owned(),
             place: meta.map_or(String::new(), |m| format!("{}:{}", m.file, m.line)),
             exprs,

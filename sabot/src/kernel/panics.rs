@@ -39,9 +39,7 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     CATCHING.set(CATCHING.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(f));
     CATCHING.set(CATCHING.get() - 1);
-    result.map_err(|payload| {
-        LAST.take().unwrap_or_else(|| Panicked { message: text(payload.as_ref()), place: None, operator: None })
-    })
+    result.map_err(|payload| LAST.take().unwrap_or_else(|| Panicked { message: text(payload.as_ref()), place: None, operator: None }))
 }
 
 fn text(payload: &(dyn std::any::Any + Send)) -> String {
@@ -60,11 +58,7 @@ fn install() {
             }
             let at = info.location();
             let operator = at.and_then(|l| crate::operator::operator_at(l.file(), l.line()));
-            LAST.set(Some(Panicked {
-                message: text(info.payload()),
-                place: at.map(ToString::to_string),
-                operator,
-            }));
+            LAST.set(Some(Panicked { message: text(info.payload()), place: at.map(ToString::to_string), operator }));
         }));
     });
 }

@@ -145,8 +145,15 @@ impl<S: Step> Run<S> {
         let (mask, inputs, made) = self.lineage.require(&wanted);
         let mask = request.mask & mask;
         let nullable = |i: &usize| self.lineage.inputs.get(*i).is_some_and(|c| c.nullable) && accepted.validity(*i).present();
-        let reads: BTreeSet<usize> = self.lineage.units.iter().flat_map(|u| u.needs.inputs.iter().copied()).filter(|i| inputs.contains(i)).collect();
-        let strict: BTreeSet<usize> = self.lineage.units.iter().filter(|u| u.made.is_none() && mask >> u.bit & 1 == 1).flat_map(|u| u.needs.strict.iter().copied()).collect();
+        let reads: BTreeSet<usize> =
+            self.lineage.units.iter().flat_map(|u| u.needs.inputs.iter().copied()).filter(|i| inputs.contains(i)).collect();
+        let strict: BTreeSet<usize> = self
+            .lineage
+            .units
+            .iter()
+            .filter(|u| u.made.is_none() && mask >> u.bit & 1 == 1)
+            .flat_map(|u| u.needs.strict.iter().copied())
+            .collect();
         let mut buffers = Vec::new();
         if self.types.iter().any(|(t, _)| matches!(t, DataType::Utf8View | DataType::BinaryView)) {
             reads.iter().filter_map(|i| accepted.get(*i)).for_each(|a| text_buffers(a, &mut buffers));
@@ -165,7 +172,15 @@ impl<S: Step> Run<S> {
         }
     }
 
-    fn deliver(&self, input: &Input<'_>, morsel: &Morsel, request: &Request, driven: Driven, mut columns: Vec<Option<ArrayRef>>, hoisted: bool) -> Result<Ran> {
+    fn deliver(
+        &self,
+        input: &Input<'_>,
+        morsel: &Morsel,
+        request: &Request,
+        driven: Driven,
+        mut columns: Vec<Option<ArrayRef>>,
+        hoisted: bool,
+    ) -> Result<Ran> {
         let rows = if input.dense { driven.count } else { input.rows };
         let rows_in = morsel.rows();
         if hoisted {
@@ -173,7 +188,8 @@ impl<S: Step> Run<S> {
                 if let Some(slot) = unit.made.and_then(|m| columns.get_mut(m))
                     && let Some(array) = slot
                 {
-                    let strict: Vec<Bits<'_>> = unit.needs.strict.iter().map(|i| input.accepted.validity(*i)).filter(|b| b.present()).collect();
+                    let strict: Vec<Bits<'_>> =
+                        unit.needs.strict.iter().map(|i| input.accepted.validity(*i)).filter(|b| b.present()).collect();
                     if !strict.is_empty() {
                         *array = strike(array, &strict, &driven.kept, input.dense, input.rows, rows);
                     }
@@ -254,7 +270,11 @@ impl<S: Step> RunKernel for Run<S> {
                 let (row, what) = fault.map_or((None, "failed".to_owned()), |f| (Some(f.row), format!("failed: {}", f.message)));
                 Err(Error::Operator { operator: self.who(request, None), what, row: place(request, morsel.origin, row) })
             }
-            Outcome::Panicked(p, row) => Err(Error::Operator { operator: self.who(request, p.operator), what: p.to_string(), row: place(request, morsel.origin, row) }),
+            Outcome::Panicked(p, row) => Err(Error::Operator {
+                operator: self.who(request, p.operator),
+                what: p.to_string(),
+                row: place(request, morsel.origin, row),
+            }),
         }
     }
 }
@@ -266,7 +286,11 @@ impl<S: Step> Run<S> {
             return format!("{name}` in step `{}", request.name);
         }
         let calls: BTreeSet<&str> = self.steps.iter().flat_map(|s| &s.exprs).flat_map(|e| e.calls.iter().map(String::as_str)).collect();
-        if calls.is_empty() { request.name.clone() } else { format!("{}` in step `{}", calls.into_iter().collect::<Vec<_>>().join(", "), request.name) }
+        if calls.is_empty() {
+            request.name.clone()
+        } else {
+            format!("{}` in step `{}", calls.into_iter().collect::<Vec<_>>().join(", "), request.name)
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub trait Output {
 }
 
 /// The row account of an operator: rows in = used + filtered + late + failed + held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Account {
     /// Rows received.
     pub rows_in: u64,

@@ -85,7 +85,9 @@ where
             let row = Cell::new(pending.at);
             let filled = guarded(&row, || Ok(self.fill(pending.at, pending.taken, &pending.accepted, &row, ended)));
             let filled = filled.map_err(|f| match f {
-                Failure::Row { row: Some(row), what, operator } => Failure::Row { row: Some(pending.number(row)), what, operator }.at(&self.name, Some(pending.origin)),
+                Failure::Row { row: Some(row), what, operator } => {
+                    Failure::Row { row: Some(pending.number(row)), what, operator }.at(&self.name, Some(pending.origin))
+                }
                 other => other.at(&self.name, Some(pending.origin)),
             })?;
             (pending.at, pending.taken) = (filled.at, filled.taken);

@@ -11,26 +11,15 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use super::keys::{NO_GROUP, by_key_group, key_groups};
 use super::kept::{RowList, named, no_column, pick, plain, plain_type, positions};
+use super::keys::{NO_GROUP, by_key_group, key_groups};
 use super::{Account, Frozen, GroupState, Instance, Keys, Operator, OperatorFactory, Output, Progress, ipc};
 use crate::kernel::Morsel;
+use crate::plan::{JoinKind, MATCHED};
 use crate::{Error, Result};
 
 /// Rows of an output batch: enough to amortise `take`, small enough to stay in cache.
 const OUT_ROWS: usize = 8192;
-/// The column of a left join that says whether a row has a match.
-pub const MATCHED: &str = "__matched";
-
-/// Which probe rows are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum JoinKind {
-    /// Those with a match.
-    Inner,
-    /// All; without a match, the right columns are null.
-    Left,
-}
-
 /// A join: keys and columns.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct JoinSpec {
@@ -141,9 +130,18 @@ impl HashJoin {
         for (l, r) in left_on.iter().zip(&right_on) {
             let (l, r) = (left.field(*l), right.field(*r));
             let (a, b) = (plain_type(l.data_type()), plain_type(r.data_type()));
-            let same = a == b || (super::kept::is_utf8(&a) && super::kept::is_utf8(&b)) || matches!((&a, &b), (DataType::Timestamp(x, _), DataType::Timestamp(y, _)) if x == y);
+            let same = a == b
+                || (super::kept::is_utf8(&a) && super::kept::is_utf8(&b))
+                || matches!((&a, &b), (DataType::Timestamp(x, _), DataType::Timestamp(y, _)) if x == y);
             if !same {
-                return Err(Error::Plan(format!("`{}` joins column `{}` of type {} with `{}` of type {}; make them the same type first", spec.name, l.name(), l.data_type(), r.name(), r.data_type())));
+                return Err(Error::Plan(format!(
+                    "`{}` joins column `{}` of type {} with `{}` of type {}; make them the same type first",
+                    spec.name,
+                    l.name(),
+                    l.data_type(),
+                    r.name(),
+                    r.data_type()
+                )));
             }
             fields.push(Arc::new(Field::new(r.name(), plain_type(r.data_type()), true)));
         }
@@ -179,13 +177,16 @@ impl HashJoin {
         let on = self.spec.right_on.len();
         let keys = all.columns().get(..on).unwrap_or(&[]);
         let nulls = keys.iter().fold(None, |n: Option<NullBuffer>, k| NullBuffer::union(n.as_ref(), k.logical_nulls().as_ref()));
-        let rows = u32::try_from(all.num_rows()).map_err(|_| Error::Plan(format!("the right side of `{}` has more than 2^32 rows on one instance", self.spec.name)))?;
+        let rows = u32::try_from(all.num_rows())
+            .map_err(|_| Error::Plan(format!("the right side of `{}` has more than 2^32 rows on one instance", self.spec.name)))?;
         let mut groups = Vec::new();
         self.keys.insert(keys, super::Kept::Range(0, all.num_rows()), &mut groups)?;
         let mut starts = vec![0u32; self.keys.len() + 1];
         let valid = |row: u32| nulls.as_ref().is_none_or(|n| n.is_valid(row as usize));
         for (row, group) in (0..rows).zip(&groups) {
-            if valid(row) && let Some(count) = starts.get_mut(*group as usize + 1) {
+            if valid(row)
+                && let Some(count) = starts.get_mut(*group as usize + 1)
+            {
                 *count += 1;
             }
         }
@@ -197,7 +198,9 @@ impl HashJoin {
         let mut next = starts.clone();
         let mut lists = vec![0u32; sum as usize];
         for (row, group) in (0..rows).zip(&groups) {
-            if valid(row) && let Some(at) = next.get_mut(*group as usize) {
+            if valid(row)
+                && let Some(at) = next.get_mut(*group as usize)
+            {
                 if let Some(slot) = lists.get_mut(*at as usize) {
                     *slot = row;
                 }
@@ -252,7 +255,10 @@ impl HashJoin {
                 pending.taken = 0;
             }
             if !lefts.is_empty() {
-                out.emit(Morsel::new(gather(&self.schema, &pending.morsel.batch, &self.left, index, &lefts, &rights, &matched)?, pending.morsel.origin));
+                out.emit(Morsel::new(
+                    gather(&self.schema, &pending.morsel.batch, &self.left, index, &lefts, &rights, &matched)?,
+                    pending.morsel.origin,
+                ));
             }
             if pending.at >= pending.rows.len() {
                 break;
@@ -270,7 +276,15 @@ impl HashJoin {
     }
 }
 
-fn gather(schema: &SchemaRef, left: &RecordBatch, keep: &[usize], index: &Index, lefts: &[u32], rights: &[u32], matched: &[bool]) -> Result<RecordBatch> {
+fn gather(
+    schema: &SchemaRef,
+    left: &RecordBatch,
+    keep: &[usize],
+    index: &Index,
+    lefts: &[u32],
+    rights: &[u32],
+    matched: &[bool],
+) -> Result<RecordBatch> {
     let mut columns = pick(left, keep)?;
     let whole = lefts.len() == left.num_rows() && lefts.iter().zip(0u32..).all(|(l, i)| *l == i);
     if !whole {
@@ -280,7 +294,11 @@ fn gather(schema: &SchemaRef, left: &RecordBatch, keep: &[usize], index: &Index,
     let rights = UInt32Array::new(rights.to_vec().into(), nulls);
     for column in &index.columns {
         // `take` from an empty array is refused even where every index is null
-        columns.push(if column.is_empty() { arrow_array::new_null_array(column.data_type(), lefts.len()) } else { arrow_select::take::take(column, &rights, None)? });
+        columns.push(if column.is_empty() {
+            arrow_array::new_null_array(column.data_type(), lefts.len())
+        } else {
+            arrow_select::take::take(column, &rights, None)?
+        });
     }
     if !matched.is_empty() {
         columns.push(Arc::new(BooleanArray::from(matched.to_vec())));

@@ -81,13 +81,22 @@ impl RowList {
 
 /// Calls `f(group, row)` for every kept row that is valid; stops at the first error.
 #[inline(always)]
-pub(crate) fn for_rows<E>(groups: &[u32], kept: Kept<'_>, nulls: Option<&NullBuffer>, mut f: impl FnMut(usize, usize) -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn for_rows<E>(
+    groups: &[u32],
+    kept: Kept<'_>,
+    nulls: Option<&NullBuffer>,
+    mut f: impl FnMut(usize, usize) -> Result<(), E>,
+) -> Result<(), E> {
     let nulls = nulls.filter(|n| n.null_count() > 0);
     match (kept, nulls) {
         (Kept::Range(from, to), None) => groups.iter().zip(from..to).try_for_each(|(g, row)| f(*g as usize, row)),
-        (Kept::Range(from, to), Some(n)) => groups.iter().zip(from..to).filter(|(_, row)| n.is_valid(*row)).try_for_each(|(g, row)| f(*g as usize, row)),
+        (Kept::Range(from, to), Some(n)) => {
+            groups.iter().zip(from..to).filter(|(_, row)| n.is_valid(*row)).try_for_each(|(g, row)| f(*g as usize, row))
+        }
         (Kept::Some(rows), None) => groups.iter().zip(rows).try_for_each(|(g, row)| f(*g as usize, *row as usize)),
-        (Kept::Some(rows), Some(n)) => groups.iter().zip(rows).filter(|(_, row)| n.is_valid(**row as usize)).try_for_each(|(g, row)| f(*g as usize, *row as usize)),
+        (Kept::Some(rows), Some(n)) => {
+            groups.iter().zip(rows).filter(|(_, row)| n.is_valid(**row as usize)).try_for_each(|(g, row)| f(*g as usize, *row as usize))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod keyed;
 mod keys;
 mod limit;
 mod physical;
+mod run;
 mod sink;
 mod sort;
 mod source;
@@ -21,22 +22,27 @@ mod source;
 mod tests;
 mod user;
 
+pub use aggregate::{
+    Accumulator, AccumulatorFactory, AggregateSpec, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand, TumblingWindow,
+};
 pub use batch::BatchOperator;
 pub use conform::{Conform, conform};
+pub use contract::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
 pub use fault::Failure;
 pub use flat_map::FlatMap;
 pub use inspect::Inspect;
-pub use keyed::{Keyed, KeyedSpec, keyed_schema};
-pub use join::{HashJoin, JoinKind, JoinSpec, MATCHED};
-pub use limit::Limit;
-pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
+pub use join::{HashJoin, JoinSpec};
 pub use kept::Kept;
+pub use keyed::{Keyed, KeyedSpec, keyed_schema};
 pub use keys::Keys;
-pub use contract::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
+pub use limit::Limit;
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, Work};
+pub use run::RunOperator;
 pub use sink::Sink;
+pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
 pub use source::{Read, Source, Split, SplitReader};
 pub(crate) use user::operator_at;
 pub use user::{
-    Aggregate, Batch, Emit, KeyCtx, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Tier, Typed, operators,
+    Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Stored,
+    Tier, Typed, operators,
 };

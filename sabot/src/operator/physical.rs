@@ -96,7 +96,11 @@ pub struct PhysicalNode {
 
 impl std::fmt::Debug for PhysicalNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PhysicalNode").field("name", &self.name).field("inputs", &self.inputs).field("single", &self.single).finish_non_exhaustive()
+        f.debug_struct("PhysicalNode")
+            .field("name", &self.name)
+            .field("inputs", &self.inputs)
+            .field("single", &self.single)
+            .finish_non_exhaustive()
     }
 }
 

@@ -99,7 +99,8 @@ impl Sorter {
     }
     /// Batches that come from several files may differ in metadata and dictionaries; types must be the declared ones.
     fn accept(&self, batch: RecordBatch) -> Result<RecordBatch> {
-        RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec()).map_err(|e| Error::Plan(format!("the rows that `{}` sorts do not have the declared columns: {e}", self.spec.name)))
+        RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())
+            .map_err(|e| Error::Plan(format!("the rows that `{}` sorts do not have the declared columns: {e}", self.spec.name)))
     }
 }
 
@@ -149,7 +150,9 @@ impl PartialSort {
     pub fn factory(spec: Arc<SortSpec>, schema: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
         let schema = Arc::clone(schema);
         Sorter::new(Arc::clone(&spec), &schema)?;
-        Ok(Arc::new(move |_: Instance| Ok(Box::new(PartialSort { sorter: Sorter::new(Arc::clone(&spec), &schema)?, splits: Vec::new() }) as Box<dyn Operator>)))
+        Ok(Arc::new(move |_: Instance| {
+            Ok(Box::new(PartialSort { sorter: Sorter::new(Arc::clone(&spec), &schema)?, splits: Vec::new() }) as Box<dyn Operator>)
+        }))
     }
     fn add(&mut self, origin: Origin, batch: RecordBatch) {
         let origin = split_of(origin);

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use arrow_array::{Array, RecordBatch};
 
 use crate::Result;
-use crate::record::{Make, Record, Slot, State, Value, Values, View};
+use crate::record::{Bytes, Cell, Make, Record, Slot, State, Str, Value, Values, View};
 
 /// What kind of operator an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -109,6 +109,11 @@ pub trait OperatorItem {
 }
 
 /// A scalar operator that can be bound to a record's columns by parameter name: `map(notional)`.
+#[diagnostic::on_unimplemented(
+    message = "operator `{Self}` cannot be bound by the names of its parameters",
+    label = "a parameter or the result of `{Self}` is not one column value",
+    note = "call it by hand: `with(|t| row {{ .. }})`; `map(..)` takes scalar operators and predicates over plain columns"
+)]
 pub trait MapOperator<R: Record, W>: OperatorItem {
     /// The result's column type.
     type V: Value;
@@ -116,10 +121,104 @@ pub trait MapOperator<R: Record, W>: OperatorItem {
     fn call<'a>(row: &View<'a, R>, make: Make<'a>) -> Slot<'a, Self::V>;
 }
 
+/// An operator with state per key: `fn bursts(run: &mut Run, ..)`.
+///
+/// Beside it the macro generates `bursts::__keyed(state, ctx, ..)`, which calls the function with the parameters in
+/// their own order.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` keeps no state per key",
+    label = "not a keyed operator",
+    note = "a keyed operator is an `#[operator] fn` whose first parameter is `&mut S`, with `#[derive(State, Default)] struct S`"
+)]
+pub trait KeyedItem: OperatorItem {
+    /// The state of one key.
+    type State: State;
+}
+
+/// An operator over whole batches: `#[operator(batch)] fn z_score(b: &Batch<Trade>) -> Result<Float64Array>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take whole batches",
+    label = "not a batch operator",
+    note = "a batch operator is an `#[operator(batch)] fn` with one parameter `&Batch<R>`, which returns an Arrow array"
+)]
+pub trait BatchItem: OperatorItem {
+    /// The record whose batches it reads.
+    type In: Record;
+    /// The array it returns, as long as the batch.
+    type Array: Array + 'static;
+    /// Calls it.
+    ///
+    /// # Errors
+    /// The function's own error.
+    fn call(batch: &Batch<Self::In>) -> Result<Self::Array, String>;
+}
+
+/// A parameter's type that is the value of a column: what `map(op)` can pass by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the value of a column, so no operator can take it",
+    label = "not the value of a column",
+    note = "an operator takes bool, integers, floats, `&str`, `&[u8]`, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, `ListRef<'_, T>`, the rows of nested records, and `Option` of these; cast in the call, or leave out `#[operator]`"
+)]
+pub trait Plain: for<'a> Value<Ref<'a> = Self> {}
+#[diagnostic::do_not_recommend]
+impl<V: for<'a> Value<Ref<'a> = V>> Plain for V {}
+
+/// A result's type that can be stored in a column.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in an Arrow column, so no operator can return it",
+    label = "no Arrow mapping for this type",
+    note = "an operator returns bool, integers, floats, text, bytes, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, lists or nested rows, and `Option` or `Result` of these"
+)]
+pub trait Stored {
+    /// The column's type.
+    type V: Value;
+    /// The value for the column.
+    fn store<'a>(self, make: Make<'a>) -> Slot<'a, Self::V>;
+}
+#[diagnostic::do_not_recommend]
+impl<V: Value + for<'a> Cell<'a, V>> Stored for V {
+    type V = V;
+    #[inline(always)]
+    fn store<'a>(self, make: Make<'a>) -> Slot<'a, V> {
+        self.cell(make)
+    }
+}
+
+/// What the `finish` of an aggregate may return for a column of type `V`: the value itself, or its standard owned form.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in an Arrow column",
+    label = "no Arrow mapping for this type",
+    note = "an aggregate returns a column value, `String`, `&str`, `Vec<_>`, or an `Option` of these"
+)]
+pub trait Finish<V: Value> {
+    /// The value.
+    fn value(self) -> V;
+}
+impl<V: Value> Finish<V> for V {
+    fn value(self) -> V {
+        self
+    }
+}
+macro_rules! finish {
+    ($([$($gen:tt)*] $from:ty => $to:ty);* $(;)?) => {$(
+        impl<$($gen)*> Finish<$to> for $from {
+            fn value(self) -> $to { self.into() }
+        }
+        impl<$($gen)*> Finish<Option<$to>> for Option<$from> {
+            fn value(self) -> Option<$to> { self.map(Into::into) }
+        }
+    )*};
+}
+finish!([] String => Str; [] &str => Str; [] Vec<u8> => Bytes; [] &[u8] => Bytes);
+
 /// A user aggregate: `#[operator] impl Vwap { fn update(..) fn merge(..) fn finish(..) }`.
 ///
 /// `Default` is the empty aggregate, `merge` combines partial results of different threads in source order.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not an aggregate", label = "not an aggregate", note = "add `#[operator]` to an `impl {Self}` block with `update`, `merge` and `finish`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    label = "not an aggregate",
+    note = "add `#[operator]` to an `impl {Self}` block with `update`, `merge` and `finish`"
+)]
 pub trait Aggregate: State {
     /// The parameters of `update`, as a cons list of column types: `(f64, (i64, ()))`.
     type Args: Values;

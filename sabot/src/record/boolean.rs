@@ -10,6 +10,7 @@ use super::{Bits, Buffers, Env, Lane, Value, Window, Writer};
 
 impl Value for bool {
     type Ref<'a> = bool;
+    type Array = BooleanArray;
     type Read<'a> = Option<Bits<'a>>;
     type Chunk<'a> = u64;
     type Write = BoolWrite;

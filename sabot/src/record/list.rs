@@ -71,10 +71,7 @@ impl<'a, T: Value> ListRef<'a, T> {
         (0..self.len()).map(move |i| self.get(i).unwrap_or(T::blank()))
     }
 }
-impl<'a, T: Value> std::fmt::Debug for ListRef<'a, T>
-where
-    T::Ref<'a>: std::fmt::Debug,
-{
+impl<T: Value> std::fmt::Debug for ListRef<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -94,6 +91,7 @@ impl<T: Value> Copy for ListRead<'_, T> {}
 
 impl<T: Value> Value for List<T> {
     type Ref<'a> = ListRef<'a, T>;
+    type Array = ListArray;
     type Read<'a> = ListRead<'a, T>;
     type Chunk<'a> = (ListRead<'a, T>, Window);
     type Write = ListWrite<T>;
@@ -105,13 +103,18 @@ impl<T: Value> Value for List<T> {
         let mismatch = || Mismatch::of(&Self::data_type(), array.as_ref());
         let array = match array.data_type() {
             DataType::List(_) => Arc::clone(array),
-            DataType::LargeList(f) | DataType::FixedSizeList(f, _) => arrow_cast::cast(array, &DataType::List(Arc::clone(f))).map_err(|_| mismatch())?,
+            DataType::LargeList(f) | DataType::FixedSizeList(f, _) => {
+                arrow_cast::cast(array, &DataType::List(Arc::clone(f))).map_err(|_| mismatch())?
+            }
             _ => return Err(mismatch()),
         };
         let list = array.as_list::<i32>();
         let child = T::accept(list.values()).map_err(|_| mismatch())?;
         if !T::NULLABLE && child.logical_null_count() > 0 {
-            return Err(Mismatch { expected: Self::data_type().to_string(), found: format!("{} with nulls inside the list", array.data_type()) });
+            return Err(Mismatch {
+                expected: Self::data_type().to_string(),
+                found: format!("{} with nulls inside the list", array.data_type()),
+            });
         }
         let field = Arc::new(Field::new_list_field(child.data_type().clone(), true));
         let list = ListArray::try_new(field, list.offsets().clone(), child, list.nulls().cloned()).map_err(|_| mismatch())?;

@@ -8,10 +8,16 @@ use super::boolean::pack;
 use super::{Bits, Buffers, Env, Lane, Mismatch, Value, Window, Writer};
 
 /// A type that has no nulls of its own, so that `Option` of it is a nullable column.
+#[diagnostic::on_unimplemented(
+    message = "`Option<{Self}>` cannot be stored in an Arrow column",
+    label = "no Arrow mapping for this type",
+    note = "columns may be bool, integers, floats, `Str`, `Bytes`, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, `List<T>`, `Dict<Str>` or a `#[derive(Record)]` struct, and `Option` of one of these"
+)]
 pub trait NotNull: Value {}
 
 impl<T: NotNull> Value for Option<T> {
     type Ref<'a> = Option<T::Ref<'a>>;
+    type Array = T::Array;
     type Read<'a> = (T::Read<'a>, Bits<'a>, bool);
     type Chunk<'a> = (T::Chunk<'a>, u64);
     type Write = OptionWrite<T>;

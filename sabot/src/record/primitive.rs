@@ -83,6 +83,7 @@ macro_rules! fixed_value {
     ([$($gen:tt)*] $t:ty) => {
         impl<$($gen)*> Value for $t {
             type Ref<'a> = $t;
+            type Array = PrimitiveArray<<$t as Fixed>::Arrow>;
             type Read<'a> = FixedRead<'a, $t>;
             type Chunk<'a> = FixedChunk<'a, $t>;
             type Write = FixedWrite<$t>;

@@ -86,41 +86,41 @@ impl Accepted {
     }
     /// Hands out the columns in order.
     pub fn reader(&self) -> Reader<'_> {
-        Reader { columns: &self.columns }
-    }
-    /// Accepted arrays directly (struct children), all with the same number of rows.
-    pub(crate) fn from_arrays(columns: Vec<Option<ArrayRef>>, rows: usize) -> Self {
-        Accepted { columns, rows }
+        Reader(Columns::Batch(&self.columns))
     }
 }
 
 /// Hands out accepted columns in the order of [`Record::columns`].
 #[derive(Debug)]
-pub struct Reader<'a> {
-    columns: &'a [Option<ArrayRef>],
+pub struct Reader<'a>(Columns<'a>);
+#[derive(Debug)]
+enum Columns<'a> {
+    Batch(&'a [Option<ArrayRef>]),
+    Struct(&'a [ArrayRef]),
 }
 impl<'a> Reader<'a> {
-    /// Over accepted arrays, as [`Value::accept`] returned them.
-    pub(crate) fn new(columns: &'a [Option<ArrayRef>]) -> Self {
-        Reader { columns }
+    /// Over the children of an accepted struct column, as [`Value::accept`] returned them.
+    pub(crate) fn of_struct(children: &'a [ArrayRef]) -> Self {
+        Reader(Columns::Struct(children))
+    }
+    /// The next column, if it was not pruned.
+    pub fn take(&mut self) -> Option<&'a ArrayRef> {
+        match &mut self.0 {
+            Columns::Batch(columns) => columns.split_off_first().and_then(Option::as_ref),
+            Columns::Struct(columns) => columns.split_off_first(),
+        }
     }
     /// The next column, as a `V`.
     pub fn next<V: Value>(&mut self) -> V::Read<'a> {
-        match self.columns.split_first() {
-            Some((first, rest)) => {
-                self.columns = rest;
-                V::read(first.as_ref())
-            }
-            None => V::read(None),
-        }
+        V::read(self.take())
     }
 }
 
-fn describe(column: &Column) -> String {
+pub(super) fn describe(column: &Column) -> String {
     if column.nullable { format!("{} (nullable)", column.data_type) } else { format!("{} (no nulls)", column.data_type) }
 }
 
-fn first_null(array: &ArrayRef) -> String {
+pub(super) fn first_null(array: &ArrayRef) -> String {
     let nulls = array.logical_nulls();
     let row = nulls.and_then(|n| (0..n.len()).find(|i| n.is_null(*i))).unwrap_or(0);
     format!("{} with a null in row {row}; make the field `Option<..>`", array.data_type())

@@ -32,7 +32,15 @@ pub struct Column {
 impl Column {
     /// The column for a field of type `V`.
     pub fn of<V: Value>(ident: &'static str, name: impl Into<Cow<'static, str>>) -> Self {
-        Column { name: name.into(), ident, data_type: V::data_type(), nullable: V::NULLABLE, event_time: false, fixed: V::FIXED, accept: V::accept }
+        Column {
+            name: name.into(),
+            ident,
+            data_type: V::data_type(),
+            nullable: V::NULLABLE,
+            event_time: false,
+            fixed: V::FIXED,
+            accept: V::accept,
+        }
     }
     /// Marks it as the event time.
     pub fn with_event_time(mut self) -> Self {
@@ -74,8 +82,16 @@ pub trait Record: Sized + Send + Sync + 'static {
 /// A record that is a struct of the user's: rows can be owned, collected and fed.
 ///
 /// Implemented by `#[derive(Record)]`.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not a record", label = "not a record", note = "add `#[derive(Record)]` to the struct")]
-pub trait Named: Record + Value + Clone + Debug {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a record",
+    label = "not a record",
+    note = "add `#[derive(Record)]` to the struct"
+)]
+pub trait Named: Record + Value {
+    /// One [`Slot`](super::Slot) per column, with the same field names: what `row Alert { symbol: .. }` fills.
+    type Slots<'a>;
+    /// The row of these slots; `bad` is set if the computation of one failed.
+    fn make<'a>(slots: Self::Slots<'a>, bad: &mut bool) -> <Self as Record>::Row<'a>;
     /// The row as a value.
     fn value_ref<'a>(row: <Self as Record>::Row<'a>) -> <Self as Value>::Ref<'a>;
     /// The value as a row.

@@ -60,3 +60,24 @@ pub fn take<'a>(from: &mut &'a [u8], n: usize) -> Result<&'a [u8]> {
         None => Err(Error::Checkpoint("state is cut short".into())),
     }
 }
+
+/// The name of a struct type: its fields, so that a changed struct within another is noticed.
+pub fn struct_name(schema: &StateSchema) -> String {
+    let fields: Vec<_> = schema.iter().map(|f| format!("{}: {}", f.name, f.type_name)).collect();
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// Why a written field cannot be restored into `record`: it is gone, or it has another type.
+pub fn unknown_field(record: &str, written: &StateField, now: &StateSchema) -> Error {
+    let name = &written.name;
+    Error::Checkpoint(match now.iter().find(|f| f.name == *name) {
+        Some(f) => format!(
+            "the state `{record}` was written with `{name}: {}`, but the field is `{}` now; keep its type, or give the new field another name",
+            written.type_name, f.type_name
+        ),
+        None => format!(
+            "the state `{record}` was written with `{name}: {}`, but the struct has no such field now; keep the field until its state has expired",
+            written.type_name
+        ),
+    })
+}

@@ -145,7 +145,9 @@ impl<'a> TextRead<'a> {
                 data.get_unchecked(from..to)
             },
             TextRead::View(views, buffers) => view_bytes(unsafe { views.get_unchecked(row) }, buffers),
-            TextRead::Dict(codes, views, buffers) => view_bytes(unsafe { views.get_unchecked(*codes.get_unchecked(row) as usize) }, buffers),
+            TextRead::Dict(codes, views, buffers) => {
+                view_bytes(unsafe { views.get_unchecked(*codes.get_unchecked(row) as usize) }, buffers)
+            }
             TextRead::Wide(width, data) => unsafe { data.get_unchecked(row * width..(row + 1) * width) },
             TextRead::Blank => &[],
         }
@@ -171,16 +173,21 @@ fn accept(array: &ArrayRef, text: bool, want: &DataType) -> Result<ArrayRef, Mis
                 return arrow_cast::cast(array, &view).map_err(|_| mismatch());
             }
             let canonical = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(view));
-            if *array.data_type() == canonical { Ok(Arc::clone(array)) } else { arrow_cast::cast(array, &canonical).map_err(|_| mismatch()) }
+            if *array.data_type() == canonical {
+                Ok(Arc::clone(array))
+            } else {
+                arrow_cast::cast(array, &canonical).map_err(|_| mismatch())
+            }
         }
         _ => Err(mismatch()),
     }
 }
 
 macro_rules! text_value {
-    ($t:ty, $borrowed:ty, $text:expr, $data_type:expr, $write:ty, $from:expr) => {
+    ($t:ty, $borrowed:ty, $array:ty, $text:expr, $data_type:expr, $write:ty, $from:expr) => {
         impl Value for $t {
             type Ref<'a> = &'a $borrowed;
+            type Array = $array;
             type Read<'a> = TextRead<'a>;
             type Chunk<'a> = (TextRead<'a>, Window);
             type Write = $write;
@@ -217,11 +224,12 @@ macro_rules! text_value {
     };
 }
 // SAFETY: the bytes come from a text column, which Arrow validated to be UTF-8.
-text_value!(Str, str, true, DataType::Utf8View, ViewWrite<str>, |b| unsafe { std::str::from_utf8_unchecked(b) });
-text_value!(Bytes, [u8], false, DataType::BinaryView, ViewWrite<[u8]>, |b| b);
+text_value!(Str, str, StringViewArray, true, DataType::Utf8View, ViewWrite<str>, |b| unsafe { std::str::from_utf8_unchecked(b) });
+text_value!(Bytes, [u8], BinaryViewArray, false, DataType::BinaryView, ViewWrite<[u8]>, |b| b);
 text_value!(
     Dict<Str>,
     str,
+    DictionaryArray<UInt32Type>,
     true,
     DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8)),
     DictWrite,

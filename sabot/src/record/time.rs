@@ -124,7 +124,11 @@ impl<U: Unit, Z: Zone> Timestamp<U, Z> {
     }
 }
 pub(crate) fn to_micros<U: Unit>(value: i64) -> i64 {
-    if U::PER_SECOND > Micros::PER_SECOND { value.div_euclid(U::PER_SECOND / Micros::PER_SECOND) } else { value.saturating_mul(Micros::PER_SECOND / U::PER_SECOND) }
+    if U::PER_SECOND > Micros::PER_SECOND {
+        value.div_euclid(U::PER_SECOND / Micros::PER_SECOND)
+    } else {
+        value.saturating_mul(Micros::PER_SECOND / U::PER_SECOND)
+    }
 }
 
 impl<U: Unit, Z: Zone> Sub for Timestamp<U, Z> {
@@ -253,5 +257,21 @@ impl TimeExt for i64 {
     }
     fn day(self) -> Duration<Micros> {
         (self * 86_400).sec()
+    }
+}
+
+/// Types that a record's `#[event_time]` may have.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the event time",
+    label = "not a timestamp",
+    note = "mark a field of type `Timestamp<Seconds>`, `Timestamp<Millis>`, `Timestamp<Micros>` or `Timestamp<Nanos>`; an `Option` of it must be resolved first"
+)]
+pub trait TimeColumn: Copy {
+    /// The instant in microseconds since the Unix epoch; saturates.
+    fn event_time(self) -> i64;
+}
+impl<U: Unit, Z: Zone> TimeColumn for Timestamp<U, Z> {
+    fn event_time(self) -> i64 {
+        self.micros()
     }
 }

@@ -1,11 +1,12 @@
 //! A column type: how its values are read from Arrow, seen by user code, and written back.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
-use super::{Buffers, Env, Lane, Window};
+use super::{Buffers, Column, Env, Lane, Window};
 
 /// Why a column cannot be read as a [`Value`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,9 @@ impl Mismatch {
 )]
 pub trait Value: Sized + Send + Sync + 'static {
     /// The borrowed form: `f64`, `&str`, `Option<i64>`, a nested row.
-    type Ref<'a>: Copy;
+    type Ref<'a>: Copy + Debug;
+    /// The Arrow array of a column that is written, or read with exactly [`data_type`](Self::data_type).
+    type Array: Array + 'static;
     /// Typed access to a column.
     type Read<'a>: Copy;
     /// Typed access to the rows of one [`Window`].
@@ -51,16 +54,16 @@ pub trait Value: Sized + Send + Sync + 'static {
     /// The Arrow type that is written, and preferred when read.
     fn data_type() -> DataType;
 
+    /// The column for a field of this type: its name in Rust, and its name in files.
+    fn column(ident: &'static str, name: &'static str) -> Column {
+        Column::of::<Self>(ident, name)
+    }
     /// Brings a column into an encoding that [`read`](Self::read) knows. Cheap (a reference count) for the usual ones.
     ///
     /// # Errors
     /// If the column has another type.
     fn accept(array: &ArrayRef) -> Result<ArrayRef, Mismatch> {
-        if *array.data_type() == Self::data_type() {
-            Ok(Arc::clone(array))
-        } else {
-            Err(Mismatch::of(&Self::data_type(), array.as_ref()))
-        }
+        if *array.data_type() == Self::data_type() { Ok(Arc::clone(array)) } else { Err(Mismatch::of(&Self::data_type(), array.as_ref())) }
     }
     /// Typed access to an accepted column; `None` reads as blanks (a column that was pruned because nobody looks at it).
     fn read<'a>(array: Option<&'a ArrayRef>) -> Self::Read<'a>;

@@ -94,7 +94,8 @@ impl<'a, T: Values> Args<'a, T> {
     /// # Errors
     /// If an array is missing, or has fewer rows.
     pub fn new(arrays: &'a [ArrayRef], rows: usize) -> Result<Self, Mismatch> {
-        let arrays = arrays.get(..T::LEN).ok_or_else(|| Mismatch { expected: format!("{} columns", T::LEN), found: arrays.len().to_string() })?;
+        let arrays =
+            arrays.get(..T::LEN).ok_or_else(|| Mismatch { expected: format!("{} columns", T::LEN), found: arrays.len().to_string() })?;
         if let Some(short) = arrays.iter().find(|a| a.len() != rows) {
             return Err(Mismatch { expected: format!("{rows} rows"), found: format!("{} rows", short.len()) });
         }

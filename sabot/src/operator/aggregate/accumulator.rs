@@ -92,12 +92,17 @@ pub(super) fn input<V: Value>(columns: &[ArrayRef]) -> Result<ArrayRef, Mismatch
 
 /// The words of an accepted fixed-width column.
 pub(super) fn primitive<T: Fixed>(array: &ArrayRef) -> Result<&PrimitiveArray<T::Arrow>> {
-    array.as_primitive_opt::<T::Arrow>().ok_or_else(|| Error::Plan(format!("a column of type {} is read as {}", array.data_type(), T::arrow_type())))
+    array
+        .as_primitive_opt::<T::Arrow>()
+        .ok_or_else(|| Error::Plan(format!("a column of type {} is read as {}", array.data_type(), T::arrow_type())))
 }
 
 /// A state column of this Arrow type.
 pub(super) fn state<A: ArrowPrimitiveType>(columns: &[ArrayRef], at: usize) -> Result<&PrimitiveArray<A>> {
-    columns.get(at).and_then(|c| c.as_primitive_opt::<A>()).ok_or_else(|| Error::Plan("the columns of a partial aggregate do not fit its function".into()))
+    columns
+        .get(at)
+        .and_then(|c| c.as_primitive_opt::<A>())
+        .ok_or_else(|| Error::Plan("the columns of a partial aggregate do not fit its function".into()))
 }
 
 /// The values of these groups.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int64Array};
+use arrow_array::types::UInt64Type;
+use arrow_array::{ArrayRef, UInt64Array};
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::{gather, state};
@@ -30,10 +30,10 @@ impl AccumulatorFactory for CountFactory {
         Box::new(Count { column: self.column, counts: Vec::new() })
     }
     fn state_fields(&self) -> Vec<Field> {
-        vec![Field::new("count", DataType::Int64, false)]
+        vec![Field::new("count", DataType::UInt64, false)]
     }
     fn output(&self) -> (DataType, bool) {
-        (DataType::Int64, false)
+        (DataType::UInt64, false)
     }
     fn inputs(&self) -> usize {
         usize::from(self.column)
@@ -45,7 +45,7 @@ impl AccumulatorFactory for CountFactory {
 
 struct Count {
     column: bool,
-    counts: Vec<i64>,
+    counts: Vec<u64>,
 }
 
 impl Accumulator for Count {
@@ -66,7 +66,7 @@ impl Accumulator for Count {
         })
     }
     fn merge(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
-        let values = state::<Int64Type>(columns, 0)?.values();
+        let values = state::<UInt64Type>(columns, 0)?.values();
         for_rows(groups, kept, None, |group, row| {
             if let (Some(count), Some(more)) = (self.counts.get_mut(group), values.get(row)) {
                 *count += more;
@@ -75,10 +75,10 @@ impl Accumulator for Count {
         })
     }
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![Arc::new(Int64Array::from(gather(&self.counts, groups)))])
+        Ok(vec![Arc::new(UInt64Array::from(gather(&self.counts, groups)))])
     }
     fn finish(&self, groups: &[u32]) -> Result<ArrayRef, Failure> {
-        Ok(Arc::new(Int64Array::from(gather(&self.counts, groups))))
+        Ok(Arc::new(UInt64Array::from(gather(&self.counts, groups))))
     }
     fn bytes(&self) -> usize {
         self.counts.capacity() * 8

@@ -53,8 +53,17 @@ pub struct UserAccumulator<A> {
 }
 
 impl<A: Aggregate> UserAccumulator<A> {
-    fn take(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef], decode: impl Fn(&mut &[u8]) -> Result<A>) -> Result<(), Failure> {
-        let column = columns.first().and_then(|c| c.as_binary_opt::<i32>()).ok_or_else(|| Error::internal("a partial user aggregate without its bytes"))?;
+    fn take(
+        &mut self,
+        groups: &[u32],
+        kept: Kept<'_>,
+        columns: &[ArrayRef],
+        decode: impl Fn(&mut &[u8]) -> Result<A>,
+    ) -> Result<(), Failure> {
+        let column = columns
+            .first()
+            .and_then(|c| c.as_binary_opt::<i32>())
+            .ok_or_else(|| Error::internal("a partial user aggregate without its bytes"))?;
         let at = Cell::new(0);
         guarded(&at, || {
             for_rows(groups, kept, None, |group, row| {
@@ -95,8 +104,11 @@ impl<A: Aggregate> Accumulator for UserAccumulator<A> {
     fn restore(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef], written: &[FieldRef]) -> Result<(), Failure> {
         let fields = written.first().and_then(|f| f.metadata().get(FIELDS));
         let fields: StateSchema = match fields {
-            Some(text) => serde_json::from_str(text).map_err(|e| Error::Checkpoint(format!("the fields of aggregate `{}` are unreadable: {e}", A::ENTRY.name)))?,
-            None => return Err(Error::Checkpoint(format!("the state of aggregate `{}` was written by another function", A::ENTRY.name)).into()),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|e| Error::Checkpoint(format!("the fields of aggregate `{}` are unreadable: {e}", A::ENTRY.name)))?,
+            None => {
+                return Err(Error::Checkpoint(format!("the state of aggregate `{}` was written by another function", A::ENTRY.name)).into());
+            }
         };
         if fields == A::schema() {
             return self.merge(groups, kept, columns);

@@ -119,7 +119,11 @@ impl FinalAggregate {
             let mut any = false;
             kept.each(|_, row| any |= late(row));
             if any {
-                kept.each(|_, row| if !late(row) { in_time.push(row as u32) });
+                kept.each(|_, row| {
+                    if !late(row) {
+                        in_time.push(row as u32)
+                    }
+                });
                 out.account(Account { late: (kept.len() - in_time.len()) as u64, ..Account::default() });
                 kept = Kept::Some(&in_time);
             }
@@ -280,7 +284,11 @@ impl Operator for FinalAggregate {
     fn restore(&mut self, state: &GroupState) -> Result<()> {
         let mut bytes = state.bytes.as_slice();
         while let Some(batch) = ipc::pop(&mut bytes)? {
-            let number = |name| ipc::tag(&batch, name).and_then(|t| t.parse::<i64>().ok()).ok_or_else(|| Error::Checkpoint(format!("the state of `{}` lacks {name}", self.spec.name)));
+            let number = |name| {
+                ipc::tag(&batch, name)
+                    .and_then(|t| t.parse::<i64>().ok())
+                    .ok_or_else(|| Error::Checkpoint(format!("the state of `{}` lacks {name}", self.spec.name)))
+            };
             let (emitted, watermark) = (number(EMITTED)?, number(WATERMARK)?);
             if let Some(slot) = self.emitted.get_mut(usize::from(state.group)) {
                 *slot = emitted as u64;
@@ -308,13 +316,25 @@ pub(super) fn with_rows(batch: &RecordBatch, rows: Vec<u64>) -> Result<RecordBat
 }
 
 /// Loads a cut that [`with_rows`] made, perhaps in another version of the program.
-pub(super) fn load(groups: &mut Groups, batch: &RecordBatch, schema: &SchemaRef, keys: usize, counts: &[usize], operator: &str) -> Result<()> {
+pub(super) fn load(
+    groups: &mut Groups,
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    keys: usize,
+    counts: &[usize],
+    operator: &str,
+) -> Result<()> {
     let written = batch.schema_ref().fields();
     let known = schema.fields();
-    let same = written.len() == known.len() + 1 && written.iter().zip(known).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
+    let same =
+        written.len() == known.len() + 1 && written.iter().zip(known).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
     if !same {
         let names = |fields: &[FieldRef]| fields.iter().map(|f| format!("{}: {}", f.name(), f.data_type())).collect::<Vec<_>>().join(", ");
-        return Err(Error::Checkpoint(format!("the state of `{operator}` has columns [{}], but the program keeps [{}]", names(written), names(known))));
+        return Err(Error::Checkpoint(format!(
+            "the state of `{operator}` has columns [{}], but the program keeps [{}]",
+            names(written),
+            names(known)
+        )));
     }
     let kept = Kept::Range(0, batch.num_rows());
     let mut numbers = Vec::new();
@@ -325,7 +345,10 @@ pub(super) fn load(groups: &mut Groups, batch: &RecordBatch, schema: &SchemaRef,
     for ((state, columns), fields) in groups.states.iter_mut().zip(columns).zip(fields) {
         state.restore(&numbers, kept, columns, fields).map_err(|f| f.at(operator, None))?;
     }
-    let rows = batch.column_by_name(ROWS).and_then(|c| c.as_primitive_opt::<UInt64Type>()).ok_or_else(|| Error::Checkpoint(format!("the state of `{operator}` lacks its row counts")))?;
+    let rows = batch
+        .column_by_name(ROWS)
+        .and_then(|c| c.as_primitive_opt::<UInt64Type>())
+        .ok_or_else(|| Error::Checkpoint(format!("the state of `{operator}` lacks its row counts")))?;
     for (group, rows) in numbers.iter().zip(rows.values()) {
         if let Some(slot) = groups.rows.get_mut(*group as usize) {
             *slot += rows;

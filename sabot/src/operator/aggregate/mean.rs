@@ -88,7 +88,8 @@ impl<V: Mean> Accumulator for Means<V> {
     }
     fn finish(&self, groups: &[u32]) -> Result<ArrayRef, Failure> {
         let counts = gather(&self.counts, groups);
-        let means: Vec<f64> = gather(&self.sums, groups).iter().zip(&counts).map(|(s, c)| if *c == 0 { 0.0 } else { s / *c as f64 }).collect();
+        let means: Vec<f64> =
+            gather(&self.sums, groups).iter().zip(&counts).map(|(s, c)| if *c == 0 { 0.0 } else { s / *c as f64 }).collect();
         let nulls = NullBuffer::from_iter(counts.iter().map(|c| *c > 0));
         Ok(Arc::new(Float64Array::new(means.into(), Some(nulls).filter(|n| n.null_count() > 0))))
     }

@@ -227,4 +227,3 @@ impl Operator for PartialAggregate {
         }
     }
 }
-

@@ -114,7 +114,13 @@ impl AggregateSpec {
         let mut functions = Vec::new();
         for f in &self.functions {
             if f.inputs.len() != f.factory.inputs() {
-                return Err(Error::Plan(format!("`{}`: {} takes {} columns, not {}", self.name, f.factory.describe(), f.factory.inputs(), f.inputs.len())));
+                return Err(Error::Plan(format!(
+                    "`{}`: {} takes {} columns, not {}",
+                    self.name,
+                    f.factory.describe(),
+                    f.factory.inputs(),
+                    f.inputs.len()
+                )));
             }
             functions.push(positions(input, &f.inputs, &self.name)?);
         }
@@ -195,7 +201,8 @@ pub(super) fn state_slices<'a, T>(columns: &'a [T], skip: usize, counts: &[usize
     let mut rest = columns.get(skip..);
     let mut out = Vec::with_capacity(counts.len());
     for count in counts {
-        let (head, tail) = rest.and_then(|r| r.split_at_checked(*count)).ok_or_else(|| Error::internal("a partial aggregate lacks state columns"))?;
+        let (head, tail) =
+            rest.and_then(|r| r.split_at_checked(*count)).ok_or_else(|| Error::internal("a partial aggregate lacks state columns"))?;
         out.push(head);
         rest = Some(tail);
     }

@@ -63,7 +63,9 @@ impl<V: Summand> Sum<V> {
                 None => return Err(overflow(row)),
             }
         }
-        if V::NULLABLE && let Some(seen) = self.seen.get_mut(group) {
+        if V::NULLABLE
+            && let Some(seen) = self.seen.get_mut(group)
+        {
             *seen = true;
         }
         Ok(())

@@ -14,6 +14,8 @@ pub struct TumblingWindow {
     pub column: String,
     /// Size in microseconds.
     pub size: i64,
+    /// Added to the column's value, in microseconds: a window's result carries its end - 1.
+    pub offset: i64,
 }
 
 /// A window in the unit of its event-time column.
@@ -22,6 +24,8 @@ pub(super) struct Units {
     per_second: i64,
     /// Size in units.
     pub(super) size: i64,
+    /// Added to event time, in units (rounded down).
+    offset: i64,
 }
 
 impl TumblingWindow {
@@ -36,10 +40,20 @@ impl TumblingWindow {
         };
         let units = i128::from(self.size) * i128::from(per_second);
         match i64::try_from(units / 1_000_000) {
-            Ok(size) if size > 0 && units % 1_000_000 == 0 => Ok(Units { per_second, size }),
-            _ => Err(Error::Usage(format!("a window of {} us does not fit the unit of column `{}` ({})", self.size, self.column, column.data_type()))),
+            Ok(size) if size > 0 && units % 1_000_000 == 0 => Ok(Units { per_second, size, offset: offset(self.offset, per_second) }),
+            _ => Err(Error::Usage(format!(
+                "a window of {} us does not fit the unit of column `{}` ({})",
+                self.size,
+                self.column,
+                column.data_type()
+            ))),
         }
     }
+}
+
+fn offset(micros: i64, per_second: i64) -> i64 {
+    let units = (i128::from(micros) * i128::from(per_second)).div_euclid(1_000_000);
+    i64::try_from(units).unwrap_or(0)
 }
 
 impl Units {
@@ -55,9 +69,14 @@ impl Units {
     /// The start of each row's window, as a column of the event time's type.
     pub(super) fn starts(self, times: &ArrayRef) -> Result<ArrayRef> {
         if times.null_count() > 0 {
-            return Err(Error::Plan("event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into()));
+            return Err(Error::Plan(
+                "event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into(),
+            ));
         }
-        let floor = |t: i64| t.saturating_sub(t.rem_euclid(self.size));
+        let floor = |t: i64| {
+            let t = t.saturating_add(self.offset);
+            t.saturating_sub(t.rem_euclid(self.size))
+        };
         fn map<T: ArrowPrimitiveType<Native = i64>>(times: &ArrayRef, floor: impl Fn(i64) -> i64) -> ArrayRef {
             let array = times.as_primitive::<T>();
             let out: PrimitiveArray<T> = array.unary(floor);

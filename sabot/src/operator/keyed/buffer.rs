@@ -42,7 +42,10 @@ impl Buffer {
         if let Some(column) = column {
             let field = schema.field_with_name(column).map_err(|_| no_column(column, step))?;
             if !matches!(field.data_type(), DataType::Timestamp(..)) {
-                return Err(Error::Plan(format!("`{step}` needs a timestamp as event time, but column `{column}` is {}", field.data_type())));
+                return Err(Error::Plan(format!(
+                    "`{step}` needs a timestamp as event time, but column `{column}` is {}",
+                    field.data_type()
+                )));
             }
         }
         Ok(Buffer { schema: Arc::clone(schema), batches: Vec::new(), entries: Vec::new(), rows: 0 })
@@ -59,7 +62,8 @@ impl Buffer {
     }
     /// Takes out the rows before `until` (all of them at the end of time), in delivery order.
     pub(super) fn due(&mut self, until: EventTime) -> Vec<Entry> {
-        let (mut due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries).into_iter().partition(|e| e.time < until || until == EventTime::MAX);
+        let (mut due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|e| e.time < until || until == EventTime::MAX);
         self.entries = later;
         due.sort_unstable();
         due
@@ -110,13 +114,23 @@ impl Buffer {
 /// Event times in microseconds.
 pub(super) fn micros(times: &ArrayRef) -> Result<Vec<EventTime>> {
     if times.null_count() > 0 {
-        return Err(Error::Plan("event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into()));
+        return Err(Error::Plan(
+            "event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into(),
+        ));
     }
     Ok(match times.data_type() {
-        DataType::Timestamp(TimeUnit::Second, _) => times.as_primitive::<TimestampSecondType>().values().iter().map(|t| to_micros::<Seconds>(*t)).collect(),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => times.as_primitive::<TimestampMillisecondType>().values().iter().map(|t| to_micros::<Millis>(*t)).collect(),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => times.as_primitive::<TimestampMicrosecondType>().values().iter().map(|t| to_micros::<Micros>(*t)).collect(),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => times.as_primitive::<TimestampNanosecondType>().values().iter().map(|t| to_micros::<Nanos>(*t)).collect(),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            times.as_primitive::<TimestampSecondType>().values().iter().map(|t| to_micros::<Seconds>(*t)).collect()
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            times.as_primitive::<TimestampMillisecondType>().values().iter().map(|t| to_micros::<Millis>(*t)).collect()
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            times.as_primitive::<TimestampMicrosecondType>().values().iter().map(|t| to_micros::<Micros>(*t)).collect()
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            times.as_primitive::<TimestampNanosecondType>().values().iter().map(|t| to_micros::<Nanos>(*t)).collect()
+        }
         other => return Err(Error::Plan(format!("event time of type {other}"))),
     })
 }

@@ -19,7 +19,9 @@ use self::buffer::{Buffer, Entry};
 use self::state::States;
 use super::fault::guarded;
 use super::kept::{batch_with, named, schema_with};
-use super::{Account, END_OF_TIME, EventTime, Failure, Frozen, GroupState, Instance, KeyCtx, Kept, Operator, OperatorFactory, Output, Progress};
+use super::{
+    Account, END_OF_TIME, EventTime, Failure, Frozen, GroupState, Instance, Kept, KeyCtx, Operator, OperatorFactory, Output, Progress,
+};
 use crate::kernel::hash::KEY_GROUPS;
 use crate::kernel::{Morsel, Origin, Selection};
 use crate::record::{Accepted, Arena, Buffers, Env, Faults, Make, Missing, Record, Rows, Slot, State, Value, View, Writer, text_buffers};
@@ -101,7 +103,12 @@ where
         })
     }
     /// Calls the function on the rows of a dense batch, in order.
-    fn run(&mut self, batch: &RecordBatch, time: impl Fn(usize) -> Option<EventTime>, place: impl Fn(usize) -> (Origin, usize)) -> Result<Ran> {
+    fn run(
+        &mut self,
+        batch: &RecordBatch,
+        time: impl Fn(usize) -> Option<EventTime>,
+        place: impl Fn(usize) -> (Origin, usize),
+    ) -> Result<Ran> {
         let keys = named(batch, &self.spec.keys, &self.spec.name)?;
         let rows = batch.num_rows();
         self.states.find(&keys, rows, &mut self.groups)?;
@@ -168,7 +175,11 @@ where
             let (rows, used) = (batch.num_rows(), ran.emitted.count());
             out.account(Account { used: used as u64, filtered: (rows - used) as u64, held: -(rows as i64), ..Account::default() });
             let groups: Vec<u16> = ran.emitted.rows().map(|row| at(row).group).collect();
-            let full = Morsel { batch: batch_with(&batch, self.field.clone(), ran.column)?, selection: Some(ran.emitted), origin: Origin::default() };
+            let full = Morsel {
+                batch: batch_with(&batch, self.field.clone(), ran.column)?,
+                selection: Some(ran.emitted),
+                origin: Origin::default(),
+            };
             let dense = full.compact()?;
             let mut start = 0;
             for run in groups.chunk_by(|a, b| a == b) {
@@ -249,7 +260,9 @@ where
             *slot = loaded.emitted;
         }
         if let Some((batch, entries)) = loaded.buffered {
-            let batch = batch.with_schema(Arc::clone(&self.input)).map_err(|e| Error::Checkpoint(format!("the buffered rows of `{}` have other columns: {e}", self.spec.name)))?;
+            let batch = batch
+                .with_schema(Arc::clone(&self.input))
+                .map_err(|e| Error::Checkpoint(format!("the buffered rows of `{}` have other columns: {e}", self.spec.name)))?;
             self.buffer.push(batch, entries);
         }
         Ok(())

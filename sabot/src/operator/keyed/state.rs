@@ -77,8 +77,10 @@ impl<S: State> States<S> {
     /// Loads what [`cut`](Self::cut) wrote, perhaps in another version of the program.
     pub(super) fn load(&mut self, batch: &RecordBatch) -> Result<()> {
         let broken = |what: &str| Error::Checkpoint(format!("the state of `{}` {what}", self.step));
-        let fields: StateSchema = ipc::tag(batch, FIELDS).and_then(|t| serde_json::from_str(t).ok()).ok_or_else(|| broken("does not say which fields it has"))?;
-        let same = batch.num_columns() == self.fields.len() + 1 && batch.schema_ref().fields().iter().zip(&self.fields).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
+        let fields: StateSchema =
+            ipc::tag(batch, FIELDS).and_then(|t| serde_json::from_str(t).ok()).ok_or_else(|| broken("does not say which fields it has"))?;
+        let same = batch.num_columns() == self.fields.len() + 1
+            && batch.schema_ref().fields().iter().zip(&self.fields).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
         if !same {
             return Err(broken("was written for other key columns"));
         }
@@ -125,15 +127,22 @@ pub(super) fn write(states: &RecordBatch, keys: usize, buffer: &Buffer, emitted:
             None if *emitted > 0 || waiting.contains(&group) => 0..0,
             None => continue,
         };
-        let tags = [(FIELDS.to_owned(), fields.clone()), (EMITTED.to_owned(), emitted.to_string()), (WATERMARK.to_owned(), watermark.to_string())];
+        let tags =
+            [(FIELDS.to_owned(), fields.clone()), (EMITTED.to_owned(), emitted.to_string()), (WATERMARK.to_owned(), watermark.to_string())];
         let mut bytes = Vec::new();
         ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
         if waiting.contains(&group) {
             let entries = buffer.group(group);
-            let number = |f: fn(&Origin) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(entries.iter().map(|e| f(&e.origin)))) };
-            let small = |f: fn(&Origin) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(entries.iter().map(|e| f(&e.origin)))) };
+            let number =
+                |f: fn(&Origin) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(entries.iter().map(|e| f(&e.origin)))) };
+            let small =
+                |f: fn(&Origin) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(entries.iter().map(|e| f(&e.origin)))) };
             let mut batch = buffer.gather(&entries)?;
-            batch = batch_with(&batch, Field::new(TIME, DataType::Int64, false), Arc::new(Int64Array::from_iter_values(entries.iter().map(|e| e.time))))?;
+            batch = batch_with(
+                &batch,
+                Field::new(TIME, DataType::Int64, false),
+                Arc::new(Int64Array::from_iter_values(entries.iter().map(|e| e.time))),
+            )?;
             batch = batch_with(&batch, Field::new(SOURCE, DataType::UInt32, false), small(|o| o.source))?;
             batch = batch_with(&batch, Field::new(PARTITION, DataType::UInt32, false), small(|o| o.partition))?;
             batch = batch_with(&batch, Field::new(SPLIT, DataType::UInt64, false), number(|o| o.split))?;

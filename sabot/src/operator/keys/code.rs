@@ -121,7 +121,9 @@ impl KeyColumn {
         let nulls = (!codes.null.is_empty()).then(|| NullBuffer::from_iter(codes.null.iter().map(|n| !n))).filter(|n| n.null_count() > 0);
         let array = match &self.coder {
             Coder::Text(interner) => self.text(interner, &codes.low)?,
-            Coder::Bool => Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(rows, |i| codes.low.get(i).is_some_and(|c| *c == 1)), nulls)),
+            Coder::Bool => {
+                Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(rows, |i| codes.low.get(i).is_some_and(|c| *c == 1)), nulls))
+            }
             Coder::Fixed(width) => {
                 let low = &codes.low;
                 let buffer = match width {
@@ -129,7 +131,9 @@ impl KeyColumn {
                     2 => Buffer::from_vec(low.iter().map(|c| *c as u16).collect::<Vec<_>>()),
                     4 => Buffer::from_vec(low.iter().map(|c| *c as u32).collect::<Vec<_>>()),
                     8 => Buffer::from_vec(low.clone()),
-                    _ => Buffer::from_vec(low.iter().zip(&codes.high).map(|(l, h)| u128::from(*l) | u128::from(*h) << 64).collect::<Vec<_>>()),
+                    _ => Buffer::from_vec(
+                        low.iter().zip(&codes.high).map(|(l, h)| u128::from(*l) | u128::from(*h) << 64).collect::<Vec<_>>(),
+                    ),
                 };
                 make_array(ArrayData::builder(self.base.clone()).len(rows).add_buffer(buffer).nulls(nulls).build()?)
             }
@@ -154,12 +158,20 @@ impl KeyColumn {
         codes.iter().for_each(|code| interner.value(*code as u32, |v| out.append_option(v)));
         let array: ArrayRef = Arc::new(out.finish());
         // there is no direct cast from views to fixed-size binary
-        if matches!(self.base, DataType::FixedSizeBinary(_)) { Ok(arrow_cast::cast(&arrow_cast::cast(&array, &DataType::Binary)?, &self.base)?) } else { Ok(array) }
+        if matches!(self.base, DataType::FixedSizeBinary(_)) {
+            Ok(arrow_cast::cast(&arrow_cast::cast(&array, &DataType::Binary)?, &self.base)?)
+        } else {
+            Ok(array)
+        }
     }
 }
 
 fn not_a_key(field: &Field) -> Error {
-    Error::Plan(format!("column `{}` of type {} cannot be a key; keys may be integers, bool, dates, times, decimals, text and binary", field.name(), field.data_type()))
+    Error::Plan(format!(
+        "column `{}` of type {} cannot be a key; keys may be integers, bool, dates, times, decimals, text and binary",
+        field.name(),
+        field.data_type()
+    ))
 }
 
 fn words<T: ArrowNativeType>(data: &ArrayData, kept: Kept<'_>, out: &mut Vec<u64>, code: impl Fn(T) -> u64) -> Result<()> {

@@ -250,7 +250,8 @@ impl Keys {
             self.hashes.extend(words.chunks_exact(width).map(|key| key.iter().fold(0, |h, w| mix(*w, h))));
             for (key, hash) in words.chunks_exact(width).zip(&self.hashes) {
                 let keys = &self.keys;
-                let same = |(h, group): &(u64, u32)| h == hash && keys.get(*group as usize * width..).and_then(|k| k.get(..width)) == Some(key);
+                let same =
+                    |(h, group): &(u64, u32)| h == hash && keys.get(*group as usize * width..).and_then(|k| k.get(..width)) == Some(key);
                 match self.table.find(*hash, same) {
                     Some((_, group)) => out.push(*group),
                     None if INSERT => {

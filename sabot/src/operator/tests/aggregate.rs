@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::*;
-use arrow_array::cast::AsArray;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::hand::Longest;
@@ -38,18 +38,25 @@ fn split(rng: &mut Rng, rows: usize, from: i64) -> RecordBatch {
             Arc::new(Float64Array::from((0..rows).map(|_| opt(1_000_000).unwrap_or(3) as f64 / 7.0 - 3e4).collect::<Vec<_>>())),
             Arc::new(Int32Array::from((0..rows).map(|_| opt(1000).map(|v| v as i32 - 500)).collect::<Vec<_>>())),
             Arc::new(StringArray::from((0..rows).map(|_| opt(90).map(|v| format!("s{v}"))).collect::<Vec<_>>())),
-            Arc::new(Decimal128Array::from((0..rows).map(|_| opt(9999).unwrap_or(0) as i128).collect::<Vec<_>>()).with_data_type(DataType::Decimal128(10, 2))),
+            Arc::new(
+                Decimal128Array::from((0..rows).map(|_| opt(9999).unwrap_or(0) as i128).collect::<Vec<_>>())
+                    .with_data_type(DataType::Decimal128(10, 2)),
+            ),
         ],
     )
     .unwrap()
 }
 
 fn spec(keys: &[&str], window: Option<i64>) -> Arc<AggregateSpec> {
-    let f = |name: &str, inputs: &[&str], factory| Function { name: name.into(), inputs: inputs.iter().map(|s| (*s).into()).collect(), factory };
+    let f = |name: &str, inputs: &[&str], factory| Function {
+        name: name.into(),
+        inputs: inputs.iter().map(|s| (*s).into()).collect(),
+        factory,
+    };
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: keys.iter().map(|s| (*s).into()).collect(),
-        window: window.map(|size| TumblingWindow { column: "t".into(), size }),
+        window: window.map(|size| TumblingWindow { column: "t".into(), size, offset: 0 }),
         functions: vec![
             f("rows", &[], count()),
             f("some", &["i"], count_of()),
@@ -116,7 +123,9 @@ fn run(run: &Run<'_>, splits: &[RecordBatch]) -> RecordBatch {
         let hashes = hash_columns(&morsel.batch, &run.spec.keys).unwrap();
         for (index, op) in ops.iter_mut().enumerate() {
             let mut words = vec![0u64; hashes.len().div_ceil(64)];
-            (0..hashes.len()).filter(|r| instance_of(key_group(hashes[*r], KEY_GROUPS), KEY_GROUPS, of) == index).for_each(|r| words[r / 64] |= 1 << (r % 64));
+            (0..hashes.len())
+                .filter(|r| instance_of(key_group(hashes[*r], KEY_GROUPS), KEY_GROUPS, of) == index)
+                .for_each(|r| words[r / 64] |= 1 << (r % 64));
             out.feed(op.as_mut(), 0, Morsel { selection: Some(Selection::new(words)), ..morsel.clone() });
         }
     }
@@ -129,7 +138,17 @@ fn run(run: &Run<'_>, splits: &[RecordBatch]) -> RecordBatch {
 /// The same, row by row.
 fn model(spec: &AggregateSpec, splits: &[RecordBatch], keep: Option<&dyn Fn(usize) -> bool>) -> Vec<String> {
     #[derive(Default)]
-    struct G { rows: i64, some: i64, total: Option<i64>, x: f64, low: Option<i32>, high: Option<String>, d: i128, longest: String, weight: i64 }
+    struct G {
+        rows: i64,
+        some: i64,
+        total: Option<i64>,
+        x: f64,
+        low: Option<i32>,
+        high: Option<String>,
+        d: i128,
+        longest: String,
+        weight: i64,
+    }
     let mut all: BTreeMap<Vec<String>, G> = BTreeMap::new();
     for batch in splits {
         let mut here: BTreeMap<Vec<String>, f64> = BTreeMap::new();
@@ -169,11 +188,24 @@ fn model(spec: &AggregateSpec, splits: &[RecordBatch], keep: Option<&dyn Fn(usiz
     }
     let f = |v: f64| format!("f{:x}", v.to_bits());
     let o = |v: Option<String>| v.unwrap_or("null".into());
-    let mut out: Vec<String> = all.iter().map(|(k, g)| {
-        let mut cells = k.clone();
-        cells.extend([g.rows.to_string(), g.some.to_string(), o(g.total.map(|v| v.to_string())), f(g.x), o(g.low.map(|v| v.to_string())), o(g.high.clone()), f(g.x / g.rows as f64), format!("{:.2}", g.d as f64 / 100.0), format!("{}/{}", g.longest, g.weight)]);
-        cells.join("|")
-    }).collect();
+    let mut out: Vec<String> = all
+        .iter()
+        .map(|(k, g)| {
+            let mut cells = k.clone();
+            cells.extend([
+                g.rows.to_string(),
+                g.some.to_string(),
+                o(g.total.map(|v| v.to_string())),
+                f(g.x),
+                o(g.low.map(|v| v.to_string())),
+                o(g.high.clone()),
+                f(g.x / g.rows as f64),
+                format!("{:.2}", g.d as f64 / 100.0),
+                format!("{}/{}", g.longest, g.weight),
+            ]);
+            cells.join("|")
+        })
+        .collect();
     out.sort();
     out
 }
@@ -187,16 +219,27 @@ fn sorted(batch: &RecordBatch) -> Vec<String> {
 #[test]
 fn equals_the_row_model_however_it_is_run() {
     let mut rng = Rng(42);
-    let splits: Vec<RecordBatch> = [900, 1, 2500, 0, 64, 333].iter().enumerate().map(|(i, n)| split(&mut rng, *n, i as i64 * 3000)).collect();
+    let splits: Vec<RecordBatch> =
+        [900, 1, 2500, 0, 64, 333].iter().enumerate().map(|(i, n)| split(&mut rng, *n, i as i64 * 3000)).collect();
     let keep = |row: usize| row % 5 != 2;
-    for (keys, window) in [(vec!["k"], None), (vec!["n"], None), (vec!["k", "n"], None), (vec!["i"], None), (vec!["k"], Some(1000)), (vec![], Some(700)), (vec!["d", "k", "n", "i"], None)] {
+    for (keys, window) in [
+        (vec!["k"], None),
+        (vec!["n"], None),
+        (vec!["k", "n"], None),
+        (vec!["i"], None),
+        (vec!["k"], Some(1000)),
+        (vec![], Some(700)),
+        (vec!["d", "k", "n", "i"], None),
+    ] {
         let spec = spec(&keys, window);
         for keep in [None, Some(&keep as &dyn Fn(usize) -> bool)] {
             let expected = model(&spec, &splits, keep);
             let base = Run { spec: &spec, size: 1000, threads: 1, finals: 1, keep, restart: None, max_groups: 1 << 18 };
             let first = run(&base, &splits);
             assert_eq!(sorted(&first), expected, "{keys:?} {window:?}");
-            for (size, threads, finals, restart) in [(1, 3, 2, None), (7, 1, 3, None), (64, 2, 1, Some(2)), (1000, 5, 4, Some(1)), (7, 3, 3, Some(5))] {
+            for (size, threads, finals, restart) in
+                [(1, 3, 2, None), (7, 1, 3, None), (64, 2, 1, Some(2)), (1000, 5, 4, Some(1)), (7, 3, 3, Some(5))]
+            {
                 let again = run(&Run { size, threads, finals, restart, ..base }, &splits);
                 assert_eq!(lines(&again), lines(&first), "{keys:?} {window:?} {size} {threads} {finals} {restart:?}: values and order");
             }
@@ -225,7 +268,9 @@ fn early_flushes_do_not_depend_on_morsels() {
 fn a_global_aggregate_always_has_a_row() {
     let spec = spec(&[], None);
     let empty = RecordBatch::new_empty(schema());
-    let run_of = |finals| run(&Run { spec: &spec, size: 10, threads: 2, finals, keep: None, restart: None, max_groups: 10 }, std::slice::from_ref(&empty));
+    let run_of = |finals| {
+        run(&Run { spec: &spec, size: 10, threads: 2, finals, keep: None, restart: None, max_groups: 10 }, std::slice::from_ref(&empty))
+    };
     for finals in [1, 3] {
         assert_eq!(lines(&run_of(finals)), ["0|0|null|f0|null|null|null|0.00|/0"]);
     }
@@ -279,7 +324,9 @@ fn windows_are_emitted_once_and_late_rows_counted() {
     assert!(b.account.balanced() && a.account.balanced());
     assert_eq!((a.account.held, b.account.held), (0, 0));
     let got = b.rows(&spec.output_schema(&schema()).unwrap());
-    let close = |lines: Vec<String>| lines.into_iter().map(|l| l.split('|').filter(|c| !c.starts_with('f')).collect::<Vec<_>>().join("|")).collect::<Vec<_>>();
+    let close = |lines: Vec<String>| {
+        lines.into_iter().map(|l| l.split('|').filter(|c| !c.starts_with('f')).collect::<Vec<_>>().join("|")).collect::<Vec<_>>()
+    };
     assert_eq!(close(sorted(&got)), close(model(&spec, std::slice::from_ref(&input), None)));
 }
 
@@ -293,7 +340,10 @@ fn release_gives_up_a_key_group_only() {
     cut(&splits[0], 0, 100, None).into_iter().for_each(|m| out.feed(op.as_mut(), 0, m));
     let before = op.snapshot(0).unwrap().write().unwrap();
     op.release(before[0].group);
-    assert_eq!(op.snapshot(0).unwrap().write().unwrap().iter().map(|s| s.group).collect::<Vec<_>>(), before.iter().skip(1).map(|s| s.group).collect::<Vec<_>>());
+    assert_eq!(
+        op.snapshot(0).unwrap().write().unwrap().iter().map(|s| s.group).collect::<Vec<_>>(),
+        before.iter().skip(1).map(|s| s.group).collect::<Vec<_>>()
+    );
     op.restore(&before[0]).unwrap();
     out.finish(op.as_mut(), 0);
     let partial = out.morsels;
@@ -311,8 +361,14 @@ fn release_gives_up_a_key_group_only() {
 fn overflow_and_panics_name_operator_and_row() {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, false)]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![1, 2, i64::MAX]))]).unwrap();
-    for (factory, want) in [(sum::<i64>(), "operator `p/a` failed: the sum overflows"), (user::<super::hand::Fussy>(), "panicked: too big")] {
-        let spec = Arc::new(AggregateSpec { name: "p/a".into(), keys: vec![], window: None, functions: vec![Function { name: "s".into(), inputs: vec!["v".into()], factory }] });
+    for (factory, want) in [(sum::<i64>(), "operator `p/a` failed: the sum overflows"), (user::<super::hand::Fussy>(), "panicked: too big")]
+    {
+        let spec = Arc::new(AggregateSpec {
+            name: "p/a".into(),
+            keys: vec![],
+            window: None,
+            functions: vec![Function { name: "s".into(), inputs: vec!["v".into()], factory }],
+        });
         let mut op = PartialAggregate::factory(spec, &schema).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
         let mut morsel = cut(&batch, 3, 3, None).remove(0);
         morsel.origin.row = 40;

@@ -11,16 +11,33 @@ use crate::{Error, Result};
 
 const fn entry(name: &'static str) -> OperatorEntry {
     OperatorEntry {
-        name, ident: name, kind: OperatorKind::Aggregate, inputs: &[], output: Typed { name: "", rust_type: "Str", nullable: false }, doc: "",
-        total: false, volatile: false, fallible: false, tier: Tier::Rows, file: "", line: 0, end_line: 0, hash: 0,
+        name,
+        ident: name,
+        kind: OperatorKind::Aggregate,
+        inputs: &[],
+        output: Typed { name: "", rust_type: "Str", nullable: false },
+        doc: "",
+        total: false,
+        volatile: false,
+        fallible: false,
+        tier: Tier::Rows,
+        file: "",
+        line: 0,
+        end_line: 0,
+        hash: 0,
     }
 }
 
 /// The longest text (the first of equals) and the sum of the numbers beside texts.
 #[derive(Default)]
-pub(super) struct Longest { text: String, weight: i64 }
+pub(super) struct Longest {
+    text: String,
+    weight: i64,
+}
 impl State for Longest {
-    fn type_name() -> String { "Longest".into() }
+    fn type_name() -> String {
+        "Longest".into()
+    }
     fn schema() -> StateSchema {
         vec![StateField { name: "text".into(), type_name: "text".into() }, StateField { name: "weight".into(), type_name: "i64".into() }]
     }
@@ -38,38 +55,57 @@ impl Aggregate for Longest {
     type Out = Str;
     const ENTRY: OperatorEntry = entry("Longest");
     fn update(&mut self, (text, (weight, ())): (&str, (Option<i32>, ()))) {
-        if text.len() > self.text.len() { self.text = text.into(); }
+        if text.len() > self.text.len() {
+            self.text = text.into();
+        }
         self.weight += i64::from(weight.unwrap_or(0));
     }
     fn merge(&mut self, other: Self) {
-        if other.text.len() > self.text.len() { self.text = other.text; }
+        if other.text.len() > self.text.len() {
+            self.text = other.text;
+        }
         self.weight += other.weight;
     }
-    fn finish(&self) -> Str { format!("{}/{}", self.text, self.weight).into() }
+    fn finish(&self) -> Str {
+        format!("{}/{}", self.text, self.weight).into()
+    }
 }
 
 /// Panics on large numbers.
 #[derive(Default)]
 pub(super) struct Fussy;
 impl State for Fussy {
-    fn type_name() -> String { "Fussy".into() }
+    fn type_name() -> String {
+        "Fussy".into()
+    }
     fn encode(&self, _: &mut Vec<u8>) {}
-    fn decode(_: &mut &[u8]) -> Result<Self> { Ok(Fussy) }
+    fn decode(_: &mut &[u8]) -> Result<Self> {
+        Ok(Fussy)
+    }
 }
 impl Aggregate for Fussy {
     type Args = (i64, ());
     type Out = i64;
     const ENTRY: OperatorEntry = entry("Fussy");
-    fn update(&mut self, (v, ()): (i64, ())) { assert!(v < 1000, "too big"); }
+    fn update(&mut self, (v, ()): (i64, ())) {
+        assert!(v < 1000, "too big");
+    }
     fn merge(&mut self, _: Self) {}
-    fn finish(&self) -> i64 { 0 }
+    fn finish(&self) -> i64 {
+        0
+    }
 }
 
 /// A running count and sum per key; an older version had no sum.
 #[derive(Default)]
-pub(super) struct Running { pub(super) count: i64, pub(super) sum: i64 }
+pub(super) struct Running {
+    pub(super) count: i64,
+    pub(super) sum: i64,
+}
 impl State for Running {
-    fn type_name() -> String { "Running".into() }
+    fn type_name() -> String {
+        "Running".into()
+    }
     fn schema() -> StateSchema {
         vec![StateField { name: "count".into(), type_name: "i64".into() }, StateField { name: "sum".into(), type_name: "i64".into() }]
     }
@@ -78,7 +114,10 @@ impl State for Running {
         out.extend(self.sum.to_le_bytes());
     }
     fn decode(from: &mut &[u8]) -> Result<Self> {
-        Ok(Running { count: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()), sum: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()) })
+        Ok(Running {
+            count: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()),
+            sum: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()),
+        })
     }
     fn decode_from(from: &mut &[u8], written: &StateSchema) -> Result<Self> {
         match written.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().as_slice() {
@@ -90,20 +129,39 @@ impl State for Running {
 
 /// What `Running` was before it had a sum.
 #[derive(Default)]
-pub(super) struct Before { pub(super) count: i64 }
+pub(super) struct Before {
+    pub(super) count: i64,
+}
 impl State for Before {
-    fn type_name() -> String { "Running".into() }
-    fn schema() -> StateSchema { vec![StateField { name: "count".into(), type_name: "i64".into() }] }
-    fn encode(&self, out: &mut Vec<u8>) { out.extend(self.count.to_le_bytes()); }
-    fn decode(from: &mut &[u8]) -> Result<Self> { Ok(Before { count: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()) }) }
+    fn type_name() -> String {
+        "Running".into()
+    }
+    fn schema() -> StateSchema {
+        vec![StateField { name: "count".into(), type_name: "i64".into() }]
+    }
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.count.to_le_bytes());
+    }
+    fn decode(from: &mut &[u8]) -> Result<Self> {
+        Ok(Before { count: i64::from_le_bytes(take(from, 8)?.try_into().unwrap()) })
+    }
 }
 
 /// A record: key, number, time.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Item { pub(super) k: Str, pub(super) v: i64 }
-#[derive(Clone, Copy)]
-pub(super) struct ItemRow<'a> { pub(super) k: &'a str, pub(super) v: i64 }
-pub(super) struct ItemCols { _k: Col<Str>, _v: Col<i64> }
+pub(super) struct Item {
+    pub(super) k: Str,
+    pub(super) v: i64,
+}
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ItemRow<'a> {
+    pub(super) k: &'a str,
+    pub(super) v: i64,
+}
+pub(super) struct ItemCols {
+    _k: Col<Str>,
+    _v: Col<i64>,
+}
 
 impl Record for Item {
     type Row<'a> = ItemRow<'a>;
@@ -112,13 +170,19 @@ impl Record for Item {
     type Read<'a> = (<Str as Value>::Read<'a>, <i64 as Value>::Read<'a>);
     type Chunk<'a> = (<Str as Value>::Chunk<'a>, <i64 as Value>::Chunk<'a>);
     const NAME: &'static str = "Item";
-    fn cols() -> ItemCols { ItemCols { _k: Col::new("k"), _v: Col::new("v") } }
+    fn cols() -> ItemCols {
+        ItemCols { _k: Col::new("k"), _v: Col::new("v") }
+    }
     fn columns(out: &mut Vec<Column>) {
         out.push(Column::of::<Str>("k", "k"));
         out.push(Column::of::<i64>("v", "v"));
     }
-    fn read<'a>(from: &mut Reader<'a>) -> Self::Read<'a> { (from.next::<Str>(), from.next::<i64>()) }
-    fn chunk<'a>(read: Self::Read<'a>, at: Window) -> Self::Chunk<'a> { (Str::chunk(read.0, at), i64::chunk(read.1, at)) }
+    fn read<'a>(from: &mut Reader<'a>) -> Self::Read<'a> {
+        (from.next::<Str>(), from.next::<i64>())
+    }
+    fn chunk<'a>(read: Self::Read<'a>, at: Window) -> Self::Chunk<'a> {
+        (Str::chunk(read.0, at), i64::chunk(read.1, at))
+    }
     fn row<'a, const VALID: bool>(chunk: Self::Chunk<'a>, lane: Lane) -> ItemRow<'a> {
         ItemRow { k: Str::lane::<VALID>(chunk.0, lane), v: i64::lane::<VALID>(chunk.1, lane) }
     }
@@ -126,6 +190,7 @@ impl Record for Item {
 pub(super) struct ItemWrite(<Str as Value>::Write, <i64 as Value>::Write);
 impl Value for Item {
     type Ref<'a> = ItemRow<'a>;
+    type Array = StructArray;
     type Read<'a> = <Item as Record>::Read<'a>;
     type Chunk<'a> = <Item as Record>::Chunk<'a>;
     type Write = ItemWrite;
@@ -137,14 +202,26 @@ impl Value for Item {
         let of = |i: usize| array.and_then(|a| a.as_struct_opt()).map(|s| s.column(i));
         (Str::read(of(0)), i64::read(of(1)))
     }
-    fn chunk<'a>(read: <Self as Value>::Read<'a>, at: Window) -> <Self as Value>::Chunk<'a> { <Item as Record>::chunk(read, at) }
-    fn lane<'a, const VALID: bool>(chunk: <Self as Value>::Chunk<'a>, lane: Lane) -> ItemRow<'a> { Item::row::<VALID>(chunk, lane) }
-    fn blank<'a>() -> ItemRow<'a> { ItemRow { k: "", v: 0 } }
-    fn borrow(&self) -> ItemRow<'_> { ItemRow { k: &self.k, v: self.v } }
-    fn own(value: ItemRow<'_>) -> Self { Item { k: value.k.into(), v: value.v } }
+    fn chunk<'a>(read: <Self as Value>::Read<'a>, at: Window) -> <Self as Value>::Chunk<'a> {
+        <Item as Record>::chunk(read, at)
+    }
+    fn lane<'a, const VALID: bool>(chunk: <Self as Value>::Chunk<'a>, lane: Lane) -> ItemRow<'a> {
+        Item::row::<VALID>(chunk, lane)
+    }
+    fn blank<'a>() -> ItemRow<'a> {
+        ItemRow { k: "", v: 0 }
+    }
+    fn borrow(&self) -> ItemRow<'_> {
+        ItemRow { k: &self.k, v: self.v }
+    }
+    fn own(value: ItemRow<'_>) -> Self {
+        Item { k: value.k.into(), v: value.v }
+    }
 }
 impl Writer<Item> for ItemWrite {
-    fn new(rows: usize) -> Self { ItemWrite(Writer::<Str>::new(rows), Writer::<i64>::new(rows)) }
+    fn new(rows: usize) -> Self {
+        ItemWrite(Writer::<Str>::new(rows), Writer::<i64>::new(rows))
+    }
     fn put(&mut self, at: usize, value: ItemRow<'_>, env: &Env<'_>) {
         self.0.put(at, value.k, env);
         self.1.put(at, value.v, env);
@@ -152,12 +229,24 @@ impl Writer<Item> for ItemWrite {
     fn shift(&mut self, _: usize, _: usize) {}
     fn finish(self, rows: usize, buffers: &Buffers) -> ArrayRef {
         let DataType::Struct(fields) = Item::data_type() else { unreachable!() };
-        let array = StructArray::new(fields, vec![Writer::<Str>::finish(self.0, rows, buffers), Writer::<i64>::finish(self.1, rows, buffers)], None);
+        let array = StructArray::new(
+            fields,
+            vec![Writer::<Str>::finish(self.0, rows, buffers), Writer::<i64>::finish(self.1, rows, buffers)],
+            None,
+        );
         debug_assert_eq!(array.len(), rows);
         Arc::new(array)
     }
 }
 impl Named for Item {
-    fn value_ref<'a>(row: <Self as Record>::Row<'a>) -> <Self as Value>::Ref<'a> { row }
-    fn row_ref<'a>(value: <Self as Value>::Ref<'a>) -> <Self as Record>::Row<'a> { value }
+    type Slots<'a> = ItemRow<'a>;
+    fn make<'a>(slots: Self::Slots<'a>, _: &mut bool) -> <Self as Record>::Row<'a> {
+        slots
+    }
+    fn value_ref<'a>(row: <Self as Record>::Row<'a>) -> <Self as Value>::Ref<'a> {
+        row
+    }
+    fn row_ref<'a>(value: <Self as Value>::Ref<'a>) -> <Self as Record>::Row<'a> {
+        value
+    }
 }

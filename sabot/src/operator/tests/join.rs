@@ -5,22 +5,35 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::{Out, Rng, cut, encode, lines, show};
 use crate::operator::*;
+use crate::plan::JoinKind;
 
 fn side(rng: &mut Rng, rows: usize, spread: u64) -> RecordBatch {
     let mut opt = |n: u64| (rng.below(9) > 0).then(|| rng.below(n));
-    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Int64, true), Field::new("v", DataType::Int32, false), Field::new("s", DataType::Utf8, true)]));
+    let schema: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("a", DataType::Utf8, true),
+        Field::new("b", DataType::Int64, true),
+        Field::new("v", DataType::Int32, false),
+        Field::new("s", DataType::Utf8, true),
+    ]));
     let text = |v: u64| if v % 2 == 0 { format!("a rather long key {v}") } else { format!("k{v}") };
-    RecordBatch::try_new(schema, vec![
-        Arc::new(StringArray::from((0..rows).map(|_| opt(spread).map(text)).collect::<Vec<_>>())),
-        Arc::new(Int64Array::from((0..rows).map(|_| opt(3).map(|v| v as i64)).collect::<Vec<_>>())),
-        Arc::new(Int32Array::from((0..rows as i32).collect::<Vec<_>>())),
-        Arc::new(StringArray::from((0..rows).map(|_| opt(9).map(text)).collect::<Vec<_>>())),
-    ]).unwrap()
+    RecordBatch::try_new(
+        schema,
+        vec![
+            Arc::new(StringArray::from((0..rows).map(|_| opt(spread).map(text)).collect::<Vec<_>>())),
+            Arc::new(Int64Array::from((0..rows).map(|_| opt(3).map(|v| v as i64)).collect::<Vec<_>>())),
+            Arc::new(Int32Array::from((0..rows as i32).collect::<Vec<_>>())),
+            Arc::new(StringArray::from((0..rows).map(|_| opt(9).map(text)).collect::<Vec<_>>())),
+        ],
+    )
+    .unwrap()
 }
 
 fn model(on: &[&str], left_join: bool, left: &RecordBatch, right: &RecordBatch, keep: &dyn Fn(usize) -> bool) -> Vec<String> {
     let key = |b: &RecordBatch, r: usize| on.iter().map(|c| show(b.column_by_name(c).unwrap(), r)).collect::<Vec<_>>();
-    let rights: Vec<_> = (0..right.num_rows()).filter(|r| keep(*r)).map(|r| (key(right, r), format!("{}|{}", show(right.column(3), r), show(right.column(2), r)))).collect();
+    let rights: Vec<_> = (0..right.num_rows())
+        .filter(|r| keep(*r))
+        .map(|r| (key(right, r), format!("{}|{}", show(right.column(3), r), show(right.column(2), r))))
+        .collect();
     let mut out = Vec::new();
     for l in (0..left.num_rows()).filter(|r| keep(*r)) {
         let k = key(left, l);
@@ -52,12 +65,23 @@ fn equals_nested_loops() {
         for on in [vec!["a"], vec!["b"], vec!["a", "b"]] {
             for kind in [JoinKind::Inner, JoinKind::Left] {
                 let names = |n: &[&str]| n.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-                let spec = Arc::new(JoinSpec { name: "p/j".into(), kind, left_on: names(&on), right_on: names(&on), left: names(&["v", "a"]), right: names(&["s", "v"]) });
+                let spec = Arc::new(JoinSpec {
+                    name: "p/j".into(),
+                    kind,
+                    left_on: names(&on),
+                    right_on: names(&on),
+                    left: names(&["v", "a"]),
+                    right: names(&["s", "v"]),
+                });
                 for (size, all, restart) in [(1, true, false), (7, false, false), (64, true, true), (1000, false, true)] {
                     let keep = move |r: usize| all || r % 3 != 1;
                     let filter: Option<&dyn Fn(usize) -> bool> = if all { None } else { Some(&keep) };
                     let expected = model(&on, kind == JoinKind::Left, &left, &right, &keep);
-                    let encoded = [(left.clone(), right.clone()), (encode(&left, &DataType::Utf8View), encode(&right, &dict)), (encode(&left, &dict), encode(&right, &DataType::LargeUtf8))];
+                    let encoded = [
+                        (left.clone(), right.clone()),
+                        (encode(&left, &DataType::Utf8View), encode(&right, &dict)),
+                        (encode(&left, &dict), encode(&right, &DataType::LargeUtf8)),
+                    ];
                     let (left, right) = &encoded[size % 3];
                     let (mut join, mut out) = (op(&spec, left, right), Out { tight: size == 1000, ..Out::default() });
                     assert!(!join.ready(0) && join.ready(1));
@@ -93,7 +117,8 @@ fn fan_out_is_cut_where_the_output_is_full() {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
     let batch = |n: usize| RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![1; n]))]).unwrap();
     let k = vec!["k".to_owned()];
-    let spec = Arc::new(JoinSpec { name: "j".into(), kind: JoinKind::Inner, left_on: k.clone(), right_on: k.clone(), left: k.clone(), right: k });
+    let spec =
+        Arc::new(JoinSpec { name: "j".into(), kind: JoinKind::Inner, left_on: k.clone(), right_on: k.clone(), left: k.clone(), right: k });
     let mut join = op(&spec, &batch(1), &batch(1));
     let mut out = Out { tight: true, ..Out::default() };
     out.feed(join.as_mut(), 1, cut(&batch(20_000), 0, 20_000, None).remove(0));

@@ -10,20 +10,28 @@ use super::hand::{Before, Item, Running};
 use super::{Out, Rng, cut, lines};
 use crate::kernel::hash::{KEY_GROUPS, hash_columns, instance_of, key_group};
 use crate::kernel::{Morsel, Selection};
-use crate::operator::*;
 use crate::operator::keyed::keyed_schema;
+use crate::operator::*;
 use crate::record::*;
 
 fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("k", DataType::Utf8, false), Field::new("v", DataType::Int64, false), Field::new("t", DataType::Timestamp(TimeUnit::Millisecond, None), false)]))
+    Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Utf8, false),
+        Field::new("v", DataType::Int64, false),
+        Field::new("t", DataType::Timestamp(TimeUnit::Millisecond, None), false),
+    ]))
 }
 fn table(rng: &mut Rng, rows: usize) -> RecordBatch {
     let keys: Vec<String> = (0..rows).map(|_| format!("some key number {}", rng.below(20) * rng.below(2))).collect();
-    RecordBatch::try_new(schema(), vec![
-        Arc::new(StringArray::from(keys)),
-        Arc::new(Int64Array::from_iter_values((0..rows).map(|_| rng.below(100) as i64))),
-        Arc::new(TimestampMillisecondArray::from_iter_values((0..rows).map(|_| rng.below(50) as i64))),
-    ]).unwrap()
+    RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(StringArray::from(keys)),
+            Arc::new(Int64Array::from_iter_values((0..rows).map(|_| rng.below(100) as i64))),
+            Arc::new(TimestampMillisecondArray::from_iter_values((0..rows).map(|_| rng.below(50) as i64))),
+        ],
+    )
+    .unwrap()
 }
 
 /// Every second row of a key: count, sum and time so far.
@@ -43,7 +51,15 @@ fn create(time: bool, of: usize) -> Vec<Box<dyn Operator>> {
 }
 
 /// `watermarks`: after which splits a watermark is sent, and which.
-fn run(splits: &[RecordBatch], time: bool, size: usize, mut of: usize, restart: Option<usize>, watermarks: &[(usize, i64)], keep: &dyn Fn(usize) -> bool) -> Vec<String> {
+fn run(
+    splits: &[RecordBatch],
+    time: bool,
+    size: usize,
+    mut of: usize,
+    restart: Option<usize>,
+    watermarks: &[(usize, i64)],
+    keep: &dyn Fn(usize) -> bool,
+) -> Vec<String> {
     let (mut ops, mut out) = (create(time, of), Out::default());
     for (i, split) in splits.iter().enumerate() {
         for morsel in cut(split, i as u64, size, Some(keep)) {
@@ -51,7 +67,9 @@ fn run(splits: &[RecordBatch], time: bool, size: usize, mut of: usize, restart: 
             for (index, op) in ops.iter_mut().enumerate() {
                 let kept = morsel.selection.as_ref().unwrap();
                 let mut words = vec![0u64; hashes.len().div_ceil(64)];
-                kept.rows().filter(|r| instance_of(key_group(hashes[*r], KEY_GROUPS), KEY_GROUPS, of) == index).for_each(|r| words[r / 64] |= 1 << (r % 64));
+                kept.rows()
+                    .filter(|r| instance_of(key_group(hashes[*r], KEY_GROUPS), KEY_GROUPS, of) == index)
+                    .for_each(|r| words[r / 64] |= 1 << (r % 64));
                 out.feed(op.as_mut(), 0, Morsel { selection: Some(Selection::new(words)), ..morsel.clone() });
             }
         }
@@ -84,7 +102,12 @@ fn model(splits: &[RecordBatch], time: bool, keep: &dyn Fn(usize) -> bool) -> Ve
     for b in splits {
         let text = lines(b);
         for r in (0..b.num_rows()).filter(|r| keep(*r)) {
-            rows.push((b.column(2).as_primitive::<TimestampMillisecondType>().value(r), b.column(0).as_string::<i32>().value(r).to_owned(), b.column(1).as_primitive::<Int64Type>().value(r), text[r].clone()));
+            rows.push((
+                b.column(2).as_primitive::<TimestampMillisecondType>().value(r),
+                b.column(0).as_string::<i32>().value(r).to_owned(),
+                b.column(1).as_primitive::<Int64Type>().value(r),
+                text[r].clone(),
+            ));
         }
     }
     if time {
@@ -149,7 +172,8 @@ fn state_evolves() {
         None
     }
     let batch = table(&mut Rng(2), 300);
-    let mut old = Keyed::<Item, Before, Str, _>::factory(spec(false), &schema(), counts).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let mut old =
+        Keyed::<Item, Before, Str, _>::factory(spec(false), &schema(), counts).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
     let mut out = Out::default();
     cut(&batch, 0, 50, None).into_iter().for_each(|m| out.feed(old.as_mut(), 0, m));
     assert_eq!(out.account.filtered, 300);
@@ -162,7 +186,10 @@ fn state_evolves() {
     let last = got.iter().rfind(|l| l.starts_with("some key number 0|")).unwrap();
     assert!(last.contains(&format!("some key number 0 {} ", count(&batch) * 2)), "{last}");
     // fields that the program does not know are refused
-    let mut back = Keyed::<Item, Before, Str, _>::factory(KeyedSpec { keys: vec!["v".into()], ..spec(false) }, &schema(), counts).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let mut back = Keyed::<Item, Before, Str, _>::factory(KeyedSpec { keys: vec!["v".into()], ..spec(false) }, &schema(), counts)
+        .unwrap()
+        .create(Instance { index: 0, of: 1 })
+        .unwrap();
     let states = new.snapshot(0).unwrap().write().unwrap();
     assert!(back.restore(&states[0]).unwrap_err().to_string().contains("other key columns"));
 }
@@ -190,7 +217,13 @@ fn late_rows_and_failures() {
     let times: ArrayRef = Arc::new(TimestampMillisecondArray::from_iter_values((0..10).rev()));
     batch = RecordBatch::try_new(schema(), vec![Arc::clone(batch.column(0)), Arc::clone(batch.column(1)), times]).unwrap();
     for time in [false, true] {
-        for (i, factory) in [Keyed::<Item, Running, i64, _>::factory(spec(time), &schema(), fails).unwrap(), Keyed::<Item, Running, i64, _>::factory(spec(time), &schema(), panics).unwrap()].into_iter().enumerate() {
+        for (i, factory) in [
+            Keyed::<Item, Running, i64, _>::factory(spec(time), &schema(), fails).unwrap(),
+            Keyed::<Item, Running, i64, _>::factory(spec(time), &schema(), panics).unwrap(),
+        ]
+        .into_iter()
+        .enumerate()
+        {
             let mut op = factory.create(Instance { index: 0, of: 1 }).unwrap();
             let keep = |r: usize| r % 2 == 1;
             let mut result = op.process(0, cut(&batch, 6, 10, Some(&keep)).remove(0), &mut Out::default());
@@ -198,7 +231,11 @@ fn late_rows_and_failures() {
                 result = op.finish(0, &mut Out::default());
             }
             let error = result.unwrap_err().to_string();
-            assert!(error.contains(["operator `p/k` failed: seven", "operator `p/k` panicked: a seven"][i]) && error.contains("row 7 of split 6 of source 0"), "{error}");
+            assert!(
+                error.contains(["operator `p/k` failed: seven", "operator `p/k` panicked: a seven"][i])
+                    && error.contains("row 7 of split 6 of source 0"),
+                "{error}"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use arrow_schema::{DataType, Field, FieldRef};
 
 use super::{Rng, show};
 use crate::operator::keys::{NO_GROUP, by_key_group};
-use crate::operator::{Keys, Kept};
+use crate::operator::{Kept, Keys};
 
 fn columns(rng: &mut Rng, rows: usize, spread: u64) -> Vec<ArrayRef> {
     let mut maybe = |n: u64| if rng.below(10) == 0 { None } else { Some(rng.below(n)) };
@@ -50,7 +50,10 @@ fn groups_as_a_hash_map_does() {
             kept.each(|i, row| {
                 let key: Vec<String> = arrays.iter().map(|a| show(a, row)).collect();
                 let next = model.len() as u32;
-                let expected = *model.entry(key.clone()).or_insert_with(|| { order.push(key); next });
+                let expected = *model.entry(key.clone()).or_insert_with(|| {
+                    order.push(key);
+                    next
+                });
                 assert_eq!(groups[i], expected, "{picked:?} row {row}");
             });
             assert_eq!(groups.len(), kept.len());
@@ -84,7 +87,13 @@ fn groups_as_a_hash_map_does() {
 #[test]
 fn text_groups_whatever_its_encoding() {
     let utf8: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("a text of more than twelve bytes"), Some("b"), Some("")]));
-    let types = [DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View, DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8View)), DataType::Dictionary(Box::new(DataType::UInt8), Box::new(DataType::LargeUtf8))];
+    let types = [
+        DataType::Utf8,
+        DataType::LargeUtf8,
+        DataType::Utf8View,
+        DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8View)),
+        DataType::Dictionary(Box::new(DataType::UInt8), Box::new(DataType::LargeUtf8)),
+    ];
     for declared in &types {
         let mut keys = Keys::new(&[Arc::new(Field::new("k", declared.clone(), true))]).unwrap();
         let mut groups = Vec::new();

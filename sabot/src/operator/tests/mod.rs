@@ -113,7 +113,12 @@ pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
 }
 /// The batch with its text columns in another encoding.
 pub(super) fn encode(batch: &RecordBatch, to: &arrow_schema::DataType) -> RecordBatch {
-    let columns: Vec<ArrayRef> = batch.columns().iter().map(|c| if kept::is_utf8(c.data_type()) { arrow_cast::cast(c, to).unwrap() } else { Arc::clone(c) }).collect();
-    let fields: Vec<_> = batch.schema_ref().fields().iter().zip(&columns).map(|(f, c)| f.as_ref().clone().with_data_type(c.data_type().clone())).collect();
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .map(|c| if kept::is_utf8(c.data_type()) { arrow_cast::cast(c, to).unwrap() } else { Arc::clone(c) })
+        .collect();
+    let fields: Vec<_> =
+        batch.schema_ref().fields().iter().zip(&columns).map(|(f, c)| f.as_ref().clone().with_data_type(c.data_type().clone())).collect();
     RecordBatch::try_new(Arc::new(arrow_schema::Schema::new(fields)), columns).unwrap()
 }

@@ -16,13 +16,27 @@ fn one(factory: &Arc<dyn OperatorFactory>) -> Box<dyn Operator> {
 
 fn table(rng: &mut Rng, rows: usize) -> RecordBatch {
     let mut opt = |n: u64| (rng.below(9) > 0).then(|| rng.below(n));
-    let float = |v: u64| match v { 0 => f64::NAN, 1 => -0.0, 2 => 0.0, 3 => f64::NEG_INFINITY, v => v as f64 / 3.0 };
-    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("f", DataType::Float64, true), Field::new("s", DataType::Utf8, true), Field::new("id", DataType::UInt32, false)]));
-    RecordBatch::try_new(schema, vec![
-        Arc::new(Float64Array::from((0..rows).map(|_| opt(12).map(float)).collect::<Vec<_>>())),
-        Arc::new(StringArray::from((0..rows).map(|_| opt(4).map(|v| format!("text {v}"))).collect::<Vec<_>>())),
-        Arc::new(UInt32Array::from((0..rows as u32).collect::<Vec<_>>())),
-    ]).unwrap()
+    let float = |v: u64| match v {
+        0 => f64::NAN,
+        1 => -0.0,
+        2 => 0.0,
+        3 => f64::NEG_INFINITY,
+        v => v as f64 / 3.0,
+    };
+    let schema: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("f", DataType::Float64, true),
+        Field::new("s", DataType::Utf8, true),
+        Field::new("id", DataType::UInt32, false),
+    ]));
+    RecordBatch::try_new(
+        schema,
+        vec![
+            Arc::new(Float64Array::from((0..rows).map(|_| opt(12).map(float)).collect::<Vec<_>>())),
+            Arc::new(StringArray::from((0..rows).map(|_| opt(4).map(|v| format!("text {v}"))).collect::<Vec<_>>())),
+            Arc::new(UInt32Array::from((0..rows as u32).collect::<Vec<_>>())),
+        ],
+    )
+    .unwrap()
 }
 
 #[test]
@@ -34,16 +48,28 @@ fn sorts_stably() {
     let keep = |r: usize| r % 4 != 0;
     for by in [vec![key("f", true, true)], vec![key("s", false, false), key("f", false, true)]] {
         let spec = Arc::new(SortSpec { name: "p/s".into(), by: by.clone() });
-        for (size, threads, select, to) in [(1000, 1, false, DataType::Utf8), (7, 3, true, DataType::Utf8View), (64, 2, true, DataType::Utf8), (1, 2, false, DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)))] {
+        for (size, threads, select, to) in [
+            (1000, 1, false, DataType::Utf8),
+            (7, 3, true, DataType::Utf8View),
+            (64, 2, true, DataType::Utf8),
+            (1, 2, false, DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))),
+        ] {
             let splits: Vec<RecordBatch> = splits.iter().map(|b| encode(b, &to)).collect();
             let schema = splits[0].schema();
             // model: collect rows, stable sort by a comparison of values
             let mut rows: Vec<(Option<f64>, Option<String>, String)> = Vec::new();
             for b in &splits {
-                let (f, s) = (b.column(0).as_primitive::<arrow_array::types::Float64Type>(), arrow_cast::cast(b.column(1), &DataType::Utf8).unwrap());
+                let (f, s) = (
+                    b.column(0).as_primitive::<arrow_array::types::Float64Type>(),
+                    arrow_cast::cast(b.column(1), &DataType::Utf8).unwrap(),
+                );
                 let text = lines(b);
                 for r in (0..b.num_rows()).filter(|r| !select || keep(*r)) {
-                    rows.push((f.is_valid(r).then(|| f.value(r)), s.is_valid(r).then(|| s.as_string::<i32>().value(r).to_owned()), text[r].clone()));
+                    rows.push((
+                        f.is_valid(r).then(|| f.value(r)),
+                        s.is_valid(r).then(|| s.as_string::<i32>().value(r).to_owned()),
+                        text[r].clone(),
+                    ));
                 }
             }
             rows.sort_by(|a, b| {
@@ -53,7 +79,10 @@ fn sorts_stably() {
                     let (null, value) = if k.column == "f" {
                         (nulls(a.0.is_none(), b.0.is_none()), a.0.zip(b.0).map_or(std::cmp::Ordering::Equal, |(x, y)| x.total_cmp(&y)))
                     } else {
-                        (nulls(a.1.is_none(), b.1.is_none()), a.1.as_ref().zip(b.1.as_ref()).map_or(std::cmp::Ordering::Equal, |(x, y)| x.cmp(y)))
+                        (
+                            nulls(a.1.is_none(), b.1.is_none()),
+                            a.1.as_ref().zip(b.1.as_ref()).map_or(std::cmp::Ordering::Equal, |(x, y)| x.cmp(y)),
+                        )
                     };
                     order = order.then(null).then(if k.ascending { value } else { value.reverse() });
                 }
@@ -133,24 +162,47 @@ fn inspects_conforms_and_calls_whole_batches() {
     let (mut op, mut out) = (one(&Conform::factory("c", &want)), Out::default());
     cut(&dict, 0, 30, Some(&keep)).into_iter().for_each(|m| out.feed(op.as_mut(), 0, m));
     assert_eq!(out.rows(&want).num_rows(), 100);
-    let strict: SchemaRef = Arc::new(Schema::new(vec![Field::new("s", DataType::Utf8, false), Field::new("x", DataType::Utf8, false), Field::new("f", DataType::Int64, true)]));
+    let strict: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("s", DataType::Utf8, false),
+        Field::new("x", DataType::Utf8, false),
+        Field::new("f", DataType::Int64, true),
+    ]));
     let error = conform(&batch, &strict, "sink `out`").unwrap_err().to_string();
-    assert!(error.contains("sink `out`") && error.contains("with nulls") && error.contains("no such column") && error.contains("Float64"), "{error}");
+    assert!(
+        error.contains("sink `out`") && error.contains("with nulls") && error.contains("no such column") && error.contains("Float64"),
+        "{error}"
+    );
 
     let items = items(20);
-    let double = |b: &Batch<Item>| -> crate::Result<ArrayRef> { Ok(Arc::new(Int64Array::from_iter_values(b.column::<Int64Array>("v").values().iter().map(|v| v * 2)))) };
+    let double = |b: &Batch<Item>| -> crate::Result<ArrayRef> {
+        Ok(Arc::new(Int64Array::from_iter_values(b.column::<Int64Array>("v").values().iter().map(|v| v * 2))))
+    };
     let field = Field::new("w", DataType::Int64, false);
     let (mut op, mut out) = (one(&BatchOperator::<Item, _>::factory("b", field.clone(), double)), Out::default());
     cut(&items, 0, 7, Some(&keep)).into_iter().for_each(|m| out.feed(op.as_mut(), 0, m));
-    assert_eq!(lines(&out.rows(&BatchOperator::<Item, fn(&Batch<Item>) -> crate::Result<ArrayRef>>::output_schema(field.clone(), &items.schema())))[3], "k0|6|12");
+    assert_eq!(
+        lines(
+            &out.rows(&BatchOperator::<Item, fn(&Batch<Item>) -> crate::Result<ArrayRef>>::output_schema(field.clone(), &items.schema()))
+        )[3],
+        "k0|6|12"
+    );
     let short = |_: &Batch<Item>| -> crate::Result<ArrayRef> { Ok(Arc::new(Int64Array::from(vec![1]))) };
-    let error = one(&BatchOperator::<Item, _>::factory("p/b", field, short)).process(0, cut(&items, 0, 7, None).remove(0), &mut Out::default()).unwrap_err();
+    let error = one(&BatchOperator::<Item, _>::factory("p/b", field, short))
+        .process(0, cut(&items, 0, 7, None).remove(0), &mut Out::default())
+        .unwrap_err();
     assert!(error.to_string().contains("operator `p/b` failed: it returned 1 values for 7 rows"), "{error}");
 }
 
 pub(super) fn items(rows: i64) -> RecordBatch {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("k", DataType::Utf8, false), Field::new("v", DataType::Int64, false)]));
-    RecordBatch::try_new(schema, vec![Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("k{}", i % 3)))), Arc::new(Int64Array::from_iter_values(0..rows))]).unwrap()
+    RecordBatch::try_new(
+        schema,
+        vec![
+            Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("k{}", i % 3)))),
+            Arc::new(Int64Array::from_iter_values(0..rows)),
+        ],
+    )
+    .unwrap()
 }
 
 fn repeat<'a>(row: &View<'a, Item>) -> Box<dyn Iterator<Item = Item> + 'a> {
@@ -163,7 +215,8 @@ fn flat_maps() {
     let batch = items(3000);
     let keep = |r: usize| r % 7 != 0;
     let schema: SchemaRef = Arc::new(crate::record::schema_of::<Item>());
-    let expected: Vec<String> = (0..3000).filter(|v| keep(*v as usize)).flat_map(|v: i64| (0..v % 5).map(move |i| format!("k{}|{}", v % 3, v * 10 + i))).collect();
+    let expected: Vec<String> =
+        (0..3000).filter(|v| keep(*v as usize)).flat_map(|v: i64| (0..v % 5).map(move |i| format!("k{}|{}", v % 3, v * 10 + i))).collect();
     for (size, tight) in [(1, true), (7, false), (64, true), (1000, true), (3000, false)] {
         let (mut op, mut out) = (one(&FlatMap::<Item, Item, _>::factory("f", repeat)), Out { tight, ..Out::default() });
         cut(&batch, 0, size, Some(&keep)).into_iter().for_each(|m| out.feed(op.as_mut(), 0, m));
@@ -175,7 +228,10 @@ fn flat_maps() {
     static MADE: AtomicUsize = AtomicUsize::new(0);
     fn forever<'a>(row: &View<'a, Item>) -> Box<dyn Iterator<Item = Item> + 'a> {
         let k = row.k;
-        Box::new((0..).map(move |v| { MADE.fetch_add(1, Ordering::Relaxed); Item { k: k.into(), v } }))
+        Box::new((0..).map(move |v| {
+            MADE.fetch_add(1, Ordering::Relaxed);
+            Item { k: k.into(), v }
+        }))
     }
     let (mut op, mut out) = (one(&FlatMap::<Item, Item, _>::factory("f", forever)), Out { tight: true, ..Out::default() });
     assert_eq!(op.process(0, cut(&batch, 0, 10, None).remove(0), &mut out).unwrap(), Progress::More);
@@ -185,6 +241,9 @@ fn flat_maps() {
         let v = row.v;
         Box::new(std::iter::from_fn(move || if v == 13 { panic!("thirteen") } else { None }))
     }
-    let error = one(&FlatMap::<Item, Item, _>::factory("p/f", broken)).process(0, cut(&batch, 2, 50, Some(&keep)).remove(0), &mut Out::default()).unwrap_err().to_string();
+    let error = one(&FlatMap::<Item, Item, _>::factory("p/f", broken))
+        .process(0, cut(&batch, 2, 50, Some(&keep)).remove(0), &mut Out::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("operator `p/f` panicked: thirteen") && error.contains("row 13 of split 2"), "{error}");
 }

@@ -16,10 +16,20 @@ const MORSEL: usize = 1 << 14;
 
 fn time(what: &str, key: &ArrayRef, groups: usize) {
     let values: ArrayRef = Arc::new(Float64Array::from_iter_values((0..ROWS).map(|i| i as f64)));
-    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("k", key.data_type().clone(), false), Field::new("v", DataType::Float64, false)]));
+    let schema: SchemaRef =
+        Arc::new(Schema::new(vec![Field::new("k", key.data_type().clone(), false), Field::new("v", DataType::Float64, false)]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::clone(key), values]).unwrap();
-    let f = |name: &str, inputs: &[&str], factory| Function { name: name.into(), inputs: inputs.iter().map(|s| (*s).into()).collect(), factory };
-    let spec = Arc::new(AggregateSpec { name: "a".into(), keys: vec!["k".into()], window: None, functions: vec![f("n", &[], count()), f("s", &["v"], sum::<f64>())] });
+    let f = |name: &str, inputs: &[&str], factory| Function {
+        name: name.into(),
+        inputs: inputs.iter().map(|s| (*s).into()).collect(),
+        factory,
+    };
+    let spec = Arc::new(AggregateSpec {
+        name: "a".into(),
+        keys: vec!["k".into()],
+        window: None,
+        functions: vec![f("n", &[], count()), f("s", &["v"], sum::<f64>())],
+    });
     for max_groups in [1 << 18, usize::MAX] {
         let factory = PartialAggregate::factory_with(Arc::clone(&spec), &schema, max_groups).unwrap();
         let mut best = [f64::MAX; 3];
@@ -43,7 +53,10 @@ fn time(what: &str, key: &ArrayRef, groups: usize) {
                 *b = b.min(t.as_nanos() as f64 / ROWS as f64);
             }
         }
-        println!("{what:28} max_groups {max_groups:>20}: rows {:6.2}  + partial out {:6.2}  + final {:6.2} ns/row", best[0], best[1], best[2]);
+        println!(
+            "{what:28} max_groups {max_groups:>20}: rows {:6.2}  + partial out {:6.2}  + final {:6.2} ns/row",
+            best[0], best[1], best[2]
+        );
     }
 }
 
@@ -66,5 +79,9 @@ fn speed() {
     let text = arrow_cast::cast(&few, &DataType::Utf8).unwrap();
     time("utf8 <= 12 bytes, 1000", &text, 1000);
     time("utf8view <= 12 bytes, 1000", &arrow_cast::cast(&text, &DataType::Utf8View).unwrap(), 1000);
-    time("dictionary, 1000", &arrow_cast::cast(&text, &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))).unwrap(), 1000);
+    time(
+        "dictionary, 1000",
+        &arrow_cast::cast(&text, &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))).unwrap(),
+        1000,
+    );
 }

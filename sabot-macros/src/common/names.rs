@@ -1,0 +1,68 @@
+//! Names: without `r#`, in another case, as a type.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote_spanned;
+
+/// An identifier's text, without `r#`.
+pub(crate) fn bare(ident: &Ident) -> String {
+    let text = ident.to_string();
+    text.strip_prefix("r#").map_or(text.clone(), str::to_owned)
+}
+
+/// A name as a type: `(Ch<'q'>, Ch<'t'>, Ch<'y'>,)`, the same in every crate.
+pub(crate) fn name_type(name: &str, span: Span) -> TokenStream {
+    let chars = name.chars().map(|c| quote_spanned!(span=> ::sabot::__private::Ch<#c>));
+    quote_spanned!(span=> (#(#chars,)*))
+}
+
+/// The conventions of `rename_all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    Lower,
+    Upper,
+    Pascal,
+    Camel,
+    Snake,
+    ScreamingSnake,
+    Kebab,
+    ScreamingKebab,
+}
+
+impl Case {
+    /// Their names, as in serde.
+    pub(crate) const ALL: [(&'static str, Case); 8] = [
+        ("lowercase", Case::Lower),
+        ("UPPERCASE", Case::Upper),
+        ("PascalCase", Case::Pascal),
+        ("camelCase", Case::Camel),
+        ("snake_case", Case::Snake),
+        ("SCREAMING_SNAKE_CASE", Case::ScreamingSnake),
+        ("kebab-case", Case::Kebab),
+        ("SCREAMING-KEBAB-CASE", Case::ScreamingKebab),
+    ];
+    pub(crate) fn parse(name: &str) -> Option<Case> {
+        Case::ALL.iter().find(|(n, _)| *n == name).map(|(_, c)| *c)
+    }
+    /// A snake_case field name in this convention.
+    pub(crate) fn apply(self, field: &str) -> String {
+        let capital = |word: &str| {
+            let mut chars = word.chars();
+            chars.next().map_or(String::new(), |c| c.to_uppercase().chain(chars).collect())
+        };
+        let pascal = || field.split('_').map(capital).collect::<String>();
+        match self {
+            Case::Lower => field.to_lowercase().replace('_', ""),
+            Case::Upper => field.to_uppercase().replace('_', ""),
+            Case::Pascal => pascal(),
+            Case::Camel => {
+                let pascal = pascal();
+                let mut chars = pascal.chars();
+                chars.next().map_or(String::new(), |c| c.to_lowercase().chain(chars).collect())
+            }
+            Case::Snake => field.to_owned(),
+            Case::ScreamingSnake => field.to_uppercase(),
+            Case::Kebab => field.replace('_', "-"),
+            Case::ScreamingKebab => field.to_uppercase().replace('_', "-"),
+        }
+    }
+}

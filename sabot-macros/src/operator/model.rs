@@ -1,0 +1,192 @@
+//! An operator as plain data.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use syn::{FnArg, Generics, Pat, ReturnType, Signature, Type, Visibility};
+
+use crate::common::{Place, generic_args, last_segment};
+
+/// What `#[operator]` stands on.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Function(Box<Function>),
+    Aggregate(Box<Aggregate>),
+}
+
+/// The options of the attribute.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) total: Option<Span>,
+    pub(crate) volatile: Option<Span>,
+    pub(crate) batch: Option<Span>,
+    pub(crate) name: Option<String>,
+    /// `T = [i32, f64]`.
+    pub(crate) instances: Vec<(Ident, Vec<TokenStream>)>,
+}
+
+/// What every operator has.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) options: Options,
+    pub(crate) doc: String,
+    pub(crate) place: Place,
+    pub(crate) hash: u64,
+}
+
+/// A function.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) about: About,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    /// The braces and what is in them.
+    pub(crate) body: TokenStream,
+    /// Whether there is an `#[inline]` already.
+    pub(crate) inline: bool,
+    pub(crate) kind: Kind,
+    pub(crate) params: Vec<Param>,
+}
+
+/// What a function is, by its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Scalar,
+    Predicate,
+    FlatMap,
+    Keyed,
+    Batch,
+}
+
+/// A parameter.
+#[derive(Debug)]
+pub(crate) struct Param {
+    /// Its name, unless it is a pattern.
+    pub(crate) ident: Option<Ident>,
+    pub(crate) ty: Type,
+    pub(crate) role: Role,
+    pub(crate) span: Span,
+}
+
+/// What a parameter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The state of a keyed operator.
+    State,
+    /// `&mut KeyCtx` or `&KeyCtx`.
+    Ctx,
+    /// A value of the row.
+    Column,
+}
+
+impl Function {
+    /// Its kind and parameters, from the signature.
+    pub(crate) fn new(about: About, vis: Visibility, sig: Signature, body: TokenStream, inline: bool) -> Self {
+        let mut params = params_of(&sig);
+        let keyed = params.first().is_some_and(|p| p.mutable());
+        if keyed {
+            for (i, p) in params.iter_mut().enumerate() {
+                p.role = if i == 0 {
+                    Role::State
+                } else if p.is_ctx() {
+                    Role::Ctx
+                } else {
+                    Role::Column
+                };
+            }
+        }
+        let kind = if about.options.batch.is_some() {
+            Kind::Batch
+        } else if keyed {
+            Kind::Keyed
+        } else {
+            match returned(&sig) {
+                Some(Type::Path(p)) if p.path.is_ident("bool") => Kind::Predicate,
+                Some(Type::ImplTrait(_)) => Kind::FlatMap,
+                _ => Kind::Scalar,
+            }
+        };
+        Function { about, vis, sig, body, inline, kind, params }
+    }
+    /// The parameters that are columns.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Param> {
+        self.params.iter().filter(|p| p.role == Role::Column)
+    }
+    /// The result's type.
+    pub(crate) fn returned(&self) -> Option<&Type> {
+        returned(&self.sig)
+    }
+    /// The combinations of `T = [..]`; none if it has no such list.
+    pub(crate) fn instances(&self) -> Vec<Vec<(Ident, TokenStream)>> {
+        let lists = &self.about.options.instances;
+        if lists.is_empty() {
+            return Vec::new();
+        }
+        lists.iter().fold(vec![Vec::new()], |done, (name, types)| {
+            done.iter().flat_map(|d| types.iter().map(move |t| d.iter().cloned().chain([(name.clone(), t.clone())]).collect())).collect()
+        })
+    }
+}
+
+impl Param {
+    fn mutable(&self) -> bool {
+        matches!(&self.ty, Type::Reference(r) if r.mutability.is_some())
+    }
+    /// Whether it is a second `&mut`.
+    pub(crate) fn stray_mut(&self) -> bool {
+        self.role == Role::Column && self.mutable()
+    }
+    fn is_ctx(&self) -> bool {
+        matches!(&self.ty, Type::Reference(r) if last_segment(&r.elem).is_some_and(|s| s.ident == "KeyCtx"))
+    }
+    /// `R` of `&Batch<R>`.
+    pub(crate) fn batch_record(&self) -> Option<&Type> {
+        let Type::Reference(r) = &self.ty else { return None };
+        let segment = last_segment(&r.elem).filter(|s| s.ident == "Batch" && r.mutability.is_none())?;
+        generic_args(segment).first().copied()
+    }
+}
+
+/// The typed parameters of a signature, as columns.
+pub(crate) fn params_of(sig: &Signature) -> Vec<Param> {
+    sig.inputs
+        .iter()
+        .filter_map(|arg| match arg {
+            FnArg::Receiver(_) => None,
+            FnArg::Typed(t) => {
+                let ident = match &*t.pat {
+                    Pat::Ident(p) if p.by_ref.is_none() && p.subpat.is_none() => Some(p.ident.clone()),
+                    _ => None,
+                };
+                let span = ident.as_ref().map_or_else(|| crate::common::span_of(&t.pat), Ident::span);
+                Some(Param { ident, ty: (*t.ty).clone(), role: Role::Column, span })
+            }
+        })
+        .collect()
+}
+
+/// The result's type; `()` counts as none.
+pub(crate) fn returned(sig: &Signature) -> Option<&Type> {
+    match &sig.output {
+        ReturnType::Type(_, ty) if !matches!(&**ty, Type::Tuple(t) if t.elems.is_empty()) => Some(ty),
+        _ => None,
+    }
+}
+
+/// An `impl` block.
+#[derive(Debug)]
+pub(crate) struct Aggregate {
+    pub(crate) about: About,
+    /// The type; its last identifier.
+    pub(crate) ty: Type,
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    /// `impl Trait for`.
+    pub(crate) of_trait: Option<Span>,
+    pub(crate) methods: Vec<Signature>,
+}
+
+impl Aggregate {
+    /// The first method of this name.
+    pub(crate) fn method(&self, name: &str) -> Option<&Signature> {
+        self.methods.iter().find(|m| m.ident == name)
+    }
+}

@@ -1,0 +1,95 @@
+//! What can be told from names alone: undefined, unused, cyclic and repeated streams.
+
+use std::collections::BTreeMap;
+
+use proc_macro2::{Ident, TokenStream};
+
+use super::model::Pipeline;
+use super::parse::uses;
+use super::tokens::{error, error_expr};
+
+/// How often each name is used as a stream, by statement order.
+pub(crate) fn used(pipeline: &Pipeline) -> BTreeMap<String, usize> {
+    let mut out = BTreeMap::new();
+    for stmt in &pipeline.stmts {
+        let mut names = Vec::new();
+        uses(&stmt.chain, &mut names);
+        for n in names {
+            *out.entry(n.to_string()).or_insert(0) += 1;
+        }
+    }
+    out
+}
+
+/// Errors about names, and for the first stream of each cycle the expression to define it by. Undefined streams are reported where they are used, while expanding.
+pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (TokenStream, BTreeMap<String, TokenStream>) {
+    let mut errors = TokenStream::new();
+    let mut cycles = BTreeMap::new();
+    let mut cyclic: Vec<String> = Vec::new();
+    let mut seen: BTreeMap<String, Ident> =
+        pipeline.params.iter().filter(|p| p.source.is_some()).map(|p| (p.name.to_string(), p.name.clone())).collect();
+    let edges: BTreeMap<String, Vec<Ident>> = pipeline
+        .stmts
+        .iter()
+        .filter_map(|s| s.name.as_ref().map(|n| (n.to_string(), s)))
+        .map(|(n, s)| {
+            let mut names = Vec::new();
+            uses(&s.chain, &mut names);
+            (n, names)
+        })
+        .collect();
+    for stmt in &pipeline.stmts {
+        let Some(name) = &stmt.name else { continue };
+        let text = name.to_string();
+        if seen.contains_key(&text) {
+            errors.extend(error(name.span(), &format!("stream `{name}` is defined twice")));
+        }
+        seen.insert(text.clone(), name.clone());
+        if let Some(path) = cycle(&text, &edges) {
+            if !cyclic.contains(&text) {
+                if let Some(first) = edges.get(&text).and_then(|e| e.iter().find(|i| path.get(1).is_some_and(|p| *i == p))) {
+                    let shown = path.join(" -> ");
+                    let message = format!("streams may only use streams defined above: {shown}");
+                    cycles.insert(text.clone(), error_expr(first.span(), &message));
+                }
+                cyclic.extend(path);
+            }
+        } else if !text.starts_with('_') && !used.contains_key(&text) && !ends_in_sink(stmt) {
+            errors.extend(error(name.span(), &format!("stream `{name}` goes nowhere; end it with `-> sink(..)` or name it `_{name}`")));
+        }
+    }
+    for p in pipeline.params.iter().filter(|p| p.source.is_some()) {
+        let text = p.name.to_string();
+        if !used.contains_key(&text) && !text.starts_with('_') {
+            errors.extend(error(p.name.span(), &format!("source `{text}` is not used")));
+        }
+    }
+    (errors, cycles)
+}
+
+fn ends_in_sink(stmt: &super::model::Stmt) -> bool {
+    stmt.chain.steps.last().and_then(|s| s.name.as_ref()).is_some_and(|n| n == "sink")
+}
+
+/// A path from `start` back to itself.
+fn cycle(start: &str, edges: &BTreeMap<String, Vec<Ident>>) -> Option<Vec<String>> {
+    fn walk(at: &str, start: &str, edges: &BTreeMap<String, Vec<Ident>>, path: &mut Vec<String>) -> bool {
+        if path.iter().any(|p| p == at) {
+            return false;
+        }
+        path.push(at.to_owned());
+        for next in edges.get(at).into_iter().flatten() {
+            if next == start {
+                path.push(start.to_owned());
+                return true;
+            }
+            if walk(&next.to_string(), start, edges, path) {
+                return true;
+            }
+        }
+        path.pop();
+        false
+    }
+    let mut path = Vec::new();
+    walk(start, start, edges, &mut path).then_some(path)
+}

@@ -1,0 +1,73 @@
+//! A pipeline as plain data: what was written, in the user's own tokens.
+
+use proc_macro2::{Group, Ident, Span, TokenStream};
+
+/// The whole block.
+#[derive(Debug, Default)]
+pub(crate) struct Pipeline {
+    /// Doc comments and other attributes.
+    pub(crate) attrs: TokenStream,
+    /// Visibility.
+    pub(crate) vis: TokenStream,
+    /// The name; missing while it is being typed.
+    pub(crate) name: Option<Ident>,
+    /// Sources and parameters.
+    pub(crate) params: Vec<Param>,
+    /// The statements in order.
+    pub(crate) stmts: Vec<Stmt>,
+}
+
+/// One parameter.
+#[derive(Debug)]
+pub(crate) struct Param {
+    /// Its name.
+    pub(crate) name: Ident,
+    /// Its type as written.
+    pub(crate) ty: TokenStream,
+    /// `Source<Record[, Bound]>`: the arguments.
+    pub(crate) source: Option<(TokenStream, Option<TokenStream>)>,
+}
+
+/// `name = head -> step(..) -> step(..);`
+#[derive(Debug)]
+pub(crate) struct Stmt {
+    /// The stream that it defines; a statement without one ends in a sink.
+    pub(crate) name: Option<Ident>,
+    /// Where its rows come from and what happens to them.
+    pub(crate) chain: Chain,
+}
+
+/// A head and its steps.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// Where the rows come from.
+    pub(crate) head: Head,
+    /// The steps.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Where a chain's rows come from.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// A stream or a source parameter by name.
+    Stream(Ident),
+    /// `source(..)`.
+    Source(Ident, TokenStream),
+    /// Something else: passed on, so that the editor can complete it.
+    Other(TokenStream),
+    /// Nothing yet.
+    Missing(Span),
+}
+
+/// `-> name(..)`.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The step's name; missing while it is being typed.
+    pub(crate) name: Option<Ident>,
+    /// Its arguments.
+    pub(crate) args: Option<Group>,
+    /// What follows the arguments and should not be there.
+    pub(crate) rest: TokenStream,
+    /// Where to report problems.
+    pub(crate) span: Span,
+}

@@ -1,0 +1,842 @@
+//! From chains to builder calls.
+
+use std::collections::BTreeMap;
+
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use quote::{format_ident, quote, quote_spanned};
+
+use super::meta::{Facts, RowParam, mentions, pass, text};
+use super::model::{Chain, Head, Step};
+use super::parse::chain as parse_chain;
+use super::row::{self, Shape};
+use super::tokens::{Closure, Row, closure, error, error_expr, group_of, is_punct, list, row as row_of, similar, split, stream};
+
+/// What is known of a stream while expanding.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The key columns.
+    pub(crate) keys: Vec<Ident>,
+    /// Whether the keyed rows are cut into windows.
+    pub(crate) windowed: bool,
+    /// Whether its run is still growing: `(stream, part)` instead of a stream.
+    pub(crate) open: bool,
+}
+
+/// Everything collected while expanding a block.
+pub(crate) struct Cx {
+    /// Value parameters.
+    pub(crate) params: Vec<Ident>,
+    /// Streams by name.
+    pub(crate) streams: BTreeMap<String, Known>,
+    /// How often each stream is used, and whether its one use begins with a row-wise step.
+    pub(crate) continues: BTreeMap<String, bool>,
+    /// Whether the block uses `map(op)`.
+    pub(crate) maps: bool,
+    /// Generated types.
+    pub(crate) items: TokenStream,
+    /// Errors beside the expansion.
+    pub(crate) errors: TokenStream,
+    /// Row types so far, per stream.
+    pub(crate) rows: BTreeMap<String, usize>,
+    /// Steps so far.
+    pub(crate) count: usize,
+}
+
+/// Steps that become part of a run.
+pub(crate) const ROW_WISE: &[&str] = &["filter", "with", "select", "map", "inspect"];
+/// Steps that only describe the stream.
+pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
+
+pub(crate) fn id(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
+
+/// A chain under construction.
+struct Build<'c> {
+    cx: &'c mut Cx,
+    label: Ident,
+    out: TokenStream,
+    known: Known,
+    /// Notes (`key_by`, `window`, `event_time`) that wait for the run before them, which the input side of an
+    /// `aggregate` may still join.
+    notes: TokenStream,
+}
+
+impl Cx {
+    /// Expands a chain into statements that leave `__s` (and `__p`, if its run is still open), and what is known of it.
+    pub(crate) fn chain(&mut self, chain: &Chain, label: &Ident, may_stay_open: bool) -> (TokenStream, Known) {
+        let mut b = Build { cx: self, label: label.clone(), out: TokenStream::new(), known: Known::default(), notes: TokenStream::new() };
+        b.head(&chain.head);
+        for step in &chain.steps {
+            b.step(step);
+        }
+        if !b.notes.is_empty() || !may_stay_open {
+            b.seal();
+        }
+        (b.out, b.known)
+    }
+
+    fn error(&mut self, span: Span, message: &str) {
+        self.errors.extend(error(span, message));
+    }
+
+    /// `let a = a.clone();` for the parameters that the tokens mention.
+    fn clones(&self, tokens: &[TokenTree]) -> TokenStream {
+        let used: Vec<&Ident> = self.params.iter().filter(|p| mentions(tokens, &p.to_string())).collect();
+        quote!(#(let #used = ::core::clone::Clone::clone(&#used);)*)
+    }
+
+    /// A fresh name for the row types of a stream: `daily`, `daily_2`, ..
+    fn row_name(&mut self, label: &Ident) -> Ident {
+        let n = self.rows.entry(label.to_string()).or_insert(0);
+        *n += 1;
+        let base = label.to_string();
+        let base = base.strip_prefix("r#").unwrap_or(&base);
+        Ident::new(&if *n == 1 { base.to_owned() } else { format!("{base}_{n}") }, Span::call_site())
+    }
+}
+
+impl Build<'_> {
+    fn head(&mut self, head: &Head) {
+        let (s, p, g) = (id("__s"), id("__p"), id("__g"));
+        match head {
+            Head::Stream(name) => match self.cx.streams.get(&name.to_string()) {
+                Some(known) => {
+                    self.known = known.clone();
+                    if known.open {
+                        self.out.extend(quote!(let (#s, #p) = #name;));
+                    } else {
+                        self.out.extend(quote!(let #s = #name;));
+                    }
+                }
+                None => {
+                    let message = match similar(&name.to_string(), self.cx.streams.keys().map(String::as_str)) {
+                        Some(near) => format!("no stream `{name}` is defined above; did you mean `{near}`?"),
+                        None => format!("no stream `{name}` is defined above"),
+                    };
+                    let message = if self.cx.continues.contains_key(&name.to_string()) {
+                        format!("stream `{name}` is used before it is defined: move its statement up")
+                    } else {
+                        message
+                    };
+                    let e = error_expr(name.span(), &message);
+                    self.out.extend(quote!(let #s = #e;));
+                }
+            },
+            Head::Source(word, args) => {
+                let label = self.label.to_string();
+                self.out.extend(quote!(let #s = #g.#word(#label, #args);));
+            }
+            Head::Other(tokens) => {
+                let tokens = tokens.clone();
+                self.out.extend(quote!(let #s = #tokens;));
+            }
+            Head::Missing(span) => {
+                let e = error_expr(*span, "expected a stream, a source parameter, or `source(..)` after `=`");
+                self.out.extend(quote!(let #s = #e;));
+            }
+        }
+    }
+
+    /// Ends the run, and emits the notes behind it.
+    fn seal(&mut self) {
+        if self.known.open {
+            let (s, p) = (id("__s"), id("__p"));
+            self.out.extend(quote!(let #s = #s.seal(#p);));
+            self.known.open = false;
+        }
+        self.out.extend(std::mem::take(&mut self.notes));
+    }
+
+    fn step(&mut self, step: &Step) {
+        let Some(name) = &step.name else {
+            let message = if step.rest.is_empty() {
+                "expected a step after `->`, such as `filter(..)`"
+            } else {
+                "expected a step such as `filter(..)`"
+            };
+            self.cx.error(step.span, message);
+            return;
+        };
+        if !step.rest.is_empty() {
+            let span = step.rest.clone().into_iter().next().map_or(step.span, |t| t.span());
+            self.cx.error(span, "expected `->` or `;` after a step");
+        }
+        let word = name.to_string();
+        let Some(args) = &step.args else {
+            self.bare(name, &word);
+            return;
+        };
+        let tokens = list(&args.stream());
+        match word.as_str() {
+            "filter" => self.filter(name, &tokens, args.span()),
+            "inspect" => self.inspect(name, &tokens),
+            "with" | "select" => self.columns(name, &word, &tokens, None),
+            "map" => self.map(name, &tokens),
+            "key_by" => self.key_by(name, &tokens),
+            "event_time" => self.event_time(name, &tokens),
+            "window" => self.window(name, &tokens),
+            "aggregate" => self.aggregate(name, &tokens),
+            "keyed" => self.keyed(name, &tokens),
+            "batch" => self.batch(name, &tokens),
+            "flat_map" => self.flat_map(name, &tokens),
+            "join" | "left_join" => self.join(name, &word, &tokens),
+            "union" => self.union(name, &tokens),
+            "sort" => self.sort(name, &tokens),
+            "sink" if tokens.is_empty() => self.open_sink(name),
+            _ => {
+                self.seal();
+                let s = id("__s");
+                let inner = stream(&tokens);
+                let clones = self.cx.clones(&tokens);
+                let call = quote_spanned!(args.span()=> (#inner));
+                self.out.extend(quote!(let #s = { #clones #s.#name #call };));
+            }
+        }
+    }
+
+    /// A step without parentheses.
+    fn bare(&mut self, name: &Ident, word: &str) {
+        let s = id("__s");
+        if word == "sink" {
+            self.open_sink(name);
+            return;
+        }
+        self.cx.error(name.span(), &format!("expected `(` after step `{name}`"));
+        self.seal();
+        // the editor completes step names from the methods of the stream
+        self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = #s.#name;));
+    }
+
+    fn open_sink(&mut self, name: &Ident) {
+        self.seal();
+        let (s, label) = (id("__s"), self.label.to_string());
+        let method = Ident::new("open_sink", name.span().resolved_at(Span::mixed_site()));
+        self.out.extend(quote!(#s.#method(#label);));
+    }
+
+    /// `let (__s, __p) = __s.<call>.part(&META)`, composed with an open run.
+    fn row_wise(&mut self, call: &TokenStream, clones: &TokenStream, step: &str, name: &Ident, exprs: &[TokenStream]) {
+        if !self.notes.is_empty() && step != "inputs" {
+            self.seal();
+        }
+        let (s, p, q) = (id("__s"), id("__p"), id("__q"));
+        self.cx.count += 1;
+        let label = self.label.to_string();
+        let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
+        let meta = quote! {{
+            const META: ::sabot::__private::StepMeta = ::sabot::__private::StepMeta {
+                step: #step, stream: #label, file: ::core::file!(), line: #line, exprs: &[#(#exprs),*],
+            };
+            &META
+        }};
+        self.out.extend(quote!(let (#s, #q) = { #clones #s.#call.part(#meta) };));
+        if self.known.open {
+            self.out.extend(quote!(let #p = #p.then(#q);));
+        } else {
+            self.out.extend(quote!(let #p = #q;));
+        }
+        self.known.open = true;
+    }
+
+    fn check_panics(&mut self, tokens: &[TokenTree]) {
+        for (i, t) in tokens.iter().enumerate() {
+            match t {
+                TokenTree::Group(g) => self.check_panics(&list(&g.stream())),
+                TokenTree::Ident(word) => {
+                    let method = i > 0 && is_punct(tokens.get(i - 1), '.') && (word == "unwrap" || word == "expect");
+                    let makro = is_punct(tokens.get(i + 1), '!')
+                        && !is_punct(tokens.get(i + 2), '=')
+                        && ["panic", "todo", "unimplemented", "unreachable"].iter().any(|m| word == m);
+                    if method {
+                        self.cx.error(word.span(), "a null here would stop the job: use `?`, `unwrap_or(..)` or return a `Result`");
+                    } else if makro {
+                        self.cx.error(word.span(), "a panic here would stop the job: use `?`, or return a `Result`");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn filter(&mut self, name: &Ident, tokens: &[TokenTree], span: Span) {
+        let Some(c) = closure(tokens) else {
+            let inner = stream(tokens);
+            let call = quote_spanned!(span=> (#inner));
+            let clones = self.cx.clones(tokens);
+            let blind = blind_meta("", &text(tokens));
+            self.row_wise(&quote!(#name #call), &clones, "filter", name, &[blind]);
+            return;
+        };
+        self.check_panics(&c.body);
+        let rows = row_params(&c, &[""]);
+        let facts = Facts::of(&c.body, &rows);
+        let (params, body) = (&c.params, stream(&c.body));
+        let body = if facts.question {
+            quote!((|| -> ::core::option::Option<bool> { ::core::option::Option::Some(#body) })().unwrap_or(false))
+        } else {
+            body
+        };
+        let clones = self.cx.clones(&c.body);
+        let meta = facts.meta("", &text(&c.body), None);
+        self.row_wise(&quote!(#name(move |#(#params),*| #body)), &clones, "filter", name, &[meta]);
+    }
+
+    fn inspect(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        let clones = self.cx.clones(tokens);
+        let inner = stream(tokens);
+        let call = match closure(tokens) {
+            Some(c) => {
+                let (params, body) = (&c.params, stream(&c.body));
+                quote!(#name(move |#(#params),*| { #body; }))
+            }
+            None => quote!(#name(#inner)),
+        };
+        let blind = blind_meta("", &text(tokens));
+        self.row_wise(&call, &clones, "inspect", name, &[blind]);
+    }
+
+    /// `with` and `select`, also after a join (`rows` are then the two sides).
+    fn columns(&mut self, name: &Ident, word: &str, tokens: &[TokenTree], joined: Option<&Joined>) {
+        let clones = self.cx.clones(tokens);
+        let Some(c) = closure(tokens) else {
+            let inner = stream(tokens);
+            let first = tokens.first().map_or(name.span(), TokenTree::span);
+            self.cx.error(first, &format!("`{name}` takes a closure that makes a row: `{name}(|t| row {{ .. }})`"));
+            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { #clones #inner };));
+            return;
+        };
+        self.check_panics(&c.body);
+        let rows = row_params(&c, joined.map_or(&[""], |_| &["left.", "right."]));
+        let m = id("__m");
+        let prelude = joined.map(|j| j.prelude(&c)).unwrap_or_default();
+        let params = if joined.is_some() { vec![quote!(__pair)] } else { c.params.clone() };
+        let Some(row) = row_of(&c.body) else {
+            let first = c.body.first().map_or(name.span(), TokenTree::span);
+            let body = stream(&c.body);
+            self.cx.error(first, &format!("`{name}` makes a row: write `{name}(|t| row {{ column: expression }})`"));
+            // keep the closure alive for the editor: its parameter is typed by a predicate's signature
+            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { #clones let __s = __s; __s.filter(move |#(#params),*| { #prelude let _ = { #body }; true }) };));
+            return;
+        };
+        for span in &row.odd {
+            self.cx.error(*span, "expected `column: expression`");
+        }
+        if !row.name.is_empty() {
+            self.named(name, word, &c, &row, &rows, &prelude, &params, &clones);
+            return;
+        }
+        let fields = self.unique(&row);
+        let passes: Vec<Option<String>> = fields.iter().map(|(_, e)| pass(e, &rows)).collect();
+        let computed: Vec<bool> = passes.iter().map(Option::is_none).collect();
+        let names: Vec<Ident> = fields.iter().map(|(n, _)| n.clone()).collect();
+        let row_name = self.cx.row_name(&self.label.clone());
+        let shape = Shape { name: &row_name, fields: &names, computed: &computed, named_columns: self.cx.maps };
+        let (items, types) = if word == "with" { row::layer(&shape) } else { row::record(&shape) };
+        self.cx.items.extend(items);
+        let mut bit = 0u32;
+        let (mut values, mut metas) = (Vec::new(), Vec::new());
+        for ((field, expr), pass) in fields.iter().zip(&passes) {
+            let facts = Facts::of(expr, &rows);
+            values.push(cell(expr, facts.question, pass.is_none().then_some(bit)));
+            if pass.is_none() {
+                bit += 1;
+            }
+            metas.push(facts.meta(&row::column_name(field), &text(expr), pass.as_deref()));
+        }
+        let literal = Ident::new(&types.literal.to_string(), row.word.span().resolved_at(Span::call_site()));
+        let finish = if word == "with" { id("adds") } else { id("made") };
+        let step = if joined.is_some() { "join" } else { word };
+        let method = if joined.is_some() { id("select") } else { name.clone() };
+        let call = quote!(#method(move |#(#params,)* #m| { #prelude #literal { #(#names: #values),* }.#finish() }));
+        self.row_wise(&call, &clones, step, name, &metas);
+        if word == "select" {
+            self.known.keys.clear();
+            self.known.windowed = false;
+        }
+    }
+
+    /// `select(|t| row Alert { .. })`.
+    #[allow(clippy::too_many_arguments)]
+    fn named(
+        &mut self,
+        name: &Ident,
+        word: &str,
+        _c: &Closure,
+        row: &Row,
+        rows: &[RowParam],
+        prelude: &TokenStream,
+        params: &[TokenStream],
+        clones: &TokenStream,
+    ) {
+        if word == "with" {
+            let span = row.name.first().map_or(row.word.span(), TokenTree::span);
+            self.cx.error(span, "`with` adds columns to the row it gets, so its row has no name: write `row { .. }`, or use `select`");
+        }
+        let m = id("__m");
+        let fields = self.unique(row);
+        let (mut names, mut values, mut metas) = (Vec::new(), Vec::new(), Vec::new());
+        for (field, expr) in &fields {
+            let facts = Facts::of(expr, rows);
+            let value = cell(expr, facts.question, None);
+            names.push(field.clone());
+            values.push(quote!(#value.take(&mut __bad)));
+            metas.push(facts.meta(&row::column_name(field), &text(expr), None));
+        }
+        let record = stream(&row.name);
+        let mut view = row.name.clone();
+        if let Some(TokenTree::Ident(last)) = view.last_mut() {
+            *last = format_ident!("{}Row", last, span = last.span());
+        }
+        let view = stream(&view);
+        let p = quote!(::sabot::__private);
+        let method = if params.len() == 1 && !prelude.is_empty() { id("select") } else { Ident::new("select", name.span()) };
+        let call = quote!(#method(move |#(#params,)* #m| {
+            #prelude
+            let mut __bad = false;
+            let __row = #view { #(#names: #values),* };
+            #p::Made::<'_, #p::All<#record>>::new(__row, __bad)
+        }));
+        self.row_wise(&call, clones, "select", name, &metas);
+        self.known.keys.clear();
+        self.known.windowed = false;
+    }
+
+    /// The fields of a row, without repeated names; a repetition is an error at the second.
+    fn unique(&mut self, row: &Row) -> Vec<(Ident, Vec<TokenTree>)> {
+        let mut out: Vec<(Ident, Vec<TokenTree>)> = Vec::new();
+        for (name, expr) in &row.fields {
+            if out.iter().any(|(n, _)| n == name) {
+                self.cx.error(name.span(), &format!("column `{name}` appears twice in this row"));
+                continue;
+            }
+            if expr.is_empty() {
+                self.cx.error(name.span(), &format!("column `{name}` needs a value: `{name}: expression`"));
+                continue;
+            }
+            out.push((name.clone(), expr.clone()));
+        }
+        out
+    }
+
+    /// `map(op)`: binds parameters to columns by name.
+    fn map(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        let path = tokens.iter().all(|t| matches!(t, TokenTree::Ident(_)) || is_punct(Some(t), ':'));
+        let Some(TokenTree::Ident(op)) = tokens.last().filter(|_| path) else {
+            let span = tokens.first().map_or(name.span(), TokenTree::span);
+            self.cx.error(span, "`map` takes the name of an operator: `map(notional)`; for an expression use `with(|t| row { .. })`");
+            return;
+        };
+        let row_name = self.cx.row_name(&self.label.clone());
+        let column = Ident::new(&op.to_string(), op.span());
+        let shape = Shape { name: &row_name, fields: std::slice::from_ref(&column), computed: &[true], named_columns: true };
+        let (items, types) = row::layer(&shape);
+        self.cx.items.extend(items);
+        let (literal, path, m, t) = (&types.literal, stream(tokens), id("__m"), id("__t"));
+        let p = quote!(::sabot::__private);
+        let with = Ident::new("with", name.span().resolved_at(Span::mixed_site()));
+        let value = quote!(if #m.wants(0) { <#path as #p::MapOperator<_, _>>::call(#t, #m) } else { #p::Slot::unwanted() });
+        let call = quote!(#with(move |#t, #m| #literal { #column: #value }.adds()));
+        let (column_text, op_text) = (row::column_name(op), op.to_string());
+        let meta = quote!(#p::ExprMeta {
+            name: #column_text, text: #op_text, reads: ::core::option::Option::None, strict: &[], pass: ::core::option::Option::None,
+            calls: &[#op_text], plain: true, hoist: true,
+        });
+        self.row_wise(&call, &TokenStream::new(), "map", name, &[meta]);
+    }
+
+    fn key_by(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        let (s, c) = (id("__s"), id("__c"));
+        let mut columns = Vec::new();
+        let mut keys = Vec::new();
+        for piece in split(tokens, ',') {
+            match piece {
+                [] => {}
+                [TokenTree::Ident(column)] => {
+                    columns.push(quote!(::sabot::__private::key(#c.#column)));
+                    keys.push(column.clone());
+                }
+                [first, ..] => self.cx.error(
+                    first.span(),
+                    "`key_by` takes column names: `key_by(carrier, origin)`; compute other keys with `with(|t| row { .. })` first",
+                ),
+            }
+        }
+        if columns.is_empty() {
+            self.cx.error(name.span(), "`key_by` needs at least one column");
+            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = #s.#name(|#c| ());));
+            return;
+        }
+        let body = if let [one] = columns.as_slice() { one.clone() } else { quote!((#(#columns),*)) };
+        self.notes.extend(quote!(let #s = #s.#name(|#c| #body);));
+        self.known.keys = keys;
+        self.known.windowed = false;
+    }
+
+    fn event_time(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        let (s, c) = (id("__s"), id("__c"));
+        match tokens {
+            [TokenTree::Ident(column)] => self.notes.extend(quote!(let #s = #s.#name(|#c| #c.#column);)),
+            _ => self.cx.error(tokens.first().map_or(name.span(), TokenTree::span), "`event_time` takes one column name: `event_time(ts)`"),
+        }
+    }
+
+    fn window(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        if let [TokenTree::Ident(kind), TokenTree::Group(size), ..] = tokens
+            && kind == "tumbling"
+            && let Some(TokenTree::Literal(l)) = size.stream().into_iter().next()
+            && l.to_string().trim_start_matches('-').trim_start_matches('0').trim_start_matches('_').is_empty()
+        {
+            self.cx.error(l.span(), "a window needs a size greater than zero");
+        }
+        let (s, inner, clones) = (id("__s"), stream(tokens), self.cx.clones(tokens));
+        self.notes.extend(quote!(let #s = { #clones #s.#name(#inner) };));
+        self.known.windowed = true;
+    }
+
+    fn aggregate(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        let s = id("__s");
+        let shaped = closure(tokens).and_then(|c| row_of(&c.body).map(|r| (c, r)));
+        let Some((c, row)) = shaped else {
+            let span = tokens.first().map_or(name.span(), TokenTree::span);
+            self.cx.error(span, "`aggregate` makes a row of aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`");
+            return;
+        };
+        if let Some(first) = row.name.first() {
+            self.cx.error(
+                first.span(),
+                "the row of an `aggregate` has no name: write `row { .. }`, and name it with `select(|r| row Name { .. })` after it",
+            );
+        }
+        self.check_panics(&c.body);
+        let rows = row_params(&c, &[""]);
+        let (params, m, k, cols) = (&c.params, id("__m"), id("__k"), id("__c"));
+        let p = quote!(::sabot::__private);
+        // the input side: one column per argument, computed in the run or passed on
+        let (mut inputs, mut input_exprs, mut input_pass, mut metas, mut prelude) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), TokenStream::new());
+        let (mut names, mut calls) = (Vec::new(), Vec::new());
+        let mut all_tokens = Vec::new();
+        for (field, expr) in self.unique(&row) {
+            let Some((path, args)) = expr.split_last().and_then(|(g, path)| group_of(Some(g), Delimiter::Parenthesis).map(|g| (path, g)))
+            else {
+                self.cx.error(expr.first().map_or(field.span(), TokenTree::span), &format!("`{field}` needs an aggregate function: `sum(..)`, `count()`, `min(..)`, `max(..)`, `mean(..)` or an aggregate of your own"));
+                continue;
+            };
+            let Some(TokenTree::Ident(function)) = path.last() else { continue };
+            let user = function.to_string().starts_with(|ch: char| ch.is_uppercase());
+            let inner = list(&args.stream());
+            all_tokens.extend(inner.iter().cloned());
+            let pieces: Vec<&[TokenTree]> = split(&inner, ',').into_iter().filter(|x| !x.is_empty()).collect();
+            let first = inputs.len();
+            let question = pieces.iter().any(|e| Facts::of(e, &rows).question);
+            let nested = id(&format!("__u{first}"));
+            if user && !pieces.is_empty() {
+                // rustc checks number and types of the arguments against `update` itself
+                let given = args.stream();
+                let (path, args) = (stream(path), quote_spanned!(args.span()=> (#given)));
+                let call = quote!(#path::__inputs #args);
+                let call = if question { quote!((|| ::core::option::Option::Some(#call))()) } else { call };
+                prelude.extend(quote!(let #nested = #call;));
+            }
+            let mut reach = quote!();
+            let mut columns = Vec::new();
+            for piece in &pieces {
+                let facts = Facts::of(piece, &rows);
+                let at = piece.first().map_or(field.span(), TokenTree::span).resolved_at(Span::mixed_site());
+                let column = Ident::new(&format!("__in{}", inputs.len()), at);
+                let passed = pass(piece, &rows).filter(|_| !(user && question));
+                let value = if user {
+                    let got = if question { quote!(#nested.map(|v| v #reach.0)) } else { quote!(#nested #reach.0) };
+                    reach.extend(quote!(.1));
+                    quote!(#p::col(#m, #got))
+                } else {
+                    cell(piece, facts.question, None)
+                };
+                let meta_name = format!("__in{}", inputs.len());
+                let facts = if user && question { Facts::of(&inner, &rows) } else { facts };
+                metas.push(facts.meta(&meta_name, &text(piece), passed.as_deref()));
+                input_pass.push(passed.is_none());
+                input_exprs.push(value);
+                inputs.push(Ident::new(&meta_name, Span::mixed_site()));
+                columns.push(quote!(#cols.#column));
+            }
+            let call = if user {
+                let path = stream(path);
+                let args = columns.iter().rev().fold(quote!(()), |rest, col| quote!((#col, #rest)));
+                quote!(#p::user::<#path, _>(#args))
+            } else if path.len() == 1 {
+                let function =
+                    if function == "count" && !columns.is_empty() { Ident::new("count_of", function.span()) } else { function.clone() };
+                quote!(#p::agg::#function(#(#columns),*))
+            } else {
+                let path = stream(path);
+                quote!(#path(#(#columns),*))
+            };
+            names.push(field.clone());
+            calls.push(call);
+        }
+        if !inputs.is_empty() {
+            let row_name = Ident::new(&format!("__{}_in", self.cx.row_name(&format_ident!("{}_in", self.label))), Span::call_site());
+            let shape = Shape { name: &row_name, fields: &inputs, computed: &input_pass, named_columns: false };
+            let (items, types) = row::layer(&shape);
+            self.cx.items.extend(items);
+            let literal = &types.literal;
+            let clones = self.cx.clones(&all_tokens);
+            let with = id("with");
+            let call = quote!(#with(move |#(#params,)* #m| { #prelude #literal { #(#inputs: #input_exprs),* }.adds() }));
+            self.row_wise(&call, &clones, "inputs", name, &metas);
+        }
+        self.seal();
+        // the output: keys, window bounds, aggregates
+        let mut fields = Vec::new();
+        let mut values = Vec::new();
+        for (i, key) in self.known.keys.iter().enumerate() {
+            let i = syn::Index::from(i);
+            fields.push(Ident::new(&key.to_string(), Span::call_site()));
+            values.push(if self.known.windowed { quote!(#k.0.#i) } else { quote!(#k.#i) });
+        }
+        if self.known.windowed {
+            for (i, bound) in ["window_start", "window_end"].iter().enumerate() {
+                let i = syn::Index::from(i);
+                fields.push(Ident::new(bound, Span::call_site()));
+                values.push(quote!(#k.1.#i));
+            }
+        }
+        let clash: Vec<&Ident> = names.iter().filter(|n| fields.contains(n)).collect();
+        for n in &clash {
+            self.cx.error(n.span(), &format!("column `{n}` appears twice in this row: the key columns and the window's bounds come first"));
+        }
+        let keys = fields.len();
+        for (n, call) in names.iter().zip(&calls) {
+            if !clash.contains(&n) {
+                fields.push(n.clone());
+                values.push(call.clone());
+            }
+        }
+        let row_name = self.cx.row_name(&self.label.clone());
+        let computed = vec![true; fields.len()];
+        let shape = Shape { name: &row_name, fields: &fields, computed: &computed, named_columns: self.cx.maps };
+        let (items, types) = row::record(&shape);
+        self.cx.items.extend(items);
+        self.cx.items.extend(row::aggregate_row(&shape, keys));
+        let literal = Ident::new(&types.literal.to_string(), row.word.span().resolved_at(Span::call_site()));
+        self.out.extend(quote!(let #s = #s.#name(|#k, #cols| #literal { #(#fields: #values),* });));
+        self.known = Known::default();
+    }
+
+    fn keyed(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        self.seal();
+        let (s, m) = (id("__s"), id("__m"));
+        let Some(c) = closure(tokens) else {
+            self.cx.error(
+                tokens.first().map_or(name.span(), TokenTree::span),
+                "`keyed` takes a closure that calls a keyed operator: `keyed(|t| bursts(t.ts))`",
+            );
+            return;
+        };
+        self.check_panics(&c.body);
+        let (column, call) = match row_of(&c.body) {
+            Some(row) => match row.fields.as_slice() {
+                [(n, e)] => (n.clone(), e.clone()),
+                _ => {
+                    self.cx.error(row.word.span(), "`keyed` makes one column: `keyed(|t| row { ema: ema(t.price) })`");
+                    return;
+                }
+            },
+            None => (Ident::new("value", Span::call_site()), c.body.clone()),
+        };
+        let Some((path, args)) = call.split_last().and_then(|(g, path)| group_of(Some(g), Delimiter::Parenthesis).map(|g| (path, g)))
+        else {
+            self.cx.error(call.first().map_or(name.span(), TokenTree::span), "`keyed` calls a keyed operator: `keyed(|t| bursts(t.ts))`");
+            return;
+        };
+        let inner = list(&args.stream());
+        let rows = row_params(&c, &[""]);
+        let question = Facts::of(&inner, &rows).question;
+        let row_name = self.cx.row_name(&self.label.clone());
+        let shape = Shape { name: &row_name, fields: std::slice::from_ref(&column), computed: &[true], named_columns: self.cx.maps };
+        let (items, types) = row::layer(&shape);
+        self.cx.items.extend(items);
+        let p = quote!(::sabot::__private);
+        let (marker, path_tokens, params, clones) = (&types.marker, stream(path), &c.params, self.cx.clones(&inner));
+        let (state, ctx) = (id("__state"), id("__ctx"));
+        let pieces: Vec<TokenStream> = split(&inner, ',').into_iter().filter(|x| !x.is_empty()).map(stream).collect();
+        let args = quote_spanned!(args.span()=> (#state, #ctx, #(#pieces),*));
+        let called = quote!(#path_tokens::__keyed #args);
+        let called = if question { quote!((|| ::core::option::Option::Some(#called))().flatten()) } else { called };
+        let (operator, column_text) = (text(path), row::column_name(&column));
+        let method = Ident::new("keyed", name.span());
+        self.out.extend(quote! {
+            let #s = { #clones #s.#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
+                #called.map(|v| #p::col(#m, v))
+            }) };
+        });
+        self.known = Known::default();
+    }
+
+    fn batch(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        self.seal();
+        let s = id("__s");
+        let path = tokens.iter().all(|t| matches!(t, TokenTree::Ident(_)) || is_punct(Some(t), ':'));
+        let Some(TokenTree::Ident(op)) = tokens.last().filter(|_| path) else {
+            self.cx
+                .error(tokens.first().map_or(name.span(), TokenTree::span), "`batch` takes the name of a batch operator: `batch(z_score)`");
+            return;
+        };
+        let row_name = self.cx.row_name(&self.label.clone());
+        let column = Ident::new(&op.to_string(), op.span());
+        let shape = Shape { name: &row_name, fields: std::slice::from_ref(&column), computed: &[true], named_columns: self.cx.maps };
+        let (items, types) = row::layer(&shape);
+        self.cx.items.extend(items);
+        let (marker, path) = (&types.marker, stream(tokens));
+        self.out.extend(quote!(let #s = #s.#name::<#marker<_>, _, #path>();));
+    }
+
+    fn flat_map(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        self.seal();
+        let s = id("__s");
+        let Some(c) = closure(tokens) else {
+            let inner = stream(tokens);
+            self.out.extend(quote!(let #s = #s.#name("", #inner);));
+            return;
+        };
+        self.check_panics(&c.body);
+        let question = Facts::of(&c.body, &row_params(&c, &[""])).question;
+        let (params, body, clones, shown) = (&c.params, stream(&c.body), self.cx.clones(&c.body), text(&c.body));
+        let iter = if question {
+            quote!((|| ::core::option::Option::Some(#body))().into_iter().flatten())
+        } else {
+            quote!(::core::iter::IntoIterator::into_iter(#body))
+        };
+        self.out.extend(quote!(let #s = { #clones #s.#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
+        self.known = Known::default();
+    }
+
+    fn join(&mut self, name: &Ident, word: &str, tokens: &[TokenTree]) {
+        self.seal();
+        let s = id("__s");
+        let pieces = split(tokens, ',');
+        let Some(side) = pieces.first().filter(|p| !p.is_empty()) else {
+            self.cx.error(
+                name.span(),
+                &format!("`{name}` takes a keyed stream and a closure: `{name}(listed -> key_by(symbol), |l, r| row {{ .. }})`"),
+            );
+            return;
+        };
+        let right = self.nested(side, name.span());
+        let first = side.first().map_or(name.span(), TokenTree::span);
+        let right = quote_spanned!(first.resolved_at(Span::mixed_site())=> { #right });
+        self.out.extend(quote!(let #s = #s.#name(#right);));
+        self.known = Known::default();
+        let rest = tokens.get(side.len() + 1..).unwrap_or(&[]);
+        if closure(rest).is_none() {
+            self.cx.error(
+                rest.first().map_or(name.span(), TokenTree::span),
+                &format!("`{name}` needs a closure that makes the joined row: `{name}(.., |l, r| row {{ .. }})`"),
+            );
+            return;
+        }
+        // trailing commas
+        let rest = if is_punct(rest.last(), ',') { &rest[..rest.len() - 1] } else { rest };
+        self.columns(name, "select", rest, Some(&Joined { left: word == "left_join" }));
+    }
+
+    /// A chain inside the arguments of a join or union.
+    fn nested(&mut self, tokens: &[TokenTree], span: Span) -> TokenStream {
+        let chain = parse_chain(tokens, span);
+        let label = self.label.clone();
+        let (code, _) = self.cx.chain(&chain, &label, false);
+        let s = id("__s");
+        quote!(#code #s)
+    }
+
+    fn union(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        self.seal();
+        let s = id("__s");
+        let mut any = false;
+        for piece in split(tokens, ',') {
+            if let Some(first) = piece.first() {
+                let other = self.nested(piece, name.span());
+                let other = quote_spanned!(first.span().resolved_at(Span::mixed_site())=> { #other });
+                self.out.extend(quote!(let #s = #s.#name(#other);));
+                any = true;
+            }
+        }
+        if !any {
+            self.cx.error(name.span(), "`union` needs at least one other stream");
+        }
+        self.known = Known::default();
+    }
+
+    fn sort(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        self.seal();
+        let (s, c) = (id("__s"), id("__c"));
+        let keys: Vec<TokenStream> = split(tokens, ',').into_iter().filter(|p| !p.is_empty()).map(|p| sort_key(p, &c)).collect();
+        if keys.is_empty() {
+            self.cx.error(name.span(), "`sort` needs at least one column: `sort(carrier, desc(delay))`");
+            return;
+        }
+        self.out.extend(quote!(let #s = #s.#name(|#c| [#(#keys),*]);));
+    }
+}
+
+/// The two sides of a join as rows of a closure.
+struct Joined {
+    left: bool,
+}
+impl Joined {
+    fn prelude(&self, c: &Closure) -> TokenStream {
+        let _ = self.left;
+        let mut out = TokenStream::new();
+        for (param, side) in c.params.iter().zip(["left", "right"]) {
+            let side = id(side);
+            out.extend(quote!(let #param = __pair.#side();));
+        }
+        out
+    }
+}
+
+fn row_params(c: &Closure, prefixes: &[&'static str]) -> Vec<RowParam> {
+    c.names.iter().zip(prefixes).filter_map(|(n, prefix)| n.as_ref().map(|n| RowParam { name: n.to_string(), prefix })).collect()
+}
+
+/// The value of one column expression; computed ones are skipped when nobody wants them.
+fn cell(expr: &[TokenTree], question: bool, bit: Option<u32>) -> TokenStream {
+    let p = quote!(::sabot::__private);
+    let m = id("__m");
+    let tokens = stream(expr);
+    let value = if question { quote!((|| ::core::option::Option::Some(#tokens))()) } else { tokens };
+    let value = quote!(#p::col(#m, #value));
+    match bit {
+        Some(bit) => quote!(if #m.wants(#bit) { #value } else { #p::Slot::unwanted() }),
+        None => value,
+    }
+}
+
+fn blind_meta(name: &str, text: &str) -> TokenStream {
+    quote!(::sabot::__private::ExprMeta {
+        name: #name, text: #text, reads: ::core::option::Option::None, strict: &[], pass: ::core::option::Option::None,
+        calls: &["(closure)"], plain: false, hoist: false,
+    })
+}
+
+/// `carrier`, `desc(delay)`, `nulls_first(desc(delay))`.
+fn sort_key(tokens: &[TokenTree], c: &Ident) -> TokenStream {
+    let p = quote!(::sabot::__private);
+    match tokens {
+        [TokenTree::Ident(column)] => quote!(#p::asc(#c.#column)),
+        [TokenTree::Ident(f), TokenTree::Group(g)] if g.delimiter() == Delimiter::Parenthesis => {
+            let inner = list(&g.stream());
+            match inner.as_slice() {
+                [TokenTree::Ident(column)] if f == "nulls_first" => quote!(#p::#f(#p::asc(#c.#column))),
+                [TokenTree::Ident(column)] => quote!(#p::#f(#c.#column)),
+                other => {
+                    let inner = sort_key(other, c);
+                    quote!(#p::#f(#inner))
+                }
+            }
+        }
+        other => stream(other),
+    }
+}

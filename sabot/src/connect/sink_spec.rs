@@ -1,0 +1,120 @@
+//! A sink as data: what a user writes, what ships to another process, what opens there.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::csv_options::CsvOptions;
+use super::uri::Uri;
+use super::{ArrowSink, BlackholeSink, CsvSink, paths};
+use crate::operator::Sink;
+use crate::{Error, Result};
+
+const EXISTING: &str = "sinks are `*.parquet`, `*.csv`, `*.tsv`, `*.jsonl`, `*.arrow`, `parquet:path` (and so on) for a file \
+                        with another extension, and `blackhole:`, which counts rows and drops them";
+
+/// Where to write, and how. Serialisable.
+///
+/// ```
+/// use sabot::connect::SinkSpec;
+/// # fn main() -> sabot::Result<()> {
+/// assert_eq!(SinkSpec::from_uri("out.jsonl")?, SinkSpec::JsonLines { path: "out.jsonl".into() });
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum SinkSpec {
+    /// A Parquet file, compressed with zstd.
+    Parquet {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A CSV file with a header.
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// Between fields; an ASCII character.
+        delimiter: char,
+        /// Whether the first line names the columns.
+        header: bool,
+    },
+    /// A file with one JSON object per line.
+    JsonLines {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An Arrow IPC file.
+    Arrow {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Counts rows and drops them.
+    Blackhole,
+}
+
+impl SinkSpec {
+    /// A sink as a user writes it: `out.parquet`, `out.csv`, `out.jsonl`, `out.arrow`, `csv:out.txt?delimiter=;`,
+    /// `blackhole:`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the format or an option is unknown, with what exists.
+    pub fn from_uri(uri: &str) -> Result<Self> {
+        let mut parts = Uri::parse(uri)?;
+        let path = PathBuf::from(parts.path);
+        let format = parts.scheme.take().or_else(|| paths::extension(Path::new(parts.path))).unwrap_or_default();
+        if path.as_os_str().is_empty() && format != "blackhole" {
+            return Err(Error::usage(format!("`{uri}` names no file; {EXISTING}")));
+        }
+        match format.as_str() {
+            "parquet" | "pq" => {
+                parts.options.finish("a Parquet sink", &[])?;
+                Ok(SinkSpec::Parquet { path })
+            }
+            "csv" | "tsv" => {
+                let default = if format == "tsv" { '\t' } else { ',' };
+                let delimiter = parts.options.take_char("delimiter")?.unwrap_or(default);
+                let header = parts.options.take_bool("header")?.unwrap_or(true);
+                parts.options.finish("a CSV sink", &["delimiter", "header"])?;
+                Ok(SinkSpec::Csv { path, delimiter, header })
+            }
+            "jsonl" | "ndjson" => {
+                parts.options.finish("a JSON lines sink", &[])?;
+                Ok(SinkSpec::JsonLines { path })
+            }
+            "arrow" | "feather" | "ipc" => {
+                parts.options.finish("an Arrow sink", &[])?;
+                Ok(SinkSpec::Arrow { path })
+            }
+            "blackhole" if path.as_os_str().is_empty() => {
+                parts.options.finish("a blackhole", &[])?;
+                Ok(SinkSpec::Blackhole)
+            }
+            "" => Err(Error::usage(format!("`{uri}` does not tell its format; {EXISTING}"))),
+            other => Err(Error::usage(format!("`{uri}`: there is no sink of format `{other}`; {EXISTING}"))),
+        }
+    }
+
+    /// Makes the sink. Nothing is written before [`Sink::open`].
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if this program was built without the format, or the options make no sense.
+    pub fn open(&self) -> Result<Box<dyn Sink>> {
+        match self {
+            #[cfg(feature = "parquet")]
+            SinkSpec::Parquet { path } => Ok(Box::new(super::ParquetSink::new(path))),
+            #[cfg(not(feature = "parquet"))]
+            SinkSpec::Parquet { .. } => Err(Error::usage("this program was built without Parquet: enable sabot's feature `parquet`")),
+            SinkSpec::Csv { path, delimiter, header } => {
+                let options = CsvOptions { delimiter: *delimiter, header: *header, ..CsvOptions::default() };
+                Ok(Box::new(CsvSink::new(path, &options)?))
+            }
+            #[cfg(feature = "json")]
+            SinkSpec::JsonLines { path } => Ok(Box::new(super::JsonSink::new(path))),
+            #[cfg(not(feature = "json"))]
+            SinkSpec::JsonLines { .. } => Err(Error::usage("this program was built without JSON: enable sabot's feature `json`")),
+            SinkSpec::Arrow { path } => Ok(Box::new(ArrowSink::new(path))),
+            SinkSpec::Blackhole => Ok(Box::new(BlackholeSink::new().0)),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The physical operator of a fused run: stateless, one kernel call per morsel.
+
+use std::sync::Arc;
+
+use super::{Account, Instance, Operator, OperatorFactory, Output, Progress};
+use crate::Result;
+use crate::kernel::{Morsel, Request, RunKernel};
+
+/// Runs a kernel over each morsel; the selection travels on, nothing is compacted.
+pub struct RunOperator {
+    kernel: Arc<dyn RunKernel>,
+    request: Arc<Request>,
+}
+
+impl std::fmt::Debug for RunOperator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RunOperator({})", self.request.name)
+    }
+}
+
+impl RunOperator {
+    /// A factory of instances that share the kernel.
+    pub fn factory(kernel: Arc<dyn RunKernel>, request: Request) -> Arc<dyn OperatorFactory> {
+        let request = Arc::new(request);
+        Arc::new(move |_: Instance| -> Result<Box<dyn Operator>> {
+            Ok(Box::new(RunOperator { kernel: Arc::clone(&kernel), request: Arc::clone(&request) }))
+        })
+    }
+}
+
+impl Operator for RunOperator {
+    fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
+        let ran = self.kernel.run(&morsel, &self.request)?;
+        out.account(Account { used: (ran.rows_in - ran.filtered) as u64, filtered: ran.filtered as u64, ..Account::default() });
+        out.emit(ran.morsel);
+        Ok(Progress::Done)
+    }
+}

@@ -1,0 +1,14 @@
+//! The logical DAG, its passes, and how it is explained and drawn.
+
+mod explain;
+mod mermaid;
+mod node;
+mod prune;
+
+pub use explain::explain;
+pub use mermaid::mermaid;
+pub use node::{AggregateColumn, EventColumn, JoinKind, Node, NodeId, Op, Plan, PlanColumn, SortBy};
+pub use prune::{Lineages, prune};
+
+/// The column that a left join adds: whether the row has a partner.
+pub const MATCHED: &str = "__matched";

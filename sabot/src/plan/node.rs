@@ -1,0 +1,247 @@
+//! The logical plan: what a pipeline does, as data.
+//!
+//! Nodes name their code (kernels, aggregates, closures) by stable id; the code itself is in the table that the same
+//! pipeline function rebuilds in any process of the same binary. So a plan can be stored, drawn, optimised and shipped.
+
+use arrow_schema::DataType;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::StepInfo;
+
+/// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The nodes; a [`NodeId`] is an index.
+    pub nodes: Vec<Node>,
+}
+
+/// Index of a node in [`Plan::nodes`].
+pub type NodeId = usize;
+
+/// One step, run, source or sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Stable id: `pipeline/stream/step[#n]`.
+    pub id: String,
+    /// What it does.
+    pub op: Op,
+    /// Where its rows come from, in port order.
+    pub inputs: Vec<NodeId>,
+    /// The columns it leaves.
+    pub columns: Vec<PlanColumn>,
+    /// The columns that the rows are keyed by, if they are.
+    pub keys: Vec<String>,
+    /// Whether the rows end.
+    pub bounded: bool,
+    /// The column that holds the event time, if there is one.
+    pub time: Option<EventColumn>,
+}
+
+/// A column of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanColumn {
+    /// Name.
+    pub name: String,
+    /// Arrow type.
+    pub data_type: DataType,
+    /// Whether it may hold nulls.
+    pub nullable: bool,
+}
+
+/// Where the event time is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventColumn {
+    /// A timestamp column.
+    pub column: String,
+    /// Added to its value, in microseconds: a window's result carries its end - 1.
+    pub offset: i64,
+}
+
+/// How two streams are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinKind {
+    /// Rows with a partner.
+    Inner,
+    /// All left rows; without a partner the right row is `None`.
+    Left,
+}
+
+/// A column to sort by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortBy {
+    /// The column.
+    pub column: String,
+    /// Largest first.
+    pub descending: bool,
+    /// Nulls before all values, else after them.
+    pub nulls_first: bool,
+}
+
+/// One aggregate function of an aggregate step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AggregateColumn {
+    /// The column it makes.
+    pub name: String,
+    /// The function's name.
+    pub function: String,
+    /// The columns it reads.
+    pub inputs: Vec<String>,
+}
+
+/// What a node does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Op {
+    /// Reads the source of this name.
+    Source {
+        /// The parameter or stream name.
+        name: String,
+        /// The record that it must fit.
+        record: String,
+        /// Whether only sources that end may be bound.
+        must_end: bool,
+    },
+    /// A fused run of row-wise steps.
+    Run {
+        /// Its steps.
+        steps: Vec<StepInfo>,
+        /// Output columns to deliver; `None` is all.
+        outputs: Option<Vec<String>>,
+        /// Predicates and outputs to compute.
+        mask: u64,
+    },
+    /// Names the keys: no code of its own.
+    KeyBy,
+    /// Names the event-time column: no code of its own.
+    EventTime,
+    /// Cuts event time: no code of its own, part of the aggregate that follows.
+    Window {
+        /// Length in microseconds.
+        size: i64,
+    },
+    /// Groups by the keys (and the window) and aggregates.
+    Aggregate {
+        /// Length of the tumbling window in microseconds, if there is one.
+        window: Option<i64>,
+        /// The functions.
+        functions: Vec<AggregateColumn>,
+    },
+    /// A function with state per key.
+    Keyed {
+        /// The operator's name.
+        operator: String,
+        /// The column it makes.
+        column: String,
+    },
+    /// Any number of rows per row.
+    FlatMap {
+        /// The expression.
+        text: String,
+    },
+    /// A whole-batch operator.
+    Batch {
+        /// The operator's name.
+        operator: String,
+        /// The column it makes.
+        column: String,
+    },
+    /// A hash join.
+    Join {
+        /// Inner or left.
+        kind: JoinKind,
+        /// Key columns of the left side.
+        left: Vec<String>,
+        /// Key columns of the right side.
+        right: Vec<String>,
+        /// Columns of each side that are used after the join; `None` is all.
+        left_used: Option<Vec<String>>,
+        /// As `left_used`.
+        right_used: Option<Vec<String>>,
+    },
+    /// Sorts all rows.
+    Sort {
+        /// The order.
+        by: Vec<SortBy>,
+    },
+    /// The first rows in source order.
+    Limit {
+        /// How many.
+        rows: u64,
+    },
+    /// All rows of all inputs.
+    Union,
+    /// Stores rows in the sink of this name.
+    Sink {
+        /// The stream's name, or the sink's.
+        name: String,
+        /// Whether the pipeline fixed the sink; else the caller binds it.
+        fixed: bool,
+    },
+}
+
+impl Op {
+    /// The step's name in plans, ids and metrics.
+    pub fn step(&self) -> &'static str {
+        match self {
+            Op::Source { .. } => "source",
+            Op::Run { .. } => "run",
+            Op::KeyBy => "key_by",
+            Op::EventTime => "event_time",
+            Op::Window { .. } => "window",
+            Op::Aggregate { .. } => "aggregate",
+            Op::Keyed { .. } => "keyed",
+            Op::FlatMap { .. } => "flat_map",
+            Op::Batch { .. } => "batch",
+            Op::Join { .. } => "join",
+            Op::Sort { .. } => "sort",
+            Op::Limit { .. } => "limit",
+            Op::Union => "union",
+            Op::Sink { .. } => "sink",
+        }
+    }
+    /// Whether it only describes its input: nothing runs for it.
+    pub fn is_note(&self) -> bool {
+        matches!(self, Op::KeyBy | Op::EventTime | Op::Window { .. })
+    }
+}
+
+impl Plan {
+    /// A node.
+    ///
+    /// # Errors
+    /// If there is no such node: the plan was edited by hand.
+    pub fn node(&self, id: NodeId) -> crate::Result<&Node> {
+        self.nodes.get(id).ok_or_else(|| crate::Error::Plan(format!("it has no node {id}")))
+    }
+    /// The nearest node upstream that does work: notes skipped.
+    ///
+    /// # Errors
+    /// As for [`node`](Self::node).
+    pub fn work(&self, mut id: NodeId) -> crate::Result<NodeId> {
+        loop {
+            let node = self.node(id)?;
+            match node.inputs.first() {
+                Some(input) if node.op.is_note() => id = *input,
+                _ => return Ok(id),
+            }
+        }
+    }
+    /// The nodes that read `id` (notes skipped), with the port.
+    pub fn consumers(&self, id: NodeId) -> Vec<(NodeId, usize)> {
+        let mut out = Vec::new();
+        for (n, node) in self.nodes.iter().enumerate() {
+            if node.op.is_note() {
+                continue;
+            }
+            for (port, input) in node.inputs.iter().enumerate() {
+                if self.work(*input).ok() == Some(id) {
+                    out.push((n, port));
+                }
+            }
+        }
+        out
+    }
+}

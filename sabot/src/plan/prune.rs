@@ -1,0 +1,104 @@
+//! Pass: drop columns that nobody reads.
+//!
+//! Walks from the sinks to the sources. A run computes only the outputs that are read, sources deliver only the columns
+//! that are read. Predicates always run: a pass may never change which rows there are.
+
+use std::collections::BTreeSet;
+
+use super::{JoinKind, Op, Plan};
+use crate::kernel::Lineage;
+use crate::{Error, Result};
+
+/// The lineage of the runs of a plan, by stable id.
+pub type Lineages<'a> = dyn Fn(&str) -> Option<&'a Lineage> + 'a;
+
+/// Drops unread columns; returns how many outputs of runs and columns of sources were dropped.
+///
+/// # Errors
+/// If the plan and the lineages do not belong together.
+pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
+    let mut wanted: Vec<BTreeSet<String>> = vec![BTreeSet::new(); plan.nodes.len()];
+    let mut dropped = 0;
+    for number in (0..plan.nodes.len()).rev() {
+        let mine = wanted.get(number).cloned().unwrap_or_default();
+        let Some(node) = plan.nodes.get_mut(number) else { continue };
+        let all: BTreeSet<String> = node.columns.iter().map(|c| c.name.clone()).collect();
+        let mut need: Vec<BTreeSet<String>> = Vec::new();
+        match &mut node.op {
+            Op::Source { .. } => {
+                let before = node.columns.len();
+                node.columns.retain(|c| mine.contains(&c.name));
+                dropped += before - node.columns.len();
+            }
+            Op::Run { outputs, mask, .. } => {
+                let lineage = lineages(&node.id).ok_or_else(|| Error::Plan(format!("there is no kernel `{}`", node.id)))?;
+                let (bits, inputs, _) = lineage.require(&|name| mine.contains(name));
+                *mask = bits;
+                let keep: Vec<String> = node.columns.iter().map(|c| c.name.clone()).filter(|c| mine.contains(c)).collect();
+                dropped += node.columns.len() - keep.len();
+                if keep.len() < node.columns.len() {
+                    node.columns.retain(|c| keep.contains(&c.name));
+                    *outputs = Some(keep);
+                }
+                need.push(inputs.iter().filter_map(|i| lineage.inputs.get(*i)).map(|c| c.name.to_string()).collect());
+            }
+            Op::KeyBy | Op::EventTime | Op::Window { .. } => {
+                let mut up = mine.clone();
+                up.extend(node.keys.iter().cloned());
+                up.extend(node.time.iter().map(|t| t.column.clone()));
+                need.push(up);
+            }
+            Op::Aggregate { window, functions } => {
+                let mut up: BTreeSet<String> = node.keys.iter().cloned().collect();
+                up.extend(functions.iter().flat_map(|f| f.inputs.iter().cloned()));
+                let _ = window;
+                need.push(up);
+            }
+            Op::Keyed { column, .. } | Op::Batch { column, .. } => {
+                // the closure's own columns are not known: everything is read
+                let mut up = mine.clone();
+                up.remove(column);
+                need.push(BTreeSet::from([String::from("*")]));
+            }
+            Op::FlatMap { .. } => need.push(BTreeSet::from([String::from("*")])),
+            Op::Join { kind, left, right, left_used, right_used } => {
+                let side =
+                    |prefix: &str| -> Vec<String> { mine.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect() };
+                let (l, r) = (side("left."), side("right."));
+                need.push(l.iter().chain(left.iter()).cloned().collect());
+                need.push(r.iter().chain(right.iter()).cloned().collect());
+                node.columns.retain(|c| mine.contains(&c.name) || (*kind == JoinKind::Left && c.name == super::MATCHED));
+                *left_used = Some(l);
+                *right_used = Some(r);
+            }
+            Op::Sort { by } => {
+                let mut up = mine.clone();
+                up.extend(by.iter().map(|b| b.column.clone()));
+                node.columns.retain(|c| up.contains(&c.name));
+                need.push(up);
+            }
+            Op::Limit { .. } => {
+                node.columns.retain(|c| mine.contains(&c.name));
+                need.push(mine.clone());
+            }
+            Op::Union => {
+                node.columns.retain(|c| mine.contains(&c.name));
+                need.extend(node.inputs.iter().map(|_| mine.clone()));
+            }
+            Op::Sink { .. } => need.push(all),
+        }
+        if node.op.is_note() {
+            let keep = need.first().cloned().unwrap_or_default();
+            node.columns.retain(|c| keep.contains(&c.name));
+        }
+        let inputs = node.inputs.clone();
+        for (input, set) in inputs.iter().zip(need) {
+            let full: BTreeSet<String> =
+                plan.nodes.get(*input).map(|n| n.columns.iter().map(|c| c.name.clone()).collect()).unwrap_or_default();
+            if let Some(slot) = wanted.get_mut(*input) {
+                if set.contains("*") { slot.extend(full) } else { slot.extend(set) }
+            }
+        }
+    }
+    Ok(dropped)
+}

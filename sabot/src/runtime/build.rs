@@ -1,0 +1,286 @@
+//! Wiring: from a graph to tasks, channels and gates, fresh or from a checkpoint.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use super::RunOptions;
+use super::chain::{Chain, ChainNode, Stamp};
+use super::checkpoint::{Checkpoint, SplitKey, from_ipc};
+use super::feed::{Feed, SplitQueue, Waiting};
+use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
+use super::graph::Graph;
+use super::inlet::{InChannel, Inlet};
+use super::marks::{MarkedEdge, Marks};
+use super::sink::{SharedSink, SinkOperator};
+use super::task::{Root, Task};
+use super::util::at;
+use crate::kernel::hash::{KEY_GROUPS, instance_of};
+use crate::kernel::{Morsel, Origin};
+use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, Split, Work};
+use crate::shuffle::{Channel, Outlet, Partitioner};
+use crate::{Error, Result};
+
+/// What a job is made of.
+pub(super) struct Build<'a> {
+    pub(super) plan: &'a PhysicalPlan,
+    pub(super) graph: Graph,
+    pub(super) options: &'a RunOptions,
+    pub(super) sinks: &'a HashMap<usize, SharedSink>,
+    /// Splits of each source node.
+    pub(super) splits: BTreeMap<usize, Vec<Split>>,
+    pub(super) checkpoint: Option<&'a Checkpoint>,
+}
+
+/// Tasks and the channels between them.
+pub(super) struct Wired {
+    pub(super) tasks: Vec<Task>,
+    pub(super) channels: Vec<Arc<Channel>>,
+    /// Plan nodes of each task.
+    pub(super) nodes: Vec<Vec<usize>>,
+}
+
+/// (consumer, edge) to its channels, by producer and consumer instance.
+type Matrix = HashMap<(usize, usize), Vec<Vec<Arc<Channel>>>>;
+
+impl Build<'_> {
+    fn index(&self, name: &str) -> Result<usize> {
+        let found = self.plan.nodes.iter().position(|n| n.name == name);
+        found.ok_or_else(|| Error::Checkpoint(format!("the plan has no step `{name}`")))
+    }
+    fn finished(&self, node: usize) -> bool {
+        let name = self.plan.nodes.get(node).map(|n| &n.name);
+        self.checkpoint.is_some_and(|c| c.finished.iter().any(|f| Some(f) == name))
+    }
+    /// The splits that were read before the checkpoint.
+    fn read(&self) -> Result<BTreeSet<SplitKey>> {
+        let mut read = BTreeSet::new();
+        for position in self.checkpoint.iter().flat_map(|c| &c.positions) {
+            let source = self.index(&position.node)? as u32;
+            read.extend(position.done.iter().map(|(p, s)| (source, *p, *s)));
+        }
+        Ok(read)
+    }
+    /// Whether the input goes through a gate that restores source order.
+    fn ordered(&self, node: usize, port: usize) -> Result<bool> {
+        let inputs: Vec<_> = at(&self.plan.nodes, node)?.inputs.iter().filter(|i| i.port == port).collect();
+        let bounded = inputs.iter().all(|i| self.plan.nodes.get(i.from).is_some_and(|n| n.bounded));
+        Ok(bounded && inputs.iter().any(|i| i.ordered))
+    }
+
+    pub(super) fn wire(&self) -> Result<Wired> {
+        let mut first_task = Vec::new();
+        let mut count = 0;
+        for stage in &self.graph.stages {
+            first_task.push(count);
+            count += stage.instances;
+        }
+        let task_of = |node: usize| -> Result<usize> { Ok(*at(&first_task, *at(&self.graph.stage_of, node)?)?) };
+        let mut matrix: Matrix = HashMap::new();
+        let mut channels = Vec::new();
+        for stage in &self.graph.stages {
+            let Some(&root) = stage.nodes.first() else { continue };
+            for (edge, input) in at(&self.plan.nodes, root)?.inputs.iter().enumerate() {
+                let producers = *at(&self.graph.instances, input.from)?;
+                let bytes = if self.ordered(root, input.port)? { self.options.reorder_bytes } else { self.options.channel_bytes };
+                let (from, to) = (task_of(input.from)?, task_of(root)?);
+                let channel = |p: usize, c: usize| Arc::new(Channel::new(from + p, to + c, bytes / producers));
+                let rows: Vec<Vec<_>> = (0..producers).map(|p| (0..stage.instances).map(|c| channel(p, c)).collect()).collect();
+                channels.extend(rows.iter().flatten().cloned());
+                matrix.insert((root, edge), rows);
+            }
+        }
+        let read = self.read()?;
+        let mut wired = Wired { tasks: Vec::new(), channels, nodes: Vec::new() };
+        for stage in &self.graph.stages {
+            let Some(&root) = stage.nodes.first() else { continue };
+            let mut queues: Vec<SplitQueue> = self.queues(root, stage.instances)?;
+            for instance in 0..stage.instances {
+                let mut nodes = Vec::new();
+                for &node in &stage.nodes {
+                    nodes.push(self.node(node, &stage.nodes, instance, &matrix)?);
+                }
+                let mut chain = Chain::new(nodes, self.options.morsel_rows);
+                self.restore(&stage.nodes, instance, &mut chain)?;
+                let root = match &at(&self.plan.nodes, root)?.work {
+                    _ if self.finished(root) => Root::Over,
+                    Work::Source(source) => {
+                        let queue = queues.pop().ok_or_else(|| Error::internal("a source instance without splits"))?;
+                        Root::Feed(Feed::new(root, Arc::clone(source), queue, self.checkpoint.map_or(0, |c| c.epoch)))
+                    }
+                    _ => Root::Inlet(self.inlet(root, instance, &matrix, &read)?),
+                };
+                wired.tasks.push(Task::new(wired.tasks.len(), instance, root, chain));
+                wired.nodes.push(stage.nodes.clone());
+            }
+        }
+        Ok(wired)
+    }
+
+    /// The splits still to read: one queue for all instances of a bounded source, one for each of an endless one.
+    fn queues(&self, node: usize, instances: usize) -> Result<Vec<SplitQueue>> {
+        let Work::Source(source) = &at(&self.plan.nodes, node)?.work else { return Ok(Vec::new()) };
+        let name = &at(&self.plan.nodes, node)?.name;
+        let position = self.checkpoint.and_then(|c| c.positions.iter().find(|p| p.node == *name));
+        let mut waiting = Vec::new();
+        for split in self.splits.get(&node).into_iter().flatten() {
+            if position.is_some_and(|p| p.done.contains(&(split.partition, split.sequence))) {
+                continue;
+            }
+            let from = position.and_then(|p| p.open.iter().find(|o| (o.partition, o.sequence) == (split.partition, split.sequence)));
+            waiting.push(Waiting { split: split.clone(), from: from.cloned() });
+        }
+        waiting.sort_by_key(|w| (w.split.partition, w.split.sequence));
+        if source.bounded() {
+            let queue: SplitQueue = Arc::new(Mutex::new(waiting.into()));
+            return Ok(vec![queue; instances]);
+        }
+        let mut queues: Vec<VecDeque<Waiting>> = (0..instances).map(|_| VecDeque::new()).collect();
+        for (i, split) in waiting.into_iter().enumerate() {
+            if let Some(queue) = queues.get_mut(i % instances) {
+                queue.push_back(split);
+            }
+        }
+        Ok(queues.into_iter().map(|q| Arc::new(Mutex::new(q))).collect())
+    }
+
+    fn node(&self, node: usize, stage: &[usize], instance: usize, matrix: &Matrix) -> Result<ChainNode> {
+        let plan = at(&self.plan.nodes, node)?;
+        let of = *at(&self.graph.instances, node)?;
+        let operator: Option<Box<dyn Operator>> = match &plan.work {
+            Work::Source(_) => None,
+            Work::Operator(factory) => Some(factory.create(Instance { index: instance, of })?),
+            Work::Sink => {
+                let sink = self.sinks.get(&node).ok_or_else(|| Error::usage(format!("no sink is bound to `{}`", plan.name)))?;
+                Some(Box::new(SinkOperator { sink: Arc::clone(sink), written: self.options.checkpoints.then(Vec::new) }))
+            }
+        };
+        let mut below = Vec::new();
+        let mut outlets = Vec::new();
+        for &(consumer, edge) in at(&self.graph.consumers, node)? {
+            let input = at(&at(&self.plan.nodes, consumer)?.inputs, edge)?;
+            match matrix.get(&(consumer, edge)) {
+                Some(rows) => outlets.push(Outlet::new(&input.exchange, instance, of, at(rows, instance)?.clone())),
+                None => below.extend(stage.iter().position(|n| *n == consumer).map(|i| (i, input.port))),
+            }
+        }
+        let ports = plan.inputs.iter().map(|i| i.port + 1).max().unwrap_or(0);
+        Ok(ChainNode {
+            plan: node,
+            name: plan.name.as_str().into(),
+            operator,
+            below,
+            outlets,
+            times: vec![EventTime::MIN; ports],
+            time_sent: EventTime::MIN,
+            open_ports: ports,
+            account: Account::default(),
+            satisfied: false,
+            stamp: Stamp::Keep,
+            held: 0,
+            sink: matches!(plan.work, Work::Sink),
+        })
+    }
+
+    fn inlet(&self, node: usize, instance: usize, matrix: &Matrix, read: &BTreeSet<SplitKey>) -> Result<Inlet> {
+        let plan = at(&self.plan.nodes, node)?;
+        let mut channels = Vec::new();
+        let mut edges = Vec::new();
+        let mut ports = 0;
+        for (edge, input) in plan.inputs.iter().enumerate() {
+            let rows = matrix.get(&(node, edge)).ok_or_else(|| Error::internal("an edge without channels"))?;
+            for (producer, row) in rows.iter().enumerate() {
+                channels.push(InChannel::new(Arc::clone(at(row, instance)?), input.port, edge, producer));
+            }
+            let producers = if self.graph.sourced(self.plan, input.from) { 1 } else { rows.len() };
+            edges.push(MarkedEdge { port: input.port, producers, sources: at(&self.graph.domains, input.from)?.clone() });
+            ports = ports.max(input.port + 1);
+        }
+        if (0..ports).any(|p| plan.inputs.iter().all(|i| i.port != p)) {
+            return Err(Error::Plan(format!("step `{}` has a port without an input", plan.name)));
+        }
+        let mut marks = Marks::new(edges);
+        let saved = self.checkpoint.and_then(|c| c.marks.iter().find(|m| m.node == plan.name));
+        let mut gates = Vec::new();
+        for port in 0..ports {
+            if !self.ordered(node, port)? {
+                gates.push(Gate::Arrival(VecDeque::new()));
+                continue;
+            }
+            let mut domain = BTreeSet::new();
+            for input in plan.inputs.iter().filter(|i| i.port == port) {
+                domain.extend(at(&self.graph.domains, input.from)?.iter().copied());
+            }
+            let streaming = domain.iter().map(|s| (*s, marks.expected(port, *s) == 1)).collect();
+            let of = |s: u32| self.splits.get(&(s as usize)).into_iter().flatten().map(move |split| (s, split.partition, split.sequence));
+            let mut splits: Vec<SplitKey> = domain.iter().flat_map(|s| of(*s)).collect();
+            splits.sort_unstable();
+            let mut order = SourceOrder::new(Arc::new(splits.clone()), streaming);
+            match saved.and_then(|m| m.delivered.get(port)) {
+                Some(delivered) => {
+                    let delivered: BTreeSet<_> = splits.into_iter().take(*delivered).collect();
+                    order.skip(|s| delivered.contains(s));
+                }
+                // This input was inside a task at the checkpoint: nothing that was read was held back.
+                None => order.skip(|s| read.contains(s)),
+            }
+            gates.push(Gate::Source(order));
+        }
+        let mut flights: Vec<_> = self.checkpoint.iter().flat_map(|c| &c.in_flight).filter(|f| f.node == plan.name).collect();
+        // Several producers may have become one, whose rows are taken to be in order.
+        flights.sort_by_key(|f| (f.edge, f.origin, f.producer));
+        for flight in flights {
+            let input = at(&plan.inputs, flight.edge)?;
+            let (source, partition, split, row) = flight.origin;
+            for batch in from_ipc(&flight.rows)? {
+                let morsel = Morsel::new(batch, Origin { source, partition, split, row });
+                let mine = self.mine(&input.exchange, node, instance, flight.instance, morsel)?;
+                if let (Some(morsel), Some(gate)) = (mine, gates.get_mut(input.port)) {
+                    gate.rows(Held { morsel, channel: NO_CHANNEL, bytes: 0, from: (flight.edge, flight.producer) });
+                }
+            }
+        }
+        for (split, edges, delivered) in saved.iter().flat_map(|m| &m.open) {
+            for port in marks.restore(*split, edges, delivered) {
+                if let Some(Gate::Source(order)) = gates.get_mut(port) {
+                    order.split_ended(*split);
+                }
+            }
+        }
+        for (edge, split) in saved.iter().flat_map(|m| &m.queued) {
+            if let Some(Gate::Arrival(queue)) = gates.get_mut(at(&plan.inputs, *edge)?.port) {
+                queue.push_back(Passed::Marked(*edge, *split));
+            }
+        }
+        Ok(Inlet::new(channels, gates, marks))
+    }
+
+    /// The part of rows in flight to instance `was` that now belongs to `instance`.
+    fn mine(&self, exchange: &Exchange, node: usize, instance: usize, was: usize, morsel: Morsel) -> Result<Option<Morsel>> {
+        let of = *at(&self.graph.instances, node)?;
+        Ok(match exchange {
+            Exchange::Hash(columns) => {
+                Partitioner::new(columns.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m)
+            }
+            Exchange::Broadcast => (was == 0).then_some(morsel),
+            _ => (was % of == instance).then_some(morsel),
+        })
+    }
+
+    /// Gives the operators of one instance the states of their key groups. What a broadcast built is the same in all
+    /// instances, so that of instance 0 goes to all.
+    fn restore(&self, nodes: &[usize], instance: usize, chain: &mut Chain) -> Result<()> {
+        for saved in self.checkpoint.iter().flat_map(|c| &c.states) {
+            let node = self.index(&saved.node)?;
+            if !nodes.contains(&node) {
+                continue;
+            }
+            let of = *at(&self.graph.instances, node)?;
+            let broadcast = at(&self.plan.nodes, node)?.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
+            let here = if broadcast { saved.instance == 0 } else { instance_of(saved.state.group, KEY_GROUPS, of) == instance };
+            if here {
+                chain.restore(node, &saved.state)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,343 @@
+//! One instance of a stage: a tree of operators that a single task runs.
+//!
+//! Idea: a stack of signals. The top signal goes to its operator; what the operator emits is pushed back for the
+//! operators below it, followed by the signal itself if it is a mark. So each morsel is carried through the whole stage
+//! before the next one enters, a mark never overtakes a row, and the task can suspend between any two calls: when a
+//! channel that leaves the stage is full, the stack simply waits.
+//!
+//! Rows that an operator emits from `process` and `resume` belong where the operator says, which is where their input
+//! came from. The runtime stamps the others:
+//! - From `split_end` they belong to the split that ended (source, partition and split are set, the row is kept), so a
+//!   consumer in source order sees them at the place of that split: partial results per split merge in a fixed order.
+//! - From `watermark`, `timer` and `finish` they stem from no split. `Origin::source` is set to the emitting node;
+//!   partition, split and row stay as the operator set them. An input that restores order delivers them when all
+//!   producers are done, by (partition, split, row), then producer instance, then order of emission: an operator that
+//!   leaves the origin at its default gets the concatenation of its instances, one that sets `split` to the key group
+//!   gets the order of key groups at any number of instances.
+
+use std::sync::Arc;
+
+use super::job::Job;
+use super::util::{at, at_mut};
+use crate::kernel::{Morsel, Origin};
+use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
+use crate::shuffle::{Channel, Message, Outlet};
+use crate::{Error, Result};
+
+/// Something that happens to a node of the chain.
+pub(super) enum Signal {
+    Rows(Morsel),
+    Resume,
+    /// The end of a split, and whether the node passes it on now.
+    SplitEnd(Origin, bool),
+    Watermark(EventTime),
+    Idle,
+    Barrier(u64),
+    Finish,
+    /// Not for the operator: goes to those below.
+    Forward(Message),
+}
+
+/// Where emitted rows belong: see the module's page.
+#[derive(Clone, Copy)]
+pub(super) enum Stamp {
+    Keep,
+    Split(Origin),
+    Own,
+}
+
+struct Item {
+    node: usize,
+    port: usize,
+    signal: Signal,
+}
+
+pub(super) struct ChainNode {
+    pub(super) plan: usize,
+    pub(super) name: Arc<str>,
+    /// None for a source.
+    pub(super) operator: Option<Box<dyn Operator>>,
+    /// (index in the chain, port)
+    pub(super) below: Vec<(usize, usize)>,
+    pub(super) outlets: Vec<Outlet>,
+    /// Watermark of each port.
+    pub(super) times: Vec<EventTime>,
+    pub(super) time_sent: EventTime,
+    pub(super) open_ports: usize,
+    pub(super) account: Account,
+    pub(super) satisfied: bool,
+    pub(super) stamp: Stamp,
+    pub(super) held: usize,
+    pub(super) sink: bool,
+}
+
+/// Why [`Chain::drain`] returned.
+pub(super) enum Drained {
+    Empty,
+    /// A channel is full; the task is registered to be woken.
+    Blocked,
+    /// The operator has more for the same morsel: let others run first.
+    Yield,
+}
+
+pub(super) struct Chain {
+    pub(super) nodes: Vec<ChainNode>,
+    stack: Vec<Item>,
+    frozen: Vec<(usize, Frozen)>,
+    morsel_rows: usize,
+    /// Where an error or a panic would be.
+    current: (usize, Origin),
+}
+
+struct Collector {
+    rows: Vec<Morsel>,
+    count: usize,
+    want: usize,
+    account: Account,
+    satisfied: bool,
+}
+
+impl Output for Collector {
+    fn emit(&mut self, morsel: Morsel) {
+        let rows = morsel.rows();
+        if rows > 0 {
+            self.count += rows;
+            self.rows.push(morsel);
+        }
+    }
+    fn full(&self) -> bool {
+        self.count >= self.want
+    }
+    fn account(&mut self, rows: Account) {
+        self.account.add(&rows);
+    }
+    fn satisfied(&mut self) {
+        self.satisfied = true;
+    }
+}
+
+impl Chain {
+    pub(super) fn new(nodes: Vec<ChainNode>, morsel_rows: usize) -> Self {
+        Chain { nodes, stack: Vec::new(), frozen: Vec::new(), morsel_rows, current: (0, Origin::default()) }
+    }
+    /// Sends a signal to the root. Call [`drain`](Self::drain) before the next one.
+    pub(super) fn signal(&mut self, port: usize, signal: Signal) {
+        self.stack.push(Item { node: 0, port, signal });
+    }
+    /// Whether the root takes rows on `port` now.
+    pub(super) fn ready(&self, port: usize) -> bool {
+        self.nodes.first().and_then(|n| n.operator.as_ref()).is_none_or(|o| o.ready(port))
+    }
+    /// What the operators froze at the last barrier.
+    pub(super) fn take_frozen(&mut self) -> Vec<(usize, Frozen)> {
+        std::mem::take(&mut self.frozen)
+    }
+    /// What the sinks of this chain have received.
+    pub(super) fn sink_states(&mut self) -> Result<Vec<(usize, GroupState)>> {
+        let mut states = Vec::new();
+        for node in self.nodes.iter_mut().filter(|n| n.sink) {
+            if let Some(sink) = &mut node.operator {
+                states.extend(sink.snapshot(0)?.write()?.into_iter().map(|s| (node.plan, s)));
+            }
+        }
+        Ok(states)
+    }
+    /// Gives an operator state from a checkpoint.
+    pub(super) fn restore(&mut self, plan: usize, state: &GroupState) -> Result<()> {
+        let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());
+        operator.map_or(Ok(()), |o| o.restore(state))
+    }
+    /// The step and the row that were being worked on.
+    pub(super) fn place(&self, names: &[String]) -> (Arc<str>, String) {
+        let (node, o) = self.current;
+        let name = self.nodes.get(node).map_or_else(|| "?".into(), |n| Arc::clone(&n.name));
+        let source = names.get(o.source as usize).map_or("?", String::as_str);
+        (name, format!("`{source}`, partition {}, split {}, rows from {}", o.partition, o.split, o.row))
+    }
+    /// Ends all nodes without calling their operators: they had finished before the checkpoint.
+    pub(super) fn end_all(&mut self, job: &Arc<Job>) {
+        for node in &self.nodes {
+            for outlet in &node.outlets {
+                outlet.mark(&Message::End, &mut |task| job.wake(task));
+            }
+        }
+    }
+    fn blocked(&self) -> bool {
+        let full = |o: &Outlet| o.full().is_some_and(Channel::wait);
+        self.nodes.iter().flat_map(|n| &n.outlets).any(full)
+    }
+
+    /// Works until nothing is left, or nothing can be done for now.
+    pub(super) fn drain(&mut self, job: &Arc<Job>) -> Result<Drained> {
+        loop {
+            if self.blocked() {
+                return Ok(Drained::Blocked);
+            }
+            let Some(item) = self.stack.pop() else { return Ok(Drained::Empty) };
+            let resumed = matches!(item.signal, Signal::Resume);
+            self.run(item, job)?;
+            if resumed {
+                return Ok(Drained::Yield);
+            }
+        }
+    }
+
+    fn run(&mut self, item: Item, job: &Arc<Job>) -> Result<()> {
+        let Item { node: index, port, signal } = item;
+        self.current.0 = index;
+        if let Signal::Rows(m) = &signal {
+            self.current.1 = m.origin;
+        }
+        let node = at_mut(&mut self.nodes, index)?;
+        let mut out = Collector { rows: Vec::new(), count: 0, want: self.morsel_rows, account: Account::default(), satisfied: false };
+        let mut progress = Progress::Done;
+        let mut mark = None;
+        let Some(operator) = &mut node.operator else {
+            // A source: rows and marks go straight on.
+            match signal {
+                Signal::Rows(m) => {
+                    let rows = m.rows() as u64;
+                    node.account.add(&Account { rows_in: rows, used: rows, ..Account::default() });
+                    out.emit(m);
+                }
+                Signal::SplitEnd(origin, _) => mark = Some(Message::SplitEnd(origin)),
+                Signal::Watermark(t) => mark = Some(Message::Watermark(t)),
+                Signal::Idle => mark = Some(Message::Idle),
+                Signal::Barrier(epoch) => mark = Some(Message::Barrier(epoch)),
+                Signal::Finish => mark = Some(Message::End),
+                Signal::Forward(m) => mark = Some(m),
+                Signal::Resume => {}
+            }
+            return self.emitted(index, out, false, mark, job);
+        };
+        match signal {
+            Signal::Rows(m) => {
+                node.account.rows_in += m.rows() as u64;
+                node.stamp = Stamp::Keep;
+                progress = operator.process(port, m, &mut out)?;
+            }
+            Signal::Resume => progress = operator.resume(&mut out)?,
+            Signal::SplitEnd(origin, forward) => {
+                node.stamp = Stamp::Split(origin);
+                operator.split_end(port, origin, &mut out)?;
+                mark = forward.then_some(Message::SplitEnd(origin));
+            }
+            Signal::Watermark(time) => {
+                node.stamp = Stamp::Own;
+                if let Some(t) = node.times.get_mut(port) {
+                    *t = time.max(*t);
+                }
+                operator.watermark(port, time, &mut out)?;
+                let time = node.times.iter().copied().min().unwrap_or(END_OF_TIME).min(operator.hold());
+                if time > node.time_sent {
+                    node.time_sent = time;
+                    mark = Some(Message::Watermark(time));
+                }
+            }
+            Signal::Idle => mark = Some(Message::Idle),
+            Signal::Barrier(epoch) => {
+                self.frozen.push((node.plan, operator.snapshot(epoch)?));
+                mark = Some(Message::Barrier(epoch));
+            }
+            Signal::Finish => {
+                node.stamp = Stamp::Own;
+                progress = operator.finish(port, &mut out)?;
+                node.open_ports = node.open_ports.saturating_sub(1);
+                mark = (node.open_ports == 0).then_some(Message::End);
+            }
+            Signal::Forward(m) => return self.emitted(index, out, false, Some(m), job),
+        }
+        self.emitted(index, out, progress == Progress::More, mark, job)
+    }
+
+    /// Passes on what a node emitted, then lets it resume, then passes on the mark.
+    fn emitted(&mut self, index: usize, mut out: Collector, more: bool, mark: Option<Message>, job: &Arc<Job>) -> Result<()> {
+        let node = at_mut(&mut self.nodes, index)?;
+        let a = out.account;
+        node.account.add(&Account { rows_in: 0, rows_out: out.count as u64, ..a });
+        if out.satisfied && !node.satisfied {
+            node.satisfied = true;
+            job.satisfied(node.plan);
+        }
+        match node.stamp {
+            Stamp::Keep => {}
+            Stamp::Split(split) => out.rows.iter_mut().for_each(|m| m.origin = Origin { row: m.origin.row, ..split }),
+            Stamp::Own => out.rows.iter_mut().for_each(|m| m.origin.source = node.plan as u32),
+        }
+        let mut wake = |task| job.wake(task);
+        // Channels take all now: `full` was asked before, and a call emits a bounded amount.
+        for morsel in &out.rows {
+            for outlet in &mut node.outlets {
+                outlet.rows(morsel.clone(), &mut wake)?;
+            }
+        }
+        if let (Some(mark), true) = (&mark, more) {
+            self.stack.push(Item { node: index, port: 0, signal: Signal::Forward(mark.clone()) });
+        }
+        if more {
+            self.stack.push(Item { node: index, port: 0, signal: Signal::Resume });
+        }
+        let mark = mark.filter(|_| !more);
+        if let Some(mark) = &mark {
+            node.outlets.iter().for_each(|o| o.mark(mark, &mut wake));
+        }
+        for &(below, port) in node.below.iter().rev() {
+            if let Some(mark) = &mark {
+                self.stack.extend(to_signals(mark).into_iter().rev().map(|signal| Item { node: below, port, signal }));
+            }
+            let rows = out.rows.iter().rev();
+            self.stack.extend(rows.map(|m| Item { node: below, port, signal: Signal::Rows(m.clone()) }));
+        }
+        Ok(())
+    }
+
+    /// Tells the job how many bytes the operators hold.
+    pub(super) fn report_held(&mut self, job: &Job) -> Result<()> {
+        for node in &mut self.nodes {
+            let now = node.operator.as_ref().map_or(0, |o| o.held_bytes());
+            if now != node.held {
+                job.holds(node.plan, std::mem::replace(&mut node.held, now), now)?;
+            }
+        }
+        Ok(())
+    }
+    pub(super) fn accounts(&self) -> Vec<(usize, Account)> {
+        self.nodes.iter().map(|n| (n.plan, n.account)).collect()
+    }
+    /// Rows that a reader dropped.
+    pub(super) fn source_failed(&mut self, rows: u64) {
+        if let Some(node) = self.nodes.first_mut() {
+            node.account.rows_in += rows;
+            node.account.failed += rows;
+        }
+    }
+    pub(super) fn name(&self) -> Result<Arc<str>> {
+        Ok(Arc::clone(&at(&self.nodes, 0)?.name))
+    }
+}
+
+/// A mark as the operator below sees it. The end of an input is also the end of its time.
+fn to_signals(mark: &Message) -> Vec<Signal> {
+    match mark {
+        Message::Rows(m) => vec![Signal::Rows(m.clone())],
+        Message::SplitEnd(origin) => vec![Signal::SplitEnd(*origin, true)],
+        Message::Watermark(t) => vec![Signal::Watermark(*t)],
+        Message::Idle => vec![Signal::Idle],
+        Message::Barrier(epoch) => vec![Signal::Barrier(*epoch)],
+        Message::End => vec![Signal::Watermark(END_OF_TIME), Signal::Finish],
+    }
+}
+
+/// An error as the user sees it: with the step and the row, unless it names its own place.
+pub(super) fn placed(error: Error, (operator, row): (Arc<str>, String)) -> Error {
+    match error {
+        Error::Arrow(_) | Error::Internal(_) | Error::Plan(_) => {
+            Error::Operator { operator: operator.to_string(), what: format!("failed: {error}"), row }
+        }
+        Error::Operator { operator: named, what, row: at } if named.is_empty() || at.is_empty() => {
+            let operator = if named.is_empty() { operator.to_string() } else { named };
+            Error::Operator { operator, what, row: if at.is_empty() { row } else { at } }
+        }
+        other => other,
+    }
+}

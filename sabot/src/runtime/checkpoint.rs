@@ -1,0 +1,124 @@
+//! A consistent cut of a job: enough to go on elsewhere, with another number of threads.
+//!
+//! Idea: barriers cut every channel at the same point of the sources' rows. The cut holds operator state by key group,
+//! source positions, and the few rows that are between two operators and neither: held back by an input to restore
+//! source order, or refused by an operator that is not ready. Nodes are named, never numbered.
+
+use serde::{Deserialize, Serialize};
+
+use arrow_array::RecordBatch;
+
+use crate::kernel::Origin;
+use crate::operator::{Account, GroupState};
+use crate::{Error, Result};
+
+/// (source node, partition, sequence): a split of a job. Their order is the source order of a bounded job.
+pub type SplitKey = (u32, u32, u64);
+
+pub(super) fn split_key(origin: &Origin) -> SplitKey {
+    (origin.source, origin.partition, origin.split)
+}
+
+/// A consistent cut of a running job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Number of the checkpoint, ascending within a job and its continuations.
+    pub epoch: u64,
+    /// Names of all nodes of the plan, in order. A checkpoint only fits a plan with the same nodes.
+    pub nodes: Vec<String>,
+    /// Nodes that had finished, in all instances.
+    pub finished: Vec<String>,
+    /// Operator states. Sinks keep here, as Arrow IPC, the rows they received since the start.
+    pub states: Vec<NodeState>,
+    /// Where each source stood.
+    pub positions: Vec<SourcePosition>,
+    /// Rows between operators.
+    pub in_flight: Vec<InFlight>,
+    /// Split marks that some but not all inputs of a node have seen, and what ordered inputs have delivered.
+    pub marks: Vec<NodeMarks>,
+    /// Row accounts so far.
+    pub accounts: Vec<(String, Account)>,
+}
+
+/// The state of a key group of a node, as one instance wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// The node.
+    pub node: String,
+    /// The instance that wrote it.
+    pub instance: usize,
+    /// The state.
+    pub state: GroupState,
+}
+
+/// Where a source stood. Splits that are not named had not been started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourcePosition {
+    /// The source.
+    pub node: String,
+    /// (partition, sequence) of the splits that were read to their end.
+    pub done: Vec<(u32, u64)>,
+    /// The splits that were being read.
+    pub open: Vec<OpenSplit>,
+}
+
+/// A split that was being read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenSplit {
+    /// Its partition.
+    pub partition: u32,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Rows delivered.
+    pub row: u64,
+    /// What its reader said.
+    pub position: serde_json::Value,
+}
+
+/// Rows that an input held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// The consumer.
+    pub node: String,
+    /// Its instance.
+    pub instance: usize,
+    /// Index of the edge within the consumer's inputs.
+    pub edge: usize,
+    /// Instance of the producer.
+    pub producer: usize,
+    /// (source, partition, split, row) of the rows.
+    pub origin: (u32, u32, u64, u64),
+    /// The rows, as an Arrow IPC stream.
+    pub rows: Vec<u8>,
+}
+
+/// Split marks at a node. Equal for all of its instances, so written by instance 0 alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMarks {
+    /// The node.
+    pub node: String,
+    /// Splits of which not all inputs have seen the end: which edges have, and to which ports it was delivered.
+    pub open: Vec<(SplitKey, Vec<bool>, Vec<bool>)>,
+    /// Ends of splits behind rows that a port refuses: (edge, split).
+    pub queued: Vec<(usize, SplitKey)>,
+    /// For each port, how many splits in source order were delivered; 0 where order does not matter.
+    pub delivered: Vec<usize>,
+}
+
+pub(super) fn to_ipc<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>> {
+    let mut batches = batches.into_iter().peekable();
+    let Some(first) = batches.peek() else { return Ok(Vec::new()) };
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &first.schema())?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+pub(super) fn from_ipc(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let reader = arrow_ipc::reader::StreamReader::try_new(bytes, None)?;
+    reader.map(|batch| batch.map_err(|e| Error::Checkpoint(format!("broken rows: {e}")))).collect()
+}

@@ -1,0 +1,139 @@
+//! Collecting the parts of a checkpoint from all tasks, one checkpoint at a time.
+//!
+//! A task takes part once per epoch: by its cut, when the barrier has reached it on all inputs, or by having finished.
+//! All instances of a stage do the same, since barriers and ends go to all of them.
+
+use std::collections::BTreeSet;
+
+use super::checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, SourcePosition};
+use super::control::Ticket;
+use crate::operator::Account;
+
+/// What one task contributes.
+#[derive(Clone, Default)]
+pub(super) struct Part {
+    pub(super) states: Vec<NodeState>,
+    pub(super) position: Option<SourcePosition>,
+    pub(super) in_flight: Vec<InFlight>,
+    pub(super) marks: Option<NodeMarks>,
+    pub(super) accounts: Vec<(usize, Account)>,
+    pub(super) finished: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Coordinator {
+    names: Vec<String>,
+    /// Nodes and instances of each task.
+    tasks: Vec<Vec<usize>>,
+    epoch: u64,
+    base: Vec<Account>,
+    base_done: Vec<SourcePosition>,
+    finished: Vec<Option<Part>>,
+    pending: Option<(Vec<Option<Part>>, Vec<Ticket>)>,
+    queue: Vec<Ticket>,
+    /// Tasks whose cut for the pending epoch is being written.
+    writing: BTreeSet<usize>,
+}
+
+impl Coordinator {
+    /// `base` is what the job did before it was restored.
+    pub(super) fn new(names: Vec<String>, tasks: Vec<Vec<usize>>, epoch: u64, base: Vec<Account>, base_done: Vec<SourcePosition>) -> Self {
+        let finished = tasks.iter().map(|_| None).collect();
+        Coordinator { names, tasks, epoch, base, base_done, finished, ..Self::default() }
+    }
+    /// Asks for a checkpoint. Returns the epoch if one begins now.
+    pub(super) fn request(&mut self, ticket: Ticket) -> Option<u64> {
+        self.queue.push(ticket);
+        self.begin()
+    }
+    fn begin(&mut self) -> Option<u64> {
+        if self.pending.is_some() || self.queue.is_empty() {
+            return None;
+        }
+        self.epoch += 1;
+        self.pending = Some((self.finished.clone(), std::mem::take(&mut self.queue)));
+        self.complete();
+        Some(self.epoch)
+    }
+    /// A task is cut; the cut follows. It counts even if the task finishes before it is written.
+    pub(super) fn cutting(&mut self, task: usize) {
+        self.writing.insert(task);
+    }
+    /// A task was cut. Returns the next epoch if one begins.
+    pub(super) fn cut(&mut self, task: usize, part: Part) -> Option<u64> {
+        self.writing.remove(&task);
+        if let Some(slot) = self.pending.as_mut().and_then(|(parts, _)| parts.get_mut(task)) {
+            *slot = Some(part);
+        }
+        self.complete();
+        self.begin()
+    }
+    /// A task finished. It may have been cut for the pending epoch already; then that cut stands.
+    pub(super) fn finish(&mut self, task: usize, part: Part) -> Option<u64> {
+        let slot = self.pending.as_mut().and_then(|(parts, _)| parts.get_mut(task));
+        if let Some(slot) = slot.filter(|_| !self.writing.contains(&task)) {
+            slot.get_or_insert_with(|| part.clone());
+        }
+        if let Some(slot) = self.finished.get_mut(task) {
+            *slot = Some(part);
+        }
+        self.complete();
+        self.begin()
+    }
+    fn complete(&mut self) {
+        if self.pending.as_ref().is_none_or(|(parts, _)| parts.iter().any(Option::is_none)) {
+            return;
+        }
+        let Some((parts, tickets)) = self.pending.take() else { return };
+        let parts: Vec<Part> = parts.into_iter().flatten().collect();
+        let checkpoint = self.assemble(&parts);
+        tickets.into_iter().for_each(|t| t.fill(Ok(checkpoint.clone())));
+    }
+    fn assemble(&self, parts: &[Part]) -> Checkpoint {
+        let mut c = Checkpoint { epoch: self.epoch, nodes: self.names.clone(), positions: self.base_done.clone(), ..Checkpoint::default() };
+        let mut running = vec![false; self.names.len()];
+        for (part, nodes) in parts.iter().zip(&self.tasks) {
+            if !part.finished {
+                nodes.iter().filter_map(|n| running.get_mut(*n).map(|r| *r = true)).for_each(drop);
+            }
+            c.states.extend(part.states.iter().cloned());
+            c.in_flight.extend(part.in_flight.iter().cloned());
+            c.marks.extend(part.marks.clone());
+            if let Some(position) = &part.position {
+                match c.positions.iter_mut().find(|p| p.node == position.node) {
+                    Some(p) => {
+                        p.done.extend(&position.done);
+                        p.open.extend(position.open.iter().cloned());
+                    }
+                    None => c.positions.push(position.clone()),
+                }
+            }
+        }
+        for position in &mut c.positions {
+            position.done.sort_unstable();
+            position.open.sort_by_key(|o| (o.partition, o.sequence));
+        }
+        c.finished = self.names.iter().zip(&running).filter(|(_, r)| !**r).map(|(n, _)| n.clone()).collect();
+        c.accounts = self.names.iter().cloned().zip(self.sum(parts.iter())).collect();
+        c
+    }
+    fn sum<'a>(&self, parts: impl Iterator<Item = &'a Part>) -> Vec<Account> {
+        let mut accounts = self.base.clone();
+        for (node, account) in parts.flat_map(|p| &p.accounts) {
+            if let Some(a) = accounts.get_mut(*node) {
+                a.add(account);
+            }
+        }
+        accounts
+    }
+    /// The accounts of all tasks that have finished.
+    pub(super) fn accounts(&self) -> Vec<Account> {
+        self.sum(self.finished.iter().flatten())
+    }
+    /// Takes all tickets, for a job that failed.
+    pub(super) fn give_up(&mut self) -> Vec<Ticket> {
+        let mut tickets = std::mem::take(&mut self.queue);
+        tickets.extend(self.pending.take().into_iter().flat_map(|(_, t)| t));
+        tickets
+    }
+}

@@ -1,0 +1,171 @@
+//! The source side of a task: splits in, morsels out.
+//!
+//! Splits of a bounded source are in one queue, in source order; an instance that is done with one takes the next, so
+//! fast instances read more. The partitions of an endless source are pinned to an instance each and read in turns.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::chain::{Chain, Signal};
+use super::checkpoint::{OpenSplit, SourcePosition};
+use super::job::Job;
+use super::task::Next;
+use super::util::{at_mut, lock};
+use crate::Result;
+use crate::kernel::{Morsel, Origin};
+use crate::operator::{EventTime, Read, Source, Split, SplitReader};
+
+/// A split to read, and where to go on.
+pub(super) struct Waiting {
+    pub(super) split: Split,
+    pub(super) from: Option<OpenSplit>,
+}
+
+/// The splits that no instance has taken yet.
+pub(super) type SplitQueue = Arc<Mutex<VecDeque<Waiting>>>;
+
+pub(super) struct Feed {
+    pub(super) node: usize,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) queue: SplitQueue,
+    /// Pinned partitions of an endless source; at most one split of a bounded one.
+    open: Vec<Open>,
+    done: Vec<(u32, u64)>,
+    turn: usize,
+    epoch: u64,
+    time: EventTime,
+    idle_sent: bool,
+    ended: bool,
+}
+
+struct Open {
+    split: Split,
+    reader: Box<dyn SplitReader>,
+    row: u64,
+    time: EventTime,
+    quiet_since: Option<Duration>,
+    idle: bool,
+}
+
+impl Feed {
+    pub(super) fn new(node: usize, source: Arc<dyn Source>, queue: SplitQueue, epoch: u64) -> Self {
+        Feed {
+            node,
+            source,
+            queue,
+            open: Vec::new(),
+            done: Vec::new(),
+            turn: 0,
+            epoch,
+            time: EventTime::MIN,
+            idle_sent: false,
+            ended: false,
+        }
+    }
+    fn open(&mut self, waiting: Waiting) -> Result<()> {
+        let (row, position) = waiting.from.map_or((0, None), |f| (f.row, Some(f.position)));
+        let reader = self.source.open(&waiting.split, position.as_ref())?;
+        self.open.push(Open { split: waiting.split, reader, row, time: EventTime::MIN, quiet_since: None, idle: false });
+        Ok(())
+    }
+    /// Where this instance stands.
+    pub(super) fn position(&self, name: &str) -> SourcePosition {
+        let open =
+            |o: &Open| OpenSplit { partition: o.split.partition, sequence: o.split.sequence, row: o.row, position: o.reader.position() };
+        SourcePosition { node: name.into(), done: self.done.clone(), open: self.open.iter().map(open).collect() }
+    }
+    /// Reads the next rows and signals them to the chain.
+    pub(super) fn next(&mut self, chain: &mut Chain, job: &Arc<Job>) -> Result<Next> {
+        if let Some(epoch) = job.epoch_after(self.epoch) {
+            self.epoch = epoch;
+            chain.signal(0, Signal::Barrier(epoch));
+            return Ok(Next::Barrier(epoch));
+        }
+        let bounded = self.source.bounded();
+        if job.sources_stop(self.node) {
+            self.ended = true;
+        }
+        while !self.ended && (!bounded || self.open.is_empty()) {
+            let Some(waiting) = lock(&self.queue).pop_front() else { break };
+            self.open(waiting)?;
+        }
+        if self.ended || self.open.is_empty() {
+            // A stopped reader stays open: its position belongs to checkpoints to come.
+            self.ended = true;
+            chain.signal(0, Signal::Finish);
+            return Ok(Next::End);
+        }
+        for _ in 0..self.open.len() {
+            self.turn = (self.turn + 1) % self.open.len();
+            if let Some(next) = self.read(self.turn, chain, job)? {
+                return Ok(next);
+            }
+        }
+        if self.open.is_empty() {
+            return Ok(Next::Mark);
+        }
+        self.watermark(chain);
+        if !self.idle_sent && self.open.iter().all(|o| o.idle) {
+            self.idle_sent = true;
+            chain.signal(0, Signal::Idle);
+            return Ok(Next::Mark);
+        }
+        Ok(Next::Sleep(job.options.poll_every))
+    }
+
+    /// Reads one split once. `None`: nothing now.
+    fn read(&mut self, index: usize, chain: &mut Chain, job: &Arc<Job>) -> Result<Option<Next>> {
+        let Open { split, reader, row, time, quiet_since, idle } = at_mut(&mut self.open, index)?;
+        let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
+        let read = reader.next(job.options.morsel_rows);
+        chain.source_failed(reader.take_failed());
+        match read? {
+            Read::Rows(batch, watermark) => {
+                *quiet_since = None;
+                *idle = false;
+                self.idle_sent = false;
+                let rows = batch.num_rows();
+                *row += rows as u64;
+                *time = watermark.map_or(*time, |t| t.max(*time));
+                job.progress.read(rows as u64, job);
+                self.watermark(chain);
+                // The stack runs the last signal first: rows, then their watermark.
+                let size = job.options.morsel_rows;
+                for start in (0..rows).step_by(size).rev() {
+                    let piece = if rows <= size { batch.clone() } else { batch.slice(start, size.min(rows - start)) };
+                    chain.signal(0, Signal::Rows(Morsel::new(piece, Origin { row: origin.row + start as u64, ..origin })));
+                }
+                Ok(Some(Next::Rows(rows)))
+            }
+            Read::Idle => {
+                let now = job.executor.now();
+                let since = *quiet_since.get_or_insert(now);
+                if !*idle && !self.source.bounded() && now.saturating_sub(since) >= job.options.idle_after {
+                    *idle = true;
+                    job.event(format!("{}: partition {} is idle", self.source.describe(), split.partition));
+                }
+                Ok(None)
+            }
+            Read::End => {
+                job.progress.split(split.bytes);
+                self.done.push((split.partition, split.sequence));
+                self.open.remove(index);
+                if self.source.bounded() {
+                    chain.signal(0, Signal::SplitEnd(origin, true));
+                }
+                Ok(Some(Next::Mark))
+            }
+        }
+    }
+
+    /// Sends the minimum over the partitions that are not idle, if it has moved. A bounded source has one partition in
+    /// order, so an instance keeps the time of the splits it has read.
+    fn watermark(&mut self, chain: &mut Chain) {
+        let time = self.open.iter().filter(|o| !o.idle).map(|o| o.time).min();
+        if let Some(time) = time.filter(|t| *t > self.time) {
+            self.time = time;
+            chain.signal(0, Signal::Watermark(time));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The input gate of one port: what came, in the order in which the operator shall see it.
+//!
+//! *Arrival*: first come, first served. For operators that do not care, and for endless inputs, where nothing could be
+//! waited for.
+//!
+//! *Source order* (bounded inputs): the list of all splits is known, so the next split is known. Its rows are delivered
+//! as they come if a single producer brings them; otherwise once all producers have ended it, by row, edge and producer
+//! instance. Rows of later splits wait here, and count against their channel. Rows that an operator emitted by its own
+//! decision (on a watermark or at its end, see [`chain`](super::chain)) carry that operator as their source: they follow
+//! when all producers are done, by their `Origin`, then edge, producer instance, and order of emission. None of this
+//! depends on timing. Whether it depends on the number of instances is up to the rows: pieces of one morsel that a hash
+//! exchange dealt to several instances come back in order of instances.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::checkpoint::{SplitKey, split_key};
+use crate::kernel::Morsel;
+use crate::shuffle::Message;
+
+/// The channel of rows that came out of a checkpoint.
+pub(super) const NO_CHANNEL: usize = usize::MAX;
+
+/// Rows in a gate.
+pub(super) struct Held {
+    pub(super) morsel: Morsel,
+    /// Where the bytes are counted.
+    pub(super) channel: usize,
+    pub(super) bytes: usize,
+    /// Edge and producer instance: decides between rows of equal origin.
+    pub(super) from: (usize, usize),
+}
+
+/// What a gate lets through.
+pub(super) enum Passed {
+    Rows(Held),
+    /// A mark, in order of arrival.
+    Mark(usize, Message),
+    /// All marks of an edge for a split, out of a checkpoint.
+    Marked(usize, SplitKey),
+    /// The end of a split, in source order.
+    SplitEnd(SplitKey),
+}
+
+pub(super) enum Gate {
+    Arrival(VecDeque<Passed>),
+    Source(SourceOrder),
+}
+
+impl Gate {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Gate::Arrival(queue) => queue.is_empty(),
+            Gate::Source(order) => order.buffers.is_empty() && order.own.is_empty(),
+        }
+    }
+    pub(super) fn rows(&mut self, held: Held) {
+        match self {
+            Gate::Arrival(queue) => queue.push_back(Passed::Rows(held)),
+            Gate::Source(order) => order.add(held),
+        }
+    }
+    /// The next thing; `closed` if no producer sends any more.
+    pub(super) fn next(&mut self, closed: bool) -> Option<Passed> {
+        match self {
+            Gate::Arrival(queue) => queue.pop_front(),
+            Gate::Source(order) => order.next(closed),
+        }
+    }
+    /// The rows held back now.
+    pub(super) fn held(&self) -> Vec<&Held> {
+        match self {
+            Gate::Arrival(queue) => queue.iter().filter_map(|p| if let Passed::Rows(h) = p { Some(h) } else { None }).collect(),
+            Gate::Source(order) => order.buffers.values().flat_map(|b| &b.rows).chain(&order.own).collect(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Buffer {
+    rows: VecDeque<Held>,
+    sorted: bool,
+}
+
+pub(super) struct SourceOrder {
+    /// All splits that can come, in order.
+    splits: Arc<Vec<SplitKey>>,
+    pub(super) delivered: usize,
+    /// Splits whose end was told before a checkpoint.
+    skipped: BTreeSet<SplitKey>,
+    /// Splits that have ended on this port.
+    ended: BTreeSet<SplitKey>,
+    /// Sources whose splits come from a single producer each; other sources of `splits` from several.
+    streaming: BTreeMap<u32, bool>,
+    buffers: BTreeMap<SplitKey, Buffer>,
+    own: VecDeque<Held>,
+    own_sorted: bool,
+}
+
+impl SourceOrder {
+    pub(super) fn new(splits: Arc<Vec<SplitKey>>, streaming: BTreeMap<u32, bool>) -> Self {
+        SourceOrder {
+            splits,
+            delivered: 0,
+            skipped: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            streaming,
+            buffers: BTreeMap::new(),
+            own: VecDeque::new(),
+            own_sorted: false,
+        }
+    }
+    /// Skips splits that were delivered before a checkpoint.
+    pub(super) fn skip(&mut self, delivered: impl Fn(&SplitKey) -> bool) {
+        self.skipped = self.splits.iter().copied().filter(delivered).collect();
+    }
+    pub(super) fn split_ended(&mut self, split: SplitKey) {
+        self.ended.insert(split);
+    }
+    fn add(&mut self, held: Held) {
+        let split = split_key(&held.morsel.origin);
+        if self.streaming.contains_key(&split.0) {
+            let buffer = self.buffers.entry(split).or_default();
+            buffer.rows.push_back(held);
+            buffer.sorted = false;
+        } else {
+            self.own.push_back(held);
+        }
+    }
+    fn next(&mut self, closed: bool) -> Option<Passed> {
+        while self.splits.get(self.delivered).is_some_and(|s| self.skipped.contains(s)) {
+            self.delivered += 1;
+        }
+        let next = self.splits.get(self.delivered).copied();
+        if let Some((&split, _)) = self.buffers.first_key_value() {
+            let streams = self.streaming.get(&split.0) == Some(&true) && Some(split) == next;
+            let whole = closed || Some(split) < next || (Some(split) == next && self.ended.contains(&split));
+            if streams || whole {
+                return self.pop(split, !streams).map(Passed::Rows);
+            }
+        }
+        if let Some(split) = next.filter(|s| self.ended.contains(s)) {
+            self.delivered += 1;
+            self.ended.remove(&split);
+            return Some(Passed::SplitEnd(split));
+        }
+        if closed {
+            if !self.own_sorted {
+                // Stable: rows of equal keys stay in the order in which one producer emitted them.
+                self.own.make_contiguous().sort_by_key(|h| (h.morsel.origin, h.from));
+                self.own_sorted = true;
+            }
+            return self.own.pop_front().map(Passed::Rows);
+        }
+        None
+    }
+    fn pop(&mut self, split: SplitKey, sort: bool) -> Option<Held> {
+        let buffer = self.buffers.get_mut(&split)?;
+        if sort && !buffer.sorted {
+            buffer.rows.make_contiguous().sort_by_key(|h| (h.morsel.origin.row, h.from));
+            buffer.sorted = true;
+        }
+        let held = buffer.rows.pop_front();
+        if buffer.rows.is_empty() {
+            self.buffers.remove(&split);
+        }
+        held
+    }
+}

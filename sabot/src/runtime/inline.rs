@@ -1,0 +1,91 @@
+//! The executor of small jobs: the calling thread does everything, first in, first out.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::executor::split_mix;
+use super::timers::Timers;
+use super::{Done, Executor, Run};
+
+/// Runs all work on the thread that drives. Starts no thread, so a small job costs microseconds.
+pub struct Inline {
+    start: Instant,
+    state: Mutex<State>,
+    nudged: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Run>,
+    timers: Timers,
+    seed: u64,
+}
+
+impl std::fmt::Debug for Inline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inline")
+    }
+}
+
+impl Default for Inline {
+    fn default() -> Self {
+        Inline { start: Instant::now(), state: Mutex::default(), nudged: Condvar::new() }
+    }
+}
+
+impl Inline {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Executor for Inline {
+    fn threads(&self) -> usize {
+        1
+    }
+    fn worker(&self) -> usize {
+        0
+    }
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+    fn random(&self) -> u64 {
+        split_mix(&mut self.lock().seed)
+    }
+    fn spawn(&self, run: Run) {
+        self.lock().queue.push_back(run);
+        self.nudged.notify_all();
+    }
+    fn after(&self, delay: Duration, run: Run) {
+        let due = self.now() + delay;
+        self.lock().timers.add(due, run);
+        self.nudged.notify_all();
+    }
+    fn drive(&self, done: &Done) -> bool {
+        let mut state = self.lock();
+        loop {
+            if done.is_set() {
+                return true;
+            }
+            let now = self.now();
+            if let Some(run) = state.timers.pop(now) {
+                state.queue.push_back(run);
+                continue;
+            }
+            state = if let Some(run) = state.queue.pop_front() {
+                drop(state);
+                run();
+                self.lock()
+            } else if let Some(due) = state.timers.next_due() {
+                self.nudged.wait_timeout(state, due.saturating_sub(now)).unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                self.nudged.wait(state).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+    }
+    fn nudge(&self) {
+        drop(self.lock());
+        self.nudged.notify_all();
+    }
+}

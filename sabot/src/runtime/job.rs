@@ -1,0 +1,311 @@
+//! A running job: its tasks, who may run, and how it ends.
+//!
+//! Idea: a task is idle, queued, running, or running with a wake-up pending: one atomic per task, so that a task is
+//! run by one worker at a time and no wake-up is lost. The executor only sees "run task n".
+//!
+//! The job counts tasks that are queued or running. When none is, nothing can happen by itself any more but timers. If a
+//! task then waits for room in a channel, the wait is circular (a join that takes one side first, an input that
+//! waits for its turn): the limits of the channels waited for are doubled and their producers woken. If no task waits
+//! and none sleeps, a mark was lost: the job ends with an internal error instead of hanging.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::chain::placed;
+use super::control::Ticket;
+use super::coordinate::{Coordinator, Part};
+use super::needs::Needs;
+use super::progress::Progress;
+use super::task::{Moved, Task, Turn};
+use super::util::lock;
+use super::{Control, Done, Executor, RunOptions, WorkerReport};
+use crate::shuffle::Channel;
+use crate::{Error, Result};
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+const WOKEN: u8 = 3;
+const OVER: u8 = 4;
+
+/// Events kept for the report; a job that flaps does not fill memory.
+const EVENTS: usize = 1000;
+
+pub(super) struct Slot {
+    state: AtomicU8,
+    asleep: AtomicBool,
+    source: bool,
+    task: Mutex<Option<Task>>,
+}
+
+impl Slot {
+    pub(super) fn new(task: Task, source: bool) -> Self {
+        Slot { state: AtomicU8::new(QUEUED), asleep: AtomicBool::new(false), source, task: Mutex::new(Some(task)) }
+    }
+}
+
+pub(super) struct Job {
+    pub(super) executor: Arc<dyn Executor>,
+    pub(super) options: RunOptions,
+    pub(super) control: Control,
+    pub(super) names: Vec<String>,
+    pub(super) done: Done,
+    pub(super) progress: Progress,
+    pub(super) slots: OnceLock<Vec<Slot>>,
+    pub(super) channels: Vec<Arc<Channel>>,
+    /// Queued or running tasks, and work beside them.
+    pub(super) active: AtomicUsize,
+    /// Tasks that are not over, and work beside them.
+    pub(super) remaining: AtomicUsize,
+    pub(super) activations: AtomicU64,
+    pub(super) sleeping: AtomicUsize,
+    pub(super) aborted: AtomicBool,
+    pub(super) error: Mutex<Option<Error>>,
+    pub(super) coordinator: Mutex<Coordinator>,
+    pub(super) epoch: AtomicU64,
+    pub(super) needs: Needs,
+    pub(super) held: Vec<AtomicUsize>,
+    pub(super) workers: Vec<Mutex<WorkerReport>>,
+    pub(super) events: Mutex<Vec<String>>,
+}
+
+impl Job {
+    pub(super) fn is_aborted(&self) -> bool {
+        self.aborted.load(SeqCst)
+    }
+    pub(super) fn event(&self, event: String) {
+        let mut events = lock(&self.events);
+        if events.len() < EVENTS {
+            events.push(event);
+        }
+    }
+    fn slots(&self) -> &[Slot] {
+        self.slots.get().map_or(&[], Vec::as_slice)
+    }
+    fn slot(&self, id: usize) -> Option<&Slot> {
+        self.slots().get(id)
+    }
+
+    /// Gives every task its first turn.
+    pub(super) fn start(self: &Arc<Self>) {
+        for id in 0..self.slots().len() {
+            self.enqueue(id);
+        }
+    }
+    fn enqueue(self: &Arc<Self>, id: usize) {
+        let job = Arc::clone(self);
+        self.executor.spawn(Box::new(move || job.run(id)));
+    }
+    /// Makes a task run, now or once more after its present turn.
+    pub(super) fn wake(self: &Arc<Self>, id: usize) {
+        let Some(slot) = self.slot(id) else { return };
+        self.activations.fetch_add(1, SeqCst);
+        loop {
+            let (from, to) = match slot.state.load(SeqCst) {
+                IDLE => (IDLE, QUEUED),
+                RUNNING => (RUNNING, WOKEN),
+                _ => return,
+            };
+            if slot.state.compare_exchange(from, to, SeqCst, SeqCst).is_ok() {
+                if from == IDLE {
+                    self.active.fetch_add(1, SeqCst);
+                    self.enqueue(id);
+                }
+                return;
+            }
+        }
+    }
+    pub(super) fn wake_sources(self: &Arc<Self>) {
+        for (id, _) in self.slots().iter().enumerate().filter(|(_, s)| s.source) {
+            self.wake(id);
+        }
+    }
+    /// Runs `work` beside the tasks; the job does not end before it.
+    pub(super) fn beside(self: &Arc<Self>, work: Box<dyn FnOnce() -> Result<()> + Send>) {
+        self.active.fetch_add(1, SeqCst);
+        self.remaining.fetch_add(1, SeqCst);
+        let job = Arc::clone(self);
+        self.executor.spawn(Box::new(move || {
+            match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => job.fail(e),
+                Err(panic) => job.fail(Error::internal(format!("panic while writing a checkpoint: {}", message(&*panic)))),
+            }
+            job.leave(true);
+        }));
+    }
+
+    fn run(self: &Arc<Self>, id: usize) {
+        let Some(slot) = self.slot(id) else { return };
+        slot.state.store(RUNNING, SeqCst);
+        let start = self.executor.now();
+        let mut moved = Moved::default();
+        let mut guard = lock(&slot.task);
+        let result = match guard.as_mut() {
+            Some(task) if !self.is_aborted() => match catch_unwind(AssertUnwindSafe(|| task.turn(self, &mut moved))) {
+                Ok(Ok(turn)) => Ok(turn),
+                Ok(Err(e)) => Err(placed(e, task.chain.place(&self.names))),
+                Err(panic) => {
+                    let (operator, row) = task.chain.place(&self.names);
+                    Err(Error::Operator { operator: operator.to_string(), what: format!("panicked: {}", message(&*panic)), row })
+                }
+            },
+            _ => Ok(Turn::Done),
+        };
+        let turn = result.unwrap_or_else(|e| {
+            self.fail(e);
+            Turn::Done
+        });
+        let over = (turn == Turn::Done).then(|| guard.take());
+        drop(guard);
+        // State of a task may be large, or panic again when dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(over)));
+        if let Some(worker) = self.workers.get(self.executor.worker()) {
+            let mut worker = lock(worker);
+            worker.turns += 1;
+            worker.morsels += moved.morsels;
+            worker.rows += moved.rows;
+            worker.busy += self.executor.now().saturating_sub(start);
+        }
+        match turn {
+            Turn::Again => {
+                slot.state.store(QUEUED, SeqCst);
+                self.enqueue(id);
+            }
+            Turn::Done => {
+                slot.state.store(OVER, SeqCst);
+                self.leave(true);
+            }
+            Turn::Wait | Turn::Sleep(_) => {
+                if let Turn::Sleep(delay) = turn
+                    && !slot.asleep.swap(true, SeqCst)
+                {
+                    self.sleeping.fetch_add(1, SeqCst);
+                    // Weak: the executor may outlive the job with the timer still in it.
+                    let job = Arc::downgrade(self);
+                    self.executor.after(delay, Box::new(move || job.upgrade().iter().for_each(|job| job.rise(id))));
+                }
+                if slot.state.compare_exchange(RUNNING, IDLE, SeqCst, SeqCst).is_ok() {
+                    self.leave(false);
+                } else {
+                    slot.state.store(QUEUED, SeqCst);
+                    self.enqueue(id);
+                }
+            }
+        }
+    }
+    fn rise(self: &Arc<Self>, id: usize) {
+        if let Some(slot) = self.slot(id) {
+            slot.asleep.store(false, SeqCst);
+            self.wake(id);
+            self.sleeping.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// A task, or work beside, is no longer active; `over` if it never will be again.
+    fn leave(self: &Arc<Self>, over: bool) {
+        if over && self.remaining.fetch_sub(1, SeqCst) == 1 {
+            self.end();
+        }
+        if self.active.fetch_sub(1, SeqCst) == 1 {
+            if self.is_aborted() {
+                self.end();
+            } else if !self.done.is_set() {
+                self.stand_still();
+            }
+        }
+    }
+    fn end(&self) {
+        self.done.set();
+        self.executor.nudge();
+    }
+    fn stand_still(self: &Arc<Self>) {
+        let before = self.activations.load(SeqCst);
+        let mut relaxed = 0;
+        for channel in self.channels.iter().filter(|c| c.waited_for()) {
+            if channel.relax() {
+                relaxed += 1;
+                self.wake(channel.producer);
+            }
+        }
+        if relaxed > 0 {
+            self.event(format!("{relaxed} full queues were let grow, because every step waited for another"));
+            return;
+        }
+        let quiet = self.active.load(SeqCst) == 0 && self.sleeping.load(SeqCst) == 0 && self.remaining.load(SeqCst) > 0;
+        if quiet && !self.done.is_set() && self.activations.load(SeqCst) == before {
+            self.fail(Error::internal("no step of the job can go on"));
+        }
+    }
+
+    /// Ends the job with an error; the first one counts.
+    pub(super) fn fail(&self, error: Error) {
+        lock(&self.error).get_or_insert(error);
+        self.aborted.store(true, SeqCst);
+        if self.active.load(SeqCst) == 0 {
+            self.end();
+        }
+    }
+
+    /// An operator instance needs no more input. Sources that nobody needs any more end.
+    pub(super) fn satisfied(self: &Arc<Self>, node: usize) {
+        if self.needs.satisfied(node) {
+            self.wake_sources();
+        }
+    }
+    /// Whether the source `node` shall end where it is.
+    pub(super) fn sources_stop(&self, node: usize) -> bool {
+        self.control.is_stopped() || self.needs.over(node)
+    }
+
+    /// The bytes that an instance of `node` holds changed.
+    pub(super) fn holds(&self, node: usize, before: usize, now: usize) -> Result<()> {
+        if let Some(held) = self.held.get(node) {
+            held.fetch_add(now, SeqCst);
+            held.fetch_sub(before, SeqCst);
+        }
+        let Some(budget) = self.options.memory_budget else { return Ok(()) };
+        let held: Vec<usize> = self.held.iter().map(|h| h.load(SeqCst)).collect();
+        if held.iter().sum::<usize>() <= budget {
+            return Ok(());
+        }
+        let biggest = held.into_iter().zip(&self.names).max_by_key(|(held, _)| *held);
+        let (held, operator) = biggest.map_or((0, String::new()), |(h, n)| (h, n.clone()));
+        Err(Error::Memory { operator, held, budget })
+    }
+
+    pub(super) fn snapshot(self: &Arc<Self>, ticket: Ticket) {
+        if !self.options.checkpoints {
+            return ticket.fill(Err(Error::Checkpoint("the job was started without checkpoints (`RunOptions::checkpoints`)".into())));
+        }
+        let epoch = lock(&self.coordinator).request(ticket);
+        self.begin(epoch);
+    }
+    /// The epoch to cut now, if it is later than `seen`.
+    pub(super) fn epoch_after(&self, seen: u64) -> Option<u64> {
+        Some(self.epoch.load(SeqCst)).filter(|e| *e > seen)
+    }
+    pub(super) fn cutting(&self, task: usize) {
+        lock(&self.coordinator).cutting(task);
+    }
+    pub(super) fn cut(self: &Arc<Self>, task: usize, part: Part) {
+        let epoch = lock(&self.coordinator).cut(task, part);
+        self.begin(epoch);
+    }
+    pub(super) fn finish(self: &Arc<Self>, task: usize, part: Part) {
+        let epoch = lock(&self.coordinator).finish(task, part);
+        self.begin(epoch);
+    }
+    fn begin(self: &Arc<Self>, epoch: Option<u64>) {
+        if let Some(epoch) = epoch {
+            self.epoch.fetch_max(epoch, SeqCst);
+            self.wake_sources();
+        }
+    }
+}
+
+pub(super) fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a message".into())
+}

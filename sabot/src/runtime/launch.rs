@@ -1,0 +1,257 @@
+//! Running a plan from its start, or from a checkpoint, to its end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::build::{Build, Wired};
+use super::coordinate::Coordinator;
+use super::graph::Graph;
+use super::job::{Job, Slot, message};
+use super::needs::Needs;
+use super::progress::Progress;
+use super::sink::SharedSink;
+use super::task::Root;
+use super::util::{at, lock};
+use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
+use crate::operator::{Account, BoundSink, PhysicalPlan, Split, Work};
+use crate::{Error, Result};
+
+/// Runs a plan to its end, on the calling thread if it is small, else on worker threads while the calling thread waits.
+///
+/// # Errors
+/// The first error of any step, [`Error::Cancelled`], or that of a sink's commit; sinks have then been aborted.
+pub fn run(plan: &PhysicalPlan, sinks: Vec<BoundSink>, options: &RunOptions, control: &Control) -> Result<Report> {
+    launch(None, plan, sinks, options, control, None)
+}
+
+/// Continues a job from a checkpoint of the same plan, at any number of threads. Sinks start anew and receive the rows
+/// they had at the checkpoint first.
+///
+/// # Errors
+/// As for [`run`], and if the checkpoint does not belong to the plan.
+pub fn resume(
+    plan: &PhysicalPlan,
+    sinks: Vec<BoundSink>,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: &Checkpoint,
+) -> Result<Report> {
+    launch(None, plan, sinks, options, control, Some(checkpoint))
+}
+
+/// As [`run`], or [`resume`] with a checkpoint, on this executor. [`RunOptions::threads`] is the number of instances,
+/// 0 for one per thread of the executor.
+///
+/// # Errors
+/// As for [`run`] and [`resume`]; [`Error::Internal`] if the executor died, in which case sinks were told nothing.
+pub fn run_on(
+    executor: Arc<dyn Executor>,
+    plan: &PhysicalPlan,
+    sinks: Vec<BoundSink>,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Report> {
+    launch(Some(executor), plan, sinks, options, control, checkpoint)
+}
+
+fn launch(
+    executor: Option<Arc<dyn Executor>>,
+    plan: &PhysicalPlan,
+    sinks: Vec<BoundSink>,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Report> {
+    let sinks: HashMap<usize, SharedSink> = sinks.into_iter().map(|s| (s.node, Arc::new(Mutex::new(s.sink)))).collect();
+    // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
+    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint)));
+    let result = result.unwrap_or_else(|panic| Err((Error::usage(format!("a source, sink or step panicked: {}", message(&*panic))), true)));
+    control.detach();
+    match result {
+        Ok(report) => Ok(report),
+        Err((error, abort)) => {
+            if abort {
+                sinks.values().for_each(|s| lock(s).abort());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The job but for its sinks' abort; an error says whether they shall.
+fn attempt(
+    executor: Option<Arc<dyn Executor>>,
+    plan: &PhysicalPlan,
+    sinks: &HashMap<usize, SharedSink>,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Report, (Error, bool)> {
+    let abort = |e: Error| (e, true);
+    let splits = list(plan).map_err(abort)?;
+    check(plan, checkpoint).map_err(abort)?;
+    let bypassed = small(plan, &splits, options);
+    let executor = match executor {
+        Some(executor) => executor,
+        None if bypassed || options.threads == 1 => Arc::new(Inline::default()),
+        None => Arc::new(Pool::new(options.threads).map_err(abort)?) as Arc<dyn Executor>,
+    };
+    let started = executor.now();
+    for (node, sink) in sinks {
+        let schema = at(&plan.nodes, *node).map(|n| &n.schema).map_err(abort)?;
+        lock(sink).open(schema).map_err(abort)?;
+    }
+    let threads = if bypassed { 1 } else { Some(options.threads).filter(|t| *t > 0).unwrap_or_else(|| executor.threads()) };
+    let (total_rows, total_bytes) = (sum(&splits, |s| s.rows), sum(&splits, |s| s.bytes));
+    let graph = Graph::new(plan, threads, |a, b| apart(plan, checkpoint, a, b)).map_err(abort)?;
+    let instances = graph.instances.clone();
+    let build = Build { plan, graph, options, sinks, splits, checkpoint };
+    let wired = build.wire().map_err(abort)?;
+    let progress = Progress::new(options, total_rows, total_bytes);
+    let job = assemble(&executor, plan, &instances, wired, progress, options, control, checkpoint);
+    for ticket in control.attach(&job) {
+        job.snapshot(ticket);
+    }
+    if control.is_cancelled() {
+        return Err(abort(Error::Cancelled));
+    }
+    job.start();
+    if !executor.drive(&job.done) {
+        return Err((Error::internal("the executor stopped before the job was over"), false));
+    }
+    if let Some(error) = lock(&job.error).take() {
+        for ticket in lock(&job.coordinator).give_up() {
+            ticket.fill(Err(Error::Checkpoint(format!("the job ended before it was complete: {error}"))));
+        }
+        return Err((error, true));
+    }
+    let accounts = lock(&job.coordinator).accounts();
+    let nodes = balance(plan, accounts).map_err(abort)?;
+    let mut order: Vec<_> = sinks.iter().collect();
+    order.sort_by_key(|(node, _)| **node);
+    for (_, sink) in order {
+        lock(sink).commit().map_err(abort)?;
+    }
+    job.progress.end();
+    Ok(Report {
+        nodes,
+        workers: job.workers.iter().map(|w| *lock(w)).collect(),
+        wall: executor.now().saturating_sub(started),
+        bypassed,
+        peak_channel_bytes: job.channels.iter().map(|c| c.peak()).max().unwrap_or(0),
+        events: std::mem::take(&mut *lock(&job.events)),
+    })
+}
+
+fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
+    let mut splits = BTreeMap::new();
+    for (n, node) in plan.nodes.iter().enumerate() {
+        if let Work::Source(source) = &node.work {
+            splits.insert(n, source.splits()?);
+        }
+    }
+    Ok(splits)
+}
+
+fn check(plan: &PhysicalPlan, checkpoint: Option<&Checkpoint>) -> Result<()> {
+    let mut names = HashSet::new();
+    if let Some(twice) = plan.nodes.iter().find(|n| !names.insert(&n.name)) {
+        return Err(Error::Plan(format!("two steps are called `{}`", twice.name)));
+    }
+    let Some(checkpoint) = checkpoint else { return Ok(()) };
+    if !plan.nodes.iter().map(|n| &n.name).eq(&checkpoint.nodes) {
+        return Err(Error::Checkpoint("it belongs to a job with other steps; restore it with the program that wrote it".into()));
+    }
+    Ok(())
+}
+
+/// Whether the job is not worth a second thread.
+fn small(plan: &PhysicalPlan, splits: &BTreeMap<usize, Vec<Split>>, options: &RunOptions) -> bool {
+    let bounded = plan.nodes.iter().all(|n| !matches!(&n.work, Work::Source(s) if !s.bounded()));
+    bounded && sum(splits, |s| s.rows).is_some_and(|rows| rows < options.bypass_rows)
+}
+
+fn sum(splits: &BTreeMap<usize, Vec<Split>>, of: impl Fn(&Split) -> Option<u64>) -> Option<u64> {
+    splits.values().flatten().map(of).sum()
+}
+
+/// Whether two nodes must not share a task, because the checkpoint says different things about them.
+fn apart(plan: &PhysicalPlan, checkpoint: Option<&Checkpoint>, producer: usize, consumer: usize) -> bool {
+    let (Some(c), Some(producer), Some(consumer)) = (checkpoint, plan.nodes.get(producer), plan.nodes.get(consumer)) else { return false };
+    c.marks.iter().any(|m| m.node == consumer.name) || c.finished.contains(&producer.name) != c.finished.contains(&consumer.name)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn assemble(
+    executor: &Arc<dyn Executor>,
+    plan: &PhysicalPlan,
+    instances: &[usize],
+    wired: Wired,
+    progress: Progress,
+    options: &RunOptions,
+    control: &Control,
+    checkpoint: Option<&Checkpoint>,
+) -> Arc<Job> {
+    let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
+    let base = names
+        .iter()
+        .map(|n| checkpoint.and_then(|c| c.accounts.iter().find(|a| a.0 == *n)).map_or_else(Account::default, |a| a.1))
+        .collect();
+    let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
+    let epoch = checkpoint.map_or(0, |c| c.epoch);
+    let tasks = wired.tasks.len();
+    let slots: Vec<Slot> = wired
+        .tasks
+        .into_iter()
+        .map(|t| {
+            let source = matches!(t.root, Root::Feed(_));
+            Slot::new(t, source)
+        })
+        .collect();
+    let job = Job {
+        executor: Arc::clone(executor),
+        options: options.clone(),
+        control: control.clone(),
+        done: Done::default(),
+        progress,
+        slots: OnceLock::new(),
+        channels: wired.channels,
+        active: AtomicUsize::new(tasks),
+        remaining: AtomicUsize::new(tasks),
+        activations: AtomicU64::new(0),
+        sleeping: AtomicUsize::new(0),
+        aborted: AtomicBool::new(false),
+        error: Mutex::new(None),
+        coordinator: Mutex::new(Coordinator::new(names.clone(), wired.nodes, epoch, base, done)),
+        epoch: AtomicU64::new(epoch),
+        needs: Needs::new(plan, instances),
+        held: names.iter().map(|_| AtomicUsize::new(0)).collect(),
+        workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),
+        events: Mutex::default(),
+        names,
+    };
+    if tasks == 0 {
+        job.done.set();
+    }
+    // Set once, here.
+    let _ = job.slots.set(slots);
+    Arc::new(job)
+}
+
+/// The report of each node; in a debug build, a row that is not accounted for is an error.
+fn balance(plan: &PhysicalPlan, accounts: Vec<Account>) -> Result<Vec<NodeReport>> {
+    let mut nodes = Vec::new();
+    for (node, mut account) in plan.nodes.iter().zip(accounts) {
+        if account.used + account.filtered + account.late + account.failed == 0 && account.held == 0 {
+            account.used = account.rows_in;
+        }
+        if cfg!(debug_assertions) && !account.balanced() {
+            return Err(Error::internal(format!("rows of `{}` are not accounted for: {account:?}", node.name)));
+        }
+        nodes.push(NodeReport { name: node.name.clone(), account });
+    }
+    Ok(nodes)
+}

@@ -1,0 +1,73 @@
+//! How a job is run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a progress hook is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progressed {
+    /// Rows read by all sources.
+    pub rows: u64,
+    /// Rows that all sources will read, if they know.
+    pub total_rows: Option<u64>,
+    /// Bytes of the splits that were read to their end, as far as sources know sizes.
+    pub bytes: u64,
+    /// Bytes that all sources will read, if they know.
+    pub total_bytes: Option<u64>,
+}
+
+/// Called by workers now and then (at most every [`RunOptions::progress_every`]) and once at the end.
+pub type ProgressHook = Arc<dyn Fn(Progressed) + Send + Sync>;
+
+/// How a job is run. The default fits: all cores, morsels of 16384 rows, no memory limit.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// Worker threads, and instances of each parallel step; 0 for all cores.
+    pub threads: usize,
+    /// Rows that a source reads at once.
+    pub morsel_rows: usize,
+    /// A bounded job whose sources know that they have fewer rows runs with one instance, on the calling thread.
+    pub bypass_rows: u64,
+    /// Bytes that all operators together may hold.
+    pub memory_budget: Option<usize>,
+    /// Bytes queued before one input of one instance until its producers wait; each producer gets its share.
+    pub channel_bytes: usize,
+    /// The same for an input that is put into source order. More than [`channel_bytes`](Self::channel_bytes), because
+    /// instances that read later splits can only work ahead into this buffer.
+    pub reorder_bytes: usize,
+    /// Allow snapshots. Sinks then keep all rows they received, since these are part of a checkpoint.
+    pub checkpoints: bool,
+    /// How long a partition of an endless source may deliver nothing before it stops holding the watermark back.
+    pub idle_after: Duration,
+    /// How long an endless source that has nothing waits before it is asked again.
+    pub poll_every: Duration,
+    /// Told about progress.
+    pub progress: Option<ProgressHook>,
+    /// The shortest time between two calls of [`progress`](Self::progress).
+    pub progress_every: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions {
+            threads: 0,
+            morsel_rows: 16_384,
+            bypass_rows: 10_000,
+            memory_budget: None,
+            channel_bytes: 16 << 20,
+            reorder_bytes: 256 << 20,
+            checkpoints: false,
+            idle_after: Duration::from_secs(5),
+            poll_every: Duration::from_millis(5),
+            progress: None,
+            progress_every: Duration::from_millis(50),
+        }
+    }
+}
+
+impl std::fmt::Debug for RunOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunOptions").field("threads", &self.threads).field("morsel_rows", &self.morsel_rows).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! The production executor: rayon runs the work, the driving thread serves the timers.
+//!
+//! Work is spawned first in, first out per worker, so tasks that yield take turns and consumers run soon after their
+//! producers, while their rows are in cache; idle workers steal.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::executor::split_mix;
+use super::timers::Timers;
+use super::{Done, Executor, Run};
+use crate::{Error, Result};
+
+/// How long a driver that is itself a rayon worker waits between helping out.
+const HELPER_PAUSE: Duration = Duration::from_micros(200);
+
+/// Rayon threads: the global pool or an own one.
+pub struct Pool {
+    pool: Option<rayon::ThreadPool>,
+    start: Instant,
+    timers: Mutex<Timers>,
+    nudged: Condvar,
+    seed: Mutex<u64>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// An own pool of `threads` workers, or rayon's global pool for 0.
+    ///
+    /// # Errors
+    /// If the system refuses threads.
+    pub fn new(threads: usize) -> Result<Self> {
+        let pool = match threads {
+            0 => None,
+            n => {
+                let builder = rayon::ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("sabot-{i}"));
+                Some(builder.build().map_err(|e| Error::usage(format!("cannot start {n} threads: {e}")))?)
+            }
+        };
+        let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8);
+        Ok(Pool { pool, start: Instant::now(), timers: Mutex::default(), nudged: Condvar::new(), seed: Mutex::new(seed) })
+    }
+}
+
+impl Executor for Pool {
+    fn threads(&self) -> usize {
+        self.pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
+    }
+    fn worker(&self) -> usize {
+        let index = match &self.pool {
+            Some(pool) => pool.current_thread_index(),
+            None => rayon::current_thread_index(),
+        };
+        index.unwrap_or(0)
+    }
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+    fn random(&self) -> u64 {
+        split_mix(&mut self.seed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    fn spawn(&self, run: Run) {
+        match &self.pool {
+            Some(pool) => pool.spawn_fifo(run),
+            None => rayon::spawn_fifo(run),
+        }
+    }
+    fn after(&self, delay: Duration, run: Run) {
+        let due = self.now() + delay;
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner).add(due, run);
+        self.nudged.notify_all();
+    }
+    fn drive(&self, done: &Done) -> bool {
+        // A driver inside a rayon worker must not block it: it helps instead.
+        let helper = rayon::current_thread_index().is_some();
+        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if done.is_set() {
+                return true;
+            }
+            if let Some(run) = timers.pop(self.now()) {
+                drop(timers);
+                self.spawn(run);
+                timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if helper {
+                drop(timers);
+                let helped = rayon::yield_now() == Some(rayon::Yield::Executed);
+                timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+                if helped {
+                    continue;
+                }
+            }
+            let pause = timers.next_due().map(|due| due.saturating_sub(self.now()));
+            let pause = if helper { Some(pause.unwrap_or(HELPER_PAUSE).min(HELPER_PAUSE)) } else { pause };
+            timers = match pause {
+                Some(pause) => self.nudged.wait_timeout(timers, pause).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.nudged.wait(timers).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+    fn nudge(&self) {
+        // The lock orders this after the driver's look at `done`, so that it cannot miss the call.
+        drop(self.timers.lock().unwrap_or_else(PoisonError::into_inner));
+        self.nudged.notify_all();
+    }
+}

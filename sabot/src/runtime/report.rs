@@ -1,0 +1,45 @@
+//! What a job did: rows per step, work per thread.
+
+use std::time::Duration;
+
+use crate::operator::Account;
+
+/// One node of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeReport {
+    /// Stable id of the step.
+    pub name: String,
+    /// Its rows, summed over all instances. For a source, `rows_in` is what it read.
+    pub account: Account,
+}
+
+/// One worker thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Turns that tasks had on this worker.
+    pub turns: u64,
+    /// Morsels taken into a stage.
+    pub morsels: u64,
+    /// Rows of these morsels.
+    pub rows: u64,
+    /// Time spent in tasks.
+    pub busy: Duration,
+}
+
+/// What a finished job did.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// In the order of the plan's nodes.
+    pub nodes: Vec<NodeReport>,
+    /// In the order of the executor's workers.
+    pub workers: Vec<WorkerReport>,
+    /// Time from start to commit.
+    pub wall: Duration,
+    /// Whether the job was small enough to run on the calling thread.
+    pub bypassed: bool,
+    /// The most bytes that any one channel between two tasks held.
+    pub peak_channel_bytes: usize,
+    /// Things worth a log line: partitions that fell idle, queues that were let grow to end a standstill.
+    pub events: Vec<String>,
+}

@@ -1,0 +1,160 @@
+//! One instance of a stage as the scheduler sees it: a thing that takes turns.
+
+use std::sync::Arc;
+
+use super::chain::{Chain, Drained};
+use super::checkpoint::NodeState;
+use super::coordinate::Part;
+use super::feed::Feed;
+use super::inlet::Inlet;
+use super::job::Job;
+use crate::Result;
+use std::time::Duration;
+
+/// What a task did with its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There is more to do.
+    Again,
+    /// Someone will wake it: a producer, a consumer with room again, or control.
+    Wait,
+    /// As `Wait`, but not longer than this.
+    Sleep(Duration),
+    /// It is over.
+    Done,
+}
+
+/// What the root of a task found to do.
+pub(super) enum Next {
+    Rows(usize),
+    Mark,
+    Barrier(u64),
+    Wait,
+    Sleep(Duration),
+    /// All input has ended; what was signalled is the last.
+    End,
+}
+
+pub(super) enum Root {
+    Feed(Feed),
+    Inlet(Inlet),
+    /// Had finished before the checkpoint that the job was restored from.
+    Over,
+}
+
+pub(super) struct Task {
+    pub(super) id: usize,
+    pub(super) instance: usize,
+    pub(super) root: Root,
+    pub(super) chain: Chain,
+    barrier: Option<u64>,
+    ending: bool,
+}
+
+/// Work of one turn, for the statistics.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Moved {
+    pub(super) morsels: u64,
+    pub(super) rows: u64,
+}
+
+impl Task {
+    pub(super) fn new(id: usize, instance: usize, root: Root, chain: Chain) -> Self {
+        Task { id, instance, root, chain, barrier: None, ending: false }
+    }
+
+    /// Carries one morsel's worth of rows through the stage.
+    pub(super) fn turn(&mut self, job: &Arc<Job>, moved: &mut Moved) -> Result<Turn> {
+        let turn = self.work(job, moved)?;
+        self.chain.report_held(job)?;
+        Ok(turn)
+    }
+
+    fn work(&mut self, job: &Arc<Job>, moved: &mut Moved) -> Result<Turn> {
+        loop {
+            if job.is_aborted() {
+                return Ok(Turn::Done);
+            }
+            match self.chain.drain(job)? {
+                Drained::Blocked => return Ok(Turn::Wait),
+                Drained::Yield => return Ok(Turn::Again),
+                Drained::Empty => {}
+            }
+            if let Some(epoch) = self.barrier.take() {
+                self.cut(epoch, job)?;
+            }
+            if self.ending {
+                self.finish(job)?;
+                return Ok(Turn::Done);
+            }
+            if moved.rows >= job.options.morsel_rows as u64 {
+                return Ok(Turn::Again);
+            }
+            let next = match &mut self.root {
+                Root::Feed(feed) => feed.next(&mut self.chain, job)?,
+                Root::Inlet(inlet) => inlet.next(&mut self.chain, job)?,
+                Root::Over => {
+                    self.chain.end_all(job);
+                    Next::End
+                }
+            };
+            match next {
+                Next::Rows(rows) => {
+                    moved.morsels += 1;
+                    moved.rows += rows as u64;
+                }
+                Next::Mark => {}
+                Next::Barrier(epoch) => self.barrier = Some(epoch),
+                Next::Wait => return Ok(Turn::Wait),
+                Next::Sleep(delay) => return Ok(Turn::Sleep(delay)),
+                Next::End => self.ending = true,
+            }
+        }
+    }
+
+    fn part(&self, finished: bool) -> Result<Part> {
+        let mut part = Part { accounts: self.chain.accounts(), finished, ..Part::default() };
+        let name = self.chain.name()?;
+        match &self.root {
+            Root::Feed(feed) => part.position = Some(feed.position(&name)),
+            Root::Inlet(inlet) if !finished => {
+                let (in_flight, marks) = inlet.save(&name, self.instance)?;
+                part.in_flight = in_flight;
+                part.marks = (self.instance == 0).then_some(marks);
+            }
+            Root::Inlet(_) | Root::Over => {}
+        }
+        Ok(part)
+    }
+
+    /// The barrier has passed all operators of the stage: hand in the cut, written off this thread's turn.
+    fn cut(&mut self, _epoch: u64, job: &Arc<Job>) -> Result<()> {
+        let mut part = self.part(false)?;
+        let frozen = self.chain.take_frozen();
+        job.cutting(self.id);
+        let (id, instance, shared) = (self.id, self.instance, Arc::clone(job));
+        job.beside(Box::new(move || {
+            for (node, frozen) in frozen {
+                let node = shared.names.get(node).cloned().unwrap_or_default();
+                let states = frozen.write()?.into_iter();
+                part.states.extend(states.map(|state| NodeState { node: node.clone(), instance, state }));
+            }
+            shared.cut(id, part);
+            Ok(())
+        }));
+        Ok(())
+    }
+
+    fn finish(&mut self, job: &Arc<Job>) -> Result<()> {
+        let mut part = self.part(true)?;
+        if job.options.checkpoints {
+            // The rows of a sink that has finished are still not committed: they stay part of later checkpoints.
+            for (node, state) in self.chain.sink_states()? {
+                let node = job.names.get(node).cloned().unwrap_or_default();
+                part.states.push(NodeState { node, instance: self.instance, state });
+            }
+        }
+        job.finish(self.id, part);
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! How rows travel between tasks: partitioners, and in-process channels counted in bytes.
+//!
+//! An exchange edge gives every producer instance one channel to every consumer instance. Rows are routed; marks go to
+//! all channels, in band, so that a channel alone tells its consumer what has been delivered.
+
+mod channel;
+mod message;
+mod outlet;
+mod partition;
+
+pub use channel::Channel;
+pub use message::Message;
+pub use outlet::Outlet;
+pub use partition::Partitioner;

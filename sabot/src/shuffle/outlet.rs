@@ -1,0 +1,81 @@
+//! The producer's side of an exchange edge: rows are routed, marks go everywhere.
+
+use std::sync::Arc;
+
+use super::{Channel, Message, Partitioner};
+use crate::Result;
+use crate::kernel::Morsel;
+use crate::operator::Exchange;
+
+enum Route {
+    One(usize),
+    Hash(Partitioner),
+    All,
+    Turns(usize),
+}
+
+/// Where one producer instance sends the rows of one edge.
+pub struct Outlet {
+    route: Route,
+    channels: Vec<Arc<Channel>>,
+}
+
+impl std::fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outlet").field("channels", &self.channels.len()).finish_non_exhaustive()
+    }
+}
+
+impl Outlet {
+    /// The outlet of producer instance `instance`, with a channel to every consumer instance in order.
+    ///
+    /// A `Forward` edge whose ends differ in their number of instances gathers or deals out in turns.
+    pub fn new(exchange: &Exchange, instance: usize, of: usize, channels: Vec<Arc<Channel>>) -> Self {
+        let route = match exchange {
+            _ if channels.len() == 1 => Route::One(0),
+            Exchange::Forward if channels.len() == of => Route::One(instance),
+            Exchange::Forward | Exchange::Rebalance => Route::Turns(instance),
+            Exchange::Hash(columns) => Route::Hash(Partitioner::new(columns.clone(), channels.len())),
+            Exchange::Gather => Route::One(0),
+            Exchange::Broadcast => Route::All,
+        };
+        Outlet { route, channels }
+    }
+    /// Sends rows; calls `woken` with each consumer that has something to do.
+    ///
+    /// # Errors
+    /// If a key column is missing or cannot be a key.
+    pub fn rows(&mut self, morsel: Morsel, woken: &mut dyn FnMut(usize)) -> Result<()> {
+        match &mut self.route {
+            Route::One(i) => push(&self.channels, *i, Message::Rows(morsel), woken),
+            Route::All => self.mark(&Message::Rows(morsel), woken),
+            Route::Turns(next) => {
+                push(&self.channels, *next % self.channels.len(), Message::Rows(morsel), woken);
+                *next += 1;
+            }
+            Route::Hash(partitioner) => {
+                for (i, piece) in partitioner.split(morsel)? {
+                    push(&self.channels, i, Message::Rows(piece), woken);
+                }
+            }
+        }
+        Ok(())
+    }
+    /// Sends a mark to every consumer instance.
+    pub fn mark(&self, mark: &Message, woken: &mut dyn FnMut(usize)) {
+        for i in 0..self.channels.len() {
+            push(&self.channels, i, mark.clone(), woken);
+        }
+    }
+    /// A channel of this outlet that is full, if any.
+    pub fn full(&self) -> Option<&Channel> {
+        self.channels.iter().map(Arc::as_ref).find(|c| c.full())
+    }
+}
+
+fn push(channels: &[Arc<Channel>], i: usize, message: Message, woken: &mut dyn FnMut(usize)) {
+    if let Some(channel) = channels.get(i) {
+        channel.push(message);
+        woken(channel.consumer);
+    }
+}

@@ -1,0 +1,140 @@
+//! The aggregate step and its functions.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::operator::{AccumulatorFactory, Aggregate, Extreme, Mean, Summand};
+use crate::plan::{AggregateColumn, EventColumn, Op};
+use crate::record::{Col, Record, Value, columns_of};
+
+use super::graph::{Code, plan_columns};
+use super::{Append, Bound, Closes, Stream, Unkeyed};
+
+/// An aggregate function over columns, with a result of type `V`.
+pub struct Agg<V> {
+    inputs: Vec<&'static str>,
+    factory: Arc<dyn AccumulatorFactory>,
+    kind: PhantomData<fn() -> V>,
+}
+impl<V> std::fmt::Debug for Agg<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}({})", self.factory.describe(), self.inputs.join(", "))
+    }
+}
+impl<V> Agg<V> {
+    fn new(inputs: Vec<&'static str>, factory: Arc<dyn AccumulatorFactory>) -> Self {
+        Agg { inputs, factory, kind: PhantomData }
+    }
+    /// The function as a column of this name.
+    pub fn part(self, name: &'static str) -> AggregatePart {
+        AggregatePart { name, inputs: self.inputs, factory: self.factory }
+    }
+}
+
+/// One output column of an aggregate step.
+pub struct AggregatePart {
+    name: &'static str,
+    inputs: Vec<&'static str>,
+    factory: Arc<dyn AccumulatorFactory>,
+}
+
+/// The row that an `aggregate` step makes: key columns, then aggregates.
+pub trait AggregateRow {
+    /// The record.
+    type Out: Record;
+    /// The aggregates, in order.
+    fn parts(self) -> Vec<AggregatePart>;
+}
+
+/// The built-in aggregate functions, as `pipeline!` names them.
+pub mod agg {
+    use super::{Agg, Col, Extreme, Mean, Summand, Value};
+    use crate::operator::aggregate as functions;
+
+    /// The sum; nulls are skipped. Integers widen to 64 bits and are checked for overflow.
+    pub fn sum<V: Summand>(column: Col<V>) -> Agg<V::Sum> {
+        Agg::new(vec![column.name()], functions::sum::<V>())
+    }
+    /// The number of rows.
+    pub fn count() -> Agg<u64> {
+        Agg::new(Vec::new(), functions::count())
+    }
+    /// The number of rows in which a column is not null: `count(t.x)`.
+    pub fn count_of<V: Value>(column: Col<V>) -> Agg<u64> {
+        Agg::new(vec![column.name()], functions::count_of())
+    }
+    /// The smallest value; nulls are skipped.
+    pub fn min<V: Extreme>(column: Col<V>) -> Agg<V> {
+        Agg::new(vec![column.name()], functions::min::<V>())
+    }
+    /// The largest value; nulls are skipped.
+    pub fn max<V: Extreme>(column: Col<V>) -> Agg<V> {
+        Agg::new(vec![column.name()], functions::max::<V>())
+    }
+    /// The arithmetic mean as a float; nulls are skipped, over nothing it is null.
+    pub fn mean<V: Mean>(column: Col<V>) -> Agg<Option<f64>> {
+        Agg::new(vec![column.name()], functions::mean::<V>())
+    }
+}
+
+/// A user aggregate over columns, given as a cons list.
+pub fn user<A: Aggregate, I: InputNames>(inputs: I) -> Agg<A::Out> {
+    let mut names = Vec::new();
+    inputs.names(&mut names);
+    Agg::new(names, crate::operator::aggregate::user::<A>())
+}
+/// A cons list of columns.
+pub trait InputNames {
+    /// Appends their names.
+    fn names(&self, out: &mut Vec<&'static str>);
+}
+impl InputNames for () {
+    fn names(&self, _: &mut Vec<&'static str>) {}
+}
+impl<V, Rest: InputNames> InputNames for (Col<V>, Rest) {
+    fn names(&self, out: &mut Vec<&'static str>) {
+        out.push(self.0.name());
+        self.1.names(out);
+    }
+}
+
+impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
+    /// Groups by the key (and window) and aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`.
+    pub fn aggregate<O: AggregateRow>(
+        self,
+        f: impl FnOnce(<K as Closes<B>>::Cols, &R::Cols) -> O,
+    ) -> Stream<'g, O::Out, Unkeyed, B, <K as Closes<B>>::Time, Append>
+    where
+        K: Closes<B>,
+    {
+        let graph = self.graph();
+        let Some(input) = graph.node(self.node()) else { return Stream::new(graph, self.node()) };
+        let window = window_of(graph, self.node());
+        let parts = f(K::cols(&mut std::iter::empty()), &R::cols()).parts();
+        let functions = parts
+            .iter()
+            .map(|p| AggregateColumn {
+                name: p.name.to_owned(),
+                function: p.factory.describe().split('(').next().unwrap_or_default().to_owned(),
+                inputs: p.inputs.iter().map(|i| (*i).to_owned()).collect(),
+            })
+            .collect();
+        let time = window.map(|_| EventColumn { column: "window_end".into(), offset: -1 });
+        let columns = plan_columns(&columns_of::<O::Out>());
+        let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, input.keys, B::ENDS, time);
+        graph.code(node, Code::Aggregate(parts.into_iter().map(|p| p.factory).collect()));
+        Stream::new(graph, node)
+    }
+}
+
+/// The window that the nearest `window` step cut, unless the stream was keyed anew after it.
+fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<i64> {
+    loop {
+        let node = graph.node(at)?;
+        match node.op {
+            Op::Window { size } => return Some(size),
+            Op::Run { .. } | Op::EventTime => at = *node.inputs.first()?,
+            _ => return None,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The graph that a builder fills: the plan, and beside it the code that its nodes name.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use crate::kernel::RunKernel;
+use crate::operator::{AccumulatorFactory, OperatorFactory};
+use crate::plan::{EventColumn, Node, NodeId, Op, Plan, PlanColumn};
+use crate::record::{Column, Record, columns_of};
+
+use super::{Bound, Source, SourceBinding, Stream, Unkeyed};
+
+/// The code of a node.
+#[derive(Clone)]
+pub enum Code {
+    /// A fused run.
+    Run(Arc<dyn RunKernel>),
+    /// The functions of an aggregate, in order.
+    Aggregate(Vec<Arc<dyn AccumulatorFactory>>),
+    /// Any other typed operator.
+    Operator(Arc<dyn MakeOperator>),
+}
+
+/// Where a typed operator finds itself in the physical plan.
+pub struct Site<'a> {
+    /// Stable id of the step.
+    pub name: &'a str,
+    /// Columns that its input is keyed by.
+    pub keys: &'a [String],
+    /// Event time of its input.
+    pub time: Option<&'a EventColumn>,
+    /// Columns of its input.
+    pub input: &'a SchemaRef,
+    /// Number of the physical node.
+    pub node: u32,
+}
+/// Makes the factory of a typed operator once its place is known.
+pub trait MakeOperator: Send + Sync {
+    /// The factory.
+    ///
+    /// # Errors
+    /// If the operator does not fit its input.
+    fn make(&self, site: &Site<'_>) -> crate::Result<Arc<dyn OperatorFactory>>;
+}
+impl<F: Fn(&Site<'_>) -> crate::Result<Arc<dyn OperatorFactory>> + Send + Sync> MakeOperator for F {
+    fn make(&self, site: &Site<'_>) -> crate::Result<Arc<dyn OperatorFactory>> {
+        self(site)
+    }
+}
+
+/// The code of a pipeline by stable id. Rebuilt in any process from (pipeline, parameters).
+pub type Table = BTreeMap<String, Code>;
+
+/// A sink that the pipeline itself fixed.
+pub type FixedSinks = BTreeMap<String, super::SinkBinding>;
+
+#[derive(Default)]
+struct Inner {
+    plan: Plan,
+    table: Table,
+    sources: BTreeMap<String, SourceBinding>,
+    sinks: FixedSinks,
+    stream: String,
+    ids: BTreeMap<String, usize>,
+}
+
+/// Collects the nodes of a pipeline. Streams are handles into it.
+pub struct Graph(RefCell<Inner>);
+
+impl std::fmt::Debug for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Graph({})", self.0.borrow().plan.pipeline)
+    }
+}
+
+/// A finished graph.
+#[derive(Clone)]
+pub struct Built {
+    /// The plan.
+    pub plan: Plan,
+    /// The code.
+    pub table: Table,
+    /// Sources that the pipeline fixed.
+    pub sources: BTreeMap<String, SourceBinding>,
+    /// Sinks that the pipeline fixed.
+    pub sinks: FixedSinks,
+}
+
+impl Graph {
+    /// An empty graph of a pipeline.
+    pub fn new(pipeline: &str) -> Self {
+        let plan = Plan { pipeline: pipeline.to_owned(), nodes: Vec::new() };
+        Graph(RefCell::new(Inner { plan, stream: "main".into(), ..Inner::default() }))
+    }
+    /// The following steps belong to this stream: it names them in plans, ids and metrics.
+    pub fn stream(&self, name: &str) {
+        name.clone_into(&mut self.0.borrow_mut().stream);
+    }
+    /// A source to be bound by the caller: a parameter of the pipeline.
+    pub fn parameter<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
+        self.add_source::<R, B>(name)
+    }
+    /// A source that the pipeline fixes.
+    pub fn source<R: Record, B: Bound>(&self, name: &str, source: impl Into<Source<R, B>>) -> Stream<'_, R, Unkeyed, B, R::Time> {
+        self.0.borrow_mut().sources.insert(name.to_owned(), source.into().binding);
+        self.add_source::<R, B>(name)
+    }
+    fn add_source<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
+        let columns = columns_of::<R>();
+        let time = columns.iter().find(|c| c.event_time).map(|c| EventColumn { column: c.name.to_string(), offset: 0 });
+        let op = Op::Source { name: name.to_owned(), record: R::NAME.to_owned(), must_end: B::ENDS };
+        self.stream(name);
+        let node = self.add(op, Vec::new(), plan_columns(&columns), Vec::new(), B::ENDS, time);
+        Stream::new(self, node)
+    }
+    /// Adds a node and returns its number.
+    pub(super) fn add(
+        &self,
+        op: Op,
+        inputs: Vec<NodeId>,
+        columns: Vec<PlanColumn>,
+        keys: Vec<String>,
+        bounded: bool,
+        time: Option<EventColumn>,
+    ) -> NodeId {
+        let mut inner = self.0.borrow_mut();
+        let base = format!("{}/{}/{}", inner.plan.pipeline, inner.stream, op.step());
+        let count = inner.ids.entry(base.clone()).or_insert(0);
+        *count += 1;
+        let id = if *count == 1 { base } else { format!("{base}#{count}") };
+        inner.plan.nodes.push(Node { id, op, inputs, columns, keys, bounded, time });
+        inner.plan.nodes.len() - 1
+    }
+    /// Sets the code of a node.
+    pub(super) fn code(&self, node: NodeId, code: Code) {
+        let mut inner = self.0.borrow_mut();
+        if let Some(id) = inner.plan.nodes.get(node).map(|n| n.id.clone()) {
+            inner.table.insert(id, code);
+        }
+    }
+    /// Gives a node another stable id.
+    pub(super) fn rename(&self, node: NodeId, id: &str) {
+        let mut inner = self.0.borrow_mut();
+        if let Some(n) = inner.plan.nodes.get_mut(node) {
+            let old = std::mem::replace(&mut n.id, id.to_owned());
+            if let Some(code) = inner.table.remove(&old) {
+                inner.table.insert(id.to_owned(), code);
+            }
+        }
+    }
+    /// Registers a sink that the pipeline fixes.
+    pub(super) fn fix_sink(&self, name: &str, sink: super::SinkBinding) {
+        self.0.borrow_mut().sinks.insert(name.to_owned(), sink);
+    }
+    /// The name of the current stream.
+    pub(super) fn current(&self) -> String {
+        self.0.borrow().stream.clone()
+    }
+    /// A copy of a node.
+    pub(super) fn node(&self, node: NodeId) -> Option<Node> {
+        self.0.borrow().plan.nodes.get(node).cloned()
+    }
+    /// What was built.
+    pub fn finish(self) -> Built {
+        let inner = self.0.into_inner();
+        Built { plan: inner.plan, table: inner.table, sources: inner.sources, sinks: inner.sinks }
+    }
+}
+
+/// Record columns as plan columns.
+pub(super) fn plan_columns(columns: &[Column]) -> Vec<PlanColumn> {
+    columns.iter().map(|c| PlanColumn { name: c.name.to_string(), data_type: c.data_type.clone(), nullable: c.nullable }).collect()
+}

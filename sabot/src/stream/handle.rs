@@ -1,0 +1,277 @@
+//! The stream handle and the steps that are not row-wise.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::operator::{Batch, BatchItem, BatchOperator, FlatMap, KeyCtx, Keyed as KeyedOperator, KeyedSpec};
+use crate::plan::{EventColumn, JoinKind, MATCHED, NodeId, Op, PlanColumn, SortBy};
+use crate::record::{Col, Duration, HasTime, Make, Micros, Named, NoTime, Record, Slot, State, Value, View, columns_of};
+
+use super::batch::BecomesColumn;
+use super::graph::{Code, Site, plan_columns};
+use super::{
+    And, Append, Bound, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, Keyed, Layer, LeftPair, Pair, SameKey,
+    SameRows, Unbounded, Unkeyed, Windowable,
+};
+
+/// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
+///
+/// A copyable handle into a [`Graph`]. `pipeline!` only calls the methods of this type and of [`Pipe`](super::Pipe).
+pub struct Stream<'g, R, K = Unkeyed, B = Unbounded, T = NoTime, C = Append> {
+    graph: &'g Graph,
+    node: NodeId,
+    #[allow(clippy::type_complexity)]
+    kind: PhantomData<fn() -> (R, K, B, T, C)>,
+}
+impl<R, K, B, T, C> Clone for Stream<'_, R, K, B, T, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<R, K, B, T, C> Copy for Stream<'_, R, K, B, T, C> {}
+
+impl<R, K, B, T, C> JoinSide for Stream<'_, R, Keyed<K>, B, T, C> {
+    type Row = R;
+    type Key = K;
+    type Bound = B;
+}
+
+impl<'g, R, K, B, T, C> Stream<'g, R, K, B, T, C> {
+    pub(super) fn new(graph: &'g Graph, node: NodeId) -> Self {
+        Stream { graph, node, kind: PhantomData }
+    }
+    pub(super) fn graph(&self) -> &'g Graph {
+        self.graph
+    }
+    /// Number of the stream's node in the plan.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+    fn retype<R2, K2, B2, T2>(self) -> Stream<'g, R2, K2, B2, T2, C> {
+        Stream::new(self.graph, self.node)
+    }
+    fn keys(&self) -> Vec<String> {
+        self.graph.node(self.node).map(|n| n.keys).unwrap_or_default()
+    }
+    fn time(&self) -> Option<EventColumn> {
+        self.graph.node(self.node).and_then(|n| n.time)
+    }
+    fn columns(&self) -> Vec<PlanColumn> {
+        self.graph.node(self.node).map(|n| n.columns).unwrap_or_default()
+    }
+    /// Adds a node on top of this one.
+    pub(super) fn push<R2, K2, B2: Bound, T2>(
+        self,
+        op: Op,
+        columns: Vec<PlanColumn>,
+        keys: Vec<String>,
+        time: Option<EventColumn>,
+    ) -> Stream<'g, R2, K2, B2, T2, C> {
+        let node = self.graph.add(op, vec![self.node], columns, keys, B2::ENDS, time);
+        Stream::new(self.graph, node)
+    }
+}
+
+impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
+    /// Keys the rows: `key_by(carrier)`, `key_by(carrier, origin)`.
+    pub fn key_by<Q: KeyCols>(self, f: impl FnOnce(&R::Cols) -> Q) -> Stream<'g, R, Keyed<Q::K>, B, T, C> {
+        let keys = f(&R::cols()).names().into_iter().map(str::to_owned).collect();
+        let (columns, time) = (self.columns(), self.time());
+        self.push(Op::KeyBy, columns, keys, time)
+    }
+    /// Declares a column to be the event time: `event_time(ts)`.
+    pub fn event_time<V: Instant>(self, f: impl FnOnce(&R::Cols) -> Col<V>) -> Stream<'g, R, K, B, HasTime, C> {
+        let time = EventColumn { column: f(&R::cols()).name().to_owned(), offset: 0 };
+        let (columns, keys) = (self.columns(), self.keys());
+        self.push(Op::EventTime, columns, keys, Some(time))
+    }
+    /// Cuts event time into windows: `window(tumbling(1.day()))`.
+    pub fn window(self, window: Tumbling) -> Stream<'g, R, K::Windowed, B, T, C>
+    where
+        T: HasEventTime,
+        K: Windowable,
+    {
+        let (columns, keys, time) = (self.columns(), self.keys(), self.time());
+        self.push(Op::Window { size: window.size.value() }, columns, keys, time)
+    }
+    /// Calls `f` with state that is kept per key; rows for which it returns a value go on, with the value as a column.
+    ///
+    /// In `pipeline!`: `keyed(|t| bursts(t.ts))` makes the column `value`, `keyed(|t| row { ema: ema(t.price) })` names it.
+    pub fn keyed<X, S, V, F>(self, operator: &str, column: &'static str, f: F) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
+    where
+        X: Layer<V = V>,
+        S: State,
+        V: Value,
+        K: IsKeyed,
+        F: for<'a> Fn(&mut S, &mut KeyCtx, &View<'a, R>, Make<'a>) -> Option<Slot<'a, V>> + Clone + Send + Sync + 'static,
+    {
+        let time = self.time();
+        let columns = plan_columns(&columns_of::<X::On<R>>());
+        let graph = self.graph;
+        let op = Op::Keyed { operator: operator.to_owned(), column: column.to_owned() };
+        let next = self.push(op, columns, Vec::new(), time);
+        let make = move |site: &Site<'_>| {
+            let spec = KeyedSpec {
+                name: site.name.to_owned(),
+                keys: site.keys.to_vec(),
+                event_time: site.time.map(|t| t.column.clone()),
+                output: column.to_owned(),
+                node: site.node,
+            };
+            KeyedOperator::<R, S, V, F>::factory(spec, site.input, f.clone())
+        };
+        graph.code(next.node, Code::Operator(Arc::new(make)));
+        next
+    }
+    /// Adds a column that a function computes from whole batches: `batch(z_score)`.
+    pub fn batch<X, V, O>(self) -> Stream<'g, X::On<R>, K, B, T, C>
+    where
+        X: Layer<V = V>,
+        V: Value,
+        O: BatchItem + 'static,
+        O::Array: BecomesColumn<V = V>,
+    {
+        let (keys, time) = (self.keys(), self.time());
+        let all = columns_of::<X::On<R>>();
+        let column = all.last().map(|c| c.name.to_string()).unwrap_or_default();
+        let graph = self.graph;
+        let op = Op::Batch { operator: O::ENTRY.name.to_owned(), column: column.clone() };
+        let next = self.push(op, plan_columns(&all), keys, time);
+        let make = move |site: &Site<'_>| {
+            let field = arrow_schema::Field::new(&column, V::data_type(), V::NULLABLE);
+            let call = |b: &Batch<O::In>| O::call(b).map(|a| Arc::new(a) as arrow_array::ArrayRef).map_err(crate::Error::Usage);
+            Ok(BatchOperator::<O::In, _>::factory(site.name, field, call))
+        };
+        graph.code(next.node, Code::Operator(Arc::new(make)));
+        next
+    }
+    /// Replaces each row by any number of rows, even endlessly many: `flat_map(|t| legs(t.row()))`.
+    pub fn flat_map<O: Named, F>(self, text: &str, f: F) -> Stream<'g, O, Unkeyed, B, O::Time, C>
+    where
+        F: for<'a> Fn(&View<'a, R>) -> Box<dyn Iterator<Item = O> + 'a> + Clone + Send + Sync + 'static,
+    {
+        let columns = columns_of::<O>();
+        let time = columns.iter().find(|c| c.event_time).map(|c| EventColumn { column: c.name.to_string(), offset: 0 });
+        let graph = self.graph;
+        let next = self.push(Op::FlatMap { text: text.to_owned() }, plan_columns(&columns), Vec::new(), time);
+        let make = move |site: &Site<'_>| Ok(FlatMap::<R, O, F>::factory(site.name, f.clone()));
+        graph.code(next.node, Code::Operator(Arc::new(make)));
+        next
+    }
+    /// Joins rows of equal keys; rows without a partner are dropped. Nulls never match.
+    pub fn join<S: JoinSide + Sided>(self, right: S) -> Stream<'g, Pair<R, S::Row>, Unkeyed, <B as And<S::Bound>>::Out, NoTime, C>
+    where
+        K: IsKeyed,
+        <K as IsKeyed>::Key: SameKey<S::Key>,
+        S::Row: Record,
+        B: And<S::Bound>,
+    {
+        self.joined::<Pair<R, S::Row>, _>(right.side(), JoinKind::Inner)
+    }
+    /// Joins rows of equal keys; a left row without a partner is kept, with `None` for the right row. Nulls never match.
+    pub fn left_join<S: JoinSide + Sided>(self, right: S) -> Stream<'g, LeftPair<R, S::Row>, Unkeyed, <B as And<S::Bound>>::Out, NoTime, C>
+    where
+        K: IsKeyed,
+        <K as IsKeyed>::Key: SameKey<S::Key>,
+        S::Row: Record,
+        B: And<S::Bound>,
+    {
+        self.joined::<LeftPair<R, S::Row>, _>(right.side(), JoinKind::Left)
+    }
+    fn joined<P: Record, B2: Bound>(self, right: NodeId, kind: JoinKind) -> Stream<'g, P, Unkeyed, B2, NoTime, C> {
+        let (left_keys, right_keys) = (self.keys(), self.graph.node(right).map(|n| n.keys).unwrap_or_default());
+        let mut columns = plan_columns(&columns_of::<P>());
+        if kind == JoinKind::Left && !columns.iter().any(|c| c.name == MATCHED) {
+            columns.push(PlanColumn { name: MATCHED.into(), data_type: arrow_schema::DataType::Boolean, nullable: false });
+        }
+        let op = Op::Join { kind, left: left_keys, right: right_keys, left_used: None, right_used: None };
+        let node = self.graph.add(op, vec![self.node, right], columns, Vec::new(), B2::ENDS, None);
+        Stream::new(self.graph, node)
+    }
+    /// Sorts all rows: `sort(carrier, desc(dep_delay))`. Stable; nulls last unless `nulls_first(..)`.
+    pub fn sort<const N: usize>(self, f: impl FnOnce(&R::Cols) -> [SortBy; N]) -> Stream<'g, R, K, B, T, C>
+    where
+        B: Finite,
+    {
+        let by = f(&R::cols()).to_vec();
+        let (columns, keys, time) = (self.columns(), self.keys(), self.time());
+        self.push(Op::Sort { by }, columns, keys, time)
+    }
+    /// The first `rows` rows in source order.
+    pub fn limit(self, rows: u64) -> Stream<'g, R, K, B, T, C> {
+        let (columns, keys, time) = (self.columns(), self.keys(), self.time());
+        self.push(Op::Limit { rows }, columns, keys, time)
+    }
+    /// All rows of both streams.
+    pub fn union<R2, K2, B2: Bound>(self, other: Stream<'g, R2, K2, B2, T, C>) -> Stream<'g, R, Unkeyed, <B as And<B2>>::Out, T, C>
+    where
+        R: SameRows<R2>,
+        B: And<B2>,
+    {
+        let (columns, time) = (self.columns(), self.time());
+        let bounded = <<B as And<B2>>::Out as Bound>::ENDS;
+        let node = self.graph.add(Op::Union, vec![self.node, other.node], columns, Vec::new(), bounded, time);
+        Stream::new(self.graph, node)
+    }
+    /// Stores the rows.
+    pub fn sink<S: IntoSink<R>>(self, sink: S) {
+        let name = self.graph.current();
+        self.graph.fix_sink(&name, sink.into_sink());
+        self.end(name, true);
+    }
+    /// An open end, bound by the caller under the stream's name.
+    pub fn open_sink(self, name: &str) {
+        self.end(name.to_owned(), false);
+    }
+    fn end(self, name: String, fixed: bool) {
+        let (columns, keys, time) = (self.columns(), self.keys(), self.time());
+        let _: Stream<'g, R, K, B, T, C> = self.push(Op::Sink { name, fixed }, columns, keys, time);
+    }
+    /// Declares that the rows end or may not; used by generated code.
+    #[doc(hidden)]
+    pub fn assume<R2, K2, B2, T2>(self) -> Stream<'g, R2, K2, B2, T2, C> {
+        self.retype()
+    }
+}
+
+/// The node of a join's right side.
+#[doc(hidden)]
+pub trait Sided {
+    /// Its number.
+    fn side(&self) -> NodeId;
+}
+impl<R, K, B, T, C> Sided for Stream<'_, R, K, B, T, C> {
+    fn side(&self) -> NodeId {
+        self.node
+    }
+}
+
+/// A tumbling window: event time cut into intervals `[k * size, (k + 1) * size)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tumbling {
+    size: Duration<Micros>,
+}
+/// Windows of this length, aligned to the epoch: `tumbling(1.day())`.
+///
+/// # Panics
+/// If the size is not positive. `pipeline!` refuses a constant size of zero at compile time.
+#[allow(clippy::panic)]
+pub fn tumbling(size: Duration<Micros>) -> Tumbling {
+    if size.value() <= 0 {
+        panic!("a window needs a positive size, not {size}");
+    }
+    Tumbling { size }
+}
+
+/// Ascending, nulls last.
+pub fn asc<V: Value>(column: Col<V>) -> SortBy {
+    SortBy { column: column.name().to_owned(), descending: false, nulls_first: false }
+}
+/// Descending, nulls last.
+pub fn desc<V: Value>(column: Col<V>) -> SortBy {
+    SortBy { column: column.name().to_owned(), descending: true, nulls_first: false }
+}
+/// The same order with nulls before all values: `nulls_first(desc(delay))`.
+pub fn nulls_first(by: SortBy) -> SortBy {
+    SortBy { nulls_first: true, ..by }
+}

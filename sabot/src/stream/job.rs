@@ -1,0 +1,444 @@
+//! A pipeline with its parameters, sources and sinks: ready to run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use crate::connect::MemorySink;
+use crate::kernel::Lineage;
+use crate::operator::BoundSink;
+use crate::plan::{Op, Plan, explain, mermaid, prune};
+use crate::record::{Named, from_batch};
+use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};
+use crate::{Error, Result};
+
+use super::lower::{Lowered, lower};
+use super::{Built, Code, Graph, IntoSink, Params, PipelineEntry, SinkBinding, Source, SourceBinding, pipeline_named};
+
+/// What identifies a job in another process of the same binary: enough to rebuild its code and continue it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Its parameters.
+    pub params: Params,
+    /// The optimised plan.
+    pub plan: Plan,
+    /// Identifies the binary: plans do not travel between builds.
+    pub build: String,
+}
+
+/// A pipeline with its parameters. Made by calling the pipeline's function; see [`run`](Self::run),
+/// [`collect`](Self::collect), [`spawn`](Self::spawn).
+pub struct Job {
+    entry: Option<&'static PipelineEntry>,
+    params: Params,
+    built: Built,
+    plan: Option<Plan>,
+    sources: BTreeMap<String, SourceBinding>,
+    sinks: BTreeMap<String, SinkBinding>,
+    options: RunOptions,
+    optimise: bool,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Job({})", self.built.plan.pipeline)
+    }
+}
+
+impl Job {
+    /// A job of a registered pipeline; called by generated code.
+    #[doc(hidden)]
+    pub fn new(entry: &PipelineEntry, params: Params, build: impl FnOnce(&Graph)) -> Self {
+        let graph = Graph::new(entry.name);
+        build(&graph);
+        let entry =
+            inventory::iter::<PipelineEntry>.into_iter().find(|e| e.name == entry.name && e.file == entry.file && e.line == entry.line);
+        Job { entry, params, ..Job::of(graph) }
+    }
+    /// A job of a graph that was built by hand.
+    pub fn of(graph: Graph) -> Self {
+        let built = graph.finish();
+        let (sources, sinks) = (built.sources.clone(), built.sinks.clone());
+        Job { entry: None, params: Params::new(), built, plan: None, sources, sinks, options: RunOptions::default(), optimise: true }
+    }
+    /// A job of a registered pipeline from parameters as data.
+    ///
+    /// # Errors
+    /// If there is no such pipeline, or a parameter does not fit.
+    pub fn named(pipeline: &str, params: Params) -> Result<Self> {
+        let entry = pipeline_named(pipeline)?;
+        let graph = Graph::new(entry.name);
+        (entry.build)(&params, &graph)?;
+        Ok(Job { entry: Some(entry), params, ..Job::of(graph) })
+    }
+    /// A job from its specification: the code is rebuilt from (pipeline, parameters), the plan is taken as it is.
+    ///
+    /// # Errors
+    /// If the specification comes from another build, or a source or sink in it belongs to another process.
+    pub fn from_spec(spec: &JobSpec) -> Result<Self> {
+        if spec.build != build_id() {
+            return Err(Error::Plan(format!("it was made by build {}, this is build {}", spec.build, build_id())));
+        }
+        let mut job = Job::named(&spec.pipeline, spec.params.clone())?;
+        job.plan = Some(spec.plan.clone());
+        Ok(job)
+    }
+    /// The specification of this job.
+    ///
+    /// # Errors
+    /// If it is not of a registered pipeline, or the plan cannot be optimised.
+    pub fn spec(&self) -> Result<JobSpec> {
+        let entry = self
+            .entry
+            .ok_or_else(|| Error::usage("a graph that was built by hand has no name in other processes; write it as a `pipeline!`"))?;
+        Ok(JobSpec { pipeline: entry.name.to_owned(), params: self.params.clone(), plan: self.plan()?, build: build_id() })
+    }
+
+    /// Binds a source parameter.
+    #[must_use]
+    pub fn source<R, B>(mut self, name: &str, source: impl Into<Source<R, B>>) -> Self {
+        self.sources.insert(name.to_owned(), source.into().binding);
+        self
+    }
+    /// Binds a source by a binding that was made elsewhere.
+    #[must_use]
+    pub fn bind_source(mut self, name: &str, binding: SourceBinding) -> Self {
+        self.sources.insert(name.to_owned(), binding);
+        self
+    }
+    /// Binds an open end, named by its stream, or replaces a fixed sink.
+    #[must_use]
+    pub fn sink(mut self, name: &str, sink: impl IntoSink<super::AnyRow>) -> Self {
+        self.sinks.insert(name.to_owned(), sink.into_sink());
+        self
+    }
+    /// Runs with this many worker threads; 0 is all cores.
+    #[must_use]
+    pub fn parallel(mut self, threads: usize) -> Self {
+        self.options.threads = threads;
+        self
+    }
+    /// Runs on one thread.
+    #[must_use]
+    pub fn sequential(self) -> Self {
+        self.parallel(1)
+    }
+    /// Changes how the job is run.
+    #[must_use]
+    pub fn options(mut self, change: impl FnOnce(&mut RunOptions)) -> Self {
+        change(&mut self.options);
+        self
+    }
+    /// Whether to optimise the plan; on by default.
+    #[must_use]
+    pub fn optimise(mut self, on: bool) -> Self {
+        self.optimise = on;
+        self
+    }
+
+    /// The registered pipeline.
+    pub fn entry(&self) -> Option<&'static PipelineEntry> {
+        self.entry
+    }
+    /// The names of the sources, with the record each must fit.
+    pub fn source_names(&self) -> Vec<(String, String)> {
+        let of = |op: &Op| if let Op::Source { name, record, .. } = op { Some((name.clone(), record.clone())) } else { None };
+        self.built.plan.nodes.iter().filter_map(|n| of(&n.op)).collect()
+    }
+    /// The names of the sinks.
+    pub fn sink_names(&self) -> Vec<String> {
+        let of = |op: &Op| if let Op::Sink { name, .. } = op { Some(name.clone()) } else { None };
+        self.built.plan.nodes.iter().filter_map(|n| of(&n.op)).collect()
+    }
+    /// The sinks that nothing is bound to.
+    pub fn open_sinks(&self) -> Vec<String> {
+        self.sink_names().into_iter().filter(|n| !self.sinks.contains_key(n)).collect()
+    }
+    /// The plan: as given by a specification, else optimised now.
+    ///
+    /// # Errors
+    /// If plan and code do not belong together.
+    pub fn plan(&self) -> Result<Plan> {
+        if let Some(plan) = &self.plan {
+            return Ok(plan.clone());
+        }
+        let mut plan = self.built.plan.clone();
+        if self.optimise {
+            let table = &self.built.table;
+            let lineages = |id: &str| -> Option<&Lineage> {
+                match table.get(id) {
+                    Some(Code::Run(kernel)) => Some(kernel.lineage()),
+                    _ => None,
+                }
+            };
+            prune(&mut plan, &lineages)?;
+        }
+        Ok(plan)
+    }
+    /// The plan as text.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn explain(&self) -> Result<String> {
+        Ok(explain(&self.plan()?))
+    }
+    /// The plan as a mermaid flowchart.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn mermaid(&self) -> Result<String> {
+        Ok(mermaid(&self.plan()?))
+    }
+
+    fn lowered(&self) -> Result<Lowered> {
+        let plan = self.plan()?;
+        let sources = &self.sources;
+        let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef| -> Result<Arc<dyn crate::operator::Source>> {
+            let binding = sources.get(name).ok_or_else(|| {
+                Error::Usage(format!(
+                    "source `{name}` is not bound: pass a source of `{record}` rows (on the command line: --source {name}=file.parquet)"
+                ))
+            })?;
+            let source = match binding {
+                SourceBinding::Spec(spec) => spec.open(record, schema)?,
+                SourceBinding::Live(open) => crate::connect::fitted(open()?, record, schema)?,
+            };
+            Ok(Arc::from(source))
+        };
+        lower(&plan, &self.built.table, &mut open)
+    }
+    fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
+        let mut out = Vec::new();
+        for (name, node) in &lowered.sinks {
+            let binding = extra.get(name).or_else(|| self.sinks.get(name)).ok_or_else(|| {
+                Error::Usage(format!("sink `{name}` is not bound: use `.sink(\"{name}\", to(\"file.parquet\"))` or `.collect()` (on the command line: --sink {name}=file.parquet)"))
+            })?;
+            let sink = match binding {
+                SinkBinding::Spec(spec) => spec.open()?,
+                SinkBinding::Live(open) => open()?,
+            };
+            out.push(BoundSink { node: *node, sink });
+        }
+        Ok(out)
+    }
+    fn go(
+        &self,
+        extra: &BTreeMap<String, SinkBinding>,
+        control: &Control,
+        executor: Option<Arc<dyn Executor>>,
+        from: Option<&Checkpoint>,
+    ) -> Result<Report> {
+        let lowered = self.lowered()?;
+        let sinks = self.bind(&lowered, extra)?;
+        match (executor, from) {
+            (Some(executor), from) => runtime::run_on(executor, &lowered.plan, sinks, &self.options, control, from),
+            (None, Some(checkpoint)) => runtime::resume(&lowered.plan, sinks, &self.options, control, checkpoint),
+            (None, None) => runtime::run(&lowered.plan, sinks, &self.options, control),
+        }
+    }
+
+    /// Runs to the end; every sink must be bound.
+    ///
+    /// # Errors
+    /// The first error of any step, source or sink.
+    pub fn run(&self) -> Result<Report> {
+        self.go(&BTreeMap::new(), &Control::new(), None, None)
+    }
+    /// As [`run`](Self::run), under a control that can stop, cancel, and take checkpoints.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_with(&self, control: &Control) -> Result<Report> {
+        self.go(&BTreeMap::new(), control, None, None)
+    }
+    /// As [`run_with`](Self::run_with), on an executor of your own, from a checkpoint if given.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_on(&self, executor: Arc<dyn Executor>, control: &Control, from: Option<&Checkpoint>) -> Result<Report> {
+        self.go(&BTreeMap::new(), control, Some(executor), from)
+    }
+    /// Continues from a checkpoint.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run), and if the checkpoint does not belong to this job.
+    pub fn resume(&self, control: &Control, from: &Checkpoint) -> Result<Report> {
+        self.go(&BTreeMap::new(), control, None, Some(from))
+    }
+    /// Runs to the end and returns the rows of the one open sink.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run); if there is not exactly one open sink; if its columns do not fit `T`.
+    pub fn collect<T: Named>(&self) -> Result<Vec<T>> {
+        let batches = self.collect_batches()?;
+        let mut rows = Vec::new();
+        for batch in &batches {
+            rows.extend(from_batch::<T>(batch, "the result")?);
+        }
+        Ok(rows)
+    }
+    /// Runs to the end and returns the batches of the one open sink.
+    ///
+    /// # Errors
+    /// As for [`collect`](Self::collect).
+    pub fn collect_batches(&self) -> Result<Vec<RecordBatch>> {
+        Ok(self.collect_with(&Control::new(), None, None)?.0)
+    }
+    /// As [`collect_batches`](Self::collect_batches), under a control, on an executor, from a checkpoint.
+    ///
+    /// # Errors
+    /// As for [`collect`](Self::collect).
+    pub fn collect_with(
+        &self,
+        control: &Control,
+        executor: Option<Arc<dyn Executor>>,
+        from: Option<&Checkpoint>,
+    ) -> Result<(Vec<RecordBatch>, Report)> {
+        let open = self.open_sinks();
+        let [name] = open.as_slice() else {
+            return Err(Error::Usage(format!(
+                "`collect` needs exactly one open `-> sink`, but there are {}: {}",
+                open.len(),
+                open.join(", ")
+            )));
+        };
+        let (sink, collected) = MemorySink::new();
+        let extra = BTreeMap::from([(name.clone(), live(sink))]);
+        let report = self.go(&extra, control, executor, from)?;
+        let batches = collected.batches().ok_or_else(|| Error::internal("the job ended without a commit"))?;
+        Ok((batches, report))
+    }
+    /// Runs on a thread of its own. Works inside a running tokio: [`Running`] is a future too.
+    pub fn spawn(self) -> Running {
+        Running::start(self)
+    }
+}
+
+fn live(sink: MemorySink) -> SinkBinding {
+    let sink = Mutex::new(Some(sink));
+    SinkBinding::Live(Arc::new(move || {
+        let taken = sink.lock().ok().and_then(|mut s| s.take());
+        let sink = taken.ok_or_else(|| Error::internal("a memory sink was opened twice"))?;
+        Ok(Box::new(sink))
+    }))
+}
+
+/// Identifies this binary: its operators and pipelines with their token hashes, and its version of Sabot.
+pub fn build_id() -> String {
+    static ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    ID.get_or_init(|| {
+        let exe = std::env::current_exe().ok().and_then(|p| std::fs::read(p).ok()).unwrap_or_default();
+        let hash = exe.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3));
+        format!("{}-{hash:016x}", env!("CARGO_PKG_VERSION"))
+    })
+    .clone()
+}
+
+/// A job that runs on a thread of its own.
+pub struct Running {
+    control: Control,
+    shared: Arc<Shared>,
+}
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    done: std::sync::Condvar,
+}
+#[derive(Default)]
+struct State {
+    result: Option<Result<Report>>,
+    waker: Option<std::task::Waker>,
+    progress: runtime::Progressed,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Running(..)")
+    }
+}
+
+impl Running {
+    fn start(job: Job) -> Self {
+        let control = Control::new();
+        let shared = Arc::new(Shared::default());
+        let (theirs, handle) = (Arc::clone(&shared), control.clone());
+        let observer = Arc::clone(&shared);
+        let before = job.options.progress.clone();
+        let job = job.options(move |o| {
+            o.progress = Some(Arc::new(move |p| {
+                if let Ok(mut state) = observer.state.lock() {
+                    state.progress = p;
+                }
+                if let Some(before) = &before {
+                    before(p);
+                }
+            }));
+        });
+        let body = move || {
+            let result = job.run_with(&handle);
+            if let Ok(mut state) = theirs.state.lock() {
+                state.result = Some(result);
+                if let Some(waker) = state.waker.take() {
+                    waker.wake();
+                }
+            }
+            theirs.done.notify_all();
+        };
+        if let Err(e) = std::thread::Builder::new().name("sabot-job".into()).spawn(body)
+            && let Ok(mut state) = shared.state.lock()
+        {
+            state.result = Some(Err(Error::Usage(format!("cannot start a thread for the job: {e}"))));
+        }
+        Running { control, shared }
+    }
+    /// Ends the job at once; sinks are aborted.
+    pub fn cancel(&self) {
+        self.control.cancel();
+    }
+    /// Ends the job gracefully: sources end where they are, everything drains, sinks commit.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+    /// Rows and bytes read so far.
+    pub fn progress(&self) -> runtime::Progressed {
+        self.shared.state.lock().map(|s| s.progress).unwrap_or_default()
+    }
+    /// The control: for checkpoints.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// As for [`Job::run`].
+    pub fn wait(self) -> Result<Report> {
+        let lost = || Error::internal("the job's thread is gone");
+        let mut state = self.shared.state.lock().map_err(|_| lost())?;
+        loop {
+            if let Some(result) = state.result.take() {
+                return result;
+            }
+            state = self.shared.done.wait(state).map_err(|_| lost())?;
+        }
+    }
+}
+
+impl Future for Running {
+    type Output = Result<Report>;
+    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        let Ok(mut state) = self.shared.state.lock() else {
+            return std::task::Poll::Ready(Err(Error::internal("the job's thread is gone")));
+        };
+        match state.result.take() {
+            Some(result) => std::task::Poll::Ready(result),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                std::task::Poll::Pending
+            }
+        }
+    }
+}

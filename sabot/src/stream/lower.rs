@@ -1,0 +1,336 @@
+//! From the plan and its code to the graph that the runtime runs.
+//!
+//! Exchanges come from keys and are never left out where keys need them: an aggregate's final phase, a keyed step and
+//! the sides of a hash join are hashed by their keys; a small build side is broadcast instead. A final sort, a limit and
+//! sinks gather, in source order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::{Field, Schema, SchemaRef};
+
+use crate::kernel::{Level, Request};
+use crate::operator::{
+    AggregateSpec, Conform, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, Limit, MergeSort, OperatorFactory,
+    PartialAggregate, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SortKey, SortSpec, TumblingWindow, Work,
+};
+use crate::plan::{Node, NodeId, Op, Plan};
+use crate::{Error, Result};
+
+use super::graph::Site;
+use super::{Code, Table};
+
+/// Build sides of at most this many rows are sent to every instance instead of hashing both sides: with few threads,
+/// building a table several times costs less than moving every probe row, and the probe side keeps its order.
+const BROADCAST_ROWS: u64 = 200_000;
+
+/// The physical graph, and which of its nodes are the sinks of which names.
+pub struct Lowered {
+    /// What the runtime runs.
+    pub plan: PhysicalPlan,
+    /// Sink nodes by name.
+    pub sinks: BTreeMap<String, usize>,
+    /// Columns of each sink.
+    pub schemas: BTreeMap<String, SchemaRef>,
+}
+
+/// Opens the source of a name for these columns.
+pub type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef) -> Result<Arc<dyn crate::operator::Source>> + 'a;
+
+struct Lower<'a> {
+    plan: &'a Plan,
+    table: &'a Table,
+    out: Lowered,
+    /// Physical node that delivers a plan node's rows.
+    at: BTreeMap<NodeId, usize>,
+    /// Rows that a plan node delivers at most, if known.
+    rows: BTreeMap<NodeId, u64>,
+}
+
+/// Lowers an optimised plan.
+///
+/// # Errors
+/// If code is missing for a node, or a source cannot be opened.
+pub fn lower(plan: &Plan, table: &Table, open: &mut OpenSource<'_>) -> Result<Lowered> {
+    let out = Lowered { plan: PhysicalPlan::default(), sinks: BTreeMap::new(), schemas: BTreeMap::new() };
+    let mut l = Lower { plan, table, out, at: BTreeMap::new(), rows: BTreeMap::new() };
+    for (number, node) in plan.nodes.iter().enumerate() {
+        if !node.op.is_note() {
+            l.node(number, node, open)?;
+        }
+    }
+    Ok(l.out)
+}
+
+/// The Arrow schema of a node's columns.
+pub(super) fn schema(node: &Node) -> SchemaRef {
+    Arc::new(Schema::new(node.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect::<Vec<_>>()))
+}
+
+impl Lower<'_> {
+    fn node(&mut self, number: NodeId, node: &Node, open: &mut OpenSource<'_>) -> Result<()> {
+        let columns = schema(node);
+        let first = node.inputs.first().copied();
+        let rows = first.and_then(|i| self.plan.work(i).ok()).and_then(|i| self.rows.get(&i).copied());
+        match &node.op {
+            Op::Source { name, record, must_end } => {
+                let source = open(name, record, &columns)?;
+                if *must_end && !source.bounded() {
+                    return Err(Error::Usage(format!(
+                        "source `{name}` is declared to end (`Source<{record}, Bounded>`), but {} never ends; bind one that does, or declare `Source<{record}>`",
+                        source.describe()
+                    )));
+                }
+                let bounded = source.bounded();
+                if bounded {
+                    let splits = source.splits()?;
+                    if let Some(total) = splits.iter().map(|s| s.rows).sum::<Option<u64>>() {
+                        self.rows.insert(number, total);
+                    }
+                }
+                let schema = source.schema();
+                self.push(number, node.id.clone(), Work::Source(source), Vec::new(), false, schema, bounded, false);
+            }
+            Op::Run { outputs, mask, .. } => {
+                let Some(Code::Run(kernel)) = self.table.get(&node.id) else { return Err(missing(node)) };
+                let request = Request {
+                    mask: *mask,
+                    outputs: outputs.clone(),
+                    level: Level::current(),
+                    dense: false,
+                    name: node.id.clone(),
+                    source: self.source_of(number),
+                };
+                let factory = RunOperator::factory(Arc::clone(kernel), request);
+                self.forward(number, node, factory, columns, false)?;
+                rows.map(|r| self.rows.insert(number, r));
+            }
+            Op::Aggregate { window, functions } => self.aggregate(number, node, *window, functions)?,
+            Op::Keyed { .. } => {
+                let keys = self.keys(node)?;
+                let factory = self.typed(node, &keys)?;
+                let input = self.input(node, 0, Exchange::Hash(keys), true)?;
+                let bounded = self.bounded(&[input.from]);
+                self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, columns, bounded, true);
+            }
+            Op::FlatMap { .. } | Op::Batch { .. } => {
+                let factory = self.typed(node, &[])?;
+                self.forward(number, node, factory, columns, false)?;
+            }
+            Op::Join { .. } => self.join(number, node)?,
+            Op::Sort { by } => {
+                let keys =
+                    by.iter().map(|b| SortKey { column: b.column.clone(), ascending: !b.descending, nulls_first: b.nulls_first }).collect();
+                let spec = Arc::new(SortSpec { name: node.id.clone(), by: keys });
+                let input = self.forward_input(node)?;
+                let (from_schema, single) = self.upstream(input.from);
+                let factory = PartialSort::factory(Arc::clone(&spec), &from_schema)?;
+                let part = self.push(
+                    usize::MAX,
+                    format!("{}.partial", node.id),
+                    Work::Operator(factory),
+                    vec![input],
+                    single,
+                    Arc::clone(&from_schema),
+                    true,
+                    true,
+                );
+                let factory = MergeSort::factory(spec, &from_schema, self.next() as u32)?;
+                let input = Input { from: part, port: 0, exchange: Exchange::Gather, ordered: true };
+                self.push(number, node.id.clone(), Work::Operator(factory), vec![input], true, from_schema, true, true);
+                rows.map(|r| self.rows.insert(number, r));
+            }
+            Op::Limit { rows: n } => {
+                let input = self.input(node, 0, Exchange::Gather, true)?;
+                let (from_schema, _) = self.upstream(input.from);
+                let bounded = self.bounded(&[input.from]);
+                self.push(number, node.id.clone(), Work::Operator(Limit::factory(*n)), vec![input], true, from_schema, bounded, true);
+                self.rows.insert(number, *n);
+            }
+            Op::Union => {
+                let mut inputs = Vec::new();
+                for i in 0..node.inputs.len() {
+                    inputs.push(Input { port: 0, ..self.input(node, i, Exchange::Rebalance, false)? });
+                }
+                let bounded = self.bounded(&inputs.iter().map(|i| i.from).collect::<Vec<_>>());
+                let factory = Conform::factory(&node.id, &columns);
+                self.push(number, node.id.clone(), Work::Operator(factory), inputs, false, columns, bounded, false);
+            }
+            Op::Sink { name, .. } => {
+                let input = self.forward_input(node)?;
+                let single = self.upstream(input.from).1;
+                let bounded = self.bounded(&[input.from]);
+                let conform = Conform::factory(&node.id, &columns);
+                let conformed = self.push(
+                    usize::MAX,
+                    format!("{}.conform", node.id),
+                    Work::Operator(conform),
+                    vec![input],
+                    single,
+                    Arc::clone(&columns),
+                    bounded,
+                    false,
+                );
+                let input = Input { from: conformed, port: 0, exchange: Exchange::Gather, ordered: true };
+                let at = self.push(number, node.id.clone(), Work::Sink, vec![input], true, Arc::clone(&columns), bounded, false);
+                if self.out.sinks.insert(name.clone(), at).is_some() {
+                    return Err(Error::Usage(format!("two sinks are called `{name}`; give one of the streams another name")));
+                }
+                self.out.schemas.insert(name.clone(), columns);
+            }
+            Op::KeyBy | Op::EventTime | Op::Window { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The factory of a typed operator, made for its place.
+    fn typed(&self, node: &Node, keys: &[String]) -> Result<Arc<dyn OperatorFactory>> {
+        let Some(Code::Operator(make)) = self.table.get(&node.id) else { return Err(missing(node)) };
+        let up = self.plan.node(node.inputs.first().copied().ok_or_else(|| missing(node))?)?;
+        let (input, _) = self.upstream(self.forward_input(node)?.from);
+        make.make(&Site { name: &node.id, keys, time: up.time.as_ref(), input: &input, node: self.next() as u32 })
+    }
+
+    fn aggregate(&mut self, number: NodeId, node: &Node, window: Option<i64>, functions: &[crate::plan::AggregateColumn]) -> Result<()> {
+        let Some(Code::Aggregate(factories)) = self.table.get(&node.id) else { return Err(missing(node)) };
+        let input_node = self.plan.node(*node.inputs.first().ok_or_else(|| missing(node))?)?;
+        let window = match (window, &input_node.time) {
+            (Some(size), Some(time)) => Some(TumblingWindow { column: time.column.clone(), size, offset: time.offset }),
+            (Some(_), None) => return Err(Error::Plan(format!("`{}` is windowed, but its input has no event time", node.id))),
+            (None, _) => None,
+        };
+        let functions = functions
+            .iter()
+            .zip(factories)
+            .map(|(f, factory)| Function { name: f.name.clone(), inputs: f.inputs.clone(), factory: Arc::clone(factory) })
+            .collect();
+        let spec = Arc::new(AggregateSpec { name: node.id.clone(), keys: node.keys.clone(), window, functions });
+        let input = self.forward_input(node)?;
+        let (from_schema, single) = self.upstream(input.from);
+        let bounded = self.bounded(&[input.from]);
+        let factory = PartialAggregate::factory(Arc::clone(&spec), &from_schema)?;
+        let partial = self.push(
+            usize::MAX,
+            format!("{}.partial", node.id),
+            Work::Operator(factory),
+            vec![input],
+            single,
+            spec.partial_schema(&from_schema)?,
+            bounded,
+            true,
+        );
+        let global = node.keys.is_empty();
+        let exchange = if global { Exchange::Gather } else { Exchange::Hash(node.keys.clone()) };
+        let factory = FinalAggregate::factory(Arc::clone(&spec), &from_schema, self.next() as u32)?;
+        let input = Input { from: partial, port: 0, exchange, ordered: true };
+        self.push(number, node.id.clone(), Work::Operator(factory), vec![input], global, spec.output_schema(&from_schema)?, bounded, true);
+        Ok(())
+    }
+
+    fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
+        let Op::Join { kind, left, right, left_used, right_used } = &node.op else { return Err(missing(node)) };
+        let (l, r) = (self.input(node, 0, Exchange::Forward, false)?, self.input(node, 1, Exchange::Forward, false)?);
+        let (left_schema, left_single) = self.upstream(l.from);
+        let (right_schema, _) = self.upstream(r.from);
+        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        let spec = Arc::new(JoinSpec {
+            name: node.id.clone(),
+            kind: *kind,
+            left_on: left.clone(),
+            right_on: right.clone(),
+            left: left_used.clone().unwrap_or_else(|| all(&left_schema)),
+            right: right_used.clone().unwrap_or_else(|| all(&right_schema)),
+        });
+        let small = node
+            .inputs
+            .get(1)
+            .and_then(|i| self.plan.work(*i).ok())
+            .and_then(|i| self.rows.get(&i))
+            .is_some_and(|rows| *rows <= BROADCAST_ROWS);
+        let (probe, build) =
+            if small { (Exchange::Forward, Exchange::Broadcast) } else { (Exchange::Hash(left.clone()), Exchange::Hash(right.clone())) };
+        let inputs = vec![Input { exchange: probe, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
+        let bounded = self.bounded(&[l.from, r.from]);
+        let output = spec.output_schema(&left_schema, &right_schema)?;
+        let factory = HashJoin::factory(spec, &left_schema, &right_schema)?;
+        self.push(number, node.id.clone(), Work::Operator(factory), inputs, small && left_single, output, bounded, true);
+        Ok(())
+    }
+
+    fn forward(
+        &mut self,
+        number: NodeId,
+        node: &Node,
+        factory: Arc<dyn OperatorFactory>,
+        columns: SchemaRef,
+        stateful: bool,
+    ) -> Result<()> {
+        let input = self.forward_input(node)?;
+        let single = self.upstream(input.from).1;
+        let bounded = self.bounded(&[input.from]);
+        self.push(number, node.id.clone(), Work::Operator(factory), vec![input], single, columns, bounded, stateful);
+        Ok(())
+    }
+
+    fn forward_input(&self, node: &Node) -> Result<Input> {
+        self.input(node, 0, Exchange::Forward, false)
+    }
+
+    fn input(&self, node: &Node, port: usize, exchange: Exchange, ordered: bool) -> Result<Input> {
+        let up = node.inputs.get(port).copied().ok_or_else(|| missing(node))?;
+        let from = self.at.get(&self.plan.work(up)?).copied().ok_or_else(|| missing(node))?;
+        Ok(Input { from, port, exchange, ordered })
+    }
+
+    /// The keys that a step's input has.
+    fn keys(&self, node: &Node) -> Result<Vec<String>> {
+        let up = node.inputs.first().copied().ok_or_else(|| missing(node))?;
+        Ok(self.plan.node(up)?.keys.clone())
+    }
+
+    fn upstream(&self, at: usize) -> (SchemaRef, bool) {
+        self.out.plan.nodes.get(at).map_or_else(|| (Arc::new(Schema::empty()), true), |n| (Arc::clone(&n.schema), n.single))
+    }
+    fn bounded(&self, from: &[usize]) -> bool {
+        from.iter().all(|i| self.out.plan.nodes.get(*i).is_some_and(|n| n.bounded))
+    }
+    fn next(&self) -> usize {
+        self.out.plan.nodes.len()
+    }
+
+    /// The source at the far end of a chain of runs, for messages.
+    fn source_of(&self, mut number: NodeId) -> String {
+        while let Ok(node) = self.plan.node(number) {
+            match (&node.op, node.inputs.first()) {
+                (Op::Source { name, .. }, _) => return name.clone(),
+                (_, Some(up)) => number = *up,
+                (_, None) => break,
+            }
+        }
+        String::new()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn push(
+        &mut self,
+        number: NodeId,
+        name: String,
+        work: Work,
+        inputs: Vec<Input>,
+        single: bool,
+        schema: SchemaRef,
+        bounded: bool,
+        stateful: bool,
+    ) -> usize {
+        self.out.plan.nodes.push(PhysicalNode { name, work, inputs, single, schema, bounded, stateful });
+        let at = self.out.plan.nodes.len() - 1;
+        if number != usize::MAX {
+            self.at.insert(number, at);
+        }
+        at
+    }
+}
+
+fn missing(node: &Node) -> Error {
+    Error::Plan(format!("this program has no code for step `{}`", node.id))
+}

@@ -1,0 +1,39 @@
+//! The builder that `pipeline!` calls, and the job it makes.
+//!
+//! A [`Graph`] collects nodes; a [`Stream`] is a copyable handle on one of them, whose type says what its rows are, and
+//! whether they are keyed, end, and have event time. Row-wise steps grow a [`Pipe`] and become one kernel. A [`Job`] is a
+//! finished graph with parameters, sources and sinks.
+
+mod aggregate;
+mod batch;
+mod graph;
+mod handle;
+mod job;
+mod lower;
+mod marks;
+mod pair;
+mod pipe;
+mod registry;
+mod source;
+
+pub use aggregate::{Agg, AggregatePart, AggregateRow, InputNames, agg, user};
+pub use batch::BecomesColumn;
+pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
+pub use handle::{Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
+pub use job::{Job, JobSpec, Running, build_id};
+pub use marks::{
+    And, Append, Bound, Bounded, Closes, Decoy, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes, KeyValue, Keyed,
+    RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
+};
+pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
+pub use pipe::{Part, Pipe};
+pub use registry::{Params, PipelineEntry, PipelineItem, Secret, pipeline_named, pipelines};
+#[cfg(feature = "parquet")]
+pub use source::parquet;
+pub use source::{AnyRow, Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+
+/// A layer of one column: what `keyed`, `map` and `batch` add.
+pub trait Layer: crate::kernel::Added {
+    /// The column's type.
+    type V: crate::record::Value;
+}

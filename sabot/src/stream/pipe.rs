@@ -1,0 +1,139 @@
+//! Row-wise steps on their way into one kernel.
+//!
+//! `stream.filter(..)` gives a [`Pipe`]: the stream that the step will leave, and beside it the step as a typed value.
+//! Further row-wise steps compose with it by type; any other step seals the run: boxes it and adds one node.
+
+use std::sync::Arc;
+
+use crate::kernel::{Added, Adds, Filter, Lineage, Made, Makes, Run, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With};
+use crate::plan::Op;
+use crate::record::{Make, Record, View, columns_of};
+
+use super::graph::{Code, plan_columns};
+use super::{Graph, Stream};
+
+/// A run that is still growing: its steps by type, and what is known of each.
+pub struct Part<S: Step> {
+    step: S,
+    shapes: Vec<StepShape>,
+}
+
+impl<S: Step> Part<S> {
+    fn one(step: S, kind: StepKind, meta: Option<&StepMeta>) -> Self {
+        let columns: Vec<String> = columns_of::<S::Out>().iter().map(|c| c.name.to_string()).collect();
+        let mut types = Vec::new();
+        <S::Made as crate::kernel::Computed>::types(&mut types);
+        let info = StepInfo::new(kind, meta, &columns);
+        let made: Vec<String> = match kind {
+            StepKind::Filter => Vec::new(),
+            // a named record computes all of its columns, in its own order
+            StepKind::Select if S::BITS == 0 && types.len() == columns.len() => columns.clone(),
+            _ if meta.is_some() => info.exprs.iter().filter(|e| e.pass.is_none()).map(|e| e.name.clone()).collect(),
+            _ => columns.iter().rev().take(types.len()).rev().cloned().collect(),
+        };
+        Part { step, shapes: vec![StepShape { info, made, bits: S::BITS, columns }] }
+    }
+    /// This run, then that one.
+    pub fn then<T: Step<In = S::Out>>(self, next: Part<T>) -> Part<Then<S, T>> {
+        let mut shapes = self.shapes;
+        shapes.extend(next.shapes);
+        Part { step: Then(self.step, next.step), shapes }
+    }
+}
+
+/// A stream with an unfinished run at its end. Methods of [`Stream`] that are not row-wise finish it.
+pub struct Pipe<'g, S: Step, K, B, T, C> {
+    stream: Stream<'g, S::Out, K, B, T, C>,
+    part: Part<S>,
+}
+
+impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
+    /// Keeps the rows for which `f` is true.
+    pub fn filter<F>(self, f: F) -> Pipe<'g, Filter<R, F>, K, B, T, C>
+    where
+        F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static,
+    {
+        self.pipe(Filter::new(f), StepKind::Filter)
+    }
+    /// Adds columns. In `pipeline!`: `with(|t| row { notional: t.price * t.qty })`; a repeated name shadows.
+    pub fn with<X: Added, F>(self, f: F) -> Pipe<'g, With<R, X, F>, K, B, T, C>
+    where
+        F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Adds<'a, X> + Send + Sync + 'static,
+    {
+        self.pipe(With::new(f), StepKind::With)
+    }
+    /// Replaces the columns. In `pipeline!`: `select(|t| row { .. })`, or `select(|t| row Alert { .. })` for a named
+    /// record; without the macro, [`named`](super::named) wraps a record's row.
+    pub fn select<X: Makes, F>(self, f: F) -> Pipe<'g, Select<R, X, F>, super::Unkeyed, B, <X::Out as Record>::Time, C>
+    where
+        F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Made<'a, X> + Send + Sync + 'static,
+    {
+        self.pipe(Select::new(f), StepKind::Select)
+    }
+    fn pipe<S: Step<In = R>, K2, B2, T2, C2>(self, step: S, kind: StepKind) -> Pipe<'g, S, K2, B2, T2, C2> {
+        Pipe { stream: Stream::new(self.graph(), self.node()), part: Part::one(step, kind, None) }
+    }
+    /// Finishes a run: one node, one kernel.
+    #[doc(hidden)]
+    pub fn seal<S: Step<Out = R>>(self, part: Part<S>) -> Self {
+        let graph: &'g Graph = self.graph();
+        let Some(input) = graph.node(self.node()) else { return self };
+        let mut inputs = Vec::new();
+        S::In::columns(&mut inputs);
+        let lineage = Lineage::new(inputs, &part.shapes);
+        let steps: Vec<StepInfo> = part.shapes.into_iter().map(|s| s.info).collect();
+        let columns = plan_columns(&columns_of::<S::Out>());
+        let op = Op::Run { steps: steps.clone(), outputs: None, mask: !0 };
+        let survives = |name: &String| {
+            lineage.outputs.iter().any(|(n, f)| {
+                n == name && matches!(f, crate::kernel::ColumnFrom::Input(i) if lineage.inputs.get(*i).is_some_and(|c| c.name == *name))
+            })
+        };
+        let replaced = steps.iter().any(|s| s.kind == StepKind::Select);
+        let keys = if !replaced && input.keys.iter().all(survives) { input.keys.clone() } else { Vec::new() };
+        let marked = columns_of::<S::Out>().into_iter().find(|c| c.event_time && replaced);
+        let marked = marked.map(|c| crate::plan::EventColumn { column: c.name.to_string(), offset: 0 });
+        let time = marked.or_else(|| input.time.clone().filter(|t| survives(&t.column)));
+        let node = graph.add(op, vec![self.node()], columns, keys, input.bounded, time);
+        graph.code(node, Code::Run(Arc::new(Run::new(part.step, steps, lineage))));
+        Stream::new(graph, node)
+    }
+}
+
+impl<'g, S: Step, K, B, T, C> Pipe<'g, S, K, B, T, C> {
+    /// Takes a single step apart: the stream it leaves, and the step with what the macro saw of it.
+    #[doc(hidden)]
+    pub fn part(self, meta: &StepMeta) -> (Stream<'g, S::Out, K, B, T, C>, Part<S>) {
+        let kind = self.part.shapes.first().map_or(StepKind::Filter, |s| s.info.kind);
+        (self.stream, Part::one(self.part.step, kind, Some(meta)))
+    }
+    /// Finishes the run.
+    pub fn stream(self) -> Stream<'g, S::Out, K, B, T, C> {
+        self.stream.seal(self.part)
+    }
+    /// Keeps the rows for which `f` is true.
+    pub fn filter<F>(self, f: F) -> Pipe<'g, Then<S, Filter<S::Out, F>>, K, B, T, C>
+    where
+        F: for<'a> Fn(&View<'a, S::Out>) -> bool + Send + Sync + 'static,
+    {
+        let next = self.stream.filter(f);
+        Pipe { stream: next.stream, part: self.part.then(next.part) }
+    }
+    /// Adds columns.
+    pub fn with<X: Added, F>(self, f: F) -> Pipe<'g, Then<S, With<S::Out, X, F>>, K, B, T, C>
+    where
+        F: for<'a> Fn(&View<'a, S::Out>, Make<'a>) -> Adds<'a, X> + Send + Sync + 'static,
+    {
+        let next = self.stream.with(f);
+        Pipe { stream: next.stream, part: self.part.then(next.part) }
+    }
+    /// Replaces the columns.
+    #[allow(clippy::type_complexity)]
+    pub fn select<X: Makes, F>(self, f: F) -> Pipe<'g, Then<S, Select<S::Out, X, F>>, super::Unkeyed, B, <X::Out as Record>::Time, C>
+    where
+        F: for<'a> Fn(&View<'a, S::Out>, Make<'a>) -> Made<'a, X> + Send + Sync + 'static,
+    {
+        let next = self.stream.select(f);
+        Pipe { stream: next.stream, part: self.part.then(next.part) }
+    }
+}

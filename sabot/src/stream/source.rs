@@ -1,0 +1,184 @@
+//! Sources and sinks as values that a caller binds to a pipeline's open ends.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::Result;
+use crate::connect::{MemorySource, SinkSpec, SourceSpec};
+use crate::record::{Named, Record, to_batch};
+
+use super::{Bounded, Unbounded};
+
+/// How a source is opened.
+#[derive(Clone)]
+pub enum SourceBinding {
+    /// By a specification, which can travel to another process.
+    Spec(SourceSpec),
+    /// By a value of this process.
+    Live(Live<dyn crate::operator::Source>),
+}
+/// How a sink is opened.
+#[derive(Clone)]
+pub enum SinkBinding {
+    /// By a specification, which can travel to another process.
+    Spec(SinkSpec),
+    /// By a value of this process.
+    Live(Live<dyn crate::operator::Sink>),
+}
+/// Opens something of this process.
+pub type Live<T> = Arc<dyn Fn() -> Result<Box<T>> + Send + Sync>;
+
+impl std::fmt::Debug for SourceBinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SourceBinding::Spec(spec) => spec.fmt(f),
+            SourceBinding::Live(_) => f.write_str("in-process source"),
+        }
+    }
+}
+impl std::fmt::Debug for SinkBinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SinkBinding::Spec(spec) => spec.fmt(f),
+            SinkBinding::Live(_) => f.write_str("in-process sink"),
+        }
+    }
+}
+
+/// A source of `R` rows. `Source<R>` may be endless; `Source<R, Bounded>` ends, which allows sorts and plain aggregates.
+///
+/// Made from files ([`parquet`](crate::connect::parquet), [`csv`](crate::connect::csv)), rows (`Vec<R>`), batches, or a source of your own
+/// ([`Source::custom`]).
+pub struct Source<R, B = Unbounded> {
+    pub(crate) binding: SourceBinding,
+    kind: PhantomData<fn() -> (R, B)>,
+}
+impl<R, B> Clone for Source<R, B> {
+    fn clone(&self) -> Self {
+        Source::bind(self.binding.clone())
+    }
+}
+impl<R, B> std::fmt::Debug for Source<R, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.binding.fmt(f)
+    }
+}
+impl<R, B> Source<R, B> {
+    pub(crate) fn bind(binding: SourceBinding) -> Self {
+        Source { binding, kind: PhantomData }
+    }
+}
+impl<R: Record> Source<R, Unbounded> {
+    /// A source of your own; `open` is called once per job.
+    pub fn custom<S: crate::operator::Source + 'static>(open: impl Fn() -> Result<S> + Send + Sync + 'static) -> Self {
+        Source::bind(SourceBinding::Live(Arc::new(move || Ok(Box::new(open()?)))))
+    }
+}
+impl<R: Record> Source<R, Bounded> {
+    /// A source of your own that ends; `open` is called once per job.
+    pub fn custom_bounded<S: crate::operator::Source + 'static>(open: impl Fn() -> Result<S> + Send + Sync + 'static) -> Self {
+        Source::bind(SourceBinding::Live(Arc::new(move || Ok(Box::new(open()?)))))
+    }
+}
+impl<R> From<Source<R, Bounded>> for Source<R, Unbounded> {
+    fn from(source: Source<R, Bounded>) -> Self {
+        Source::bind(source.binding)
+    }
+}
+impl<R: Record, B> From<SourceSpec> for Source<R, B> {
+    fn from(spec: SourceSpec) -> Self {
+        Source::bind(SourceBinding::Spec(spec))
+    }
+}
+impl<R: Named, B> From<Vec<R>> for Source<R, B> {
+    fn from(rows: Vec<R>) -> Self {
+        Source::from(Batches(vec![to_batch(&rows)]))
+    }
+}
+/// Arrow batches as a source: `Batches(vec![batch])`. Columns are matched by name.
+#[derive(Clone, Debug)]
+pub struct Batches(pub Vec<arrow_array::RecordBatch>);
+impl<R: Record, B> From<Batches> for Source<R, B> {
+    fn from(Batches(batches): Batches) -> Self {
+        let schema = batches.first().map_or_else(|| Arc::new(crate::record::schema_of::<R>()), |b| b.schema());
+        Source::bind(SourceBinding::Live(Arc::new(move || Ok(Box::new(MemorySource::new(Arc::clone(&schema), batches.clone())?)))))
+    }
+}
+/// Parquet files, globs or directories as a source of `R` rows: `parquet::<Flight>("flights.parquet")`.
+#[cfg(feature = "parquet")]
+pub fn parquet<R: Record>(paths: &str) -> Source<R, Bounded> {
+    Source::from(SourceSpec::Parquet { paths: vec![paths.to_owned()] })
+}
+/// CSV files, globs or directories as a source of `R` rows, with the default options (header, commas, a bad line fails).
+pub fn csv<R: Record>(paths: &str) -> Source<R, Bounded> {
+    csv_with(paths, crate::connect::CsvOptions::default())
+}
+/// CSV files with options.
+pub fn csv_with<R: Record>(paths: &str, options: crate::connect::CsvOptions) -> Source<R, Bounded> {
+    Source::from(SourceSpec::Csv { paths: vec![paths.to_owned()], options })
+}
+/// A file as a sink, by its extension or scheme: `to("out.parquet")`, `to("out.csv")`, `to("out.jsonl")`, `to("out.arrow")`.
+///
+/// # Panics
+/// If the extension is unknown; [`SinkSpec::from_uri`] is the form that returns an error.
+#[allow(clippy::panic)]
+pub fn to(uri: &str) -> Sink<AnyRow> {
+    match SinkSpec::from_uri(uri) {
+        Ok(spec) => Sink::spec(spec),
+        Err(e) => panic!("{e}"),
+    }
+}
+
+/// Any row type: a sink that stores whatever columns it gets.
+#[derive(Debug)]
+pub enum AnyRow {}
+
+/// A sink, and the record that it stores ([`AnyRow`] takes all).
+pub struct Sink<R = AnyRow> {
+    pub(crate) binding: SinkBinding,
+    kind: PhantomData<fn() -> R>,
+}
+impl<R> std::fmt::Debug for Sink<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.binding.fmt(f)
+    }
+}
+impl Sink<AnyRow> {
+    /// The sink of a specification.
+    pub fn spec(spec: SinkSpec) -> Self {
+        Sink { binding: SinkBinding::Spec(spec), kind: PhantomData }
+    }
+    /// A sink of your own; `open` is called once per job.
+    pub fn custom<S: crate::operator::Sink + 'static>(open: impl Fn() -> Result<S> + Send + Sync + 'static) -> Self {
+        Sink { binding: SinkBinding::Live(Arc::new(move || Ok(Box::new(open()?)))), kind: PhantomData }
+    }
+    /// The same sink, for rows of `R` only: checked by the compiler.
+    pub fn of<R: Record>(self) -> Sink<R> {
+        Sink { binding: self.binding, kind: PhantomData }
+    }
+}
+/// A value that a `sink(..)` step of a stream of `R` rows takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink",
+    label = "not a sink",
+    note = "use `to(\"file.parquet\")`, or `Sink::custom(..)` for a sink of your own"
+)]
+pub trait IntoSink<R> {
+    /// The sink.
+    fn into_sink(self) -> SinkBinding;
+}
+impl<R> IntoSink<R> for Sink<AnyRow> {
+    fn into_sink(self) -> SinkBinding {
+        self.binding
+    }
+}
+impl<R: super::RowsFor<Q>, Q: Record> IntoSink<R> for Sink<Q> {
+    fn into_sink(self) -> SinkBinding {
+        self.binding
+    }
+}
+impl<R> IntoSink<R> for SinkSpec {
+    fn into_sink(self) -> SinkBinding {
+        SinkBinding::Spec(self)
+    }
+}
