@@ -18,6 +18,8 @@ mod run;
 mod sink;
 mod sort;
 mod source;
+#[cfg(test)]
+mod tests;
 mod user;
 
 pub use aggregate::{
@@ -31,7 +33,7 @@ pub use flat_map::FlatMap;
 pub use inspect::Inspect;
 pub use join::{HashJoin, JoinSpec};
 pub use kept::Kept;
-pub use keyed::{Keyed, KeyedSpec};
+pub use keyed::{Keyed, KeyedSpec, keyed_schema};
 pub use keys::Keys;
 pub use limit::Limit;
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, Work};

@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 use super::AggregateSpec;
 use super::spec::{Groups, batch, state_slices};
 use super::window::{Units, words};
-use crate::kernel::hash::KEY_GROUPS;
+use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::ipc;
 use crate::operator::kept::{RowList, batch_with};
@@ -184,6 +184,11 @@ impl FinalAggregate {
         }
         Ok(())
     }
+    /// Whether this instance gets the rows of an aggregation without keys.
+    fn owns_all(&self) -> Result<bool> {
+        let group = key_groups(&[], 1)?.first().copied().unwrap_or_default();
+        Ok(instance_of(group, KEY_GROUPS, self.instance.of) == self.instance.index)
+    }
     /// Drops the groups of emitted windows.
     fn compact(&mut self) -> Result<()> {
         let mut live: Vec<u32> = self.open.values().flatten().copied().collect();
@@ -231,7 +236,7 @@ impl Operator for FinalAggregate {
             self.emit_windows(EventTime::MAX, out)?;
             return Ok(Progress::Done);
         }
-        if self.spec.global() && self.instance.index == 0 && self.groups.keys.is_empty() {
+        if self.spec.global() && self.owns_all()? && self.groups.keys.is_empty() {
             self.groups.keys.insert(&[], Kept::Range(0, 1), &mut self.numbers)?;
             self.groups.resize();
         }

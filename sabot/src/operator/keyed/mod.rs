@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use self::buffer::{Buffer, Entry};
 use self::state::States;
@@ -84,10 +84,6 @@ where
         let (spec, call, input) = (Arc::new(spec), Arc::new(call), Arc::clone(input));
         Self::build(&spec, &input, &call)?;
         Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::build(&spec, &input, &call)?) as Box<dyn Operator>)))
-    }
-    /// The columns of the result.
-    pub fn output_schema(spec: &KeyedSpec, input: &Schema) -> SchemaRef {
-        schema_with(input, Self::field(spec))
     }
     fn field(spec: &KeyedSpec) -> Field {
         Field::new(&spec.output, V::data_type(), V::NULLABLE)
@@ -278,6 +274,11 @@ where
             *slot = 0;
         }
     }
+}
+
+/// The columns of the result of a [`Keyed`] whose values have this type.
+pub fn keyed_schema(spec: &KeyedSpec, data_type: DataType, nullable: bool, input: &Schema) -> SchemaRef {
+    schema_with(input, Field::new(&spec.output, data_type, nullable))
 }
 
 /// All rows of a batch.
