@@ -47,6 +47,9 @@ pub(crate) const ROW_WISE: &[&str] = &["filter", "with", "select", "map", "inspe
 /// Steps that only describe the stream.
 pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
 
+/// The name that rust-analyzer puts where the cursor is, to look for completions in a copy of the file.
+const EDITOR_MARK: &str = "raCompletionMarker";
+
 pub(crate) fn id(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
@@ -156,6 +159,9 @@ impl Build<'_> {
                 "expected a step such as `filter(..)`"
             };
             self.cx.error(step.span, message);
+            // where the editor looks for completions: it puts a name of its own in the place of ours
+            let (s, hole) = (id("__s"), Ident::new("__step", step.span.resolved_at(Span::mixed_site())));
+            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = #s.#hole;));
             return;
         };
         if !step.rest.is_empty() {
@@ -464,13 +470,19 @@ impl Build<'_> {
         }
         if columns.is_empty() {
             self.cx.error(name.span(), "`key_by` needs at least one column");
-            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = #s.#name(|#c| ());));
+            self.key_hole(name, &id("__column"));
             return;
         }
         let body = if let [one] = columns.as_slice() { one.clone() } else { quote!((#(#columns),*)) };
         self.notes.extend(quote!(let #s = #s.#name(|#c| #body);));
         self.known.keys = keys;
         self.known.windowed = false;
+    }
+
+    /// `key_by()`: nothing for rustc; a column access for the editor, of the same shape with and without its mark.
+    fn key_hole(&mut self, name: &Ident, hole: &Ident) {
+        let (s, c) = (id("__s"), id("__c"));
+        self.notes.extend(quote!(#[cfg(rust_analyzer)] let #s = #s.#name(|#c| ::sabot::__private::key(#c.#hole));));
     }
 
     fn event_time(&mut self, name: &Ident, tokens: &[TokenTree]) {
