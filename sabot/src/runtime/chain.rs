@@ -311,6 +311,13 @@ impl Chain {
             node.account.failed += rows;
         }
     }
+    /// Rows of a source that are behind their partition's watermark.
+    pub(super) fn source_late(&mut self, rows: u64) {
+        if let Some(node) = self.nodes.first_mut() {
+            node.account.rows_in += rows;
+            node.account.late += rows;
+        }
+    }
     pub(super) fn name(&self) -> Result<Arc<str>> {
         Ok(Arc::clone(&at(&self.nodes, 0)?.name))
     }

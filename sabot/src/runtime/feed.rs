@@ -2,6 +2,10 @@
 //!
 //! Splits of a bounded source are in one queue, in source order; an instance that is done with one takes the next, so
 //! fast instances read more. The partitions of an endless source are pinned to an instance each and read in turns.
+//!
+//! Time: each partition of an endless source has a watermark, from its reader or from its rows
+//! ([`SourceTime`]), and rows behind it are late: they are marked out here, before any step sees them. A bounded source
+//! tells no time: all its rows count, and its end is the end of time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,9 +16,10 @@ use super::checkpoint::{OpenSplit, SourcePosition};
 use super::job::Job;
 use super::task::Next;
 use super::util::{at_mut, lock};
-use crate::Result;
-use crate::kernel::{Morsel, Origin};
-use crate::operator::{EventTime, Read, Source, Split, SplitReader};
+use crate::kernel::{Morsel, Origin, Selection};
+use crate::operator::instants::micros;
+use crate::operator::{EventTime, Read, Source, SourceTime, Split, SplitReader};
+use crate::{Error, Result};
 
 /// A split to read, and where to go on.
 pub(super) struct Waiting {
@@ -28,6 +33,8 @@ pub(super) type SplitQueue = Arc<Mutex<VecDeque<Waiting>>>;
 pub(super) struct Feed {
     pub(super) node: usize,
     pub(super) source: Arc<dyn Source>,
+    /// How rows tell time, if any step needs to know.
+    told: Option<SourceTime>,
     pub(super) queue: SplitQueue,
     /// Pinned partitions of an endless source; at most one split of a bounded one.
     open: Vec<Open>,
@@ -49,10 +56,11 @@ struct Open {
 }
 
 impl Feed {
-    pub(super) fn new(node: usize, source: Arc<dyn Source>, queue: SplitQueue, epoch: u64) -> Self {
+    pub(super) fn new(node: usize, source: Arc<dyn Source>, told: Option<SourceTime>, queue: SplitQueue, epoch: u64) -> Self {
         Feed {
             node,
             source,
+            told,
             queue,
             open: Vec::new(),
             done: Vec::new(),
@@ -64,15 +72,22 @@ impl Feed {
         }
     }
     fn open(&mut self, waiting: Waiting) -> Result<()> {
-        let (row, position) = waiting.from.map_or((0, None), |f| (f.row, Some(f.position)));
+        let (row, position, time) = waiting.from.map_or((0, None, None), |f| (f.row, Some(f.position), f.time));
+        let time = time.unwrap_or(EventTime::MIN);
         let reader = self.source.open(&waiting.split, position.as_ref())?;
-        self.open.push(Open { split: waiting.split, reader, row, time: EventTime::MIN, quiet_since: None, idle: false });
+        self.open.push(Open { split: waiting.split, reader, row, time, quiet_since: None, idle: false });
         Ok(())
     }
     /// Where this instance stands.
     pub(super) fn position(&self, name: &str) -> SourcePosition {
         let open =
-            |o: &Open| OpenSplit { partition: o.split.partition, sequence: o.split.sequence, row: o.row, position: o.reader.position() };
+            |o: &Open| OpenSplit {
+                partition: o.split.partition,
+                sequence: o.split.sequence,
+                row: o.row,
+                position: o.reader.position(),
+                time: (o.time > EventTime::MIN).then_some(o.time),
+            };
         SourcePosition { node: name.into(), done: self.done.clone(), open: self.open.iter().map(open).collect() }
     }
     /// Reads the next rows and signals them to the chain.
@@ -127,14 +142,24 @@ impl Feed {
                 self.idle_sent = false;
                 let rows = batch.num_rows();
                 *row += rows as u64;
+                let late = match &self.told {
+                    Some(told) => late_rows(&batch, told, watermark, time)?,
+                    None => Vec::new(),
+                };
                 *time = watermark.map_or(*time, |t| t.max(*time));
                 job.progress.read(rows as u64, job);
+                chain.source_late(late.iter().filter(|l| **l).count() as u64);
                 self.watermark(chain);
                 // The stack runs the last signal first: rows, then their watermark.
                 let size = job.options.morsel_rows;
                 for start in (0..rows).step_by(size).rev() {
                     let piece = if rows <= size { batch.clone() } else { batch.slice(start, size.min(rows - start)) };
-                    chain.signal(0, Signal::Rows(Morsel::new(piece, Origin { row: origin.row + start as u64, ..origin })));
+                    let in_time = late.get(start..rows.min(start + size)).filter(|l| l.contains(&true)).map(|l| {
+                        let word = |flags: &[bool]| flags.iter().zip(0..).fold(0u64, |w, (late, bit)| w | (u64::from(!late) << bit));
+                        Selection::new(l.chunks(64).map(word).collect::<Vec<u64>>())
+                    });
+                    let origin = Origin { row: origin.row + start as u64, ..origin };
+                    chain.signal(0, Signal::Rows(Morsel { batch: piece, selection: in_time, origin }));
                 }
                 Ok(Some(Next::Rows(rows)))
             }
@@ -159,13 +184,33 @@ impl Feed {
         }
     }
 
-    /// Sends the minimum over the partitions that are not idle, if it has moved. A bounded source has one partition in
-    /// order, so an instance keeps the time of the splits it has read.
+    /// Sends the minimum over the partitions that are not idle, if it has moved.
     fn watermark(&mut self, chain: &mut Chain) {
+        if self.source.bounded() {
+            return;
+        }
         let time = self.open.iter().filter(|o| !o.idle).map(|o| o.time).min();
         if let Some(time) = time.filter(|t| *t > self.time) {
             self.time = time;
             chain.signal(0, Signal::Watermark(time));
         }
     }
+}
+
+/// Which rows are behind their partition's watermark `time`; none if the list is empty. Moves the watermark on, row by
+/// row, unless the reader gave one for the whole batch: it holds for the rows after it.
+fn late_rows(batch: &arrow_array::RecordBatch, told: &SourceTime, given: Option<EventTime>, time: &mut EventTime) -> Result<Vec<bool>> {
+    let column = batch
+        .column_by_name(&told.column)
+        .ok_or_else(|| Error::Plan(format!("a source does not deliver its event time `{}`", told.column)))?;
+    let (mut late, mut any) = (Vec::with_capacity(batch.num_rows()), false);
+    for t in micros(column)? {
+        let behind = t < *time;
+        any |= behind;
+        late.push(behind);
+        if given.is_none() {
+            *time = t.saturating_sub(told.disorder).max(*time);
+        }
+    }
+    Ok(if any { late } else { Vec::new() })
 }
