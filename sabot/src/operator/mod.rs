@@ -32,6 +32,7 @@ pub use flat_map::FlatMap;
 pub use inspect::Inspect;
 pub use join::{HashJoin, JoinSpec};
 pub use kept::Kept;
+pub(crate) use kept::schema_with;
 pub use keyed::{Keyed, KeyedSpec};
 pub use keys::Keys;
 pub use limit::Limit;

@@ -13,7 +13,6 @@ use super::{Accumulator, AccumulatorFactory, Mean};
 use crate::Result;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
-use crate::record::Value;
 
 /// The arithmetic mean of a column, as a float. Nulls are skipped; without a value the mean is null.
 pub fn mean<V: Mean>() -> Arc<dyn AccumulatorFactory> {
