@@ -123,27 +123,27 @@ fn stopped_anywhere_equals_batch() {
         let random = mix(seed);
         let (instances, partitions) = (1 + random as usize % 4, 1 + (random >> 8) as u32 % 3);
         let disorder = (random >> 16) as i64 % 6;
-        let (stop, morsel) = (100 + (random >> 24) % 3000, [1, 7, 50][(random >> 40) as usize % 3]);
+        let (stop, morsel) = (100 + (random >> 24) % 1200, [1, 7, 50][(random >> 40) as usize % 3]);
         let consumed = Consumed::default();
         let trial = Trial::new().threads(instances).morsel_rows(morsel).seed(seed).stop_at(stop);
         let ran = trial.run(minutes(source(partitions, disorder, &consumed), 10.0)).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         late += check(seed, &ran, &consumed, disorder);
         windows += ran.rows::<Minute>("minutes").unwrap().len();
     }
-    assert!(late > 1000 && windows > 1000, "the test shows something: {late} late rows, {windows} windows");
+    assert!(late > 500 && windows > 500, "the test shows something: {late} late rows, {windows} windows");
 }
 
 /// Windows leave when they are over, not at the end.
 #[test]
 fn watermarks_close_windows() {
     let consumed = Consumed::default();
-    let ran = Trial::new().threads(2).morsel_rows(10).seed(5).stop_at(3000).run(minutes(source(2, 5, &consumed), 0.0)).unwrap();
+    let ran = Trial::new().threads(2).morsel_rows(10).seed(5).stop_at(3000).run(minutes(source(1, 5, &consumed), 0.0)).unwrap();
     let rows: Vec<Minute> = ran.rows("minutes").unwrap();
     let node = ran.report.as_ref().unwrap().nodes.iter().find(|n| n.name.ends_with("aggregate.partial")).unwrap();
     assert!(rows.len() > 50, "{} windows", rows.len());
     // a batch job would have sent one partial result per split and group, at its end; here each window was sent when over
     let starts: Vec<i64> = rows.iter().map(|r| r.window_start.value()).collect();
-    assert!(starts.is_sorted_by_key(|s| s / (10 * 60 * SECOND)), "in order of time, roughly: {starts:?}");
+    assert!(starts[..starts.len() - 9].is_sorted(), "in order of time, but for what was open at the end: {starts:?}");
     assert!(node.account.rows_out > 50);
 }
 
@@ -168,7 +168,7 @@ fn a_crash_loses_and_repeats_nothing() {
         let partitions = 1 + (random >> 8) as u32 % 3;
         let disorder = (random >> 16) as i64 % 6;
         let morsel = [1, 7, 50][(random >> 40) as usize % 3];
-        let crash = 300 + (random >> 24) % 1500;
+        let crash = 300 + (random >> 24) % 700;
         let consumed = Consumed::default();
         let job = || minutes(source(partitions, disorder, &consumed), 10.0);
         let first = Trial::new().threads(1 + random as usize % 4).morsel_rows(morsel).seed(seed).crash_at(crash);
@@ -177,7 +177,7 @@ fn a_crash_loses_and_repeats_nothing() {
         // what was read after the cut will be read once more
         *consumed.lock().unwrap() = positions(ran.checkpoint.as_ref());
         restored += u64::from(ran.checkpoint.is_some());
-        let again = Trial::new().threads(1 + (random >> 4) as usize % 4).morsel_rows(13).seed(seed + 1000).stop_at(400 + seed * 7);
+        let again = Trial::new().threads(1 + (random >> 4) as usize % 4).morsel_rows(13).seed(seed + 1000).stop_at(200 + seed * 4);
         let ran = again.from(ran.checkpoint).run(job()).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         check(seed, &ran, &consumed, disorder);
     }
@@ -195,7 +195,12 @@ fn a_limited_generator_is_a_batch() {
     let rows: Vec<Reading> = (0..2).flat_map(|p| (0..500).map(move |r| reading(p, r))).collect();
     let batch: Vec<Minute> = minutes(rows, 10.0).sequential().collect().unwrap();
     for seed in 0..10 {
-        let ran = Trial::new().threads(1 + seed as usize % 4).morsel_rows(33).seed(seed).run(minutes(generate(2, reading).rows(500), 10.0)).unwrap();
+        let ran = Trial::new()
+            .threads(1 + seed as usize % 4)
+            .morsel_rows(33)
+            .seed(seed)
+            .run(minutes(generate(2, reading).rows(500), 10.0))
+            .unwrap();
         same_rows(&ran.rows::<Minute>("minutes").unwrap(), &batch, 1e-9).unwrap();
         assert_eq!(ran.late(), 0);
     }

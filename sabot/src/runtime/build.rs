@@ -105,7 +105,13 @@ impl Build<'_> {
                     _ if self.finished(root) => Root::Over,
                     Work::Source(source) => {
                         let queue = queues.pop().ok_or_else(|| Error::internal("a source instance without splits"))?;
-                        Root::Feed(Feed::new(root, Arc::clone(source), at(&self.plan.nodes, root)?.time.clone(), queue, self.checkpoint.map_or(0, |c| c.epoch)))
+                        Root::Feed(Feed::new(
+                            root,
+                            Arc::clone(source),
+                            at(&self.plan.nodes, root)?.time.clone(),
+                            queue,
+                            self.checkpoint.map_or(0, |c| c.epoch),
+                        ))
                     }
                     _ => Root::Inlet(self.inlet(root, instance, &matrix, &read)?),
                 };

@@ -80,14 +80,13 @@ impl Feed {
     }
     /// Where this instance stands.
     pub(super) fn position(&self, name: &str) -> SourcePosition {
-        let open =
-            |o: &Open| OpenSplit {
-                partition: o.split.partition,
-                sequence: o.split.sequence,
-                row: o.row,
-                position: o.reader.position(),
-                time: (o.time > EventTime::MIN).then_some(o.time),
-            };
+        let open = |o: &Open| OpenSplit {
+            partition: o.split.partition,
+            sequence: o.split.sequence,
+            row: o.row,
+            position: o.reader.position(),
+            time: (o.time > EventTime::MIN).then_some(o.time),
+        };
         SourcePosition { node: name.into(), done: self.done.clone(), open: self.open.iter().map(open).collect() }
     }
     /// Reads the next rows and signals them to the chain.

@@ -255,7 +255,9 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
 
 /// What is wrong with a stream whose type says that it is keyed, while no key column is left.
 pub(super) fn replaced_key(step: &str) -> String {
-    format!("after `{step}` the stream's key column is not what it was keyed by: a step between replaced it; move `key_by` behind that step")
+    format!(
+        "after `{step}` the stream's key column is not what it was keyed by: a step between replaced it; move `key_by` behind that step"
+    )
 }
 
 /// The node of a join's right side.

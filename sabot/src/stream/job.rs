@@ -13,7 +13,7 @@ use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};
 use crate::{Error, Result};
 
 use super::lower::{Lowered, lineages, lower};
-use super::{Built, Graph, IntoSink, JobSpec, Params, Settings, PipelineEntry, SinkBinding, Source, SourceBinding, pipeline_named};
+use super::{Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, SinkBinding, Source, SourceBinding, pipeline_named};
 
 /// A pipeline with its parameters. Made by calling the pipeline's function; see [`run`](Self::run),
 /// [`collect`](Self::collect), [`spawn`](Self::spawn).

@@ -96,10 +96,12 @@ impl Lower<'_> {
                     }
                 }
                 let schema = source.schema();
-                let time = self.times.sources.get(&number).filter(|_| !bounded).map(|column| SourceTime {
-                    column: column.clone(),
-                    disorder: source.disorder().unwrap_or(self.settings.disorder),
-                });
+                let time = self
+                    .times
+                    .sources
+                    .get(&number)
+                    .filter(|_| !bounded)
+                    .map(|column| SourceTime { column: column.clone(), disorder: source.disorder().unwrap_or(self.settings.disorder) });
                 let at = self.push(number, node.id.clone(), Work::Source(source), Vec::new(), false, schema, bounded, false);
                 if let Some(physical) = self.out.plan.nodes.get_mut(at) {
                     physical.time = time;

@@ -4,14 +4,22 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
+use super::Code;
 use super::lower::{Lower, missing, schema};
-use super::{Code};
-use crate::operator::{AggregateSpec, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, PartialAggregate, TumblingWindow, Work};
+use crate::operator::{
+    AggregateSpec, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, PartialAggregate, TumblingWindow, Work,
+};
 use crate::plan::{Node, NodeId, Op};
 use crate::{Error, Result};
 
 impl Lower<'_> {
-    pub(super) fn aggregate(&mut self, number: NodeId, node: &Node, window: Option<i64>, functions: &[crate::plan::AggregateColumn]) -> Result<()> {
+    pub(super) fn aggregate(
+        &mut self,
+        number: NodeId,
+        node: &Node,
+        window: Option<i64>,
+        functions: &[crate::plan::AggregateColumn],
+    ) -> Result<()> {
         let Some(Code::Aggregate(factories)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let input_node = self.plan.node(*node.inputs.first().ok_or_else(|| missing(node))?)?;
         let window = match (window, &input_node.time) {

@@ -33,7 +33,9 @@
 //! ```
 
 mod compare;
+mod splits;
 mod trial;
 
 pub use compare::{close, same_rows, sorted_text};
+pub use splits::splits;
 pub use trial::{Ran, Trial};

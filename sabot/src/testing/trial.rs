@@ -195,7 +195,10 @@ impl Ran {
     /// If there is no such sink.
     pub fn batches(&self, sink: &str) -> Result<&[RecordBatch]> {
         let names = || self.batches.keys().cloned().collect::<Vec<_>>().join(", ");
-        self.batches.get(sink).map(Vec::as_slice).ok_or_else(|| Error::Usage(format!("there is no open sink `{sink}`; there are: {}", names())))
+        self.batches
+            .get(sink)
+            .map(Vec::as_slice)
+            .ok_or_else(|| Error::Usage(format!("there is no open sink `{sink}`; there are: {}", names())))
     }
     /// Rows that were late, over all steps.
     pub fn late(&self) -> u64 {
