@@ -30,7 +30,7 @@ pub use marks::{
     RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
 pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
-pub use pipe::{Part, Pipe};
+pub use pipe::{Looks, Part, Pipe, named};
 pub use registry::{Params, PipelineEntry, PipelineItem, Secret, pipeline_named, pipelines};
 #[cfg(feature = "parquet")]
 pub use source::parquet;

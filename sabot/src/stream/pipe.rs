@@ -47,6 +47,11 @@ pub struct Pipe<'g, S: Step, K, B, T, C> {
     part: Part<S>,
 }
 
+/// A record's row as what a `select` closure returns: `select(|t, _| named::<Alert>(AlertRow { .. }))`.
+pub fn named<R: crate::record::Named>(row: R::Row<'_>) -> Made<'_, crate::kernel::All<R>> {
+    Made::new(row, false)
+}
+
 /// A predicate that only looks.
 #[doc(hidden)]
 pub trait Looks<R: Record>: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static {}
