@@ -30,11 +30,16 @@ pub(super) struct Waiting {
 /// The splits that no instance has taken yet.
 pub(super) type SplitQueue = Arc<Mutex<VecDeque<Waiting>>>;
 
+/// The splits of one instance: those it goes on with, and the queue it takes others from.
+pub(super) type Splits = (VecDeque<Waiting>, SplitQueue);
+
 pub(super) struct Feed {
     pub(super) node: usize,
     pub(super) source: Arc<dyn Source>,
     /// How rows tell time, if any step needs to know.
     told: Option<SourceTime>,
+    /// Splits that this instance goes on with after a checkpoint.
+    resumed: VecDeque<Waiting>,
     pub(super) queue: SplitQueue,
     /// Pinned partitions of an endless source; at most one split of a bounded one.
     open: Vec<Open>,
@@ -56,11 +61,12 @@ struct Open {
 }
 
 impl Feed {
-    pub(super) fn new(node: usize, source: Arc<dyn Source>, told: Option<SourceTime>, queue: SplitQueue, epoch: u64) -> Self {
+    pub(super) fn new(node: usize, source: Arc<dyn Source>, told: Option<SourceTime>, (resumed, queue): Splits, epoch: u64) -> Self {
         Feed {
             node,
             source,
             told,
+            resumed,
             queue,
             open: Vec::new(),
             done: Vec::new(),
@@ -87,7 +93,9 @@ impl Feed {
             position: o.reader.position(),
             time: (o.time > EventTime::MIN).then_some(o.time),
         };
-        SourcePosition { node: name.into(), done: self.done.clone(), open: self.open.iter().map(open).collect() }
+        // splits of a former run that this instance has not gone on with yet are where they were
+        let open = self.open.iter().map(open).chain(self.resumed.iter().filter_map(|w| w.from.clone()));
+        SourcePosition { node: name.into(), done: self.done.clone(), open: open.collect() }
     }
     /// Reads the next rows and signals them to the chain.
     pub(super) fn next(&mut self, chain: &mut Chain, job: &Arc<Job>) -> Result<Next> {
@@ -101,7 +109,7 @@ impl Feed {
             self.ended = true;
         }
         while !self.ended && (!bounded || self.open.is_empty()) {
-            let Some(waiting) = lock(&self.queue).pop_front() else { break };
+            let Some(waiting) = self.resumed.pop_front().or_else(|| lock(&self.queue).pop_front()) else { break };
             self.open(waiting)?;
         }
         if self.ended || self.open.is_empty() {
@@ -119,10 +127,13 @@ impl Feed {
         if self.open.is_empty() {
             return Ok(Next::Mark);
         }
-        self.watermark(chain);
-        if !self.idle_sent && self.open.iter().all(|o| o.idle) {
+        let idle = !self.idle_sent && self.open.iter().all(|o| o.idle);
+        if idle {
             self.idle_sent = true;
+            // The stack runs the last signal first: the watermark, then idleness.
             chain.signal(0, Signal::Idle);
+        }
+        if self.watermark(chain) || idle {
             return Ok(Next::Mark);
         }
         Ok(Next::Sleep(job.options.poll_every))
@@ -183,16 +194,18 @@ impl Feed {
         }
     }
 
-    /// Sends the minimum over the partitions that are not idle, if it has moved.
-    fn watermark(&mut self, chain: &mut Chain) {
+    /// Sends the minimum over the partitions that are not idle, if it has moved; if all are idle the maximum, which is what
+    /// it would be had the furthest of them fallen idle last. Returns whether it moved.
+    fn watermark(&mut self, chain: &mut Chain) -> bool {
         if self.source.bounded() {
-            return;
+            return false;
         }
-        let time = self.open.iter().filter(|o| !o.idle).map(|o| o.time).min();
-        if let Some(time) = time.filter(|t| *t > self.time) {
-            self.time = time;
-            chain.signal(0, Signal::Watermark(time));
-        }
+        let active = self.open.iter().filter(|o| !o.idle).map(|o| o.time).min();
+        let time = active.or_else(|| self.open.iter().map(|o| o.time).max());
+        let Some(time) = time.filter(|t| *t > self.time) else { return false };
+        self.time = time;
+        chain.signal(0, Signal::Watermark(time));
+        true
     }
 }
 
