@@ -10,6 +10,7 @@ pub mod record;
 pub mod runtime;
 pub mod shuffle;
 pub mod stream;
+pub mod testing;
 
 pub use error::{Error, Result};
 pub use sabot_macros::{Record, State, operator, pipeline};
@@ -23,7 +24,7 @@ pub mod prelude {
     };
     #[cfg(feature = "parquet")]
     pub use crate::stream::parquet;
-    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, to, tumbling};
+    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, generate, to, tumbling};
     pub use crate::{Error, Result};
     pub use sabot_macros::{Record, State, operator, pipeline};
 }

@@ -24,7 +24,8 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
         maps: pipeline.stmts.iter().any(|s| s.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "map"))),
         items: TokenStream::new(),
         errors: TokenStream::new(),
-        rows: BTreeMap::new(),
+        // a stream may have the name of its pipeline; its row types then begin with `name_2`
+        rows: pipeline.name.iter().map(|n| (n.to_string(), 1)).collect(),
         count: 0,
     };
     let (s, p, g) = (id("__s"), id("__p"), id("__g"));

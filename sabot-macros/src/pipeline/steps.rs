@@ -665,7 +665,8 @@ impl Build<'_> {
         };
         let inner = list(&args.stream());
         let rows = row_params(&c, &[""]);
-        let question = Facts::of(&inner, &rows).question;
+        let facts = Facts::of(&inner, &rows);
+        let (question, reads) = (facts.question, facts.reads());
         let row_name = self.cx.row_name(&self.label.clone());
         let shape = Shape { name: &row_name, fields: std::slice::from_ref(&column), computed: &[true], named_columns: self.cx.maps };
         let (items, types) = row::layer(&shape);
@@ -680,7 +681,7 @@ impl Build<'_> {
         let (operator, column_text) = (text(path), row::column_name(&column));
         let method = Ident::new("keyed", name.span());
         self.out.extend(quote! {
-            let #s = { #clones #s.#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
+            let #s = { #clones #s.reading(#reads).#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
                 #called.map(|v| #p::col(#m, v))
             }) };
         });
@@ -714,14 +715,15 @@ impl Build<'_> {
             return;
         };
         self.check_panics(&c.body);
-        let question = Facts::of(&c.body, &row_params(&c, &[""])).question;
+        let facts = Facts::of(&c.body, &row_params(&c, &[""]));
+        let (question, reads) = (facts.question, facts.reads());
         let (params, body, clones, shown) = (&c.params, stream(&c.body), self.cx.clones(&c.body), text(&c.body));
         let iter = if question {
             quote!((|| ::core::option::Option::Some(#body))().into_iter().flatten())
         } else {
             quote!(::core::iter::IntoIterator::into_iter(#body))
         };
-        self.out.extend(quote!(let #s = { #clones #s.#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
+        self.out.extend(quote!(let #s = { #clones #s.reading(#reads).#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
         self.known = Known::default();
     }
 

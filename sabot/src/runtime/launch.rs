@@ -15,7 +15,7 @@ use super::sink::SharedSink;
 use super::task::Root;
 use super::util::{at, lock};
 use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
-use crate::operator::{Account, BoundSink, PhysicalPlan, Split, Work};
+use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalPlan, Split, Work};
 use crate::{Error, Result};
 
 /// Runs a plan to its end, on the calling thread if it is small, else on worker threads while the calling thread waits.
@@ -129,7 +129,7 @@ fn attempt(
         return Err((error, true));
     }
     let accounts = lock(&job.coordinator).accounts();
-    let nodes = balance(plan, accounts).map_err(abort)?;
+    let nodes = balance(plan, &instances, accounts).map_err(abort)?;
     let mut order: Vec<_> = sinks.iter().collect();
     order.sort_by_key(|(node, _)| **node);
     for (_, sink) in order {
@@ -242,16 +242,18 @@ fn assemble(
 }
 
 /// The report of each node; in a debug build, a row that is not accounted for is an error.
-fn balance(plan: &PhysicalPlan, accounts: Vec<Account>) -> Result<Vec<NodeReport>> {
+fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>) -> Result<Vec<NodeReport>> {
     let mut nodes = Vec::new();
-    for (node, mut account) in plan.nodes.iter().zip(accounts) {
+    for ((node, mut account), instances) in plan.nodes.iter().zip(accounts).zip(instances) {
         if account.used + account.filtered + account.late + account.failed == 0 && account.held == 0 {
             account.used = account.rows_in;
         }
         if cfg!(debug_assertions) && !account.balanced() {
             return Err(Error::internal(format!("rows of `{}` are not accounted for: {account:?}", node.name)));
         }
-        nodes.push(NodeReport { name: node.name.clone(), account });
+        let copies = |i: &Input| if i.exchange == Exchange::Broadcast { *instances as u64 } else { 1 };
+        let inputs = node.inputs.iter().map(|i| (i.from, copies(i))).collect();
+        nodes.push(NodeReport { name: node.name.clone(), account, inputs });
     }
     Ok(nodes)
 }

@@ -109,7 +109,11 @@ impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
     {
         let graph = self.graph();
         let Some(input) = graph.node(self.node()) else { return Stream::new(graph, self.node()) };
-        let window = window_of(graph, self.node());
+        let window = if <K as Closes<B>>::WINDOWED { window_of(graph, self.node()) } else { None };
+        let keys = if <K as Closes<B>>::KEYED { input.keys } else { Vec::new() };
+        if <K as Closes<B>>::KEYED && keys.is_empty() {
+            graph.problem(super::handle::replaced_key(&input.id));
+        }
         let parts = f(K::cols(&mut std::iter::empty()), &R::cols()).parts();
         let functions = parts
             .iter()
@@ -121,20 +125,19 @@ impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
             .collect();
         let time = window.map(|_| EventColumn { column: "window_end".into(), offset: -1 });
         let columns = plan_columns(&columns_of::<O::Out>());
-        let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, input.keys, B::ENDS, time);
+        let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, keys, B::ENDS, time);
         graph.code(node, Code::Aggregate(parts.into_iter().map(|p| p.factory).collect()));
         Stream::new(graph, node)
     }
 }
 
-/// The window that the nearest `window` step cut, unless the stream was keyed anew after it.
+/// The window that the nearest `window` step cut.
 fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<i64> {
     loop {
         let node = graph.node(at)?;
         match node.op {
             Op::Window { size } => return Some(size),
-            Op::Run { .. } | Op::EventTime => at = *node.inputs.first()?,
-            _ => return None,
+            _ => at = *node.inputs.first()?,
         }
     }
 }

@@ -202,8 +202,13 @@ pub trait Closes<B> {
     fn cols(names: &mut dyn Iterator<Item = &'static str>) -> Self::Cols;
     /// Event time of the results.
     type Time;
+    /// Whether rows are grouped by key columns.
+    const KEYED: bool = true;
+    /// Whether rows are grouped by window.
+    const WINDOWED: bool = false;
 }
 impl Closes<Bounded> for Unkeyed {
+    const KEYED: bool = false;
     type Cols = ();
     fn cols(_: &mut dyn Iterator<Item = &'static str>) {}
     type Time = crate::record::NoTime;
@@ -223,6 +228,7 @@ impl<K: KeyTypes, B: Bound> Closes<B> for Windowed<K> {
         (K::cols(names), (Col::new("window_start"), Col::new("window_end")))
     }
     type Time = HasTime;
+    const WINDOWED: bool = true;
 }
 
 /// The rows have an event time.

@@ -44,9 +44,6 @@ impl<V: Extreme, const GREATEST: bool> AccumulatorFactory for ExtremeFactory<V, 
     fn output(&self) -> (DataType, bool) {
         (V::data_type(), V::NULLABLE)
     }
-    fn null_over_nothing(&self) -> bool {
-        true
-    }
     fn inputs(&self) -> usize {
         1
     }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::types::UInt64Type;
-use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray};
-use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
+use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array, UInt64Array, cast::AsArray};
+use arrow_schema::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 
 use super::AggregateSpec;
 use super::spec::{Groups, batch, state_slices};
 use super::window::{Units, words};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
+use crate::operator::instants::micros;
 use crate::operator::ipc;
 use crate::operator::kept::{RowList, batch_with};
 use crate::operator::keys::{by_key_group, key_groups};
@@ -63,17 +64,29 @@ impl FinalAggregate {
     /// # Errors
     /// If the specification does not fit the input.
     pub fn factory(spec: Arc<AggregateSpec>, input: &SchemaRef, node: u32) -> Result<Arc<dyn OperatorFactory>> {
-        let input = Arc::clone(input);
-        Self::build(Arc::clone(&spec), &input, node, Instance { index: 0, of: 1 })?;
-        Ok(Arc::new(move |i: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, node, i)?) as Box<dyn Operator>)))
+        let output = spec.output_schema(input)?;
+        Self::factory_as(spec, input, &output, node)
     }
-    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, node: u32, instance: Instance) -> Result<Self> {
+    /// As [`factory`](Self::factory), with these output columns: by position, so names may differ from those of the key
+    /// columns; the bounds of a window may be timestamps of another unit or zone.
+    ///
+    /// # Errors
+    /// As for [`factory`](Self::factory), and if there are more or fewer columns.
+    pub fn factory_as(spec: Arc<AggregateSpec>, input: &SchemaRef, output: &SchemaRef, node: u32) -> Result<Arc<dyn OperatorFactory>> {
+        let (input, output) = (Arc::clone(input), Arc::clone(output));
+        if spec.output_schema(&input)?.fields().len() != output.fields().len() {
+            return Err(Error::Plan(format!("`{}` makes other columns than the plan says", spec.name)));
+        }
+        Self::build(Arc::clone(&spec), &input, &output, node, Instance { index: 0, of: 1 })?;
+        Ok(Arc::new(move |i: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, &output, node, i)?) as Box<dyn Operator>)))
+    }
+    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, output: &SchemaRef, node: u32, instance: Instance) -> Result<Self> {
         let fields = spec.group_fields(input)?;
         Ok(FinalAggregate {
             node,
             instance,
             partial: spec.partial_schema(input)?,
-            schema: spec.output_schema(input)?,
+            schema: Arc::clone(output),
             counts: spec.state_counts(),
             window: spec.window(input)?.map(|(units, _)| units),
             groups: Groups::new(&spec, &fields)?,
@@ -156,6 +169,7 @@ impl FinalAggregate {
             columns.push(state.finish(&groups).map_err(|f| f.at(&self.spec.name, None))?);
         }
         let rows = self.groups.rows_of(&groups);
+        let columns = self.declared(columns)?;
         let result = batch(&self.schema, columns, groups.len())?;
         out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
         for (group, range) in ranges {
@@ -165,6 +179,28 @@ impl FinalAggregate {
             out.emit(Morsel::new(result.slice(range.start, range.len()), origin));
         }
         Ok(())
+    }
+    /// The columns as the output declares them.
+    fn declared(&self, mut columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
+        for (column, field) in columns.iter_mut().zip(self.schema.fields()) {
+            if column.data_type() != field.data_type() {
+                *column = match field.data_type() {
+                    DataType::Timestamp(TimeUnit::Microsecond, None) => Arc::new(TimestampMicrosecondArray::from(micros(column)?)),
+                    other => arrow_cast::cast(column, other)?,
+                };
+            }
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(Error::Operator {
+                    operator: self.spec.name.clone(),
+                    what: format!(
+                        "failed: `{0}` of no rows has no value; to get a null then, aggregate an `Option`, as in `{0}: min(Some(x))`",
+                        field.name()
+                    ),
+                    row: "the end of its input".into(),
+                });
+            }
+        }
+        Ok(columns)
     }
     fn emit_windows(&mut self, until: EventTime, out: &mut dyn Output) -> Result<()> {
         let Some(units) = self.window else { return Ok(()) };

@@ -29,10 +29,7 @@ impl<V: Mean> AccumulatorFactory for MeanFactory<V> {
         vec![Field::new("sum", DataType::Float64, false), Field::new("count", DataType::Int64, false)]
     }
     fn output(&self) -> (DataType, bool) {
-        (DataType::Float64, V::NULLABLE)
-    }
-    fn null_over_nothing(&self) -> bool {
-        true
+        (DataType::Float64, true)
     }
     fn inputs(&self) -> usize {
         1

@@ -211,15 +211,21 @@ impl Operator for PartialAggregate {
         }))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
+        self.restore_splits(state, &|_| true).map(|_| ())
+    }
+    fn restore_splits(&mut self, state: &GroupState, mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
         let mut bytes = state.bytes.as_slice();
         while let Some(batch) = ipc::pop(&mut bytes)? {
             let origin = ipc::origin_of(&batch)?;
+            if !mine(origin) {
+                continue;
+            }
             let at = self.split(origin)?;
             let Some(split) = self.splits.get_mut(at) else { continue };
             split.sent = split.sent.max(origin.row);
             super::last::load(&mut split.groups, &batch, &self.schema, self.fields.len(), &self.counts, &self.spec.name)?;
         }
-        Ok(())
+        Ok(true)
     }
     fn release(&mut self, group: u16) {
         for split in &mut self.splits {

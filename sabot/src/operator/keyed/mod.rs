@@ -36,6 +36,8 @@ pub struct KeyedSpec {
     pub keys: Vec<String>,
     /// The event-time column, a timestamp; `None` processes rows as they arrive.
     pub event_time: Option<String>,
+    /// Added to event time, in microseconds: a window's result carries its end - 1.
+    pub offset: i64,
     /// The column that is added, or replaced.
     pub output: String,
     /// Number of the plan node: the source of the output's origin, with event time.
@@ -213,7 +215,7 @@ where
             return Ok(Progress::Done);
         };
         let times = batch.column_by_name(column).ok_or_else(|| super::kept::no_column(column, &self.spec.name))?;
-        let times = buffer::micros(times)?;
+        let times: Vec<EventTime> = super::instants::micros(times)?.iter().map(|t| t.saturating_add(self.spec.offset)).collect();
         let groups = super::keys::key_groups(&named(&batch, &self.spec.keys, &self.spec.name)?, batch.num_rows())?;
         let numbers: Vec<usize> = match &morsel.selection {
             Some(s) => s.rows().collect(),
