@@ -136,7 +136,6 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let text = name.to_string();
     let doc = docs(attrs);
     let diagram = super::diagram::mermaid(pipeline);
-    let params_type = Ident::new(&format!("__{text}_params"), Span::mixed_site());
     let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
     quote! {
         #attrs
@@ -159,9 +158,6 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
                     #body
                 }
             }
-            #[derive(#p::serde::Deserialize)]
-            #[serde(crate = "::sabot::__private::serde")]
-            struct #params_type { #(#value_names: #value_types),* }
             impl #p::PipelineItem for #name {
                 const ENTRY: #p::PipelineEntry = #p::PipelineEntry {
                     name: #text,
@@ -169,10 +165,10 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
                     doc: #doc,
                     file: ::core::file!(),
                     line: #line,
-                    params: &[#((#value_texts, #type_texts)),*],
+                    params: &[#(#p::ParamEntry::of::<#value_types>(#value_texts, #type_texts)),*],
                     sources: &[#((#source_texts, #records, #ends)),*],
                     build: |__params, __g| {
-                        let #params_type { #(#value_names),* } = __params.read::<#params_type>()?;
+                        #(let #value_names = __params.value::<#value_types>(#value_texts, #type_texts)?;)*
                         <#name>::__build(__g #(, #value_names)*);
                         ::core::result::Result::Ok(())
                     },
