@@ -24,7 +24,7 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
         maps: pipeline.stmts.iter().any(|s| s.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "map"))),
         items: TokenStream::new(),
         errors: TokenStream::new(),
-        rows: BTreeMap::new(),
+        rows: reserved(pipeline),
         count: 0,
     };
     let (s, p, g) = (id("__s"), id("__p"), id("__g"));
@@ -59,6 +59,27 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     errors.extend(std::mem::take(&mut cx.errors));
     let items = std::mem::take(&mut cx.items);
     item(pipeline, &body, &items, &errors)
+}
+
+/// Names that row types must not take, as if each were in use once: the pipeline's, and those of operators that steps
+/// name as types. A stream may be called like either.
+fn reserved(pipeline: &Pipeline) -> BTreeMap<String, usize> {
+    fn words(tokens: TokenStream, out: &mut BTreeMap<String, usize>) {
+        for t in tokens {
+            match t {
+                proc_macro2::TokenTree::Ident(i) => drop(out.insert(i.to_string(), 1)),
+                proc_macro2::TokenTree::Group(g) => words(g.stream(), out),
+                _ => {}
+            }
+        }
+    }
+    let mut out: BTreeMap<String, usize> = pipeline.name.iter().map(|n| (n.to_string(), 1)).collect();
+    for step in pipeline.stmts.iter().flat_map(|s| &s.chain.steps) {
+        if step.name.as_ref().is_some_and(|n| n == "map" || n == "keyed" || n == "batch") {
+            step.args.iter().for_each(|g| words(g.stream(), &mut out));
+        }
+    }
+    out
 }
 
 /// The name under which a statement's steps appear: its own, or that of the stream that it ends.

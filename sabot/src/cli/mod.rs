@@ -89,3 +89,18 @@ fn print(text: &str) -> Result<i32> {
         _ => Ok(0),
     }
 }
+
+/// Batches of the same columns as an aligned table, at most `limit` rows, for a program that prints its result.
+///
+/// # Errors
+/// If a value has no form as text.
+pub fn table(batches: &[arrow_array::RecordBatch], limit: Option<u64>) -> Result<String> {
+    let Some(first) = batches.first() else { return Ok("no rows\n".into()) };
+    let mut table = table::Table::new(&first.schema(), limit, false);
+    let mut out = String::new();
+    for batch in batches {
+        out.push_str(&table.add(batch)?);
+    }
+    out.push_str(&table.finish()?);
+    Ok(out)
+}
