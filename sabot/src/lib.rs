@@ -1,6 +1,8 @@
 //! Sabot turns plain Rust functions into vectorised Arrow operators and connects them into one dataflow that runs as a
 //! batch job or as an endless stream.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod connect;
 mod error;
 pub mod kernel;
@@ -11,7 +13,10 @@ pub mod runtime;
 pub mod shuffle;
 pub mod stream;
 pub mod testing;
+mod words;
 
+#[cfg(feature = "cli")]
+pub use cli::main;
 pub use error::{Error, Result};
 pub use sabot_macros::{Record, State, operator, pipeline};
 

@@ -578,8 +578,14 @@ impl Build<'_> {
                 let args = columns.iter().rev().fold(quote!(()), |rest, col| quote!((#col, #rest)));
                 quote!(#p::user::<#path, _>(#args))
             } else if path.len() == 1 {
-                let function =
-                    if function == "count" && !columns.is_empty() { Ident::new("count_of", function.span()) } else { function.clone() };
+                // without a key there is a result even if there is no row
+                let global = self.known.keys.is_empty() && !self.known.windowed;
+                let function = match function.to_string().as_str() {
+                    "count" if !columns.is_empty() => Ident::new("count_of", function.span()),
+                    "min" if global => Ident::new("min_of_all", function.span()),
+                    "max" if global => Ident::new("max_of_all", function.span()),
+                    _ => function.clone(),
+                };
                 quote!(#p::agg::#function(#(#columns),*))
             } else {
                 let path = stream(path);

@@ -63,13 +63,21 @@ pub mod agg {
     pub fn count_of<V: Value>(column: Col<V>) -> Agg<u64> {
         Agg::new(vec![column.name()], functions::count_of())
     }
-    /// The smallest value; nulls are skipped.
+    /// The smallest value; nulls are skipped. Of a stream without key, use [`min_of_all`] (`pipeline!` does).
     pub fn min<V: Extreme>(column: Col<V>) -> Agg<V> {
         Agg::new(vec![column.name()], functions::min::<V>())
     }
-    /// The largest value; nulls are skipped.
+    /// The largest value; nulls are skipped. Of a stream without key, use [`max_of_all`] (`pipeline!` does).
     pub fn max<V: Extreme>(column: Col<V>) -> Agg<V> {
         Agg::new(vec![column.name()], functions::max::<V>())
+    }
+    /// [`min`] without a key: there may be no row at all, and then it is null.
+    pub fn min_of_all<V: Extreme>(column: Col<V>) -> Agg<V::Nullable> {
+        Agg::new(vec![column.name()], functions::min::<V::Nullable>())
+    }
+    /// [`max`] without a key: there may be no row at all, and then it is null.
+    pub fn max_of_all<V: Extreme>(column: Col<V>) -> Agg<V::Nullable> {
+        Agg::new(vec![column.name()], functions::max::<V::Nullable>())
     }
     /// The arithmetic mean as a float; nulls are skipped, over nothing it is null.
     pub fn mean<V: Mean>(column: Col<V>) -> Agg<Option<f64>> {

@@ -10,6 +10,7 @@ use crate::operator::BoundSink;
 use crate::plan::{Op, Plan, explain, mermaid, prune};
 use crate::record::{Named, from_batch};
 use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};
+use crate::words::unknown;
 use crate::{Error, Result};
 
 use super::lower::{Lowered, lineages, lower};
@@ -186,6 +187,30 @@ impl Job {
     pub fn open_sinks(&self) -> Vec<String> {
         self.sink_names().into_iter().filter(|n| !self.sinks.contains_key(n)).collect()
     }
+    /// The sources that nothing is bound to, with the record each must fit.
+    pub fn open_sources(&self) -> Vec<(String, String)> {
+        self.source_names().into_iter().filter(|(n, _)| !self.sources.contains_key(n)).collect()
+    }
+    /// Whether the rows may never end: some source is declared so, and not bound to files.
+    pub fn may_be_endless(&self) -> bool {
+        let endless = |op: &Op| matches!(op, Op::Source { name, must_end: false, .. } if !matches!(self.sources.get(name), Some(SourceBinding::Spec(_))));
+        self.built.plan.nodes.iter().any(|n| endless(&n.op))
+    }
+    /// Refuses bindings of names that the pipeline does not have.
+    fn check_names(&self) -> Result<()> {
+        let pipeline = &self.built.plan.pipeline;
+        let sources = self.source_names();
+        let known: Vec<&str> = sources.iter().map(|(n, _)| n.as_str()).collect();
+        if let Some(name) = self.sources.keys().find(|n| !known.contains(&n.as_str())) {
+            return Err(Error::Usage(unknown(&format!("pipeline `{pipeline}` has no source"), name, "its sources are", &known)));
+        }
+        let sinks = self.sink_names();
+        let known: Vec<&str> = sinks.iter().map(String::as_str).collect();
+        if let Some(name) = self.sinks.keys().find(|n| !known.contains(&n.as_str())) {
+            return Err(Error::Usage(unknown(&format!("pipeline `{pipeline}` has no sink"), name, "its sinks are", &known)));
+        }
+        Ok(())
+    }
     /// The plan: as given by a specification, else optimised now.
     ///
     /// # Errors
@@ -256,6 +281,7 @@ impl Job {
         executor: Option<Arc<dyn Executor>>,
         from: Option<&Checkpoint>,
     ) -> Result<Report> {
+        self.check_names()?;
         let lowered = self.lowered()?;
         let sinks = self.bind(&lowered, extra)?;
         match (executor, from) {

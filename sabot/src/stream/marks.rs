@@ -148,10 +148,15 @@ pub trait JoinSide {
 #[diagnostic::on_unimplemented(
     message = "cannot join: the left stream is keyed by `{Self}`, the right stream by `{Other}`",
     label = "key types differ",
-    note = "key both sides by columns of the same types, in the same order; a nullable column needs the other side nullable too"
+    note = "key both sides by columns of the same types, in the same order; of several columns, each must be nullable on both sides or on none"
 )]
 pub trait SameKey<Other> {}
 impl<K> SameKey<K> for K {}
+// A single key may be nullable on one side: nulls never match, and code and hash of a value are those of its type.
+#[diagnostic::do_not_recommend]
+impl<K: KeyValue + NotNull> SameKey<K> for Option<K> {}
+#[diagnostic::do_not_recommend]
+impl<K: KeyValue + NotNull> SameKey<Option<K>> for K {}
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Decoy<T>(PhantomData<T>);

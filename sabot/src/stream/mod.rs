@@ -14,6 +14,7 @@ mod lower;
 mod lower_wide;
 mod marks;
 mod pair;
+mod params;
 mod pipe;
 mod registry;
 mod source;
@@ -30,8 +31,9 @@ pub use marks::{
     RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
 pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
+pub use params::{ParamEntry, Params, Secret};
 pub use pipe::{Looks, Part, Pipe, named};
-pub use registry::{Params, PipelineEntry, PipelineItem, Secret, pipeline_named, pipelines};
+pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
 #[cfg(feature = "parquet")]
 pub use source::parquet;
 pub use source::{AnyRow, Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};

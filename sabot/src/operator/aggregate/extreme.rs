@@ -19,6 +19,8 @@ use crate::{Error, Result};
 /// A column type with an order: numbers (floats in IEEE total order), bool, dates, times, decimals, text, bytes, and
 /// `Option` of these.
 pub trait Extreme: Value {
+    /// The type with null: of the extreme of all rows, if there may be none.
+    type Nullable: Extreme;
     /// An accumulator for the greatest (`GREATEST`) or the least value.
     fn accumulator<const GREATEST: bool>() -> Box<dyn Accumulator>;
 }
@@ -223,9 +225,11 @@ impl<V: Value, const GREATEST: bool> Accumulator for TextExtreme<V, GREATEST> {
 macro_rules! extremes {
     ($([$($gen:tt)*] $t:ty => $make:expr;)*) => {$(
         impl<$($gen)*> Extreme for $t {
+            type Nullable = Option<$t>;
             fn accumulator<const GREATEST: bool>() -> Box<dyn Accumulator> { Box::new($make) }
         }
         impl<$($gen)*> Extreme for Option<$t> {
+            type Nullable = Option<$t>;
             fn accumulator<const GREATEST: bool>() -> Box<dyn Accumulator> { <$t as Extreme>::accumulator::<GREATEST>() }
         }
     )*};

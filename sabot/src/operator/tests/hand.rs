@@ -239,10 +239,6 @@ impl Writer<Item> for ItemWrite {
     }
 }
 impl Named for Item {
-    type Slots<'a> = ItemRow<'a>;
-    fn make<'a>(slots: Self::Slots<'a>, _: &mut bool) -> <Self as Record>::Row<'a> {
-        slots
-    }
     fn value_ref<'a>(row: <Self as Record>::Row<'a>) -> <Self as Value>::Ref<'a> {
         row
     }

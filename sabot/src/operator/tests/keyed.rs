@@ -42,7 +42,7 @@ fn second<'a>(state: &mut Running, ctx: &mut KeyCtx, row: &View<'a, Item>, make:
 }
 
 fn spec(time: bool) -> KeyedSpec {
-    KeyedSpec { name: "p/k".into(), keys: vec!["k".into()], event_time: time.then(|| "t".into()), output: "o".into(), node: 4 }
+    KeyedSpec { name: "p/k".into(), keys: vec!["k".into()], event_time: time.then(|| "t".into()), output: "o".into(), node: 4, offset: 0 }
 }
 
 fn create(time: bool, of: usize) -> Vec<Box<dyn Operator>> {
