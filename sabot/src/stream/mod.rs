@@ -32,7 +32,7 @@ pub use pipe::{Part, Pipe};
 pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
 #[cfg(feature = "parquet")]
 pub use source::parquet;
-pub use source::{AnyRow, Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
 pub trait Layer: crate::kernel::Added {
