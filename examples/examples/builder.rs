@@ -20,7 +20,7 @@ fn main() -> Result<()> {
         Trade { symbol: "COGS".into(), price: 120.0, qty: 100 },
     ];
     let graph = Graph::new("large");
-    let source = graph.source::<Trade, Bounded>("trades", trades);
+    let source = graph.source("trades", trades);
     graph.stream("large");
     source.filter(|t| t.price * t.qty as f64 >= 1000.0).stream().sort(|t| [desc(t.price)]).limit(1).open_sink("large");
     let job = Job::of(graph);

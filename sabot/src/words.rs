@@ -21,21 +21,36 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, k)| k)
 }
 
-/// The number of single-character edits between two names (Levenshtein).
+/// The number of single-character edits between two names, where two swapped neighbours are one edit.
 fn edits(a: &[char], b: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    let cell = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
     for (i, ca) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, cb) in row.iter_mut().skip(1).zip(b) {
-            let best = (diagonal + usize::from(ca != cb)).min(left + 1).min(*cell + 1);
-            diagonal = *cell;
-            *cell = best;
-            left = best;
+        let mut next = vec![i + 1];
+        for (j, cb) in b.iter().enumerate() {
+            let mut best = (cell(&row, j) + usize::from(ca != cb)).min(cell(&next, j) + 1).min(cell(&row, j + 1) + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(cb) && b.get(j - 1) == Some(ca);
+            if swapped {
+                best = best.min(cell(&before, j - 1) + 1);
+            }
+            next.push(best);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn near_names() {
+        let known = ["large", "miles", "dep_delay"];
+        let near = |name| nearest(name, known.into_iter());
+        assert_eq!(near("lrage"), Some("large"));
+        assert_eq!(near("DepDelay"), Some("dep_delay"));
+        assert_eq!(near("xyzzy"), None);
+    }
 }

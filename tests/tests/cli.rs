@@ -48,9 +48,21 @@ fn names_that_do_not_exist() -> Any {
     let source = format!("readings={}", file(&dir, "r.csv", READINGS)?);
     fails(2, &["run", "lrage"], &["no pipeline `lrage`", "did you mean `large`?", "`ratios`"]);
     fails(2, &["explain", "xyzzy"], &["no pipeline `xyzzy`", "`large`"]);
-    fails(2, &["run", "large", "--minimum", "1", "--source", &source.replace("readings", "raedings")], &["no source `raedings`", "did you mean `readings`?"]);
-    fails(2, &["run", "large", "--minimum", "1", "--source", &source, "--sink", "lagre=out.csv"], &["no sink `lagre`", "did you mean `large`?"]);
-    fails(2, &["run", "large", "--minimun", "1", "--source", &source], &["no option `--minimun`", "did you mean `--minimum`?", "`--source`"]);
+    fails(
+        2,
+        &["run", "large", "--minimum", "1", "--source", &source.replace("readings", "raedings")],
+        &["no source `raedings`", "did you mean `readings`?"],
+    );
+    fails(
+        2,
+        &["run", "large", "--minimum", "1", "--source", &source, "--sink", "lagre=out.csv"],
+        &["no sink `lagre`", "did you mean `large`?"],
+    );
+    fails(
+        2,
+        &["run", "large", "--minimun", "1", "--source", &source],
+        &["no option `--minimun`", "did you mean `--minimum`?", "`--source`"],
+    );
     fails(2, &["run", "large", "--param", "minimun=1", "--source", &source], &["no parameter `minimun`", "did you mean `minimum`?"]);
     assert_eq!(tool(&["rum"]).status.code(), Some(2));
     Ok(())
@@ -108,7 +120,11 @@ fn files_that_do_not_fit() -> Any {
 fn bad_lines() -> Any {
     let dir = tempfile::tempdir()?;
     let bad = file(&dir, "bad.csv", "sensor,value\nleft,1.5\nright,warm\nleft,3\n")?;
-    fails(1, &["run", "hot", "--sink", "doubled=blackhole:", "--source", &format!("readings={bad}")], &["bad.csv:3:7", "`value`", "`warm`", "f64"]);
+    fails(
+        1,
+        &["run", "hot", "--sink", "doubled=blackhole:", "--source", &format!("readings={bad}")],
+        &["bad.csv:3:7", "`value`", "`warm`", "f64"],
+    );
     let output = tool(&["run", "hot", "--source", &format!("readings=csv:{bad}?on_bad_line=skip")]);
     assert_eq!(text(&output.stdout), "sensor,value,double\nleft,1.5,3.0\nleft,3.0,6.0\n");
     assert!(text(&output.stderr).contains("1 of 3 rows could not be used"), "{}", text(&output.stderr));
@@ -121,7 +137,11 @@ fn operators_that_fail() -> Any {
     let dir = tempfile::tempdir()?;
     let hot = format!("readings={}", file(&dir, "hot.csv", "sensor,value\nleft,1\nright,2\nleft,400\n")?);
     let sink = ["--sink", "doubled=blackhole:"];
-    fails(1, &["run", "hot", sink[0], sink[1], "--source", &hot], &["fragile", "hot/doubled/run", "panicked: value 400 is too hot", "row 2", "`readings`"]);
+    fails(
+        1,
+        &["run", "hot", sink[0], sink[1], "--source", &hot],
+        &["fragile", "hot/doubled/run", "panicked: value 400 is too hot", "row 2", "`readings`"],
+    );
     let zero = format!("pairs={}", file(&dir, "zero.csv", "a,b\n1,\n7,2\n8,0\n")?);
     fails(1, &["run", "ratios", "--sink", "ratios=blackhole:", "--source", &zero], &["divided", "divide by zero", "row 2"]);
     let nulls = format!("pairs={}", file(&dir, "nulls.csv", "a,b\n1,\n7,2\n8,NA\n")?);
@@ -136,12 +156,21 @@ fn sinks() -> Any {
     fails(2, &["run", "two", "--source", &source], &["--sink low=", "--sink high=", "`-`"]);
     fails(2, &["run", "two", "--source", &source, "--sink", "low=-", "--sink", "high=-"], &["cannot both be printed"]);
     let low = dir.path().join("low.csv");
-    let out = prints(&["run", "two", "--source", &source, "--sink", &format!("low={}", low.display()), "--sink", "high=-", "--output", "json"]);
+    let out =
+        prints(&["run", "two", "--source", &source, "--sink", &format!("low={}", low.display()), "--sink", "high=-", "--output", "json"]);
     assert_eq!(out, "{\"sensor\":\"right\",\"value\":20.0}\n{\"sensor\":\"left\",\"value\":30.25}\n");
     assert_eq!(std::fs::read_to_string(&low)?, "sensor,value\nleft,1.5\n");
-    fails(1, &["run", "large", "--minimum", "1", "--source", &source, "--sink", "large=/nowhere/at/all.csv"], &["/nowhere/at/all.csv", "create its directory"]);
+    fails(
+        1,
+        &["run", "large", "--minimum", "1", "--source", &source, "--sink", "large=/nowhere/at/all.csv"],
+        &["/nowhere/at/all.csv", "create its directory"],
+    );
     fails(2, &["run", "large", "--minimum", "1", "--source", &source, "--sink", "large=out.xlsx"], &["out.xlsx", "*.parquet"]);
-    fails(2, &["run", "large", "--minimum", "1", "--source", &source, "--sink", "large=x.csv", "--output", "csv"], &["--output", "--sink name=-"]);
+    fails(
+        2,
+        &["run", "large", "--minimum", "1", "--source", &source, "--sink", "large=x.csv", "--output", "csv"],
+        &["--output", "--sink name=-"],
+    );
     Ok(())
 }
 
@@ -175,7 +204,11 @@ fn a_full_disk() -> Any {
     let source = format!("readings={}", file(&elsewhere, "r.csv", &format!("sensor,value\n{rows}"))?);
     for name in ["out.csv", "out.jsonl", "out.arrow", "out.parquet"] {
         let sink = format!("large={target}/{name}");
-        fails(1, &["run", "large", "--minimum", "0", "--source", &source, "--sink", &sink], &[name, "cannot write", "free some space", "No space left"]);
+        fails(
+            1,
+            &["run", "large", "--minimum", "0", "--source", &source, "--sink", &sink],
+            &[name, "cannot write", "free some space", "No space left"],
+        );
         assert_eq!(std::fs::read_dir(dir.path())?.count(), 0, "a failed job leaves nothing behind");
     }
     let unmounted = Command::new("umount").arg(&target).status()?;
@@ -199,10 +232,12 @@ fn plans_and_listings() -> Any {
     assert!(prints(&["graph", "miles"]).starts_with("flowchart LR\n"));
     assert!(prints(&["ops"]).contains("fragile(value: f64) -> f64"));
     let ops: serde_json::Value = serde_json::from_str(&prints(&["ops", "--json"]))?;
-    assert_eq!(ops.as_array().map(Vec::len), Some(2));
-    assert!(prints(&["pipelines"]).contains("large(readings: Source<Reading, Bounded>, minimum: f64)\n    Readings of at least a minimum."));
+    assert_eq!(ops.as_array().map(Vec::len), Some(3));
+    assert!(
+        prints(&["pipelines"]).contains("large(readings: Source<Reading, Bounded>, minimum: f64)\n    Readings of at least a minimum.")
+    );
     let pipelines: serde_json::Value = serde_json::from_str(&prints(&["pipelines", "--json"]))?;
-    assert_eq!(pipelines.as_array().map(Vec::len), Some(9));
+    assert_eq!(pipelines.as_array().map(Vec::len), Some(10));
     assert!(prints(&["run", "large", "--help"]).contains("--minimum <f64>"));
     assert!(prints(&["--help"]).contains("explain"));
     assert_eq!(tool(&[]).status.code(), Some(2));
@@ -215,7 +250,11 @@ fn statistics() -> Any {
     let stats = text(&output.stderr);
     assert!(stats.contains("miles/flights/source") && stats.contains("336776") && stats.contains("busy ms"), "{stats}");
     assert_eq!(text(&output.stdout).lines().count(), 17);
-    fails(1, &["run", "miles", "--source", &format!("flights={}", flights().display()), "--sink", "miles=blackhole:", "--memory", "1"], &["--memory", "miles/"]);
+    fails(
+        1,
+        &["run", "miles", "--source", &format!("flights={}", flights().display()), "--sink", "miles=blackhole:", "--memory", "1"],
+        &["--memory", "miles/"],
+    );
     fails_by_clap(&["run", "miles", "--memory", "lots"], "500M or 8G");
     Ok(())
 }
@@ -239,9 +278,33 @@ fn interrupts() -> Any {
     Ok(())
 }
 
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_cancels() -> Any {
+    let dir = tempfile::tempdir()?;
+    let rows: String = (0..300).map(|n| format!("s,{n}\n")).collect();
+    let source = format!("readings={}", file(&dir, "r.csv", &format!("sensor,value\n{rows}"))?);
+    let sink = dir.path().join("out.csv");
+    for (signals, word) in [(1, "stopped before the end"), (2, "cancelled")] {
+        let args = ["run", "slowly", "--source", &source, "--sink", &format!("out={}", sink.display())];
+        let child = Command::new(env!("CARGO_BIN_EXE_tool")).args(args).stderr(Stdio::piped()).spawn()?;
+        for _ in 0..signals {
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
+        }
+        let output = child.wait_with_output()?;
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
+        assert_eq!(sink.exists(), signals == 1, "a cancelled job writes nothing");
+        let _ = std::fs::remove_file(&sink);
+    }
+    Ok(())
+}
+
 #[test]
 fn a_reader_that_goes_away() -> Any {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tool")).args(["run", "forever"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_tool")).args(["run", "forever"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     drop(child.stdout.take());
     let output = child.wait_with_output()?;
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));

@@ -11,7 +11,7 @@ use crate::operator::{AccumulatorFactory, OperatorFactory};
 use crate::plan::{EventColumn, Node, NodeId, Op, Plan, PlanColumn};
 use crate::record::{Column, Record, columns_of};
 
-use super::{Bound, Source, SourceBinding, Stream, Unkeyed};
+use super::{Bound, FixedSource, SourceBinding, Stream, Unkeyed};
 
 /// The code of a node.
 #[derive(Clone)]
@@ -109,9 +109,9 @@ impl Graph {
         self.add_source::<R, B>(name)
     }
     /// A source that the pipeline fixes.
-    pub fn source<R: Record, B: Bound>(&self, name: &str, source: impl Into<Source<R, B>>) -> Stream<'_, R, Unkeyed, B, R::Time> {
-        self.0.borrow_mut().sources.insert(name.to_owned(), source.into().binding);
-        self.add_source::<R, B>(name)
+    pub fn source<S: FixedSource>(&self, name: &str, source: S) -> Stream<'_, S::Row, Unkeyed, S::Bound, <S::Row as Record>::Time> {
+        self.0.borrow_mut().sources.insert(name.to_owned(), source.fixed().binding);
+        self.add_source::<S::Row, S::Bound>(name)
     }
     fn add_source<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
         let columns = columns_of::<R>();

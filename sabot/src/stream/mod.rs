@@ -36,7 +36,7 @@ pub use pipe::{Looks, Part, Pipe, named};
 pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
 #[cfg(feature = "parquet")]
 pub use source::parquet;
-pub use source::{AnyRow, Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.

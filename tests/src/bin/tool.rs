@@ -69,6 +69,20 @@ pipeline! {
     doubled -> sink;
 }
 
+/// Takes its time.
+#[operator]
+fn slow(value: f64) -> f64 {
+    std::thread::sleep(std::time::Duration::from_millis(10));
+    value
+}
+
+pipeline! {
+    /// Ten milliseconds per row.
+    pub fn slowly(readings: Source<Reading, Bounded>);
+    out = readings -> with(|r| row { slow: slow(r.value) });
+    out -> sink;
+}
+
 pipeline! {
     /// Division beside nulls.
     pub fn ratios(pairs: Source<Pair, Bounded>);
