@@ -46,7 +46,7 @@ fn items() -> impl Strategy<Value = (Vec<Item>, usize)> {
 }
 
 fn cases(n: u32) -> ProptestConfig {
-    ProptestConfig { cases: n, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: n, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() }
 }
 
 /// Twice a number.
@@ -306,7 +306,7 @@ fn told(rows: &[&Item]) -> Vec<Told> {
 }
 
 proptest! {
-    #![proptest_config(cases(12))]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn row_wise_steps((rows, split) in items(), least in -50..50i64) {
