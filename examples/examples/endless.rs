@@ -45,7 +45,7 @@ fn generator(rows: Option<u64>) -> Source<Trade> {
         let columns = Arc::clone(&schema);
         let source = from_fn(schema, 1, rows, move |_, first, rows| {
             let numbers = first as i64..first as i64 + rows as i64;
-            let symbols = numbers.clone().map(|n| SYMBOLS[n as usize % 4]);
+            let symbols = numbers.clone().map(|n| SYMBOLS.get(n as usize % 4).copied().unwrap_or_default());
             let symbol: ArrayRef = Arc::new(StringViewArray::from_iter_values(symbols));
             let qty: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers.clone().map(|n| n % 10)));
             let ts: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(numbers.clone().map(|n| n * 1000)));

@@ -135,7 +135,7 @@ fn main() -> Result<()> {
     println!("{rows:?}");
     assert_eq!(rows.iter().map(|r| r.ema).collect::<Vec<_>>(), [10.0, 11.0, 5.0]);
 
-    let bad = positions(vec![trades[0].clone(), trade("BOLT.N", "X", 1.0, 1)]).collect::<Summary>();
+    let bad = positions(vec![trade("ACME.N", "B", 10.0, 100), trade("BOLT.N", "X", 1.0, 1)]).collect::<Summary>();
     let message = bad.map_err(|e| e.to_string());
     println!("{message:?}");
     assert!(message.is_err_and(|m| m.contains("neither B nor S") && m.contains("row 1")));

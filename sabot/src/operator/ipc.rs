@@ -34,9 +34,9 @@ pub(crate) fn pop(from: &mut &[u8]) -> Result<Option<RecordBatch>> {
     }
     let head = take(from, 8)?.first_chunk::<8>().copied().unwrap_or_default();
     let len = usize::try_from(u64::from_le_bytes(head)).map_err(|_| Error::Checkpoint("state is cut short".into()))?;
-    let reader = StreamReader::try_new(take(from, len)?, None)?;
+    let mut reader = StreamReader::try_new(take(from, len)?, None)?;
     let schema = reader.schema();
-    match reader.into_iter().next() {
+    match reader.next() {
         Some(batch) => Ok(Some(batch?.with_schema(schema)?)),
         None => Ok(Some(RecordBatch::new_empty(schema))),
     }
