@@ -37,7 +37,7 @@ pub use nested::{accept_struct, all_fixed, debug_row, finish_struct, read_struct
 pub use option::{NotNull, OptionWrite};
 pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};
 pub use reader::{Accepted, Missing, Reader, table};
-pub use record::{Col, Column, Named, Record, View, columns_of, schema_of};
+pub use record::{Col, Column, IsRecord, Named, Record, View, columns_of, schema_of};
 pub use rows::{clone_of, from_batch, to_batch};
 pub use state::{State, StateField, StateSchema, struct_name, take, unknown_field};
 pub use text::{Bytes, Dict, DictWrite, Str, TextRead, ViewWrite};

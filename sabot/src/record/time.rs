@@ -235,8 +235,8 @@ pub trait TimeExt: Copy {
     fn ms(self) -> Duration<Micros>;
     /// This many seconds.
     fn sec(self) -> Duration<Micros>;
-    /// This many minutes.
-    fn min(self) -> Duration<Micros>;
+    /// This many minutes. Not `min`: on an integer that is `Ord::min`.
+    fn minute(self) -> Duration<Micros>;
     /// This many hours.
     fn hour(self) -> Duration<Micros>;
     /// This many days of 24 hours.
@@ -249,7 +249,7 @@ impl TimeExt for i64 {
     fn sec(self) -> Duration<Micros> {
         Duration::new(self * 1_000_000)
     }
-    fn min(self) -> Duration<Micros> {
+    fn minute(self) -> Duration<Micros> {
         (self * 60).sec()
     }
     fn hour(self) -> Duration<Micros> {

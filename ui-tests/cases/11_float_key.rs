@@ -1,0 +1,18 @@
+//! A float as a key.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> key_by(price) -> sink;
+}
+
+fn main() {}

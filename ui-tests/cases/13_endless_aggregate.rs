@@ -1,0 +1,18 @@
+//! An aggregate over a stream that never ends.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> key_by(symbol) -> aggregate(|t| row { total: sum(t.price) }) -> sink;
+}
+
+fn main() {}

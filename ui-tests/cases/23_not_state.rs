@@ -1,0 +1,16 @@
+//! State that cannot survive a restart.
+
+use sabot::prelude::*;
+
+#[derive(Default)]
+struct Cache {
+    last: f64,
+}
+
+/// Change since the last trade.
+#[operator]
+fn change(cache: &mut Cache, price: f64) -> Option<f64> {
+    Some(price - cache.last)
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! An owned string as a parameter.
+
+use sabot::prelude::*;
+
+#[operator]
+fn shout(word: String) -> bool {
+    word.ends_with('!')
+}
+
+fn main() {}

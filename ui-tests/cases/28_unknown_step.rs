@@ -1,0 +1,18 @@
+//! A step that does not exist.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> fliter(|t| t.qty > 3) -> sink;
+}
+
+fn main() {}

@@ -1,0 +1,19 @@
+//! A stream that is not defined.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    treads -> filter(|t| t.qty > 3) -> sink;
+    trades -> sink;
+}
+
+fn main() {}

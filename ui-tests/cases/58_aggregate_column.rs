@@ -1,0 +1,18 @@
+//! A plain column in an aggregate.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>);
+
+    trades -> key_by(symbol) -> aggregate(|t| row { price: t.price }) -> sink;
+}
+
+fn main() {}

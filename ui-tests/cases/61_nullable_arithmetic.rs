@@ -1,0 +1,18 @@
+//! A nullable column in arithmetic.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Quote {
+    symbol: Str,
+    bid: Option<f64>,
+    size: i64,
+}
+
+pipeline! {
+    pub fn p(quotes: Source<Quote>);
+
+    quotes -> with(|q| row { twice: q.bid * 2.0 }) -> sink;
+}
+
+fn main() {}

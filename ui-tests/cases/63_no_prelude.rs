@@ -1,0 +1,17 @@
+//! A record and a pipeline without the prelude.
+
+use sabot::{Record, pipeline};
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> filter(|t| t.price > 3.0) -> sink;
+}
+
+fn main() {}

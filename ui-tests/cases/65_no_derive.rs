@@ -1,0 +1,15 @@
+//! A source of a struct that is not a record.
+
+use sabot::prelude::*;
+
+struct Trade {
+    price: f64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> filter(|t| t.price > 3.0) -> sink;
+}
+
+fn main() {}

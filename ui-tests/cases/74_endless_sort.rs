@@ -1,0 +1,18 @@
+//! A sort of a stream that never ends.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> sort(price) -> sink;
+}
+
+fn main() {}

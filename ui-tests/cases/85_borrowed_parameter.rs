@@ -1,0 +1,18 @@
+//! A parameter that is borrowed.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>, config: &str);
+
+    trades -> filter(|t| t.symbol == config) -> sink;
+}
+
+fn main() {}

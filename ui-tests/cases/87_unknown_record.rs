@@ -1,0 +1,18 @@
+//! A source of a record that does not exist.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trde>);
+
+    trades -> filter(|t| t.price > 3.0) -> sink;
+}
+
+fn main() {}
