@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:22 | symbl | no field `symbl` on type
+//~ ALSO a field with a similar name exists

@@ -17,3 +17,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 16:25 | qty | no field `qty` on type
+//~ ALSO available fields are: `symbol`, `price`

@@ -22,3 +22,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:46 | t.qty | mismatched types
+//~ ALSO expected `f64`, found `i64`

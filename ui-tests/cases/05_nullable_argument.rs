@@ -22,3 +22,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:46 | q.bid | mismatched types
+//~ ALSO expected `f64`, found `Option<f64>`

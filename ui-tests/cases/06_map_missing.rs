@@ -22,3 +22,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:19 | notional | `Quote` has no column `price: f64`, which operator `notional` reads
+//~ ALSO bind it by hand: `with(|t| row { notional: notional(<expr>, ..) })`

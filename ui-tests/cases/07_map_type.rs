@@ -22,3 +22,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:19 | notional | column `price` is `i64`, but operator `notional` takes `f64`
+//~ ALSO convert it by hand: `with(|t| row { notional: notional(<expr>, ..) })`, where `t.price?` passes a null on

@@ -22,3 +22,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:37 | notional | this function takes 2 arguments but 1 argument was supplied
+//~ ALSO provide the argument

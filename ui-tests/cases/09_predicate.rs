@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:26 | t.price | mismatched types
+//~ ALSO expected `bool`, found `f64`

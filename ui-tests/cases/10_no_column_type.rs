@@ -18,3 +18,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 17:52 | Instant::now() | Instant` cannot be stored in an Arrow column
+//~ ALSO columns may be bool, integers, floats, text, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, lists or nested records, and `Option` or `Result` of these

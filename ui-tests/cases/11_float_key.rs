@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:22 | price | `f64` cannot be used as a key
+//~ ALSO keys are integers, bool, text, bytes, dates, times, timestamps, decimals, and `Option` of these; floats are not: round to an integer first

@@ -29,3 +29,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 28:15 | keyed | this step keeps state per key, but the stream is not keyed
+//~ ALSO add a `key_by(..)` step before it

@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:33 | window | windows need event time, but this stream has none
+//~ ALSO mark the timestamp with `#[event_time]` in the record, or add an `event_time(column)` step after the source

@@ -23,3 +23,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 22:38 | listed | cannot join: the left stream is keyed by
+//~ ALSO key both sides by columns of the same types, in the same order; a nullable column needs the other side nullable too

@@ -23,3 +23,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 22:38 | listed | the right side of a join must be keyed
+//~ ALSO add a `key_by(..)` step: `join(listed -> key_by(symbol), |l, r| ..)`

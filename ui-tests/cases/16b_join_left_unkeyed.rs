@@ -23,3 +23,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 22:15 | join | the left side of a join must be keyed
+//~ ALSO add a `key_by(..)` step before it

@@ -22,3 +22,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:20 | to("alerts.csv").of::<Alert>() | this sink stores `Alert` rows, but the stream carries `Trade` rows
+//~ ALSO add a `select(|r| row Alert { .. })` step before the sink

@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:61 | t.symbol | `sum` cannot add values of type
+//~ ALSO `sum` takes integers, floats, decimals and durations, and `Option` of these

@@ -38,3 +38,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 37:64 | t.qty | mismatched types
+//~ ALSO expected `f64`, found `i64`

@@ -20,3 +20,5 @@ impl Vwap {
 }
 
 fn main() {}
+
+//~ ERROR 12:6 | Vwap | aggregate `Vwap` needs `fn merge(&mut self, other: Self)`: partial results from different threads are combined with it

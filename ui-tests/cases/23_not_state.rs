@@ -14,3 +14,6 @@ fn change(cache: &mut Cache, price: f64) -> Option<f64> {
 }
 
 fn main() {}
+
+//~ ERROR 12:23 | Cache | `Cache` cannot be kept as operator state
+//~ ALSO add `#[derive(State, Default)]` (its fields must be `State` too), or keep it outside the state struct

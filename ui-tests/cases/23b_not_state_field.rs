@@ -11,3 +11,6 @@ struct Cache {
 }
 
 fn main() {}
+
+//~ ERROR 10:11 | Option<File> | `File` cannot be kept as operator state
+//~ ALSO add `#[derive(State, Default)]` (its fields must be `State` too), or keep it outside the state struct

@@ -8,3 +8,5 @@ fn shout(word: String) -> bool {
 }
 
 fn main() {}
+
+//~ ERROR 6:16 | String | operators borrow text: write `&str` instead of `String`

@@ -8,3 +8,5 @@ fn log(price: f64) {
 }
 
 fn main() {}
+
+//~ ERROR 6:4 | log | operator `log` returns nothing; use `inspect` for side effects

@@ -8,3 +8,5 @@ fn twice<T: Copy + std::ops::Add<Output = T>>(value: T) -> T {
 }
 
 fn main() {}
+
+//~ ERROR 6:10 | T | operators are registered by type: list the instances, `#[operator(T = [i32, f64])]`

@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:15 | fliter | no method named `fliter` found
+//~ ALSO there is a method `filter` with a similar name

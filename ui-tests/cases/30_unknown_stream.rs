@@ -17,3 +17,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:5 | treads | no stream `treads` is defined above; did you mean `trades`?

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:5 | big | stream `big` goes nowhere; end it with `-> sink(..)` or name it `_big`

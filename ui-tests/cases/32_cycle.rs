@@ -18,3 +18,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:9 | b | streams may only use streams defined above: a -> b -> a

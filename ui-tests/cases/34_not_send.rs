@@ -17,3 +17,6 @@ fn keep(trades: Stream<'_, Trade>, limit: Rc<f64>) {
 }
 
 fn main() {}
+
+//~ ERROR 16:19 | move |t| t.price > *limit | `Rc<f64>` cannot be sent between threads safely
+//~ ERROR 16:19 | move |t| t.price > *limit | `Rc<f64>` cannot be shared between threads safely

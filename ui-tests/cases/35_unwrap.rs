@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:43 | unwrap | a null here would stop the job: use `?`, `unwrap_or(..)` or return a `Result`

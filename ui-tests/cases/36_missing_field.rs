@@ -22,3 +22,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:30 | Alert | missing field `total` in initializer of `AlertRow<'_>`

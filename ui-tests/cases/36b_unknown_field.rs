@@ -22,3 +22,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:56 | totl | struct `AlertRow<'_>` has no field named `totl`

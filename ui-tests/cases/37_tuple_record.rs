@@ -12,3 +12,6 @@ enum Side {
 }
 
 fn main() {}
+
+//~ ERROR 6:8 | Price | a record needs named columns: write `struct Price { column: Type, .. }`
+//~ ERROR 9:6 | Side | a record needs named columns, so it is a struct; an enum may be a column as text or as a number

@@ -23,3 +23,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 22:21 | quotes | cannot merge streams of `Trade` and `Quote` rows
+//~ ALSO bring both to one record with `select(|r| row Name { .. })`

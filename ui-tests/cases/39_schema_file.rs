@@ -11,3 +11,5 @@ struct Instrument {
 }
 
 fn main() {}
+
+//~ ERROR 10:5 | lot | schemas/instrument.json: `lot` is Int32, but the field is `i64`

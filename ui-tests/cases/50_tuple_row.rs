@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:26 | (t.symbol, t.price) | `select` makes a row: write `select(|t| row { symbol: t.symbol, price: t.price })`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:49 | price | expected `,` between the columns of a row

@@ -17,3 +17,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:5 | limit | `limit` is a parameter, not a stream: a source is declared `limit: Source<Record>`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 13:22 | Trade | `trades` is used as a stream of rows: write `trades: Source<Trade>`

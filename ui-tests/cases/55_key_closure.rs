@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:22 | | | `key_by` takes column names: write `key_by(symbol)`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:47 | t | `aggregate` makes a row of aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`

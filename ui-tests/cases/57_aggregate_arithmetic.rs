@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:73 | + | an aggregate function stands alone in its column: compute with its result in a step behind, `with(|r| row { total: r.total .. })`

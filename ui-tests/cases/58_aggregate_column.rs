@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:60 | t | `price` needs an aggregate function: `sum(..)`, `count()`, `min(..)`, `max(..)`, `mean(..)` or an aggregate of your own

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:60 | summ | there is no aggregate function `summ`; did you mean `sum`?

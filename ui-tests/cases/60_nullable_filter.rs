@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:34 | 3.0 | mismatched types
+//~ ALSO expected `Option<f64>`, found floating-point number

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:43 | * | cannot multiply `Option<f64>` by `{float}`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:19 | | | `map` takes the name of an operator: `map(notional)`; for an expression use `with(|t| row { .. })`

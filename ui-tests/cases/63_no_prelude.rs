@@ -15,3 +15,8 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 7:13 | Str | cannot find type `Str` in this scope
+//~ ALSO a builtin type with a similar name exists
+//~ ERROR 7:13 | Str | cannot find type `Str` in this scope
+//~ ALSO a builtin type with a similar name exists

@@ -9,3 +9,5 @@ struct Trade {
 }
 
 fn main() {}
+
+//~ ERROR 7:13 | String | a column of text is `Str`: write `Str` instead of `String`

@@ -13,3 +13,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 10:29 | Trade | `Trade` is not a record
+//~ ALSO add `#[derive(Record)]` to the struct

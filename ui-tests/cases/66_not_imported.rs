@@ -26,3 +26,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 25:37 | notional | cannot find function `notional` in this scope
+//~ ALSO consider importing this function

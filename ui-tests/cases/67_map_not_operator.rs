@@ -20,3 +20,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 19:19 | notional | expected type, found function `notional`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:24 | t | `with` makes a row: write `with(|t| row { column: t.price * 2.0 })`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:22 | price | `filter` takes a closure: `filter(|t| price > 3.0)`, where `t.column` is a value of the row

@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:20 | "trades.csv" | `&str` is not a sink
+//~ ALSO use `to("file.parquet")`, or `Sink::custom(..)` for a sink of your own

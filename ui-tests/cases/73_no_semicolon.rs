@@ -17,3 +17,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 16:5 | big | expected `->` or `;` after a step

@@ -17,3 +17,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 16:14 | window | a window cuts a keyed stream, but this stream is not keyed
+//~ ALSO add a `key_by(..)` step before it; for one window over all rows, key by a constant column

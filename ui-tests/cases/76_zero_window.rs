@@ -17,3 +17,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 16:48 | 0 | a window needs a size greater than zero

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:5 | trades | a pipeline begins with its name and parameters: `pub fn name(source: Source<Record>, limit: i64);`

@@ -22,3 +22,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:56 | notional | `notional` keeps no state per key
+//~ ALSO a keyed operator is an `#[operator] fn` whose first parameter is `&mut S`, with `#[derive(State, Default)] struct S`

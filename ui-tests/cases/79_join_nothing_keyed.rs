@@ -23,3 +23,8 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 22:15 | join | the left side of a join must be keyed
+//~ ALSO add a `key_by(..)` step before it
+//~ ERROR 22:20 | listed | the right side of a join must be keyed
+//~ ALSO add a `key_by(..)` step: `join(listed -> key_by(symbol), |l, r| ..)`

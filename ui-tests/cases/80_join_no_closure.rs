@@ -23,3 +23,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 22:33 | join | `join` needs a closure that makes the joined row: `join(.., |l, r| row { .. })`

@@ -17,3 +17,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:5 | big | stream `big` is used before it is defined: move its statement up

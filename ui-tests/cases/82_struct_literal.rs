@@ -22,3 +22,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:26 | Alert | `select` makes a row: write `select(|t| row Alert { .. })`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:11 | . | steps are joined by `->`: write `trades -> filter(..)`

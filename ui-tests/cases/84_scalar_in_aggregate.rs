@@ -22,3 +22,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 21:60 | notional | `notional` is not an aggregate function: use `sum(..)`, `count()`, `min(..)`, `max(..)`, `mean(..)` or an aggregate of your own, an `impl` block with `#[operator]`

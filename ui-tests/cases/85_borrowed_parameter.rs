@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 13:45 | & | parameters go to other threads and processes, so they own their values: write `config: String`

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 13:44 | Limit | cannot find type `Limit` in this scope

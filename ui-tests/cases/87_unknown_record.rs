@@ -16,3 +16,8 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 13:29 | Trde | cannot find type `Trde` in this scope
+//~ ALSO a struct with a similar name exists
+//~ ERROR 13:29 | Trde | cannot find type `Trde` in this scope
+//~ ALSO a struct with a similar name exists

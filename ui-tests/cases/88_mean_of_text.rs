@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:61 | t.symbol | `mean` cannot average values of type
+//~ ALSO `mean` takes integers, floats and decimals, and `Option` of these

@@ -16,3 +16,6 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:66 | prize | no field `prize` on type
+//~ ALSO a field with a similar name exists

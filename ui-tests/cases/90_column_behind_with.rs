@@ -16,3 +16,7 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:79 | valeu | no field `valeu` on type
+//~ ALSO available fields are: `symbol`, `price`, `qty`
+//~ ALSO a field with a similar name exists

@@ -16,3 +16,5 @@ pipeline! {
 }
 
 fn main() {}
+
+//~ ERROR 15:53 | symbol | column `symbol` appears twice in this row: the key columns and the window's bounds come first

@@ -100,11 +100,9 @@ fn texts() {
     }
     let all = trybuild::TestCases::new();
     for case in cases() {
-        let relative = Path::new("cases").join(case.path.file_name().unwrap());
-        if case.errors.is_empty() {
-            all.pass(relative);
-        } else {
-            all.compile_fail(relative);
+        // what compiles has no text
+        if !case.errors.is_empty() {
+            all.compile_fail(Path::new("cases").join(case.path.file_name().unwrap()));
         }
     }
 }

@@ -141,17 +141,9 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let diagram = super::diagram::mermaid(pipeline);
     let params_type = Ident::new(&format!("__{text}_params"), Span::mixed_site());
     let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
+    // the builder calls come first: an editor finds a token under the cursor by its distance from the beginning, with and
+    // without the name that is being typed, and the diagram repeats that name
     quote! {
-        #attrs
-        #[doc = #diagram]
-        #[allow(clippy::too_many_arguments)]
-        #vis fn #name(#(#args),*) -> #p::Job {
-            #p::Job::new(&<#name as #p::PipelineItem>::ENTRY, #p::Params::new() #(.with(#value_texts, &#value_names))*, |__g| <#name>::__build(__g #(, #value_names)*))
-                #(.source(#source_texts, #source_names))*
-        }
-        #attrs
-        #[allow(non_camel_case_types)]
-        #vis enum #name {}
         #[allow(non_camel_case_types, non_snake_case, dead_code, unused_variables, unused_mut, unused_parens, private_interfaces, private_bounds, unexpected_cfgs, unreachable_pub, missing_docs, clippy::all, clippy::pedantic)]
         const _: () = {
             #items
@@ -183,6 +175,16 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
             }
             #p::inventory::submit! { <#name as #p::PipelineItem>::ENTRY }
         };
+        #attrs
+        #[doc = #diagram]
+        #[allow(clippy::too_many_arguments)]
+        #vis fn #name(#(#args),*) -> #p::Job {
+            #p::Job::new(&<#name as #p::PipelineItem>::ENTRY, #p::Params::new() #(.with(#value_texts, &#value_names))*, |__g| <#name>::__build(__g #(, #value_names)*))
+                #(.source(#source_texts, #source_names))*
+        }
+        #attrs
+        #[allow(non_camel_case_types)]
+        #vis enum #name {}
         #errors
     }
 }

@@ -54,9 +54,14 @@ pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
 pub(crate) fn id(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
-/// A name of ours, at a place of the user's: rustc reports there what is wrong with it.
-fn id_at(name: &str, place: Span) -> Ident {
-    Ident::new(name, Span::mixed_site().located_at(place))
+/// `{ let name = name; value }` with braces at a place of the user's: rustc reports there what is wrong with the value.
+///
+/// It points at an expression only if that is in the same hygiene context as the call, and looks through blocks without
+/// statements. Names of ours keep their distance from the user's tokens, because an editor that looks for a token at the
+/// cursor would find ours.
+fn pointed(name: &Ident, value: &TokenStream, place: Span) -> TokenStream {
+    let block = quote!(let #name = #name; #value);
+    quote_spanned!(place=> { #block })
 }
 
 /// A chain under construction.
@@ -117,33 +122,25 @@ impl Cx {
 }
 
 impl Build<'_> {
-    /// The stream so far, as a token at the current step.
-    fn s(&self) -> Ident {
-        id_at("__s", self.here)
-    }
-
-    /// The same as the receiver of a step. rustc points at a receiver only if it is in the same hygiene context as the
-    /// method's name, and looks through blocks without statements: hence a block with braces of the user's, and a statement.
+    /// The stream so far, as the receiver of a step, and for rustc at the step's name.
     fn on(&self) -> TokenStream {
-        let s = self.s();
-        let block = quote!(let #s = #s; #s);
-        quote_spanned!(self.here=> ({ #block }))
+        let s = id("__s");
+        let block = pointed(&s, &quote!(#s), self.here);
+        // parentheses count as part of what they enclose
+        quote_spanned!(self.here=> (#block))
     }
 
     /// Reports a mistake after which the stream's type is not known, so that nothing further is said about it.
     fn broken(&mut self, span: Span, message: &str, alive: &TokenStream) {
         self.seal();
-        let (s, e) = (self.s(), error_expr(span, message));
+        let (s, e) = (id("__s"), error_expr(span, message));
         // the editor goes on with the stream as it was before the step
         self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { #alive }; #[cfg(not(rust_analyzer))] let #s = #e;));
         self.known = Known::default();
     }
 
     fn head(&mut self, head: &Head) {
-        if let Head::Stream(name) = head {
-            self.here = name.span();
-        }
-        let (s, p, g) = (self.s(), id("__p"), id("__g"));
+        let (s, p, g) = (id("__s"), id("__p"), id("__g"));
         match head {
             Head::Stream(name) => match self.cx.streams.get(&name.to_string()) {
                 Some(known) => {
@@ -189,7 +186,7 @@ impl Build<'_> {
     /// Ends the run, and emits the notes behind it.
     fn seal(&mut self) {
         if self.known.open {
-            let (s, p) = (self.s(), id("__p"));
+            let (s, p) = (id("__s"), id("__p"));
             self.out.extend(quote!(let #s = #s.seal(#p);));
             self.known.open = false;
         }
@@ -209,6 +206,10 @@ impl Build<'_> {
                 "expected a step such as `filter(..)`"
             };
             self.cx.error(step.span, message);
+            self.seal();
+            // as far as the name, the same as with one: the editor compares
+            let s = id("__s");
+            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = #s;));
             return;
         };
         if !step.rest.is_empty() {
@@ -239,7 +240,7 @@ impl Build<'_> {
             "sink" if tokens.is_empty() => self.open_sink(name),
             _ => {
                 self.seal();
-                let (s, on) = (self.s(), self.on());
+                let (s, on) = (id("__s"), self.on());
                 let inner = stream(&tokens);
                 let clones = self.cx.clones(&tokens);
                 let call = quote_spanned!(args.span()=> (#inner));
@@ -250,7 +251,7 @@ impl Build<'_> {
 
     /// A step without parentheses.
     fn bare(&mut self, name: &Ident, word: &str) {
-        let s = self.s();
+        let s = id("__s");
         if word == "sink" {
             self.open_sink(name);
             return;
@@ -263,7 +264,7 @@ impl Build<'_> {
 
     fn open_sink(&mut self, name: &Ident) {
         self.seal();
-        let (s, label) = (self.s(), self.label.to_string());
+        let (s, label) = (id("__s"), self.label.to_string());
         let method = Ident::new("open_sink", name.span().resolved_at(Span::mixed_site()));
         self.out.extend(quote!(#s.#method(#label);));
     }
@@ -273,7 +274,7 @@ impl Build<'_> {
         if !self.notes.is_empty() && step != "inputs" {
             self.seal();
         }
-        let (s, p, q) = (self.s(), id_at("__p", self.here), id_at("__q", self.here));
+        let (s, p, q) = (id("__s"), id("__p"), id("__q"));
         let on = self.on();
         self.cx.count += 1;
         let label = self.label.to_string();
@@ -320,7 +321,7 @@ impl Build<'_> {
                 let first = tokens.first().map_or(name.span(), TokenTree::span);
                 let shown = if tokens.is_empty() { "t.column > 0".to_owned() } else { text(tokens) };
                 self.cx.error(first, &format!("`{name}` takes a closure: `{name}(|t| {shown})`, where `t.column` is a value of the row"));
-                let s = self.s();
+                let s = id("__s");
                 self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { let _ = #s; #inner };));
                 return;
             }
@@ -383,7 +384,7 @@ impl Build<'_> {
                 None => format!("`{name}` makes a row: write `{name}(|{param}| {shown})`"),
             };
             // keep the closure alive for the editor: its parameter is typed by a predicate's signature
-            let s = self.s();
+            let s = id("__s");
             self.broken(first, &message, &quote!(#clones #s.filter(move |#(#params),*| { #prelude let _ = { #body }; true })));
             return;
         };
@@ -499,7 +500,7 @@ impl Build<'_> {
         let Some(TokenTree::Ident(op)) = tokens.last().filter(|_| path) else {
             let span = tokens.first().map_or(name.span(), TokenTree::span);
             let message = "`map` takes the name of an operator: `map(notional)`; for an expression use `with(|t| row { .. })`";
-            let (s, clones) = (self.s(), self.cx.clones(tokens));
+            let (s, clones) = (id("__s"), self.cx.clones(tokens));
             let alive = match closure(tokens) {
                 Some(c) => {
                     let (params, body) = (&c.params, stream(&c.body));
@@ -529,7 +530,7 @@ impl Build<'_> {
     }
 
     fn key_by(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        let (s, c) = (self.s(), id("__c"));
+        let (s, c) = (id("__s"), id("__c"));
         let on = self.on();
         let mut keys = Vec::new();
         let mut wrong: Option<(Span, String)> = None;
@@ -558,8 +559,8 @@ impl Build<'_> {
         let columns: Vec<TokenStream> = keys
             .iter()
             .map(|column| {
-                let c = id_at("__c", column.span());
-                quote!(::sabot::__private::key(#c.#column))
+                let value = pointed(&c, &quote!(#c.#column), column.span());
+                quote!(::sabot::__private::key(#value))
             })
             .collect();
         if let Some((span, message)) = wrong {
@@ -567,10 +568,14 @@ impl Build<'_> {
             self.broken(span, &message, &quote!(#inner));
             return;
         }
-        if columns.is_empty() {
-            self.broken(name.span(), "`key_by` needs at least one column: `key_by(carrier)`", &quote!(#s.#name(|#c| ())));
-            return;
-        }
+        let columns = if columns.is_empty() {
+            // as far as the name, the same as with one: the editor compares
+            let e = error_expr(name.span(), "`key_by` needs at least one column: `key_by(carrier)`");
+            let value = pointed(&c, &quote!(#c; #e), name.span());
+            vec![quote!(::sabot::__private::key(#value))]
+        } else {
+            columns
+        };
         let body = if let [one] = columns.as_slice() { one.clone() } else { quote!((#(#columns),*)) };
         self.notes.extend(quote!(let #s = #on.#name(|#c| #body);));
         self.known.keys = keys;
@@ -578,12 +583,13 @@ impl Build<'_> {
     }
 
     fn event_time(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        let s = self.s();
+        let s = id("__s");
         let on = self.on();
         match tokens {
             [TokenTree::Ident(column)] => {
-                let c = id_at("__c", column.span());
-                self.notes.extend(quote!(let #s = #on.#name(|#c| #c.#column);));
+                let c = id("__c");
+                let value = pointed(&c, &quote!(#c.#column), column.span());
+                self.notes.extend(quote!(let #s = #on.#name(|#c| #value);));
             }
             _ => self.cx.error(tokens.first().map_or(name.span(), TokenTree::span), "`event_time` takes one column name: `event_time(ts)`"),
         }
@@ -597,14 +603,14 @@ impl Build<'_> {
         {
             self.cx.error(l.span(), "a window needs a size greater than zero");
         }
-        let (s, inner, clones) = (self.s(), stream(tokens), self.cx.clones(tokens));
+        let (s, inner, clones) = (id("__s"), stream(tokens), self.cx.clones(tokens));
         let on = self.on();
         self.notes.extend(quote!(let #s = { #clones #on.#name(#inner) };));
         self.known.windowed = true;
     }
 
     fn aggregate(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        let s = self.s();
+        let s = id("__s");
         let on = self.on();
         let shaped = closure(tokens).map(|c| (row_of(&c.body), c));
         let Some((Some(row), c)) = shaped else {
@@ -672,9 +678,8 @@ impl Build<'_> {
             let mut columns = Vec::new();
             for piece in &pieces {
                 let facts = Facts::of(piece, &rows);
-                // together they are the expression, for rustc
-                let of = id_at("__c", piece.first().map_or(field.span(), TokenTree::span));
-                let column = id_at(&format!("__in{}", inputs.len()), piece.last().map_or(field.span(), TokenTree::span));
+                let column = id(&format!("__in{}", inputs.len()));
+                let first = piece.first().map_or(field.span(), TokenTree::span);
                 let passed = pass(piece, &rows).filter(|_| !(user && question));
                 let value = if user {
                     let got = if question { quote!(#nested.map(|v| v #reach.0)) } else { quote!(#nested #reach.0) };
@@ -689,7 +694,7 @@ impl Build<'_> {
                 input_pass.push(passed.is_none());
                 input_exprs.push(value);
                 inputs.push(Ident::new(&meta_name, Span::mixed_site()));
-                columns.push(quote!(#of.#column));
+                columns.push(pointed(&cols, &quote!(#cols.#column), first));
             }
             let call = if user {
                 let path = stream(path);
@@ -757,7 +762,7 @@ impl Build<'_> {
 
     fn keyed(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
-        let (s, m) = (self.s(), id("__m"));
+        let (s, m) = (id("__s"), id("__m"));
         let on = self.on();
         let Some(c) = closure(tokens) else {
             self.cx.error(
@@ -808,7 +813,7 @@ impl Build<'_> {
 
     fn batch(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
-        let s = self.s();
+        let s = id("__s");
         let on = self.on();
         let path = tokens.iter().all(|t| matches!(t, TokenTree::Ident(_)) || is_punct(Some(t), ':'));
         let Some(TokenTree::Ident(op)) = tokens.last().filter(|_| path) else {
@@ -827,7 +832,7 @@ impl Build<'_> {
 
     fn flat_map(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
-        let s = self.s();
+        let s = id("__s");
         let on = self.on();
         let Some(c) = closure(tokens) else {
             let inner = stream(tokens);
@@ -848,7 +853,7 @@ impl Build<'_> {
 
     fn join(&mut self, name: &Ident, word: &str, tokens: &[TokenTree]) {
         self.seal();
-        let s = self.s();
+        let s = id("__s");
         let on = self.on();
         let pieces = split(tokens, ',');
         let Some(side) = pieces.first().filter(|p| !p.is_empty()) else {
@@ -881,14 +886,13 @@ impl Build<'_> {
         let chain = parse_chain(tokens, span);
         let label = self.label.clone();
         let (code, _) = self.cx.chain(&chain, &label, false);
-        let at = tokens.first().map_or(span, TokenTree::span);
-        let s = id_at("__s", at);
+        let s = id("__s");
         quote!(#code #s)
     }
 
     fn union(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
-        let s = self.s();
+        let s = id("__s");
         let on = self.on();
         let mut any = false;
         for piece in split(tokens, ',') {
@@ -907,7 +911,7 @@ impl Build<'_> {
 
     fn sort(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
-        let (s, c) = (self.s(), id("__c"));
+        let (s, c) = (id("__s"), id("__c"));
         let on = self.on();
         let keys: Vec<TokenStream> = split(tokens, ',').into_iter().filter(|p| !p.is_empty()).map(|p| sort_key(p, &c)).collect();
         if keys.is_empty() {

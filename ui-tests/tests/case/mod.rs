@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 /// A file of `cases/`.
-pub struct Case {
+pub(crate) struct Case {
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it expects.
-    pub errors: Vec<Expected>,
+    pub(crate) errors: Vec<Expected>,
     lines: Vec<String>,
 }
 
 /// An error that a case expects.
-pub struct Expected {
+pub(crate) struct Expected {
     line: usize,
     column: usize,
     token: String,
@@ -32,7 +32,7 @@ pub struct Expected {
 
 /// An error of the compiler.
 #[derive(Debug)]
-pub struct Found {
+pub(crate) struct Found {
     line: usize,
     column: usize,
     message: String,
@@ -42,7 +42,7 @@ pub struct Found {
 
 impl Case {
     /// Reads a case.
-    pub fn read(path: &Path) -> Case {
+    pub(crate) fn read(path: &Path) -> Case {
         let text = std::fs::read_to_string(path).unwrap();
         let mut errors: Vec<Expected> = Vec::new();
         for line in text.lines() {
@@ -56,7 +56,7 @@ impl Case {
     }
 
     /// The differences as text, if there are any.
-    pub fn compare(&self, found: &[Found]) -> Option<String> {
+    pub(crate) fn compare(&self, found: &[Found]) -> Option<String> {
         let mut out = Vec::new();
         let mut left: Vec<&Found> = found.iter().collect();
         for e in &self.errors {
@@ -92,7 +92,7 @@ impl Expected {
 
 impl Found {
     /// An error among the compiler's messages.
-    pub fn of(json: &Json) -> Option<Found> {
+    pub(crate) fn of(json: &Json) -> Option<Found> {
         let message = json["message"].as_str()?;
         if json["level"] != "error" || message.starts_with("aborting due to") {
             return None;
