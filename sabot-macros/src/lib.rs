@@ -33,7 +33,9 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// Options: `#[event_time]` on one timestamp field, `#[record(rename = "..")]` on fields,
-/// `#[record(rename_all = "camelCase")]` on the struct.
+/// `#[record(rename_all = "camelCase")]` on the struct, and `#[record(schema = "schemas/trade.json")]`, which compares the
+/// record with an Arrow schema in a file (`{"fields": [{"name": "price", "type": "Float64", "nullable": false}]}`, relative
+/// to the package) while compiling.
 ///
 /// Generated beside it, with its visibility: `TradeRow<'a>`, what closures see; `TradeCols`, what `key_by` sees;
 /// `TradeBatch`, a trait with one accessor per column for `Batch<Trade>`.

@@ -242,22 +242,22 @@ fn entries() {
     assert_eq!(operators().unwrap().len(), 20);
 }
 
-fn map<O: MapOperator<Trade, W>, W>() -> Option<O::V> {
+fn map<O: MapOperator<Trade, W, V>, W, V: sabot::record::Value>() -> Option<V> {
     let (t, arena) = (trade(), Arena::default());
     let make = Make::new(!0, &arena, None);
     let mut bad = false;
     let value = O::call(&View::new(<Trade as sabot::record::Value>::borrow(&t)), make).take(&mut bad);
-    (!bad).then(|| O::V::own(value))
+    (!bad).then(|| V::own(value))
 }
 
 #[test]
 fn bound_by_name() {
-    assert_eq!(map::<notional, _>(), Some(10.0));
-    assert_eq!(map::<is_block, _>(), Some(true));
-    assert_eq!(map::<first_word, _>(), Some(Some("block".into())));
-    assert_eq!(map::<greeting, _>(), Some("ACME@X".into()));
-    assert_eq!(map::<side, _>(), Some(1));
-    assert_eq!(map::<kind, _>(), Some(11));
+    assert_eq!(map::<notional, _, _>(), Some(10.0));
+    assert_eq!(map::<is_block, _, _>(), Some(true));
+    assert_eq!(map::<first_word, _, _>(), Some(Some("block".into())));
+    assert_eq!(map::<greeting, _, _>(), Some("ACME@X".into()));
+    assert_eq!(map::<side, _, _>(), Some(1));
+    assert_eq!(map::<kind, _, _>(), Some(11));
 }
 
 #[test]
@@ -283,10 +283,10 @@ fn items_within_a_function() {
     fn local(x: f64) -> f64 {
         x
     }
-    fn bound<O: MapOperator<Local, W>, W>() -> &'static str {
+    fn bound<O: MapOperator<Local, W, V>, W, V: sabot::record::Value>() -> &'static str {
         O::ENTRY.ident
     }
-    assert_eq!((bound::<local, _>(), bound::<constant, _>()), ("local", "constant"));
+    assert_eq!((bound::<local, _, _>(), bound::<constant, _, _>()), ("local", "constant"));
     assert_eq!(local(Local { x: 1.0 }.x) + r#match(1.0, 1.0, 1, "a", 1.0), 6.0);
     assert_eq!(hygiene::__keyed(&mut Run::default(), &mut KeyCtx::new(Some(1)), 2, 3), Some(6));
     assert_eq!(entry("match").ident, "match");

@@ -13,6 +13,6 @@ mod types;
 
 pub(crate) use attrs::{Opt, doc_of, doc_or, options, text_of};
 pub(crate) use errors::Errors;
-pub(crate) use names::{Case, bare, name_type};
+pub(crate) use names::{Case, bare, name_type, similar};
 pub(crate) use source::{Place, fnv};
 pub(crate) use types::{Known, elided, generic_args, last_segment, name_lifetimes, span_of, substitute, text, value_type};

@@ -16,7 +16,7 @@ pub(super) fn expand(f: &Function, item: TokenStream, good: bool) -> TokenStream
     let doc = if f.about.doc.is_empty() { format!("Operator `{name}`.") } else { f.about.doc.clone() };
     let entry = entry(&f.about, &name, &facts(f), &inputs(f.columns(), &[]), &typed("", f.returned(), &[]));
     let registered = registered(f, good);
-    let keyed = (f.kind == Kind::Keyed).then(|| keyed(f, good));
+    let keyed = if f.kind == Kind::Keyed { keyed(f, good) } else { not_keyed(f) };
     let batch = (f.kind == Kind::Batch && good).then(|| batch(f));
     let map = good.then(|| expand_map::expand(f));
     ours! {
@@ -86,6 +86,20 @@ fn proof(f: &Function, instance: &[(Ident, TokenStream)]) -> TokenStream {
         .collect();
     let params = f.params.iter().map(|_| ours!(_));
     ours!(const _: fn() = || { let _: fn(#(#params),*) -> _ = #ident::<#(#args),*>; };)
+}
+
+/// `__keyed` of an operator that is not keyed: `keyed(|t| notional(..))` is then one error, that it keeps no state.
+fn not_keyed(f: &Function) -> TokenStream {
+    let ident = &f.sig.ident;
+    let params = f.params.iter().map(|_| ours!(_: impl ::core::marker::Sized));
+    ours! {
+        #[automatically_derived]
+        #[allow(dead_code, missing_docs)]
+        impl #ident {
+            #[doc(hidden)]
+            pub fn __keyed<T>(_: &mut (), _: &mut ::sabot::__private::KeyCtx, #(#params),*) -> ::core::option::Option<T> { ::core::option::Option::None }
+        }
+    }
 }
 
 /// `bursts::__keyed(state, ctx, ..)`: the state first, the context second, whatever order the user wrote.

@@ -39,17 +39,16 @@ pub(super) fn expand(f: &Function) -> TokenStream {
     let call = if stored_as {
         ours!(::sabot::__private::Stored::store(#ident(#(#args),*), make))
     } else {
-        ours!(::sabot::__private::col::<Self::V, _>(make, #ident(#(#args),*)))
+        ours!(::sabot::__private::col::<#out, _>(make, #ident(#(#args),*)))
     };
     ours! {
         #traits
         #[automatically_derived]
-        impl<R: ::sabot::__private::Record, #(#places),*> ::sabot::__private::MapOperator<R, #list> for #ident
+        impl<R: ::sabot::__private::Record, #(#places),*> ::sabot::__private::MapOperator<R, #list, #out> for #ident
         where #(#bounds),*
         {
-            type V = #out;
             #[inline(always)]
-            fn call<'a>(row: &::sabot::__private::View<'a, R>, make: ::sabot::__private::Make<'a>) -> ::sabot::__private::Slot<'a, Self::V> {
+            fn call<'a>(row: &::sabot::__private::View<'a, R>, make: ::sabot::__private::Make<'a>) -> ::sabot::__private::Slot<'a, #out> {
                 let row = row.row();
                 let _ = &row;
                 #call

@@ -9,15 +9,18 @@ use quote::{format_ident, quote, quote_spanned};
 use super::check::{check, used};
 use super::model::{Head, Pipeline, Stmt};
 use super::steps::{Cx, Known, NOTES, ROW_WISE, id};
-use super::tokens::{error, list};
+use super::tokens::{error, error_expr, list};
+use crate::common::span_of;
 
 /// Expands a block.
 pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     let used = used(pipeline);
     let (mut errors, cycles) = check(pipeline, &used);
+    errors.extend(pipeline.mistakes.iter().map(|(span, message)| error(*span, message)).collect::<TokenStream>());
     let sources: Vec<_> = pipeline.params.iter().filter(|p| p.source.is_some()).collect();
     let values: Vec<_> = pipeline.params.iter().filter(|p| p.source.is_none()).collect();
     let mut cx = Cx {
+        headless: pipeline.name.is_none().then(|| headless(pipeline)),
         params: values.iter().map(|p| p.name.clone()).collect(),
         streams: sources.iter().map(|p| (p.name.to_string(), Known::default())).collect(),
         continues: pipeline.stmts.iter().filter_map(|s| s.name.as_ref()).map(|n| (n.to_string(), continues(pipeline, n, &used))).collect(),
@@ -107,10 +110,8 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let name = pipeline.name.clone().unwrap_or_else(|| Ident::new("__unnamed_pipeline", Span::call_site()));
     let mut errors = errors.clone();
     if pipeline.name.is_none() {
-        errors.extend(error(
-            Span::call_site(),
-            "a pipeline begins with its name and parameters: `pub fn name(source: Source<Record>, limit: i64);`",
-        ));
+        let e = headless(pipeline);
+        errors.extend(quote!(#e;));
     }
     let (attrs, vis) = (&pipeline.attrs, &pipeline.vis);
     let g = id("__g");
@@ -122,6 +123,8 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
         .iter()
         .map(|(n, (record, b))| {
             let (text, b) = (n.to_string(), bound(b));
+            let place = Span::mixed_site().located_at(span_of(record));
+            let record = quote_spanned!(place=> <#record as ::sabot::__private::IsRecord>::Itself);
             quote!(let #n = #g.parameter::<#record, #b>(#text);)
         })
         .collect();
@@ -158,8 +161,8 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let doc = docs(attrs);
     let diagram = super::diagram::mermaid(pipeline);
     let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
-    // The body comes first: an editor finds its place in the expansion by offset, which names of half-typed steps in the
-    // drawing would shift.
+    // the builder calls come first: an editor finds a token under the cursor by its distance from the beginning, with and
+    // without the name that is being typed, and the diagram repeats that name
     quote! {
         #[allow(non_camel_case_types, non_snake_case, dead_code, unused_variables, unused_mut, unused_parens, private_interfaces, private_bounds, unexpected_cfgs, unreachable_pub, missing_docs, clippy::all, clippy::pedantic)]
         const _: () = {
@@ -201,6 +204,14 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
         #vis enum #name {}
         #errors
     }
+}
+
+/// That there is no `pub fn name(..);`.
+fn headless(pipeline: &Pipeline) -> TokenStream {
+    error_expr(
+        pipeline.first.unwrap_or_else(Span::call_site),
+        "a pipeline begins with its name and parameters: `pub fn name(source: Source<Record>, limit: i64);`",
+    )
 }
 
 /// The text of the doc comments.

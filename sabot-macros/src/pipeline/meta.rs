@@ -234,6 +234,8 @@ pub(crate) fn pass(tokens: &[TokenTree], rows: &[RowParam]) -> Option<String> {
     let rest = if is_punct(rest.first(), '?') { &rest[1..] } else { rest };
     match rest {
         [dot, TokenTree::Ident(field)] if is_punct(Some(dot), '.') => Some(format!("{}{field}", row.prefix)),
+        // a name that is not there yet: the editor compares the expansion with the one that has it
+        [dot] if is_punct(Some(dot), '.') => Some(row.prefix.to_owned()),
         _ => None,
     }
 }

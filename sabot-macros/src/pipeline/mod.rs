@@ -6,6 +6,7 @@ mod expand;
 mod meta;
 mod model;
 mod parse;
+mod recover;
 mod row;
 mod steps;
 mod tokens;

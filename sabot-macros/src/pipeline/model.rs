@@ -13,6 +13,10 @@ pub(crate) struct Pipeline {
     pub(crate) name: Option<Ident>,
     /// Sources and parameters.
     pub(crate) params: Vec<Param>,
+    /// What is wrong with the header; it was read as what was meant.
+    pub(crate) mistakes: Vec<(Span, String)>,
+    /// Where the block begins.
+    pub(crate) first: Option<Span>,
     /// The statements in order.
     pub(crate) stmts: Vec<Stmt>,
 }
@@ -66,6 +70,8 @@ pub(crate) struct Step {
     pub(crate) name: Option<Ident>,
     /// Its arguments.
     pub(crate) args: Option<Group>,
+    /// The dot, if it was written `.name(..)`.
+    pub(crate) dot: Option<Span>,
     /// What follows the arguments and should not be there.
     pub(crate) rest: TokenStream,
     /// Where to report problems.

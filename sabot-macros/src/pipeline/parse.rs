@@ -3,13 +3,14 @@
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 
+use super::meta::text;
 use super::model::{Chain, Head, Param, Pipeline, Step, Stmt};
 use super::tokens::{group_of, is_ident, is_punct, list, split, split_arrows, stream};
 
 /// Reads a whole block.
 pub(crate) fn parse(input: TokenStream) -> Pipeline {
     let tokens = list(&input);
-    let mut pipeline = Pipeline::default();
+    let mut pipeline = Pipeline { first: tokens.first().map(TokenTree::span), ..Pipeline::default() };
     for (n, stmt) in split(&tokens, ';').into_iter().enumerate() {
         if stmt.is_empty() {
             continue;
@@ -19,7 +20,33 @@ pub(crate) fn parse(input: TokenStream) -> Pipeline {
         }
         pipeline.stmts.push(statement(stmt));
     }
+    header_slips(&mut pipeline);
     pipeline
+}
+
+/// Reads `trades: Trade` as a source if it is used as one, and `config: &Config` as a `Config`; says so.
+fn header_slips(pipeline: &mut Pipeline) {
+    let mut used = Vec::new();
+    pipeline.stmts.iter().for_each(|s| uses(&s.chain, &mut used));
+    for p in pipeline.params.iter_mut().filter(|p| p.source.is_none()) {
+        let (ty, name) = (list(&p.ty), p.name.to_string());
+        let at = ty.first().map_or_else(|| p.name.span(), TokenTree::span);
+        let record = matches!(ty.first(), Some(TokenTree::Ident(i)) if i.to_string().starts_with(char::is_uppercase));
+        if record && used.iter().any(|u| *u == name) {
+            let shown = text(&ty);
+            pipeline.mistakes.push((at, format!("`{name}` is used as a stream of rows: write `{name}: Source<{shown}>`")));
+            p.source = Some((p.ty.clone(), None));
+        } else if is_punct(ty.first(), '&') {
+            let owned =
+                ty.iter().skip(1).skip_while(|t| is_punct(Some(t), '\'') || is_ident(Some(t), "static") || is_ident(Some(t), "mut"));
+            let owned: Vec<TokenTree> = owned.cloned().collect();
+            let owned = if matches!(owned.as_slice(), [TokenTree::Ident(i)] if i == "str") { list(&quote!(String)) } else { owned };
+            let shown = text(&owned);
+            let message = format!("parameters go to other threads and processes, so they own their values: write `{name}: {shown}`");
+            pipeline.mistakes.push((at, message));
+            p.ty = stream(&owned);
+        }
+    }
 }
 
 /// `#[..] pub fn name(params)`.
@@ -96,27 +123,53 @@ fn statement(tokens: &[TokenTree]) -> Stmt {
 /// `head -> step(..) -> step(..)`.
 pub(crate) fn chain(tokens: &[TokenTree], before: Span) -> Chain {
     let mut parts = split_arrows(tokens).into_iter();
+    let mut dotted = Vec::new();
     let head = match parts.next().map(|(t, _)| t) {
         None | Some([]) => Head::Missing(before),
         Some([TokenTree::Ident(name)]) => Head::Stream(name.clone()),
+        Some([TokenTree::Ident(name), dot, rest @ ..]) if is_punct(Some(dot), '.') => {
+            dotted = steps(rest, dot.span(), Some(dot.span()));
+            Head::Stream(name.clone())
+        }
         Some([TokenTree::Ident(name), args]) if name == "source" && group_of(Some(args), Delimiter::Parenthesis).is_some() => {
             Head::Source(name.clone(), group_of(Some(args), Delimiter::Parenthesis).map(|g| g.stream()).unwrap_or_default())
         }
         Some(other) => Head::Other(stream(other)),
     };
-    let steps = parts.map(|(tokens, arrow)| step(tokens, arrow.unwrap_or(before))).collect();
+    let steps = dotted.into_iter().chain(parts.flat_map(|(tokens, arrow)| steps(tokens, arrow.unwrap_or(before), None))).collect();
     Chain { head, steps }
 }
 
-fn step(tokens: &[TokenTree], arrow: Span) -> Step {
+/// The step behind an arrow, and those that are joined to it by dots.
+fn steps(mut tokens: &[TokenTree], mut before: Span, mut dot: Option<Span>) -> Vec<Step> {
+    let mut out = Vec::new();
+    loop {
+        let (mut step, rest) = step(tokens, before);
+        step.dot = dot;
+        let next = match rest {
+            [next, ..] if step.args.is_some() && is_punct(Some(next), '.') => Some(next.span()),
+            _ => None,
+        };
+        if next.is_none() {
+            step.rest = stream(rest);
+        }
+        out.push(step);
+        let Some(span) = next else { return out };
+        (tokens, before, dot) = (&rest[1..], span, Some(span));
+    }
+}
+
+/// A step, and what follows it.
+fn step(tokens: &[TokenTree], before: Span) -> (Step, &[TokenTree]) {
+    let none = |span| Step { name: None, args: None, dot: None, rest: TokenStream::new(), span };
     match tokens {
         [TokenTree::Ident(name), rest @ ..] => {
             let args = group_of(rest.first(), Delimiter::Parenthesis).cloned();
             let rest = if args.is_some() { &rest[1..] } else { rest };
-            Step { span: name.span(), name: Some(name.clone()), args, rest: stream(rest) }
+            (Step { name: Some(name.clone()), args, ..none(name.span()) }, rest)
         }
-        [first, ..] => Step { name: None, args: None, rest: stream(tokens), span: first.span() },
-        [] => Step { name: None, args: None, rest: TokenStream::new(), span: arrow },
+        [first, ..] => (none(first.span()), tokens),
+        [] => (none(before), tokens),
     }
 }
 

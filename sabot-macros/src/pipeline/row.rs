@@ -188,19 +188,23 @@ pub(crate) fn record(shape: &Shape<'_>) -> (TokenStream, Names) {
         }
     }
     let text = shape.name.to_string();
+    // a struct must use its lifetime; "available fields are" lists this one too, so only a row without columns has it
+    let none = fields.is_empty();
+    let life = none.then(|| quote!(__life: ::core::marker::PhantomData<&'a ()>));
+    let live = none.then(|| quote!(__life: ::core::marker::PhantomData));
     let tokens = quote! {
         pub struct #literal<#(#types),*> { #(pub #fields: #types),* }
         impl<'a, #(#types: #p::Value),*> #literal<#(#p::Slot<'a, #types>),*> {
             #[inline(always)]
             fn made(self) -> #p::Made<'a, #marker<#(#types),*>> {
                 let mut bad = false;
-                let row = #view { #(#fields: self.#fields.take(&mut bad),)* __life: ::core::marker::PhantomData };
+                let row = #view { #(#fields: self.#fields.take(&mut bad),)* #live };
                 #p::Made::new(row, bad)
             }
         }
         pub struct #marker<#(#types),*>(::core::marker::PhantomData<fn() -> (#(#types,)*)>);
         pub struct #record<#(#types),*> { __kind: ::core::marker::PhantomData<fn() -> (#(#types,)*)> }
-        pub struct #view<'a, #(#types: #p::Value),*> { #(pub #fields: #types::Ref<'a>,)* __life: ::core::marker::PhantomData<&'a ()> }
+        pub struct #view<'a, #(#types: #p::Value),*> { #(pub #fields: #types::Ref<'a>,)* #life }
         impl<'a, #(#types: #p::Value),*> ::core::clone::Clone for #view<'a, #(#types),*> { #[inline(always)] fn clone(&self) -> Self { *self } }
         impl<'a, #(#types: #p::Value),*> ::core::marker::Copy for #view<'a, #(#types),*> {}
         pub struct #cols<#(#types),*> { #(pub #fields: #p::Col<#types>,)* }
@@ -226,7 +230,7 @@ pub(crate) fn record(shape: &Shape<'_>) -> (TokenStream, Names) {
             #[inline(always)]
             #[allow(non_snake_case)]
             fn row<'a, const VALID: bool>((#(#types,)*): Self::Chunk<'a>, lane: #p::Lane) -> Self::Row<'a> {
-                #view { #(#fields: <#types as #p::Value>::lane::<VALID>(#types, lane),)* __life: ::core::marker::PhantomData }
+                #view { #(#fields: <#types as #p::Value>::lane::<VALID>(#types, lane),)* #live }
             }
         }
         #named

@@ -8,8 +8,10 @@ use quote::{format_ident, quote, quote_spanned};
 use super::meta::{Facts, RowParam, mentions, pass, text};
 use super::model::{Chain, Head, Step};
 use super::parse::chain as parse_chain;
+use super::recover::{call_of, key_columns, may_be_function, not_an_aggregate, row_for};
 use super::row::{self, Shape};
-use super::tokens::{Closure, Row, closure, error, error_expr, group_of, is_punct, list, row as row_of, similar, split, stream};
+use super::tokens::{Closure, Row, closure, error, error_expr, group_of, is_punct, list, row as row_of, split, stream};
+use crate::common::similar;
 
 /// What is known of a stream while expanding.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub(crate) struct Known {
 
 /// Everything collected while expanding a block.
 pub(crate) struct Cx {
+    /// That the block has no header, where it has none: then no source is known, and nothing is said about undefined streams.
+    pub(crate) headless: Option<TokenStream>,
     /// Value parameters.
     pub(crate) params: Vec<Ident>,
     /// Streams by name.
@@ -47,11 +51,17 @@ pub(crate) const ROW_WISE: &[&str] = &["filter", "with", "select", "map", "inspe
 /// Steps that only describe the stream.
 pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
 
-/// The name that rust-analyzer puts where the cursor is, to look for completions in a copy of the file.
-const EDITOR_MARK: &str = "raCompletionMarker";
-
 pub(crate) fn id(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
+}
+/// `{ let name = name; value }` with braces at a place of the user's: rustc reports there what is wrong with the value.
+///
+/// It points at an expression only if that is in the same hygiene context as the call, and looks through blocks without
+/// statements. Names of ours keep their distance from the user's tokens, because an editor that looks for a token at the
+/// cursor would find ours.
+fn pointed(name: &Ident, value: &TokenStream, place: Span) -> TokenStream {
+    let block = quote!(let #name = #name; #value);
+    quote_spanned!(place=> { #block })
 }
 
 /// A chain under construction.
@@ -60,6 +70,10 @@ struct Build<'c> {
     label: Ident,
     out: TokenStream,
     known: Known,
+    /// The name of the step that is being expanded.
+    here: Span,
+    /// Whether a step was written with a dot, and that was said.
+    dotted: bool,
     /// Notes (`key_by`, `window`, `event_time`) that wait for the run before them, which the input side of an
     /// `aggregate` may still join.
     notes: TokenStream,
@@ -68,7 +82,15 @@ struct Build<'c> {
 impl Cx {
     /// Expands a chain into statements that leave `__s` (and `__p`, if its run is still open), and what is known of it.
     pub(crate) fn chain(&mut self, chain: &Chain, label: &Ident, may_stay_open: bool) -> (TokenStream, Known) {
-        let mut b = Build { cx: self, label: label.clone(), out: TokenStream::new(), known: Known::default(), notes: TokenStream::new() };
+        let mut b = Build {
+            cx: self,
+            label: label.clone(),
+            out: TokenStream::new(),
+            known: Known::default(),
+            here: label.span(),
+            dotted: false,
+            notes: TokenStream::new(),
+        };
         b.head(&chain.head);
         for step in &chain.steps {
             b.step(step);
@@ -100,6 +122,23 @@ impl Cx {
 }
 
 impl Build<'_> {
+    /// The stream so far, as the receiver of a step, and for rustc at the step's name.
+    fn on(&self) -> TokenStream {
+        let s = id("__s");
+        let block = pointed(&s, &quote!(#s), self.here);
+        // parentheses count as part of what they enclose
+        quote_spanned!(self.here=> (#block))
+    }
+
+    /// Reports a mistake after which the stream's type is not known, so that nothing further is said about it.
+    fn broken(&mut self, span: Span, message: &str, alive: &TokenStream) {
+        self.seal();
+        let (s, e) = (id("__s"), error_expr(span, message));
+        // the editor goes on with the stream as it was before the step
+        self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { #alive }; #[cfg(not(rust_analyzer))] let #s = #e;));
+        self.known = Known::default();
+    }
+
     fn head(&mut self, head: &Head) {
         let (s, p, g) = (id("__s"), id("__p"), id("__g"));
         match head {
@@ -113,16 +152,19 @@ impl Build<'_> {
                     }
                 }
                 None => {
+                    let is_param = self.cx.params.iter().any(|p| p == name);
                     let message = match similar(&name.to_string(), self.cx.streams.keys().map(String::as_str)) {
                         Some(near) => format!("no stream `{name}` is defined above; did you mean `{near}`?"),
                         None => format!("no stream `{name}` is defined above"),
                     };
                     let message = if self.cx.continues.contains_key(&name.to_string()) {
                         format!("stream `{name}` is used before it is defined: move its statement up")
+                    } else if is_param {
+                        format!("`{name}` is a parameter, not a stream: a source is declared `{name}: Source<Record>`")
                     } else {
                         message
                     };
-                    let e = error_expr(name.span(), &message);
+                    let e = self.cx.headless.clone().unwrap_or_else(|| error_expr(name.span(), &message));
                     self.out.extend(quote!(let #s = #e;));
                 }
             },
@@ -152,6 +194,11 @@ impl Build<'_> {
     }
 
     fn step(&mut self, step: &Step) {
+        self.here = step.span;
+        if let Some(dot) = step.dot.filter(|_| !self.dotted) {
+            self.dotted = true;
+            self.cx.error(dot, "steps are joined by `->`: write `trades -> filter(..)`");
+        }
         let Some(name) = &step.name else {
             let message = if step.rest.is_empty() {
                 "expected a step after `->`, such as `filter(..)`"
@@ -159,9 +206,10 @@ impl Build<'_> {
                 "expected a step such as `filter(..)`"
             };
             self.cx.error(step.span, message);
-            // where the editor looks for completions: it puts a name of its own in the place of ours
-            let (s, hole) = (id("__s"), Ident::new("__step", step.span.resolved_at(Span::mixed_site())));
-            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = #s.#hole;));
+            self.seal();
+            // as far as the name, the same as with one: the editor compares
+            let s = id("__s");
+            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = #s;));
             return;
         };
         if !step.rest.is_empty() {
@@ -192,11 +240,11 @@ impl Build<'_> {
             "sink" if tokens.is_empty() => self.open_sink(name),
             _ => {
                 self.seal();
-                let s = id("__s");
+                let (s, on) = (id("__s"), self.on());
                 let inner = stream(&tokens);
                 let clones = self.cx.clones(&tokens);
                 let call = quote_spanned!(args.span()=> (#inner));
-                self.out.extend(quote!(let #s = { #clones #s.#name #call };));
+                self.out.extend(quote!(let #s = { #clones #on.#name #call };));
             }
         }
     }
@@ -227,6 +275,7 @@ impl Build<'_> {
             self.seal();
         }
         let (s, p, q) = (id("__s"), id("__p"), id("__q"));
+        let on = self.on();
         self.cx.count += 1;
         let label = self.label.to_string();
         let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
@@ -236,7 +285,7 @@ impl Build<'_> {
             };
             &META
         }};
-        self.out.extend(quote!(let (#s, #q) = { #clones #s.#call.part(#meta) };));
+        self.out.extend(quote!(let (#s, #q) = { #clones #on.#call.part(#meta) };));
         if self.known.open {
             self.out.extend(quote!(let #p = #p.then(#q);));
         } else {
@@ -268,6 +317,14 @@ impl Build<'_> {
     fn filter(&mut self, name: &Ident, tokens: &[TokenTree], span: Span) {
         let Some(c) = closure(tokens) else {
             let inner = stream(tokens);
+            if !may_be_function(tokens) {
+                let first = tokens.first().map_or(name.span(), TokenTree::span);
+                let shown = if tokens.is_empty() { "t.column > 0".to_owned() } else { text(tokens) };
+                self.cx.error(first, &format!("`{name}` takes a closure: `{name}(|t| {shown})`, where `t.column` is a value of the row"));
+                let s = id("__s");
+                self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { let _ = #s; #inner };));
+                return;
+            }
             let call = quote_spanned!(span=> (#inner));
             let clones = self.cx.clones(tokens);
             let blind = blind_meta("", &text(tokens));
@@ -308,8 +365,8 @@ impl Build<'_> {
         let Some(c) = closure(tokens) else {
             let inner = stream(tokens);
             let first = tokens.first().map_or(name.span(), TokenTree::span);
-            self.cx.error(first, &format!("`{name}` takes a closure that makes a row: `{name}(|t| row {{ .. }})`"));
-            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { #clones #inner };));
+            let message = format!("`{name}` takes a closure that makes a row: `{name}(|t| row {{ .. }})`");
+            self.broken(first, &message, &quote!(#clones #inner));
             return;
         };
         self.check_panics(&c.body);
@@ -320,13 +377,22 @@ impl Build<'_> {
         let Some(row) = row_of(&c.body) else {
             let first = c.body.first().map_or(name.span(), TokenTree::span);
             let body = stream(&c.body);
-            self.cx.error(first, &format!("`{name}` makes a row: write `{name}(|t| row {{ column: expression }})`"));
+            let shown = if c.body.is_empty() { "row { column: expression }".to_owned() } else { row_for(&c.body, &rows) };
+            let param = c.names.first().and_then(Option::as_ref).map_or_else(|| "t".to_owned(), ToString::to_string);
+            let message = match joined {
+                Some(_) => format!("`{name}` makes a row: write `|l, r| {shown}`"),
+                None => format!("`{name}` makes a row: write `{name}(|{param}| {shown})`"),
+            };
             // keep the closure alive for the editor: its parameter is typed by a predicate's signature
-            self.out.extend(quote!(#[cfg(rust_analyzer)] let _ = { #clones let __s = __s; __s.filter(move |#(#params),*| { #prelude let _ = { #body }; true }) };));
+            let s = id("__s");
+            self.broken(first, &message, &quote!(#clones #s.filter(move |#(#params),*| { #prelude let _ = { #body }; true })));
             return;
         };
         for span in &row.odd {
-            self.cx.error(*span, "expected `column: expression`");
+            self.cx.error(*span, "a column needs a name: write `column: expression`");
+        }
+        for span in &row.joined {
+            self.cx.error(*span, "expected `,` between the columns of a row");
         }
         if !row.name.is_empty() {
             self.named(name, word, &c, &row, &rows, &prelude, &params, &clones);
@@ -386,22 +452,25 @@ impl Build<'_> {
             let facts = Facts::of(expr, rows);
             let value = cell(expr, facts.question, None);
             names.push(field.clone());
-            values.push(quote!(#value.take(&mut __bad)));
+            // from the first token of the expression to its last
+            let last = Span::mixed_site().located_at(expr.last().map_or(field.span(), TokenTree::span));
+            let take = quote_spanned!(last=> .take(&mut __bad));
+            values.push(quote!(#value #take));
             metas.push(facts.meta(&row::column_name(field), &text(expr), None));
         }
         let record = stream(&row.name);
-        let mut view = row.name.clone();
-        if let Some(TokenTree::Ident(last)) = view.last_mut() {
-            *last = format_ident!("{}Row", last, span = last.span());
-        }
-        let view = stream(&view);
+        let place = Span::mixed_site().located_at(row.name.last().map_or(row.word.span(), TokenTree::span));
+        let view = Ident::new("__Row", place);
         let p = quote!(::sabot::__private);
+        let bad = id("__bad");
+        let alias = quote_spanned!(place=> type #view<'a> = <<#record as #p::IsRecord>::Itself as #p::Record>::Row<'a>;);
         let method = if params.len() == 1 && !prelude.is_empty() { id("select") } else { Ident::new("select", name.span()) };
         let call = quote!(#method(move |#(#params,)* #m| {
             #prelude
-            let mut __bad = false;
+            #alias
+            let mut #bad = false;
             let __row = #view { #(#names: #values),* };
-            #p::Made::<'_, #p::All<#record>>::new(__row, __bad)
+            #p::Made::<'_, #p::All<#record>>::new(__row, #bad)
         }));
         self.row_wise(&call, clones, "select", name, &metas);
         self.known.keys.clear();
@@ -430,7 +499,16 @@ impl Build<'_> {
         let path = tokens.iter().all(|t| matches!(t, TokenTree::Ident(_)) || is_punct(Some(t), ':'));
         let Some(TokenTree::Ident(op)) = tokens.last().filter(|_| path) else {
             let span = tokens.first().map_or(name.span(), TokenTree::span);
-            self.cx.error(span, "`map` takes the name of an operator: `map(notional)`; for an expression use `with(|t| row { .. })`");
+            let message = "`map` takes the name of an operator: `map(notional)`; for an expression use `with(|t| row { .. })`";
+            let (s, clones) = (id("__s"), self.cx.clones(tokens));
+            let alive = match closure(tokens) {
+                Some(c) => {
+                    let (params, body) = (&c.params, stream(&c.body));
+                    quote!(#clones #s.filter(move |#(#params),*| { let _ = { #body }; true }))
+                }
+                None => stream(tokens),
+            };
+            self.broken(span, message, &alive);
             return;
         };
         let row_name = self.cx.row_name(&self.label.clone());
@@ -441,7 +519,7 @@ impl Build<'_> {
         let (literal, path, m, t) = (&types.literal, stream(tokens), id("__m"), id("__t"));
         let p = quote!(::sabot::__private);
         let with = Ident::new("with", name.span().resolved_at(Span::mixed_site()));
-        let value = quote!(if #m.wants(0) { <#path as #p::MapOperator<_, _>>::call(#t, #m) } else { #p::Slot::unwanted() });
+        let value = quote!(if #m.wants(0) { <#path as #p::MapOperator<_, _, _>>::call(#t, #m) } else { #p::Slot::unwanted() });
         let call = quote!(#with(move |#t, #m| #literal { #column: #value }.adds()));
         let (column_text, op_text) = (row::column_name(op), op.to_string());
         let meta = quote!(#p::ExprMeta {
@@ -453,42 +531,66 @@ impl Build<'_> {
 
     fn key_by(&mut self, name: &Ident, tokens: &[TokenTree]) {
         let (s, c) = (id("__s"), id("__c"));
-        let mut columns = Vec::new();
+        let on = self.on();
         let mut keys = Vec::new();
+        let mut wrong: Option<(Span, String)> = None;
         for piece in split(tokens, ',') {
             match piece {
                 [] => {}
-                [TokenTree::Ident(column)] => {
-                    columns.push(quote!(::sabot::__private::key(#c.#column)));
-                    keys.push(column.clone());
+                [TokenTree::Ident(column)] => keys.push(column.clone()),
+                [first, ..] => {
+                    let meant = key_columns(piece);
+                    let names: Vec<String> = meant.iter().map(ToString::to_string).collect();
+                    let message = if names.is_empty() {
+                        "`key_by` takes column names: `key_by(carrier, origin)`; compute other keys with `with(|t| row { .. })` first"
+                            .into()
+                    } else {
+                        format!("`key_by` takes column names: write `key_by({})`", names.join(", "))
+                    };
+                    if meant.is_empty() && wrong.is_none() {
+                        wrong = Some((first.span(), message));
+                    } else {
+                        self.cx.error(first.span(), &message);
+                    }
+                    keys.extend(meant);
                 }
-                [first, ..] => self.cx.error(
-                    first.span(),
-                    "`key_by` takes column names: `key_by(carrier, origin)`; compute other keys with `with(|t| row { .. })` first",
-                ),
             }
         }
-        if columns.is_empty() {
-            self.cx.error(name.span(), "`key_by` needs at least one column");
-            self.key_hole(name, &id("__column"));
+        let columns: Vec<TokenStream> = keys
+            .iter()
+            .map(|column| {
+                let value = pointed(&c, &quote!(#c.#column), column.span());
+                quote!(::sabot::__private::key(#value))
+            })
+            .collect();
+        if let Some((span, message)) = wrong {
+            let inner = stream(tokens);
+            self.broken(span, &message, &quote!(#inner));
             return;
         }
+        let columns = if columns.is_empty() {
+            // as far as the name, the same as with one: the editor compares
+            let e = error_expr(name.span(), "`key_by` needs at least one column: `key_by(carrier)`");
+            let value = pointed(&c, &quote!(#c; #e), name.span());
+            vec![quote!(::sabot::__private::key(#value))]
+        } else {
+            columns
+        };
         let body = if let [one] = columns.as_slice() { one.clone() } else { quote!((#(#columns),*)) };
-        self.notes.extend(quote!(let #s = #s.#name(|#c| #body);));
+        self.notes.extend(quote!(let #s = #on.#name(|#c| #body);));
         self.known.keys = keys;
         self.known.windowed = false;
     }
 
-    /// `key_by()`: nothing for rustc; a column access for the editor, of the same shape with and without its mark.
-    fn key_hole(&mut self, name: &Ident, hole: &Ident) {
-        let (s, c) = (id("__s"), id("__c"));
-        self.notes.extend(quote!(#[cfg(rust_analyzer)] let #s = #s.#name(|#c| ::sabot::__private::key(#c.#hole));));
-    }
-
     fn event_time(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        let (s, c) = (id("__s"), id("__c"));
+        let s = id("__s");
+        let on = self.on();
         match tokens {
-            [TokenTree::Ident(column)] => self.notes.extend(quote!(let #s = #s.#name(|#c| #c.#column);)),
+            [TokenTree::Ident(column)] => {
+                let c = id("__c");
+                let value = pointed(&c, &quote!(#c.#column), column.span());
+                self.notes.extend(quote!(let #s = #on.#name(|#c| #value);));
+            }
             _ => self.cx.error(tokens.first().map_or(name.span(), TokenTree::span), "`event_time` takes one column name: `event_time(ts)`"),
         }
     }
@@ -502,18 +604,35 @@ impl Build<'_> {
             self.cx.error(l.span(), "a window needs a size greater than zero");
         }
         let (s, inner, clones) = (id("__s"), stream(tokens), self.cx.clones(tokens));
-        self.notes.extend(quote!(let #s = { #clones #s.#name(#inner) };));
+        let on = self.on();
+        self.notes.extend(quote!(let #s = { #clones #on.#name(#inner) };));
         self.known.windowed = true;
     }
 
     fn aggregate(&mut self, name: &Ident, tokens: &[TokenTree]) {
         let s = id("__s");
-        let shaped = closure(tokens).and_then(|c| row_of(&c.body).map(|r| (c, r)));
-        let Some((c, row)) = shaped else {
-            let span = tokens.first().map_or(name.span(), TokenTree::span);
-            self.cx.error(span, "`aggregate` makes a row of aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`");
+        let on = self.on();
+        let shaped = closure(tokens).map(|c| (row_of(&c.body), c));
+        let Some((Some(row), c)) = shaped else {
+            let first = shaped.as_ref().and_then(|(_, c)| c.body.first()).or(tokens.first());
+            let span = first.map_or(name.span(), TokenTree::span);
+            let alive = match &shaped {
+                Some((_, c)) => {
+                    let (params, body) = (&c.params, stream(&c.body));
+                    quote!(#s.filter(move |#(#params),*| { let _ = { #body }; true }))
+                }
+                None => stream(tokens),
+            };
+            let message = "`aggregate` makes a row of aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`";
+            self.broken(span, message, &alive);
             return;
         };
+        for span in &row.odd {
+            self.cx.error(*span, "a column needs a name: write `column: sum(..)`");
+        }
+        for span in &row.joined {
+            self.cx.error(*span, "expected `,` between the columns of a row");
+        }
         if let Some(first) = row.name.first() {
             self.cx.error(
                 first.span(),
@@ -530,12 +649,16 @@ impl Build<'_> {
         let (mut names, mut calls) = (Vec::new(), Vec::new());
         let mut all_tokens = Vec::new();
         for (field, expr) in self.unique(&row) {
-            let Some((path, args)) = expr.split_last().and_then(|(g, path)| group_of(Some(g), Delimiter::Parenthesis).map(|g| (path, g)))
-            else {
-                self.cx.error(expr.first().map_or(field.span(), TokenTree::span), &format!("`{field}` needs an aggregate function: `sum(..)`, `count()`, `min(..)`, `max(..)`, `mean(..)` or an aggregate of your own"));
+            let wrong = not_an_aggregate(&field, &expr);
+            let call = call_of(&expr).filter(|_| wrong.is_none());
+            let Some((path, args, TokenTree::Ident(function))) = call.and_then(|(path, args)| path.last().map(|f| (path, args, f))) else {
+                let (span, message) = wrong.unwrap_or_else(|| (field.span(), format!("`{field}` needs an aggregate function")));
+                let (e, inner) = (error_expr(span, &message), stream(&expr));
+                // the column exists, with a type that nothing further is said about
+                names.push(field.clone());
+                calls.push(quote!({ #[cfg(rust_analyzer)] let _ = { #inner }; #e }));
                 continue;
             };
-            let Some(TokenTree::Ident(function)) = path.last() else { continue };
             let user = function.to_string().starts_with(|ch: char| ch.is_uppercase());
             let inner = list(&args.stream());
             all_tokens.extend(inner.iter().cloned());
@@ -555,8 +678,8 @@ impl Build<'_> {
             let mut columns = Vec::new();
             for piece in &pieces {
                 let facts = Facts::of(piece, &rows);
-                let at = piece.first().map_or(field.span(), TokenTree::span).resolved_at(Span::mixed_site());
-                let column = Ident::new(&format!("__in{}", inputs.len()), at);
+                let column = id(&format!("__in{}", inputs.len()));
+                let first = piece.first().map_or(field.span(), TokenTree::span);
                 let passed = pass(piece, &rows).filter(|_| !(user && question));
                 let value = if user {
                     let got = if question { quote!(#nested.map(|v| v #reach.0)) } else { quote!(#nested #reach.0) };
@@ -571,7 +694,7 @@ impl Build<'_> {
                 input_pass.push(passed.is_none());
                 input_exprs.push(value);
                 inputs.push(Ident::new(&meta_name, Span::mixed_site()));
-                columns.push(quote!(#cols.#column));
+                columns.push(pointed(&cols, &quote!(#cols.#column), first));
             }
             let call = if user {
                 let path = stream(path);
@@ -639,13 +762,14 @@ impl Build<'_> {
         self.cx.items.extend(items);
         self.cx.items.extend(row::aggregate_row(&shape, keys));
         let literal = Ident::new(&types.literal.to_string(), row.word.span().resolved_at(Span::call_site()));
-        self.out.extend(quote!(let #s = #s.#name(|#k, #cols| #literal { #(#fields: #values),* });));
+        self.out.extend(quote!(let #s = #on.#name(|#k, #cols| #literal { #(#fields: #values),* });));
         self.known = Known::default();
     }
 
     fn keyed(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let (s, m) = (id("__s"), id("__m"));
+        let on = self.on();
         let Some(c) = closure(tokens) else {
             self.cx.error(
                 tokens.first().map_or(name.span(), TokenTree::span),
@@ -687,7 +811,7 @@ impl Build<'_> {
         let (operator, column_text) = (text(path), row::column_name(&column));
         let method = Ident::new("keyed", name.span());
         self.out.extend(quote! {
-            let #s = { #clones #s.reading(#reads).#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
+            let #s = { #clones #on.reading(#reads).#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
                 #called.map(|v| #p::col(#m, v))
             }) };
         });
@@ -697,6 +821,7 @@ impl Build<'_> {
     fn batch(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let s = id("__s");
+        let on = self.on();
         let path = tokens.iter().all(|t| matches!(t, TokenTree::Ident(_)) || is_punct(Some(t), ':'));
         let Some(TokenTree::Ident(op)) = tokens.last().filter(|_| path) else {
             self.cx
@@ -709,15 +834,16 @@ impl Build<'_> {
         let (items, types) = row::layer(&shape);
         self.cx.items.extend(items);
         let (marker, path) = (&types.marker, stream(tokens));
-        self.out.extend(quote!(let #s = #s.#name::<#marker<_>, _, #path>();));
+        self.out.extend(quote!(let #s = #on.#name::<#marker<_>, _, #path>();));
     }
 
     fn flat_map(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let s = id("__s");
+        let on = self.on();
         let Some(c) = closure(tokens) else {
             let inner = stream(tokens);
-            self.out.extend(quote!(let #s = #s.#name("", #inner);));
+            self.out.extend(quote!(let #s = #on.#name("", #inner);));
             return;
         };
         self.check_panics(&c.body);
@@ -729,13 +855,14 @@ impl Build<'_> {
         } else {
             quote!(::core::iter::IntoIterator::into_iter(#body))
         };
-        self.out.extend(quote!(let #s = { #clones #s.reading(#reads).#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
+        self.out.extend(quote!(let #s = { #clones #on.reading(#reads).#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
         self.known = Known::default();
     }
 
     fn join(&mut self, name: &Ident, word: &str, tokens: &[TokenTree]) {
         self.seal();
         let s = id("__s");
+        let on = self.on();
         let pieces = split(tokens, ',');
         let Some(side) = pieces.first().filter(|p| !p.is_empty()) else {
             self.cx.error(
@@ -746,8 +873,8 @@ impl Build<'_> {
         };
         let right = self.nested(side, name.span());
         let first = side.first().map_or(name.span(), TokenTree::span);
-        let right = quote_spanned!(first.resolved_at(Span::mixed_site())=> { #right });
-        self.out.extend(quote!(let #s = #s.#name(#right);));
+        let right = quote_spanned!(first=> { #right });
+        self.out.extend(quote!(let #s = #on.#name(#right);));
         self.known = Known::default();
         let rest = tokens.get(side.len() + 1..).unwrap_or(&[]);
         if closure(rest).is_none() {
@@ -774,12 +901,13 @@ impl Build<'_> {
     fn union(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let s = id("__s");
+        let on = self.on();
         let mut any = false;
         for piece in split(tokens, ',') {
             if let Some(first) = piece.first() {
                 let other = self.nested(piece, name.span());
-                let other = quote_spanned!(first.span().resolved_at(Span::mixed_site())=> { #other });
-                self.out.extend(quote!(let #s = #s.#name(#other);));
+                let other = quote_spanned!(first.span()=> { #other });
+                self.out.extend(quote!(let #s = #on.#name(#other);));
                 any = true;
             }
         }
@@ -792,12 +920,13 @@ impl Build<'_> {
     fn sort(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let (s, c) = (id("__s"), id("__c"));
+        let on = self.on();
         let keys: Vec<TokenStream> = split(tokens, ',').into_iter().filter(|p| !p.is_empty()).map(|p| sort_key(p, &c)).collect();
         if keys.is_empty() {
             self.cx.error(name.span(), "`sort` needs at least one column: `sort(carrier, desc(delay))`");
             return;
         }
-        self.out.extend(quote!(let #s = #s.#name(|#c| [#(#keys),*]);));
+        self.out.extend(quote!(let #s = #on.#name(|#c| [#(#keys),*]);));
     }
 }
 
@@ -823,10 +952,12 @@ fn row_params(c: &Closure, prefixes: &[&'static str]) -> Vec<RowParam> {
 
 /// The value of one column expression; computed ones are skipped when nobody wants them.
 fn cell(expr: &[TokenTree], question: bool, bit: Option<u32>) -> TokenStream {
-    let p = quote!(::sabot::__private);
     let m = id("__m");
     let tokens = stream(expr);
     let value = if question { quote!((|| ::core::option::Option::Some(#tokens))()) } else { tokens };
+    // at the first token of the expression
+    let first = Span::mixed_site().located_at(expr.first().map_or_else(Span::mixed_site, TokenTree::span));
+    let p = quote_spanned!(first=> ::sabot::__private);
     let value = quote!(#p::col(#m, #value));
     match bit {
         Some(bit) => quote!(if #m.wants(#bit) { #value } else { #p::Slot::unwanted() }),

@@ -124,6 +124,8 @@ pub(crate) struct Row {
     pub(crate) fields: Vec<(Ident, Vec<TokenTree>)>,
     /// Pieces that are not `name: expression`.
     pub(crate) odd: Vec<Span>,
+    /// Column names without a comma before them.
+    pub(crate) joined: Vec<Span>,
 }
 
 /// Takes a row literal apart, if the tokens are one.
@@ -138,8 +140,8 @@ pub(crate) fn row(tokens: &[TokenTree]) -> Option<Row> {
         return None;
     }
     let inner = list(&group.stream());
-    let (mut fields, mut odd) = (Vec::new(), Vec::new());
-    for piece in split(&inner, ',') {
+    let (mut fields, mut odd, mut joined) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in split(&inner, ',').into_iter().flat_map(|piece| split_columns(piece, &mut joined)) {
         match piece {
             [] => {}
             [TokenTree::Ident(name), colon, rest @ ..] if is_punct(Some(colon), ':') => fields.push((name.clone(), rest.to_vec())),
@@ -147,7 +149,28 @@ pub(crate) fn row(tokens: &[TokenTree]) -> Option<Row> {
             [first, ..] => odd.push(first.span()),
         }
     }
-    Some(Row { word: word.clone(), name: name.to_vec(), fields, odd })
+    Some(Row { word: word.clone(), name: name.to_vec(), fields, odd, joined })
+}
+
+/// Splits `a: x b: y`, where a comma is missing: a name with a colon behind a complete expression.
+fn split_columns<'a>(piece: &'a [TokenTree], joined: &mut Vec<Span>) -> Vec<&'a [TokenTree]> {
+    let (mut out, mut start) = (Vec::new(), 0);
+    for i in 3..piece.len() {
+        let name = matches!(piece.get(i), Some(TokenTree::Ident(_)));
+        let colon = is_punct(piece.get(i + 1), ':') && !is_punct(piece.get(i + 2), ':');
+        let complete = match piece.get(i - 1) {
+            Some(TokenTree::Punct(p)) => p.as_char() == '?',
+            Some(TokenTree::Ident(word)) => !matches!(word.to_string().as_str(), "as" | "else" | "in" | "move" | "mut" | "ref"),
+            _ => true,
+        };
+        if name && colon && complete {
+            out.push(&piece[start..i]);
+            joined.extend(piece.get(i).map(TokenTree::span));
+            start = i;
+        }
+    }
+    out.push(&piece[start..]);
+    out
 }
 
 /// `compile_error!(message)` at a span, as a statement.
@@ -162,26 +185,4 @@ pub(crate) fn error_expr(span: Span, message: &str) -> TokenStream {
     let (core, compile_error) = (Ident::new("core", Span::call_site()), Ident::new("compile_error", Span::call_site()));
     let message = Literal::string(message);
     quote_spanned!(span=> ::#core::#compile_error!(#message))
-}
-
-/// The known name nearest to `name`, if it is near enough to be a typo.
-pub(crate) fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known.map(|k| (distance(name, k), k)).filter(|(d, k)| *d <= 1 + k.len().max(name.len()) / 4).min_by_key(|(d, _)| *d).map(|(_, k)| k)
-}
-/// Edit distance with transpositions (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(rows[i - 2][j - 2] + 1);
-            }
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }

@@ -181,6 +181,10 @@ fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             }
         }
         #[automatically_derived]
+        impl ::sabot::__private::IsRecord for #ident #bounds {
+            type Itself = Self;
+        }
+        #[automatically_derived]
         impl ::sabot::__private::Named for #ident #bounds {
             #[inline(always)]
             fn value_ref<'a>(row: <Self as ::sabot::__private::Record>::Row<'a>) -> <Self as ::sabot::__private::Value>::Ref<'a> { row }
@@ -200,7 +204,9 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
     let hidden: Vec<_> = columns.iter().map(|c| &c.slot).collect();
     let values: Vec<_> = columns.iter().map(as_value_of).collect();
     let marked = marked(columns);
-    let own = if matches!(shape, Shape::Named) {
+    let borrow =
+        if record.misread { ours!(::core::unreachable!()) } else { ours!(#row { #(#idents: #values::borrow(&self.#idents),)* #marked }) };
+    let own = if matches!(shape, Shape::Named) && !record.misread {
         ours!(#ident { #(#idents: #values::own(value.#idents),)* })
     } else {
         ours!(::core::unreachable!())
@@ -234,7 +240,7 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             }
             #[inline(always)]
             fn blank<'a>() -> Self::Ref<'a> { #row { #(#idents: #values::blank(),)* #marked } }
-            fn borrow(&self) -> Self::Ref<'_> { #row { #(#idents: #values::borrow(&self.#idents),)* #marked } }
+            fn borrow(&self) -> Self::Ref<'_> { #borrow }
             fn own(value: Self::Ref<'_>) -> Self { #own }
         }
         #[automatically_derived]

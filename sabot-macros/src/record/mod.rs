@@ -4,6 +4,7 @@ mod check;
 mod expand;
 mod model;
 mod parse;
+mod schema;
 mod shapes;
 
 use proc_macro2::TokenStream;
@@ -17,7 +18,9 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
     let mut out = TokenStream::new();
     if let Some(model) = model {
         check::check(&model, &mut errors);
+        schema::check(&model, &mut errors);
         out = expand::expand(&model);
+        out.extend(schema::tracked(&model));
     }
     out.extend(errors.expand());
     out

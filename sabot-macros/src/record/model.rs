@@ -10,6 +10,10 @@ pub(crate) struct Record {
     pub(crate) ident: Ident,
     /// No fields if the item is not a struct with named fields.
     pub(crate) fields: Vec<Field>,
+    /// Whether a field's type was read as another one, which was reported.
+    pub(crate) misread: bool,
+    /// The file that it is compared with.
+    pub(crate) schema: Option<super::schema::SchemaFile>,
     /// What is wrong with the item as a whole.
     pub(crate) shape: Shape,
 }

@@ -2,10 +2,11 @@
 
 use proc_macro2::TokenStream;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Fields, GenericParam, Meta};
+use syn::{Attribute, Data, DeriveInput, Fields, GenericParam, Meta, Type};
 
 use super::model::{Field, Record, Shape};
-use crate::common::{Case, Errors, Opt, bare, doc_or, options, text_of};
+use super::schema::SchemaFile;
+use crate::common::{Case, Errors, Opt, bare, doc_or, generic_args, last_segment, options, span_of, text, text_of};
 
 /// `None` only if the item is no struct, enum or union at all.
 pub(super) fn parse(item: TokenStream, errors: &mut Errors) -> Option<Record> {
@@ -16,7 +17,7 @@ pub(super) fn parse(item: TokenStream, errors: &mut Errors) -> Option<Record> {
             return None;
         }
     };
-    let case = rename_all(&item.attrs, errors);
+    let (case, schema) = struct_options(&item.attrs, errors);
     let (mut shape, fields) = match item.data {
         Data::Struct(s) => match s.fields {
             Fields::Named(f) if f.named.is_empty() => (Shape::Empty, Vec::new()),
@@ -29,8 +30,10 @@ pub(super) fn parse(item: TokenStream, errors: &mut Errors) -> Option<Record> {
     if let Some(first) = item.generics.params.first() {
         shape = Shape::Generic(first.span(), matches!(first, GenericParam::Lifetime(_)));
     }
-    let fields = fields.into_iter().filter_map(|f| field(f, case, errors)).collect();
-    Some(Record { vis: item.vis, ident: item.ident, fields, shape })
+    let written: Vec<String> = fields.iter().map(|f| text(&f.ty)).collect();
+    let fields: Vec<Field> = fields.into_iter().filter_map(|f| field(f, case, errors)).collect();
+    let misread = fields.iter().zip(&written).any(|(f, w)| text(&f.ty) != *w);
+    Some(Record { vis: item.vis, ident: item.ident, fields, misread, schema, shape })
 }
 
 fn field(field: syn::Field, case: Option<Case>, errors: &mut Errors) -> Option<Field> {
@@ -54,12 +57,13 @@ fn field(field: syn::Field, case: Option<Case>, errors: &mut Errors) -> Option<F
             other => errors.at(option.span(), format!("unknown option `{other}`; a field has `rename = \"..\"`")),
         }
     }
+    let ty = meant(field.ty, errors);
     let doc = doc_or(&field.attrs, format!("Column `{name}`."));
-    Some(Field { vis: field.vis, ident, ty: field.ty, name, event_time, doc })
+    Some(Field { vis: field.vis, ident, ty, name, event_time, doc })
 }
 
-fn rename_all(attrs: &[Attribute], errors: &mut Errors) -> Option<Case> {
-    let mut case = None;
+fn struct_options(attrs: &[Attribute], errors: &mut Errors) -> (Option<Case>, Option<SchemaFile>) {
+    let (mut case, mut schema) = (None, None);
     for option in record_options(attrs, errors) {
         match option.key().as_str() {
             "rename_all" => {
@@ -71,11 +75,17 @@ fn rename_all(attrs: &[Attribute], errors: &mut Errors) -> Option<Case> {
                     }
                 }
             }
+            "schema" => {
+                let path = text_of(&option, "schema = \"schemas/trade.json\"", errors);
+                schema = path.map(|path| SchemaFile { path, span: option.value.as_ref().map_or(option.span(), span_of) });
+            }
             "rename" => errors.at(option.span(), "`rename` belongs on a field; a struct has `rename_all = \"..\"`"),
-            other => errors.at(option.span(), format!("unknown option `{other}`; a record has `rename_all = \"..\"`")),
+            other => {
+                errors.at(option.span(), format!("unknown option `{other}`; a record has `rename_all = \"..\"` and `schema = \"..\"`"))
+            }
         }
     }
-    case
+    (case, schema)
 }
 
 fn record_options(attrs: &[Attribute], errors: &mut Errors) -> Vec<Opt> {
@@ -87,4 +97,36 @@ fn record_options(attrs: &[Attribute], errors: &mut Errors) -> Vec<Opt> {
         }
     }
     out
+}
+
+/// The column type that was meant by a type of the standard library, `Str` by `String`; says so.
+fn meant(ty: Type, errors: &mut Errors) -> Type {
+    let (inner, optional) = match last_segment(&ty).filter(|s| s.ident == "Option").and_then(|s| generic_args(s).first().copied()) {
+        Some(inner) => (inner, true),
+        None => (&ty, false),
+    };
+    let segment = last_segment(inner);
+    let args = segment.map(generic_args).unwrap_or_default();
+    let item = args.first().map(text).unwrap_or_default();
+    let (column, why) = match segment.map(|s| s.ident.to_string()).as_deref() {
+        Some("String") => ("Str".to_owned(), "a column of text is `Str`"),
+        Some("Vec") if item == "u8" => ("Bytes".to_owned(), "a column of bytes is `Bytes`"),
+        Some("Vec") if !item.is_empty() => (format!("List<{item}>"), "a column of lists is `List`"),
+        Some("usize") => ("u64".to_owned(), "a column has the same width on every machine"),
+        Some("isize") => ("i64".to_owned(), "a column has the same width on every machine"),
+        _ => return ty,
+    };
+    errors.at(span_of(inner), format!("{why}: write `{column}` instead of `{}`", text(inner)));
+    let here = proc_macro2::Span::mixed_site().located_at(span_of(inner));
+    let private = match column.as_str() {
+        "u64" | "i64" => column,
+        _ => format!("::sabot::__private::{column}"),
+    };
+    let whole = if optional { format!("::core::option::Option<{private}>") } else { private };
+    let Ok(tokens) = whole.parse::<TokenStream>() else { return ty };
+    let located = tokens.into_iter().map(|mut t| {
+        t.set_span(here);
+        t
+    });
+    syn::parse2(located.collect()).unwrap_or(ty)
 }

@@ -114,11 +114,9 @@ pub trait OperatorItem {
     label = "a parameter or the result of `{Self}` is not one column value",
     note = "call it by hand: `with(|t| row {{ .. }})`; `map(..)` takes scalar operators and predicates over plain columns"
 )]
-pub trait MapOperator<R: Record, W>: OperatorItem {
-    /// The result's column type.
-    type V: Value;
-    /// Calls it on a row.
-    fn call<'a>(row: &View<'a, R>, make: Make<'a>) -> Slot<'a, Self::V>;
+pub trait MapOperator<R: Record, W, V: Value>: OperatorItem {
+    /// Calls it on a row. `V` is the result's column type; as a parameter, so that a column that does not fit is one error.
+    fn call<'a>(row: &View<'a, R>, make: Make<'a>) -> Slot<'a, V>;
 }
 
 /// An operator with state per key: `fn bursts(run: &mut Run, ..)`.

@@ -39,7 +39,7 @@ pub use option::{NotNull, OptionWrite};
 pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};
 pub use raw::{Keep, Spots, Stack};
 pub use reader::{Accepted, Missing, Reader, table};
-pub use record::{Col, Column, Named, Record, View, columns_of, schema_of};
+pub use record::{Col, Column, IsRecord, Named, Record, View, columns_of, schema_of};
 pub use rows::{clone_of, from_batch, to_batch};
 pub use state::{State, StateField, StateSchema, struct_name, take, unknown_field};
 pub use text::{Bytes, Dict, DictWrite, Str, TextRead, ViewWrite};

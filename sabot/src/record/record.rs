@@ -54,6 +54,11 @@ impl Column {
 }
 
 /// The named, typed columns of a stream. Derived for user structs; generated for the `row { .. }` of a step.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a record",
+    label = "not a record",
+    note = "add `#[derive(Record)]` to the struct"
+)]
 pub trait Record: Sized + Send + Sync + 'static {
     /// What a closure sees: a struct with the record's field names, borrowed from the columns.
     type Row<'a>: Copy;
@@ -77,6 +82,18 @@ pub trait Record: Sized + Send + Sync + 'static {
     fn chunk<'a>(read: Self::Read<'a>, at: Window) -> Self::Chunk<'a>;
     /// One row. With `VALID`, all nullable columns in use are known to be valid in it.
     fn row<'a, const VALID: bool>(chunk: Self::Chunk<'a>, lane: Lane) -> Self::Row<'a>;
+}
+
+/// A derived record as itself. Generated code names records by way of this projection: a struct that is not a record is then one
+/// error, and everything that follows from it is silent.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a record",
+    label = "not a record",
+    note = "add `#[derive(Record)]` to the struct"
+)]
+pub trait IsRecord {
+    /// The record.
+    type Itself: Record;
 }
 
 /// A record that is a struct of the user's: rows can be owned, collected and fed.

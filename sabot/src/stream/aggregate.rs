@@ -8,7 +8,7 @@ use crate::plan::{AggregateColumn, EventColumn, Op};
 use crate::record::{Col, Record, Value, columns_of};
 
 use super::graph::{Code, plan_columns};
-use super::{Append, Bound, Closes, Stream, Unkeyed};
+use super::{Append, Bound, Closes, Emits, Stream, Unkeyed};
 
 /// An aggregate function over columns, with a result of type `V`.
 pub struct Agg<V> {
@@ -46,13 +46,23 @@ pub trait AggregateRow {
     fn parts(self) -> Vec<AggregatePart>;
 }
 
+/// [`Summand`] with the sum's type as a parameter, so that a column that cannot be added up is one error.
+#[diagnostic::on_unimplemented(
+    message = "`sum` cannot add values of type `{Self}`",
+    label = "not a number",
+    note = "`sum` takes integers, floats, decimals and durations, and `Option` of these"
+)]
+pub trait Addable<S>: Summand<Sum = S> {}
+#[diagnostic::do_not_recommend]
+impl<V: Summand<Sum = S>, S: Value> Addable<S> for V {}
+
 /// The built-in aggregate functions, as `pipeline!` names them.
 pub mod agg {
-    use super::{Agg, Col, Extreme, Mean, Summand, Value};
+    use super::{Addable, Agg, Col, Extreme, Mean, Value};
     use crate::operator::aggregate as functions;
 
     /// The sum; nulls are skipped. Integers widen to 64 bits and are checked for overflow.
-    pub fn sum<V: Summand>(column: Col<V>) -> Agg<V::Sum> {
+    pub fn sum<V: Addable<S>, S>(column: Col<V>) -> Agg<S> {
         Agg::new(vec![column.name()], functions::sum::<V>())
     }
     /// The number of rows.
@@ -108,12 +118,9 @@ impl<V, Rest: InputNames> InputNames for (Col<V>, Rest) {
 
 impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
     /// Groups by the key (and window) and aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`.
-    pub fn aggregate<O: AggregateRow>(
-        self,
-        f: impl FnOnce(<K as Closes<B>>::Cols, &R::Cols) -> O,
-    ) -> Stream<'g, O::Out, Unkeyed, B, <K as Closes<B>>::Time, Append>
+    pub fn aggregate<O: AggregateRow, Q, W>(self, f: impl FnOnce(Q, &R::Cols) -> O) -> Stream<'g, O::Out, Unkeyed, B, W, Append>
     where
-        K: Closes<B>,
+        K: Emits<B, Q, W>,
     {
         let graph = self.graph();
         let Some(input) = graph.node(self.node()) else { return Stream::new(graph, self.node()) };

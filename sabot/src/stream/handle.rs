@@ -10,8 +10,8 @@ use crate::record::{Col, Duration, HasTime, Make, Micros, Named, NoTime, Record,
 use super::batch::BecomesColumn;
 use super::graph::{Code, Site, plan_columns};
 use super::{
-    And, Append, Bound, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, Keyed, Layer, LeftPair, Pair, SameKey,
-    SameRows, Unbounded, Unkeyed, Windowable,
+    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, Keyed, Layer, LeftPair,
+    LeftSide, Pair, SameKey, SameRows, Unbounded, Unkeyed,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
@@ -86,10 +86,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         self.push(Op::EventTime, columns, keys, Some(time))
     }
     /// Cuts event time into windows: `window(tumbling(1.day()))`.
-    pub fn window(self, window: Tumbling) -> Stream<'g, R, K::Windowed, B, T, C>
+    pub fn window<W>(self, window: Tumbling) -> Stream<'g, R, W, B, T, C>
     where
         T: HasEventTime,
-        K: Windowable,
+        K: CutsInto<W>,
     {
         let (columns, keys, time) = (self.columns(), self.keys(), self.time());
         self.push(Op::Window { size: window.size.value() }, columns, keys, time)
@@ -175,8 +175,8 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Joins rows of equal keys; rows without a partner are dropped. Nulls never match.
     pub fn join<S: JoinSide + Sided>(self, right: S) -> Stream<'g, Pair<R, S::Row>, Unkeyed, <B as And<S::Bound>>::Out, NoTime, C>
     where
-        K: IsKeyed,
-        <K as IsKeyed>::Key: SameKey<S::Key>,
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
         S::Row: Record,
         B: And<S::Bound>,
     {
@@ -185,8 +185,8 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Joins rows of equal keys; a left row without a partner is kept, with `None` for the right row. Nulls never match.
     pub fn left_join<S: JoinSide + Sided>(self, right: S) -> Stream<'g, LeftPair<R, S::Row>, Unkeyed, <B as And<S::Bound>>::Out, NoTime, C>
     where
-        K: IsKeyed,
-        <K as IsKeyed>::Key: SameKey<S::Key>,
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
         S::Row: Record,
         B: And<S::Bound>,
     {

@@ -131,7 +131,7 @@ impl<K: KeyTypes> IsKeyed for Keyed<K> {
 
 /// The stream can be the side of a join.
 #[diagnostic::on_unimplemented(
-    message = "both sides of a join must be keyed, and this stream is not",
+    message = "the right side of a join must be keyed",
     label = "not keyed",
     note = "add a `key_by(..)` step: `join(listed -> key_by(symbol), |l, r| ..)`"
 )]
@@ -142,6 +142,20 @@ pub trait JoinSide {
     type Key;
     /// Whether it ends.
     type Bound;
+}
+
+/// The stream can be the left side of a join.
+#[diagnostic::on_unimplemented(
+    message = "the left side of a join must be keyed",
+    label = "the stream before this step is not keyed",
+    note = "add a `key_by(..)` step before it"
+)]
+pub trait LeftSide {
+    /// The key's types.
+    type Key: KeyTypes;
+}
+impl<K: KeyTypes> LeftSide for Keyed<K> {
+    type Key = K;
 }
 
 /// Two keys of the same types.
@@ -225,6 +239,15 @@ impl<K: KeyTypes> Closes<Bounded> for Keyed<K> {
     }
     type Time = crate::record::NoTime;
 }
+/// [`Closes`] with its types as parameters, so that a stream that does not close is one error and not three.
+#[diagnostic::on_unimplemented(
+    message = "an unbounded stream never ends, so this step would never emit",
+    label = "needs a bounded input or a window",
+    note = "add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`"
+)]
+pub trait Emits<B, C, T>: Closes<B, Cols = C, Time = T> {}
+#[diagnostic::do_not_recommend]
+impl<K: Closes<B, Cols = C, Time = T>, B, C: Copy, T> Emits<B, C, T> for K {}
 /// The bounds of a window.
 pub type WindowCols = (Col<Timestamp<crate::record::Micros>>, Col<Timestamp<crate::record::Micros>>);
 impl<K: KeyTypes, B: Bound> Closes<B> for Windowed<K> {
@@ -258,6 +281,16 @@ pub trait Windowable {
 impl<K> Windowable for Keyed<K> {
     type Windowed = Windowed<K>;
 }
+
+/// [`Windowable`] with its type as a parameter, so that a stream that is not keyed is one error.
+#[diagnostic::on_unimplemented(
+    message = "a window cuts a keyed stream, but this stream is not keyed",
+    label = "needs a keyed stream",
+    note = "add a `key_by(..)` step before it; for one window over all rows, key by a constant column"
+)]
+pub trait CutsInto<W>: Windowable<Windowed = W> {}
+#[diagnostic::do_not_recommend]
+impl<K: Windowable<Windowed = W>, W> CutsInto<W> for K {}
 
 /// A column that can be the event time.
 #[diagnostic::on_unimplemented(

@@ -20,15 +20,15 @@ mod registry;
 mod source;
 mod spec;
 
-pub use aggregate::{Agg, AggregatePart, AggregateRow, InputNames, agg, user};
+pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, InputNames, agg, user};
 pub use batch::BecomesColumn;
 pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
 pub use job::{Job, Running, build_id};
 pub use marks::{
-    And, Append, Bound, Bounded, Closes, Decoy, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes, KeyValue, Keyed,
-    RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
+    And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes,
+    KeyValue, Keyed, LeftSide, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
 pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
 pub use params::{ParamEntry, Params, Secret};

@@ -18,6 +18,11 @@ use crate::{Error, Result};
 
 /// A column type with an order: numbers (floats in IEEE total order), bool, dates, times, decimals, text, bytes, and
 /// `Option` of these.
+#[diagnostic::on_unimplemented(
+    message = "`min` and `max` cannot compare values of type `{Self}`",
+    label = "has no order",
+    note = "they take numbers, bool, dates, times, decimals, text, bytes, and `Option` of these"
+)]
 pub trait Extreme: Value {
     /// The type with null: of the extreme of all rows, if there may be none.
     type Nullable: Extreme;

@@ -21,6 +21,11 @@ pub trait Summand: Value {
 }
 
 /// A column type that [`mean`](super::mean) averages: numbers, decimals, and `Option` of these.
+#[diagnostic::on_unimplemented(
+    message = "`mean` cannot average values of type `{Self}`",
+    label = "not a number",
+    note = "`mean` takes integers, floats and decimals, and `Option` of these"
+)]
 pub trait Mean: Value {
     /// The plain value.
     type Base: Fixed + Value;

@@ -1,0 +1,21 @@
+//! A predicate that is not bool.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> filter(|t| t.price) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 15:26 | t.price | mismatched types
+//~ ALSO expected `bool`, found `f64`

@@ -1,0 +1,30 @@
+//! A join of two streams without keys.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+}
+
+#[derive(Record)]
+struct Listed {
+    id: i64,
+    symbol: Str,
+    sector: Str,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>, listed: Source<Listed, Bounded>);
+
+    trades -> join(listed, |t, l| row { symbol: t.symbol, sector: l.sector }) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 22:15 | join | the left side of a join must be keyed
+//~ ALSO add a `key_by(..)` step before it
+//~ ERROR 22:20 | listed | the right side of a join must be keyed
+//~ ALSO add a `key_by(..)` step: `join(listed -> key_by(symbol), |l, r| ..)`
