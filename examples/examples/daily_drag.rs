@@ -1,4 +1,7 @@
 //! The design's example over the flights file: a fused run, a keyed tumbling window, an aggregate.
+//!
+//! Without arguments it collects the result in the program; with arguments it is the command line tool:
+//! `cargo run --example daily_drag -- run daily_drag --minimum_miles 500 --source flights=flights.parquet`.
 
 use sabot::prelude::*;
 
@@ -40,12 +43,15 @@ pipeline! {
 }
 
 fn main() -> Result<()> {
+    if std::env::args().len() > 1 {
+        return sabot::main();
+    }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/nycflights13/flights.parquet");
     let job = daily_drag(parquet(path), 500);
     println!("{}", job.explain()?);
     let rows: Vec<DailyDrag> = job.collect()?;
     println!("{} rows, first {:?}", rows.len(), rows.first());
-    let flights: u64 = rows.iter().map(|r| r.flights).sum();
-    println!("{flights} flights");
+    assert_eq!(rows.iter().map(|r| r.flights).sum::<u64>(), 256_559);
+    assert!(rows.iter().any(|r| r.carrier == "UA" && r.drag.is_some_and(|d| d > 0.0) && r.window_start.value() > 0));
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Sabot turns plain Rust functions into vectorised Arrow operators and connects them into one dataflow that runs as a
 //! batch job or as an endless stream.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod connect;
 mod error;
 pub mod kernel;
@@ -10,7 +12,11 @@ pub mod record;
 pub mod runtime;
 pub mod shuffle;
 pub mod stream;
+pub mod testing;
+mod words;
 
+#[cfg(feature = "cli")]
+pub use cli::main;
 pub use error::{Error, Result};
 pub use sabot_macros::{Record, State, operator, pipeline};
 
@@ -23,7 +29,7 @@ pub mod prelude {
     };
     #[cfg(feature = "parquet")]
     pub use crate::stream::parquet;
-    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, to, tumbling};
+    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, generate, to, tumbling};
     pub use crate::{Error, Result};
     pub use sabot_macros::{Record, State, operator, pipeline};
 }

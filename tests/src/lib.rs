@@ -1,1 +1,68 @@
-//! placeholder
+//! Tests of Sabot across its layers: what they share.
+
+use sabot::record::Named;
+use sabot::stream::Job;
+use sabot::testing::{Trial, same_rows};
+
+/// Whether rows come in the order that is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// They do: the contract *Order* promises it.
+    Same,
+    /// They need not.
+    Any,
+}
+
+/// Runs a job on 1, 2, 3 and 8 threads with morsels of 1, 7, 64, 1000 and 65536 rows, optimised and not, on the pool,
+/// and under some seeds of the simulation: all must give the expected rows, and the same bits as each other.
+///
+/// `tolerance` is for floats that were computed in another order than the expected ones.
+///
+/// # Panics
+/// If they do not.
+#[allow(clippy::panic)]
+pub fn everywhere<T: Named + std::fmt::Debug>(job: impl Fn() -> Job, sink: &str, expected: &[T], order: Order, tolerance: f64) {
+    let text = |rows: &[T]| rows.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>();
+    let mut first: Option<Vec<T>> = None;
+    let mut one = |what: &str, trial: Trial, job: Job| {
+        let ran = trial.run(job).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let rows: Vec<T> = ran.rows(sink).unwrap_or_else(|e| panic!("{what}: {e}"));
+        same_rows(&rows, expected, tolerance).unwrap_or_else(|e| panic!("{what}: {e}"));
+        if order == Order::Same && tolerance == 0.0 {
+            assert_eq!(text(&rows), text(expected), "{what}: order");
+        }
+        match &first {
+            Some(first) if order == Order::Same => assert_eq!(text(&rows), text(first), "{what}: not as the first run"),
+            Some(first) => same_rows(&rows, first, 0.0).unwrap_or_else(|e| panic!("{what}: not as the first run: {e}")),
+            None => first = Some(rows),
+        }
+    };
+    for threads in [1, 2, 3, 8] {
+        for morsel in [1, 7, 64, 1000, 65_536] {
+            let optimise = (threads + morsel) % 2 == 0;
+            let trial = Trial::new().threads(threads).morsel_rows(morsel);
+            one(&format!("{threads} threads, {morsel} rows, optimise {optimise}"), trial, job().optimise(optimise));
+        }
+    }
+    for seed in 0..4 {
+        let trial = Trial::new().threads(1 + seed as usize).morsel_rows(5).seed(seed);
+        one(&format!("seed {seed}"), trial, job().optimise(seed % 2 == 1));
+    }
+    for seed in 0..6 {
+        restored(&job, sink, seed, first.as_deref().unwrap_or(&[]));
+    }
+}
+
+/// Takes a checkpoint somewhere, crashes, and goes on with another number of threads: nothing is lost, nothing repeated.
+#[allow(clippy::panic)]
+fn restored<T: Named + std::fmt::Debug>(job: &impl Fn() -> Job, sink: &str, seed: u64, expected: &[T]) {
+    let (threads, later) = (1 + seed as usize % 3, 1 + (seed as usize / 2) % 3);
+    let fail = |e: sabot::Error| -> ! { panic!("seed {seed}, {threads} threads, then {later}: {e}") };
+    let trial = |threads| Trial::new().threads(threads).morsel_rows(6);
+    let steps = trial(threads).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
+    let cut = steps * (1 + seed % 5) / 6;
+    let ran = trial(threads).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
+    let again = trial(later).seed(seed + 100).from(ran.checkpoint).run(job()).unwrap_or_else(|e| fail(e));
+    let rows: Vec<T> = again.rows(sink).unwrap_or_else(|e| fail(e));
+    same_rows(&rows, expected, 0.0).unwrap_or_else(|e| fail(e));
+}

@@ -27,7 +27,7 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
         maps: pipeline.stmts.iter().any(|s| s.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "map"))),
         items: TokenStream::new(),
         errors: TokenStream::new(),
-        rows: BTreeMap::new(),
+        rows: reserved(pipeline),
         count: 0,
     };
     let (s, p, g) = (id("__s"), id("__p"), id("__g"));
@@ -62,6 +62,27 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     errors.extend(std::mem::take(&mut cx.errors));
     let items = std::mem::take(&mut cx.items);
     item(pipeline, &body, &items, &errors)
+}
+
+/// Names that row types must not take, as if each were in use once: the pipeline's, and those of operators that steps
+/// name as types. A stream may be called like either.
+fn reserved(pipeline: &Pipeline) -> BTreeMap<String, usize> {
+    fn words(tokens: TokenStream, out: &mut BTreeMap<String, usize>) {
+        for t in tokens {
+            match t {
+                proc_macro2::TokenTree::Ident(i) => drop(out.insert(i.to_string(), 1)),
+                proc_macro2::TokenTree::Group(g) => words(g.stream(), out),
+                _ => {}
+            }
+        }
+    }
+    let mut out: BTreeMap<String, usize> = pipeline.name.iter().map(|n| (n.to_string(), 1)).collect();
+    for step in pipeline.stmts.iter().flat_map(|s| &s.chain.steps) {
+        if step.name.as_ref().is_some_and(|n| n == "map" || n == "keyed" || n == "batch") {
+            step.args.iter().for_each(|g| words(g.stream(), &mut out));
+        }
+    }
+    out
 }
 
 /// The name under which a statement's steps appear: its own, or that of the stream that it ends.
@@ -139,10 +160,9 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let text = name.to_string();
     let doc = docs(attrs);
     let diagram = super::diagram::mermaid(pipeline);
-    let params_type = Ident::new(&format!("__{text}_params"), Span::mixed_site());
     let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
-    // the builder calls come first: an editor finds a token under the cursor by its distance from the beginning, with and
-    // without the name that is being typed, and the diagram repeats that name
+    // The body comes first: an editor finds its place in the expansion by offset, which names of half-typed steps in the
+    // drawing would shift.
     quote! {
         #[allow(non_camel_case_types, non_snake_case, dead_code, unused_variables, unused_mut, unused_parens, private_interfaces, private_bounds, unexpected_cfgs, unreachable_pub, missing_docs, clippy::all, clippy::pedantic)]
         const _: () = {
@@ -154,9 +174,6 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
                     #body
                 }
             }
-            #[derive(#p::serde::Deserialize)]
-            #[serde(crate = "::sabot::__private::serde")]
-            struct #params_type { #(#value_names: #value_types),* }
             impl #p::PipelineItem for #name {
                 const ENTRY: #p::PipelineEntry = #p::PipelineEntry {
                     name: #text,
@@ -164,10 +181,10 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
                     doc: #doc,
                     file: ::core::file!(),
                     line: #line,
-                    params: &[#((#value_texts, #type_texts)),*],
+                    params: &[#(#p::ParamEntry::of::<#value_types>(#value_texts, #type_texts)),*],
                     sources: &[#((#source_texts, #records, #ends)),*],
                     build: |__params, __g| {
-                        let #params_type { #(#value_names),* } = __params.read::<#params_type>()?;
+                        #(let #value_names = __params.value::<#value_types>(#value_texts, #type_texts)?;)*
                         <#name>::__build(__g #(, #value_names)*);
                         ::core::result::Result::Ok(())
                     },

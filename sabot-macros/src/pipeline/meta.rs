@@ -203,14 +203,19 @@ impl Facts {
         i
     }
 
-    /// The tokens of an `ExprMeta`.
-    pub(crate) fn meta(&self, name: &str, text: &str, pass: Option<&str>) -> TokenStream {
-        let reads = if self.all {
+    /// The fields read as an `Option<&[&str]>`: `None` is all.
+    pub(crate) fn reads(&self) -> TokenStream {
+        if self.all {
             quote!(::core::option::Option::None)
         } else {
             let reads = &self.reads;
             quote!(::core::option::Option::Some(&[#(#reads),*]))
-        };
+        }
+    }
+
+    /// The tokens of an `ExprMeta`.
+    pub(crate) fn meta(&self, name: &str, text: &str, pass: Option<&str>) -> TokenStream {
+        let reads = self.reads();
         let (strict, calls) = (&self.strict, &self.calls);
         let pass = match pass {
             Some(p) => quote!(::core::option::Option::Some(#p)),

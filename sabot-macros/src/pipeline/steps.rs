@@ -130,6 +130,13 @@ impl Build<'_> {
         quote_spanned!(self.here=> (#block))
     }
 
+    /// The same, with the columns that the step's closure reads.
+    fn reading(&self, reads: &TokenStream) -> TokenStream {
+        let s = id("__s");
+        let block = pointed(&s, &quote!(#s.reading(#reads)), self.here);
+        quote_spanned!(self.here=> (#block))
+    }
+
     /// Reports a mistake after which the stream's type is not known, so that nothing further is said about it.
     fn broken(&mut self, span: Span, message: &str, alive: &TokenStream) {
         self.seal();
@@ -701,8 +708,14 @@ impl Build<'_> {
                 let args = columns.iter().rev().fold(quote!(()), |rest, col| quote!((#col, #rest)));
                 quote!(#p::user::<#path, _>(#args))
             } else if path.len() == 1 {
-                let function =
-                    if function == "count" && !columns.is_empty() { Ident::new("count_of", function.span()) } else { function.clone() };
+                // without a key there is a result even if there is no row
+                let global = self.known.keys.is_empty() && !self.known.windowed;
+                let function = match function.to_string().as_str() {
+                    "count" if !columns.is_empty() => Ident::new("count_of", function.span()),
+                    "min" if global => Ident::new("min_of_all", function.span()),
+                    "max" if global => Ident::new("max_of_all", function.span()),
+                    _ => function.clone(),
+                };
                 quote!(#p::agg::#function(#(#columns),*))
             } else {
                 let path = stream(path);
@@ -763,7 +776,6 @@ impl Build<'_> {
     fn keyed(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let (s, m) = (id("__s"), id("__m"));
-        let on = self.on();
         let Some(c) = closure(tokens) else {
             self.cx.error(
                 tokens.first().map_or(name.span(), TokenTree::span),
@@ -789,7 +801,8 @@ impl Build<'_> {
         };
         let inner = list(&args.stream());
         let rows = row_params(&c, &[""]);
-        let question = Facts::of(&inner, &rows).question;
+        let facts = Facts::of(&inner, &rows);
+        let (question, reads) = (facts.question, facts.reads());
         let row_name = self.cx.row_name(&self.label.clone());
         let shape = Shape { name: &row_name, fields: std::slice::from_ref(&column), computed: &[true], named_columns: self.cx.maps };
         let (items, types) = row::layer(&shape);
@@ -801,10 +814,11 @@ impl Build<'_> {
         let args = quote_spanned!(args.span()=> (#state, #ctx, #(#pieces),*));
         let called = quote!(#path_tokens::__keyed #args);
         let called = if question { quote!((|| ::core::option::Option::Some(#called))().flatten()) } else { called };
+        let reading = self.reading(&reads);
         let (operator, column_text) = (text(path), row::column_name(&column));
         let method = Ident::new("keyed", name.span());
         self.out.extend(quote! {
-            let #s = { #clones #on.#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
+            let #s = { #clones #reading.#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
                 #called.map(|v| #p::col(#m, v))
             }) };
         });
@@ -833,21 +847,22 @@ impl Build<'_> {
     fn flat_map(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let s = id("__s");
-        let on = self.on();
         let Some(c) = closure(tokens) else {
-            let inner = stream(tokens);
+            let (on, inner) = (self.on(), stream(tokens));
             self.out.extend(quote!(let #s = #on.#name("", #inner);));
             return;
         };
         self.check_panics(&c.body);
-        let question = Facts::of(&c.body, &row_params(&c, &[""])).question;
+        let facts = Facts::of(&c.body, &row_params(&c, &[""]));
+        let (question, reads) = (facts.question, facts.reads());
         let (params, body, clones, shown) = (&c.params, stream(&c.body), self.cx.clones(&c.body), text(&c.body));
         let iter = if question {
             quote!((|| ::core::option::Option::Some(#body))().into_iter().flatten())
         } else {
             quote!(::core::iter::IntoIterator::into_iter(#body))
         };
-        self.out.extend(quote!(let #s = { #clones #on.#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
+        let reading = self.reading(&reads);
+        self.out.extend(quote!(let #s = { #clones #reading.#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
         self.known = Known::default();
     }
 

@@ -26,7 +26,8 @@ pub(crate) fn fit(place: &str, record: &str, expected: &Schema, found: &Schema) 
             (Some(_), Some(_)) => offending.push(row("occurs more than once".into())),
             (None, _) => {
                 missing = true;
-                let hint = similar(field.name(), found).map_or_else(String::new, |name| format!("; is it `{name}`?"));
+                let hint = crate::words::nearest(field.name(), found.fields().iter().map(|f| f.name().as_str()))
+                    .map_or_else(String::new, |name| format!("; is it `{name}`?"));
                 offending.push(row(format!("missing{hint}")));
             }
         }
@@ -57,38 +58,6 @@ fn table(rows: &[[String; 3]]) -> String {
     let (a, b) = (width(|[n, _, _]| n), width(|[_, e, _]| e));
     let lines: Vec<String> = std::iter::once(&head).chain(rows).map(|[n, e, f]| format!("  {n:a$} | {e:b$} | {f}")).collect();
     lines.join("\n")
-}
-
-/// The name in `schema` that a user may have meant by `name`.
-fn similar<'a>(name: &str, schema: &'a Schema) -> Option<&'a str> {
-    let plain = |s: &str| s.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<Vec<char>>();
-    let wanted = plain(name);
-    schema
-        .fields()
-        .iter()
-        .map(|f| (edits(&wanted, &plain(f.name())), f.name().as_str()))
-        .filter(|(edits, _)| *edits <= (wanted.len() / 3).max(1))
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, name)| name)
-}
-
-/// The number of single-character edits between two names (Levenshtein).
-fn edits(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, cb) in row.iter_mut().skip(1).zip(b) {
-            let best = (diagonal + usize::from(ca != cb)).min(left + 1).min(*cell + 1);
-            diagonal = *cell;
-            *cell = best;
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 /// Puts columns under the expected schema: converts encodings, and refuses nulls where the record has none.

@@ -7,7 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 
 use super::fit;
 use crate::Result;
-use crate::operator::{Read, Source, Split, SplitReader};
+use crate::operator::{EventTime, Read, Source, Split, SplitReader};
 
 /// Matches the columns of `source` by name to `expected`, those of `record`, as the file sources do.
 ///
@@ -60,6 +60,10 @@ impl Source for Fitted {
         // Rows are counted from the reader's start, which only for a new split is the split's own.
         let from = position.map_or_else(String::new, |p| format!(" after position {p}"));
         Ok(Box::new(FittedReader { reader: self.source.open(split, position)?, schema: Arc::clone(&self.schema), place, from, done: 0 }))
+    }
+
+    fn disorder(&self) -> Option<EventTime> {
+        self.source.disorder()
     }
 
     fn describe(&self) -> String {

@@ -17,51 +17,74 @@ use crate::{Error, Result};
 /// column; bytes are written in hexadecimal, times as text.
 pub struct JsonSink {
     path: PathBuf,
-    writer: Option<Open>,
+    open: Option<Open>,
 }
 
 struct Open {
     staged: Staged,
-    writer: Writer<BufWriter<StagedWriter>, LineDelimited>,
+    lines: JsonLines<BufWriter<StagedWriter>>,
+}
+
+/// Batches as lines of JSON.
+pub(crate) struct JsonLines<W: Write> {
+    writer: Writer<W, LineDelimited>,
     schema: SchemaRef,
+}
+
+/// Lines of these columns, not tied to a writer yet.
+///
+/// # Errors
+/// [`Error::Usage`] if a type has no form in JSON: refused now, not after hours.
+pub(crate) fn json_lines<W: Write>(schema: &SchemaRef, place: &str) -> Result<impl FnOnce(W) -> JsonLines<W> + use<W>> {
+    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_data_type(offset_zones(f.data_type())));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
+    let builder = WriterBuilder::new().with_explicit_nulls(true);
+    let mut probe = builder.clone().build::<_, LineDelimited>(Vec::new());
+    let empty = RecordBatch::new_empty(Arc::clone(&schema));
+    probe.write(&empty).map_err(|e| Error::usage(format!("{place}: these columns cannot be written as JSON: {e}")))?;
+    Ok(move |to| JsonLines { writer: builder.build(to), schema })
+}
+
+impl<W: Write> JsonLines<W> {
+    /// Writes a batch; the outer error is about the rows, the inner one about the writer.
+    ///
+    /// # Errors
+    /// If the columns are not those of the schema.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<Result<(), arrow_schema::ArrowError>> {
+        let columns = batch.columns().iter().zip(self.schema.fields());
+        let columns = columns.map(|(c, field)| relabel(c, field.data_type())).collect::<Result<Vec<ArrayRef>>>()?;
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        Ok(self.writer.write(&batch))
+    }
 }
 
 impl JsonSink {
     /// A sink to the file `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        JsonSink { path: path.into(), writer: None }
+        JsonSink { path: path.into(), open: None }
     }
 }
 
 impl Sink for JsonSink {
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
-        let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_data_type(offset_zones(f.data_type())));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
-        let builder = WriterBuilder::new().with_explicit_nulls(true);
-        // A type without a form in JSON is refused now, not after hours.
-        let mut probe = builder.clone().build::<_, LineDelimited>(Vec::new());
-        let empty = RecordBatch::new_empty(Arc::clone(&schema));
-        probe.write(&empty).map_err(|e| Error::usage(format!("{}: these columns cannot be written as JSON: {e}", self.describe())))?;
+        let lines = json_lines(schema, &self.describe())?;
         let (staged, writer) = Staged::create(&self.path)?;
-        self.writer = Some(Open { staged, writer: builder.build(BufWriter::new(writer)), schema });
+        self.open = Some(Open { staged, lines: lines(BufWriter::new(writer)) });
         Ok(())
     }
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let open = self.writer.as_mut().ok_or_else(|| not_open("the JSON sink"))?;
-        let columns = batch.columns().iter().zip(open.schema.fields());
-        let columns = columns.map(|(c, field)| relabel(c, field.data_type())).collect::<Result<Vec<ArrayRef>>>()?;
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&open.schema), columns, &options)?;
-        open.writer.write(&batch).map_err(|e| open.staged.error("JSON", e))
+        let open = self.open.as_mut().ok_or_else(|| not_open("the JSON sink"))?;
+        open.lines.write(batch)?.map_err(|e| open.staged.error("JSON", e))
     }
     fn commit(&mut self) -> Result<()> {
-        let Open { staged, mut writer, .. } = self.writer.take().ok_or_else(|| not_open("the JSON sink"))?;
+        let Open { staged, lines: JsonLines { mut writer, .. } } = self.open.take().ok_or_else(|| not_open("the JSON sink"))?;
         writer.finish().map_err(|e| staged.error("JSON", e))?;
         writer.into_inner().flush().map_err(|e| staged.error("JSON", e))?;
         staged.commit()
     }
     fn abort(&mut self) {
-        self.writer = None;
+        self.open = None;
     }
     fn describe(&self) -> String {
         self.path.display().to_string()

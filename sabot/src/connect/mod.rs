@@ -72,6 +72,7 @@
 mod arrow_sink;
 mod blackhole_sink;
 mod csv_cell;
+mod csv_lines;
 mod csv_options;
 mod csv_reader;
 mod csv_sink;
@@ -103,6 +104,8 @@ mod tests;
 
 pub use arrow_sink::ArrowSink;
 pub use blackhole_sink::{BlackholeSink, RowCounter};
+#[cfg(feature = "cli")]
+pub(crate) use csv_lines::CsvLines;
 pub use csv_options::{CsvOptions, OnBadLine};
 pub use csv_sink::CsvSink;
 pub use csv_source::CsvSource;
@@ -110,6 +113,8 @@ pub use fitted::fitted;
 pub use generate::{Generate, from_fn};
 #[cfg(feature = "json")]
 pub use json_sink::JsonSink;
+#[cfg(all(feature = "json", feature = "cli"))]
+pub(crate) use json_sink::{JsonLines, json_lines};
 pub use memory_sink::{Collected, MemorySink};
 pub use memory_source::MemorySource;
 #[cfg(feature = "parquet")]

@@ -3,7 +3,7 @@
 use arrow_array::ArrayRef;
 use arrow_schema::DataType;
 
-use crate::record::{Buffers, Env, Named, Value, Writer};
+use crate::record::{Buffers, Env, Keep, Lane, Named, Spots, Stack, Value, Writer};
 
 /// Values computed by a step or a run. `(f64, (Str, ()))` for two columns; [`Cat`] joins steps.
 pub trait Computed: Send + Sync + 'static {
@@ -11,18 +11,31 @@ pub trait Computed: Send + Sync + 'static {
     type Vals<'a>: Copy;
     /// Their column writers.
     type Write: Send;
+    /// Where 64 rows of each column are written.
+    type Spots<'w>: Copy;
+    /// Memory for 64 rows of each column, on the stack.
+    type Stack: Default;
     /// Number of columns.
     const LEN: u32;
-    /// Whether all columns are of fixed width, so that 64 lanes may be written and then compressed.
+    /// Whether 64 rows of all columns may be written at once.
     const FIXED: bool;
     /// Appends the Arrow type and nullability of each column.
     fn types(out: &mut Vec<(DataType, bool)>);
-    /// Writers for `rows` rows; `wanted` says, column by column, whether anybody reads it.
+    /// Writers for `rows` rows; `wanted` says, column by column, whether anybody reads it. Rows that are delivered are
+    /// either written or made blank before.
     fn writer(rows: usize, wanted: &mut dyn FnMut() -> bool) -> Self::Write;
     /// Writes row `at`. With `ALL`, every column is wanted.
     fn put<const ALL: bool>(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>);
-    /// Moves a row down, in every wanted column.
-    fn shift(write: &mut Self::Write, from: usize, to: usize);
+    /// Makes rows blank that may be skipped.
+    fn blank(write: &mut Self::Write, at: usize, len: usize);
+    /// Where the 64 rows from `at` on are written. Only if [`FIXED`](Self::FIXED).
+    fn spots(write: &mut Self::Write, at: usize) -> Self::Spots<'_>;
+    /// The stack's memory, for the wanted columns.
+    fn stack<'w>(stack: &'w mut Self::Stack, write: &Self::Write) -> Self::Spots<'w>;
+    /// Writes a lane. With `ALL`, every column is wanted.
+    fn set<const ALL: bool>(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>);
+    /// Appends kept lanes to row `at` of every wanted column.
+    fn compress(write: &mut Self::Write, from: Self::Spots<'_>, at: usize, keep: Keep<'_>);
     /// The columns; `None` for those not wanted.
     fn finish(write: Self::Write, rows: usize, buffers: &Buffers, out: &mut Vec<Option<ArrayRef>>);
 }
@@ -30,6 +43,8 @@ pub trait Computed: Send + Sync + 'static {
 impl Computed for () {
     type Vals<'a> = ();
     type Write = ();
+    type Spots<'w> = ();
+    type Stack = ();
     const LEN: u32 = 0;
     const FIXED: bool = true;
     fn types(_: &mut Vec<(DataType, bool)>) {}
@@ -37,22 +52,34 @@ impl Computed for () {
     #[inline(always)]
     fn put<const ALL: bool>(_: &mut (), _: usize, _: Self::Vals<'_>, _: &Env<'_>) {}
     #[inline(always)]
-    fn shift(_: &mut (), _: usize, _: usize) {}
+    fn blank(_: &mut (), _: usize, _: usize) {}
+    #[inline(always)]
+    fn spots(_: &mut (), _: usize) {}
+    #[inline(always)]
+    fn stack<'w>(_: &'w mut (), _: &()) {}
+    #[inline(always)]
+    fn set<const ALL: bool>(_: (), _: Lane, _: ()) {}
+    #[inline(always)]
+    fn compress(_: &mut (), _: (), _: usize, _: Keep<'_>) {}
     fn finish(_: (), _: usize, _: &Buffers, _: &mut Vec<Option<ArrayRef>>) {}
 }
 
 impl<V: Value, Rest: Computed> Computed for (V, Rest) {
     type Vals<'a> = (V::Ref<'a>, Rest::Vals<'a>);
     type Write = (bool, V::Write, Rest::Write);
+    type Spots<'w> = (Spots<'w>, Rest::Spots<'w>);
+    type Stack = (Stack, Rest::Stack);
     const LEN: u32 = 1 + Rest::LEN;
-    const FIXED: bool = V::FIXED && Rest::FIXED;
+    const FIXED: bool = V::FIXED && V::Write::LANES && Rest::FIXED;
     fn types(out: &mut Vec<(DataType, bool)>) {
         out.push((V::data_type(), V::NULLABLE));
         Rest::types(out);
     }
     fn writer(rows: usize, wanted: &mut dyn FnMut() -> bool) -> Self::Write {
         let on = wanted();
-        (on, V::Write::new(if on { rows } else { 0 }), Rest::writer(rows, wanted))
+        // SAFETY: the loop of a run writes or blanks every row that it delivers (see the trait).
+        let own = if on { unsafe { V::Write::raw(rows) } } else { V::Write::new(0) };
+        (on, own, Rest::writer(rows, wanted))
     }
     #[inline(always)]
     fn put<const ALL: bool>(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
@@ -62,11 +89,33 @@ impl<V: Value, Rest: Computed> Computed for (V, Rest) {
         Rest::put::<ALL>(&mut write.2, at, vals.1, env);
     }
     #[inline(always)]
-    fn shift(write: &mut Self::Write, from: usize, to: usize) {
+    fn blank(write: &mut Self::Write, at: usize, len: usize) {
         if write.0 {
-            write.1.shift(from, to);
+            write.1.blank(at, len);
         }
-        Rest::shift(&mut write.2, from, to);
+        Rest::blank(&mut write.2, at, len);
+    }
+    #[inline(always)]
+    fn spots(write: &mut Self::Write, at: usize) -> Self::Spots<'_> {
+        (if write.0 { write.1.spots(at) } else { Spots::NONE }, Rest::spots(&mut write.2, at))
+    }
+    #[inline(always)]
+    fn stack<'w>(stack: &'w mut Self::Stack, write: &Self::Write) -> Self::Spots<'w> {
+        (if write.0 { stack.0.spots() } else { Spots::NONE }, Rest::stack(&mut stack.1, &write.2))
+    }
+    #[inline(always)]
+    fn set<const ALL: bool>(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
+        if ALL || spots.0.wanted() {
+            V::Write::set(spots.0, lane, vals.0);
+        }
+        Rest::set::<ALL>(spots.1, lane, vals.1);
+    }
+    #[inline(always)]
+    fn compress(write: &mut Self::Write, from: Self::Spots<'_>, at: usize, keep: Keep<'_>) {
+        if write.0 {
+            write.1.compress(from.0, at, keep);
+        }
+        Rest::compress(&mut write.2, from.1, at, keep);
     }
     fn finish(write: Self::Write, rows: usize, buffers: &Buffers, out: &mut Vec<Option<ArrayRef>>) {
         out.push(write.0.then(|| write.1.finish(rows, buffers)));
@@ -81,6 +130,8 @@ pub struct Cat<A, B>(std::marker::PhantomData<fn() -> (A, B)>);
 impl<A: Computed, B: Computed> Computed for Cat<A, B> {
     type Vals<'a> = (A::Vals<'a>, B::Vals<'a>);
     type Write = (A::Write, B::Write);
+    type Spots<'w> = (A::Spots<'w>, B::Spots<'w>);
+    type Stack = (A::Stack, B::Stack);
     const LEN: u32 = A::LEN + B::LEN;
     const FIXED: bool = A::FIXED && B::FIXED;
     fn types(out: &mut Vec<(DataType, bool)>) {
@@ -97,9 +148,27 @@ impl<A: Computed, B: Computed> Computed for Cat<A, B> {
         B::put::<ALL>(&mut write.1, at, vals.1, env);
     }
     #[inline(always)]
-    fn shift(write: &mut Self::Write, from: usize, to: usize) {
-        A::shift(&mut write.0, from, to);
-        B::shift(&mut write.1, from, to);
+    fn blank(write: &mut Self::Write, at: usize, len: usize) {
+        A::blank(&mut write.0, at, len);
+        B::blank(&mut write.1, at, len);
+    }
+    #[inline(always)]
+    fn spots(write: &mut Self::Write, at: usize) -> Self::Spots<'_> {
+        (A::spots(&mut write.0, at), B::spots(&mut write.1, at))
+    }
+    #[inline(always)]
+    fn stack<'w>(stack: &'w mut Self::Stack, write: &Self::Write) -> Self::Spots<'w> {
+        (A::stack(&mut stack.0, &write.0), B::stack(&mut stack.1, &write.1))
+    }
+    #[inline(always)]
+    fn set<const ALL: bool>(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
+        A::set::<ALL>(spots.0, lane, vals.0);
+        B::set::<ALL>(spots.1, lane, vals.1);
+    }
+    #[inline(always)]
+    fn compress(write: &mut Self::Write, from: Self::Spots<'_>, at: usize, keep: Keep<'_>) {
+        A::compress(&mut write.0, from.0, at, keep);
+        B::compress(&mut write.1, from.1, at, keep);
     }
     fn finish(write: Self::Write, rows: usize, buffers: &Buffers, out: &mut Vec<Option<ArrayRef>>) {
         A::finish(write.0, rows, buffers, out);
@@ -114,6 +183,8 @@ pub struct All<R>(std::marker::PhantomData<fn() -> R>);
 impl<R: Named> Computed for All<R> {
     type Vals<'a> = <R as crate::record::Record>::Row<'a>;
     type Write = <R as Value>::Write;
+    type Spots<'w> = ();
+    type Stack = ();
     const LEN: u32 = 0;
     const FIXED: bool = false;
     fn types(out: &mut Vec<(DataType, bool)>) {
@@ -126,9 +197,11 @@ impl<R: Named> Computed for All<R> {
     fn put<const ALL: bool>(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
         write.put(at, R::value_ref(vals), env);
     }
-    fn shift(write: &mut Self::Write, from: usize, to: usize) {
-        write.shift(from, to);
-    }
+    fn blank(_: &mut Self::Write, _: usize, _: usize) {}
+    fn spots(_: &mut Self::Write, _: usize) {}
+    fn stack<'w>(_: &'w mut (), _: &Self::Write) {}
+    fn set<const ALL: bool>(_: (), _: Lane, _: Self::Vals<'_>) {}
+    fn compress(_: &mut Self::Write, _: (), _: usize, _: Keep<'_>) {}
     fn finish(write: Self::Write, rows: usize, buffers: &Buffers, out: &mut Vec<Option<ArrayRef>>) {
         use arrow_array::cast::AsArray;
         let array = write.finish(rows, buffers);

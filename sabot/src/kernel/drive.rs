@@ -2,9 +2,13 @@
 //!
 //! Per window, the first that fits:
 //! - no row alive: skipped;
-//! - all steps total: `lane` on all 64 lanes, predicate bytes packed into a word, outputs written branch-free (and, if
-//!   the output is dense and rows were dropped, compressed in place);
-//! - otherwise: `one` on the set bits of the alive rows, which never calls a user function on a null or dropped row.
+//! - all steps total: one pass over 64 lanes, branch-free, predicate bytes packed into a word, outputs written straight
+//!   to their place, or, if there is a predicate, to the stack and then compressed;
+//! - otherwise two passes. The leading predicates on all lanes if they are total, else the first one on the alive rows,
+//!   which it must see anyway; then the rest on the rows that are left: on 64 lanes if these are all kept, else bit by
+//!   bit, leaving out rows in which every output is null. No user function sees a null or dropped row.
+//!
+//! Total steps take two passes too where almost nothing is kept ([`SPARSE`]).
 //!
 //! One function per level ([`drive_base`], [`drive_v3`]); everything is inlined into it, so the closures are compiled
 //! with the level's instructions. Results are bit-equal at every level: rustc neither contracts nor reorders floats.
@@ -12,7 +16,15 @@
 use super::computed::Computed;
 use super::morsel::SetBits;
 use super::step::Step;
-use crate::record::{Bits, LANES, Lane, Make, Record, Window, pack_word};
+use crate::record::{Bits, Env, Faults, Keep, LANES, Lane, Make, Record, Window, pack_word};
+
+/// With fewer than one row of so many kept so far, kept rows are computed one by one: at 2% of rows kept this took 1.6 ns
+/// per row against 2.0 in one pass, at 45% 7.5 against 2.2 (`research/experiments/24_fused_composition_bench.rs`).
+const SPARSE: usize = 24;
+/// Rows to see before the share of kept ones counts.
+const SAMPLE: usize = 1024;
+/// Total predicates run on all lanes if more than so many of 64 rows are alive.
+const CROWD: u32 = 12;
 
 /// What to do with a batch.
 pub(super) struct Task<'a> {
@@ -24,16 +36,20 @@ pub(super) struct Task<'a> {
     pub nullable: &'a [Bits<'a>],
     /// Validity that predicates need, if nulls are handled by words.
     pub predicate: &'a [Bits<'a>],
+    /// Columns whose nulls make everything behind the leading predicates null or dropped.
+    pub common: &'a [Bits<'a>],
     /// Nulls are handled by words: lanes read nullable columns as if valid.
     pub hoisted: bool,
-    /// Lanes may be used.
+    /// All steps may be called on any lane.
     pub lanes: bool,
+    /// The leading predicates may be called on any lane.
+    pub lead: bool,
     /// Outputs are written densely; else at their row number.
     pub dense: bool,
     /// Which predicates and outputs are wanted, where text goes, who collects errors.
     pub make: Make<'a>,
     /// Whether to report the row before each call.
-    pub track: Option<&'a crate::record::Faults>,
+    pub track: Option<&'a Faults>,
     /// Buffers that text may point into.
     pub buffers: &'a [arrow_buffer::Buffer],
 }
@@ -53,8 +69,18 @@ fn low(len: usize) -> u64 {
     if len >= 64 { !0 } else { (1 << len) - 1 }
 }
 
+/// One window and what is known of it.
+#[derive(Clone, Copy)]
+struct Place {
+    base: usize,
+    len: usize,
+    /// Row at which its first output goes.
+    at: usize,
+    alive: u64,
+}
+
 #[inline(always)]
-fn drive<'a, S: Step, const ALL: bool>(
+fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
     step: &S,
     read: <S::In as Record>::Read<'a>,
     task: &Task<'a>,
@@ -62,48 +88,43 @@ fn drive<'a, S: Step, const ALL: bool>(
 ) -> Driven {
     let mut kept = Vec::with_capacity(task.rows.div_ceil(LANES));
     let (mut count, mut failed) = (0usize, false);
-    let env = task.make.env(task.buffers);
+    // a constant mask, so that the tests of its bits fold away
+    let make = if ALL { task.make.masked(!0) } else { task.make };
+    let env = make.env(task.buffers);
     let mut base = 0;
     while base < task.rows {
         let len = LANES.min(task.rows - base);
         // SAFETY: `base + len <= rows`, and `rows` is the length of every column that `read` was made from.
         let window = unsafe { Window::new(base, len) };
-        let words = task.alive.map_or(!0, |a| a.get(base / LANES).copied().unwrap_or(0));
-        let mut alive = words & low(len);
+        let mut alive = low(len) & task.alive.map_or(!0, |a| a.get(base / LANES).copied().unwrap_or(0));
         if task.hoisted {
-            for bits in task.predicate {
-                alive &= bits.word(window);
-            }
+            alive = task.predicate.iter().fold(alive, |w, bits| w & bits.word(window));
         }
-        if alive == 0 {
-            kept.push(0);
-            base += LANES;
-            continue;
-        }
-        let valid = task.nullable.iter().all(|b| !b.word(window) & low(len) == 0);
-        let chunk = S::In::chunk(read, window);
         let at = if task.dense { count } else { base };
-        let (keep, bad) = if task.lanes && len == LANES {
-            let mut keeps = [0u8; LANES];
-            let mut bads = [0u8; LANES];
-            if valid || task.hoisted {
-                lanes::<S, true, ALL>(step, chunk, task.make, at, write, &env, &mut keeps, &mut bads);
-            } else {
-                lanes::<S, false, ALL>(step, chunk, task.make, at, write, &env, &mut keeps, &mut bads);
-            }
-            let keep = pack_word(&keeps) & alive;
-            if task.dense && keep != !0 {
-                for (to, lane) in SetBits(keep).enumerate() {
-                    S::Made::shift(write, at + lane, at + to);
-                }
-            }
-            (keep, pack_word(&bads) & keep)
-        } else if valid {
-            rows::<S, true, ALL>(step, chunk, task, alive, base, at, write, &env)
+        let (keep, bad) = if alive == 0 {
+            (0, false)
         } else {
-            rows::<S, false, ALL>(step, chunk, task, alive, base, at, write, &env)
+            let valid = task.nullable.iter().all(|b| !b.word(window) & low(len) == 0);
+            let place = Place { base, len, at, alive };
+            let chunk = S::In::chunk(read, window);
+            let sparse = S::LEAD > 0 && task.lead && base >= SAMPLE && count * SPARSE < base;
+            let whole = len == LANES && (S::FILTERS || alive == !0 || !task.dense);
+            if task.lanes && S::Made::FIXED && whole && !sparse {
+                if valid || task.hoisted {
+                    one_pass::<S, true, ALL, V3>(step, chunk, task, make, place, write)
+                } else {
+                    one_pass::<S, false, ALL, V3>(step, chunk, task, make, place, write)
+                }
+            } else if valid {
+                two_passes::<S, true, ALL>(step, chunk, task, make, place, window, write, &env)
+            } else {
+                two_passes::<S, false, ALL>(step, chunk, task, make, place, window, write, &env)
+            }
         };
-        failed |= bad != 0;
+        if keep == 0 && !task.dense {
+            S::Made::blank(write, base, len);
+        }
+        failed |= bad;
         count += keep.count_ones() as usize;
         kept.push(keep);
         base += LANES;
@@ -111,64 +132,150 @@ fn drive<'a, S: Step, const ALL: bool>(
     Driven { kept, count, bad: failed }
 }
 
+/// Everything on all 64 lanes.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+fn one_pass<'a, S: Step, const VALID: bool, const ALL: bool, const V3: bool>(
+    step: &S,
+    chunk: <S::In as Record>::Chunk<'a>,
+    task: &Task<'a>,
+    make: Make<'a>,
+    place: Place,
+    write: &mut <S::Made as Computed>::Write,
+) -> (u64, bool) {
+    if !S::FILTERS {
+        let spots = S::Made::spots(write, place.at);
+        return (place.alive, lanes::<S, VALID, ALL>(step, chunk, make, place.alive, spots, &mut [0; LANES]));
+    }
+    let mut stack = <S::Made as Computed>::Stack::default();
+    let mut keeps = [0u8; LANES];
+    let spots = S::Made::stack(&mut stack, write);
+    let mut bad = lanes::<S, VALID, ALL>(step, chunk, make, !0, spots, &mut keeps);
+    let keep = pack_word(&keeps) & place.alive;
+    if bad {
+        bad = any_bad::<S, VALID>(step, chunk, make, keep);
+    }
+    if !task.dense {
+        S::Made::compress(write, spots, place.at, Keep { word: !0, bytes: &keeps, v3: V3 });
+    } else if keep != 0 {
+        if place.alive != !0 {
+            keeps.iter_mut().enumerate().for_each(|(j, k)| *k = (keep >> j & 1) as u8);
+        }
+        S::Made::compress(write, spots, place.at, Keep { word: keep, bytes: &keeps, v3: V3 });
+    }
+    (keep, bad)
+}
+
+/// Calls all steps on all lanes; whether one of `mind` returned an error.
+#[inline(always)]
 fn lanes<'a, S: Step, const VALID: bool, const ALL: bool>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     make: Make<'a>,
-    at: usize,
-    write: &mut <S::Made as Computed>::Write,
-    env: &crate::record::Env<'_>,
+    mind: u64,
+    spots: <S::Made as Computed>::Spots<'_>,
     keeps: &mut [u8; LANES],
-    bads: &mut [u8; LANES],
-) {
-    for (j, (keep, bad)) in keeps.iter_mut().zip(bads).enumerate() {
+) -> bool {
+    let mut bad = 0u8;
+    for (j, keep) in keeps.iter_mut().enumerate() {
         // SAFETY: `j < LANES`, and lanes are only used on full windows.
-        let row = S::In::row::<VALID>(chunk, unsafe { Lane::new(j) });
-        let done = step.lane(row, make, 0);
+        let lane = unsafe { Lane::new(j) };
+        let done = step.lane(S::In::row::<VALID>(chunk, lane), make, 0);
         *keep = u8::from(done.keep);
-        *bad = u8::from(done.bad);
-        S::Made::put::<ALL>(write, at + j, done.made, env);
+        bad |= u8::from(done.bad);
+        S::Made::set::<ALL>(spots, lane, done.made);
     }
+    bad != 0 && (mind == !0 || any_bad::<S, VALID>(step, chunk, make, mind))
 }
 
+/// Which lanes failed does not matter until one did.
+#[cold]
+fn any_bad<'a, S: Step, const VALID: bool>(step: &S, chunk: <S::In as Record>::Chunk<'a>, make: Make<'a>, mind: u64) -> bool {
+    SetBits(mind).any(|j| {
+        // SAFETY: `j < LANES`, and lanes are only used on full windows.
+        step.lane(S::In::row::<VALID>(chunk, unsafe { Lane::new(j) }), make, 0).bad
+    })
+}
+
+/// Leading predicates, then the rest on the rows that are left.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn rows<'a, S: Step, const VALID: bool, const ALL: bool>(
+fn two_passes<'a, S: Step, const VALID: bool, const ALL: bool>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     task: &Task<'a>,
-    alive: u64,
-    base: usize,
-    at: usize,
+    make: Make<'a>,
+    place: Place,
+    window: Window,
     write: &mut <S::Made as Computed>::Write,
-    env: &crate::record::Env<'_>,
-) -> (u64, u64) {
-    let (mut keep, mut bad, mut next) = (0u64, 0u64, at);
-    let mut body = |j: usize| {
+    env: &Env<'_>,
+) -> (u64, bool) {
+    let (mut visit, mut rest, mut open) = (place.alive, make, S::FILTERS);
+    if S::LEAD > 0 && task.track.is_none() {
+        let any = place.len == LANES && task.lead && visit.count_ones() > CROWD;
+        if S::LEAD > 1 && task.lead {
+            visit = leading::<S, VALID, { u32::MAX }>(step, chunk, make, visit, any);
+            (rest, open) = (make.without(S::LEAD), S::MORE);
+        } else {
+            visit = leading::<S, VALID, 1>(step, chunk, make, visit, any);
+            (rest, open) = (make.without(1), S::MORE || S::LEAD > 1);
+        }
+        if visit == 0 || S::ONLY && !open {
+            return (visit, false);
+        }
+    }
+    let call = task.common.iter().fold(visit, |w, bits| w & bits.word(window));
+    if !open && S::Made::FIXED && call == !0 && task.track.is_none() {
+        let spots = S::Made::spots(write, place.at);
+        return (call, lanes::<S, VALID, ALL>(step, chunk, rest, call, spots, &mut [0; LANES]));
+    }
+    // rows that are not called are dropped by the predicates to come, or else null
+    let visit = if open { call } else { visit };
+    if !task.dense {
+        S::Made::blank(write, place.base, place.len);
+    } else if visit != call {
+        S::Made::blank(write, place.at, visit.count_ones() as usize);
+    }
+    let (mut keep, mut bad, mut next) = (visit & !call, false, place.at);
+    let walk = if task.dense { visit } else { call };
+    for j in SetBits(walk) {
+        if call >> j & 1 == 0 {
+            next += 1;
+            continue;
+        }
         if let Some(track) = task.track {
-            track.at(base + j);
+            track.at(place.base + j);
         }
         // SAFETY: `j` is a set bit of `alive`, which has bits below the window's length only.
         let row = S::In::row::<VALID>(chunk, unsafe { Lane::new(j) });
-        if let Some(done) = step.one(row, task.make, 0) {
-            S::Made::put::<ALL>(write, if task.dense { next } else { at + j }, done.made, env);
+        if let Some(done) = step.one(row, rest, 0) {
+            S::Made::put::<ALL>(write, if task.dense { next } else { place.base + j }, done.made, env);
             next += 1;
             keep |= 1 << j;
-            bad |= u64::from(done.bad) << j;
-        }
-    };
-    if alive == !0 {
-        for j in 0..LANES {
-            body(j);
-        }
-    } else {
-        for j in SetBits(alive) {
-            body(j);
+            bad |= done.bad;
         }
     }
     (keep, bad)
+}
+
+/// The first `N` leading predicates on the rows of `visit`; on any lane if `any`.
+#[inline(always)]
+fn leading<'a, S: Step, const VALID: bool, const N: u32>(
+    step: &S,
+    chunk: <S::In as Record>::Chunk<'a>,
+    make: Make<'a>,
+    visit: u64,
+    any: bool,
+) -> u64 {
+    // SAFETY: with `any` or all bits set the window is full, so every `j` is a lane of it; else `j` is a set bit of
+    // `visit`, which has bits below the window's length only.
+    let keeps = |j: usize| step.lead::<N>(S::In::row::<VALID>(chunk, unsafe { Lane::new(j) }), make, 0);
+    if any || visit == !0 {
+        let mut bytes = [0u8; LANES];
+        bytes.iter_mut().enumerate().for_each(|(j, b)| *b = u8::from(keeps(j)));
+        pack_word(&bytes) & visit
+    } else {
+        SetBits(visit).fold(0, |word, j| word | u64::from(keeps(j)) << j)
+    }
 }
 
 /// The loop, with the target's own instructions.
@@ -178,7 +285,7 @@ pub(super) fn drive_base<'a, S: Step, const ALL: bool>(
     task: &Task<'a>,
     write: &mut <S::Made as Computed>::Write,
 ) -> Driven {
-    drive::<S, ALL>(step, read, task, write)
+    drive::<S, ALL, false>(step, read, task, write)
 }
 
 /// The loop, with AVX2 and friends.
@@ -193,5 +300,5 @@ pub(super) fn drive_v3<'a, S: Step, const ALL: bool>(
     task: &Task<'a>,
     write: &mut <S::Made as Computed>::Write,
 ) -> Driven {
-    drive::<S, ALL>(step, read, task, write)
+    drive::<S, ALL, true>(step, read, task, write)
 }

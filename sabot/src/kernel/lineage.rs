@@ -23,6 +23,8 @@ pub struct Needs {
     pub made: BTreeSet<usize>,
     /// Input columns whose nulls make this null or dropped, if nulls are handled by words.
     pub strict: BTreeSet<usize>,
+    /// Input columns of any type whose nulls make this null or dropped.
+    pub null: BTreeSet<usize>,
 }
 
 /// A predicate or computed value of a run.
@@ -175,6 +177,9 @@ fn needs(e: &super::info::Expr, scope: &[(String, From)], inputs: &[Column], uni
             Some(From::Input(i)) => {
                 out.inputs.insert(*i);
                 let column = inputs.get(*i);
+                if strict {
+                    out.null.insert(*i);
+                }
                 if column.is_some_and(|c| c.nullable) {
                     if strict && column.is_some_and(|c| c.fixed) {
                         out.strict.insert(*i);
@@ -189,7 +194,10 @@ fn needs(e: &super::info::Expr, scope: &[(String, From)], inputs: &[Column], uni
                     if !unit.needs.strict.is_empty() && !strict {
                         *hoisted = false;
                     }
-                    out.strict.extend(&unit.needs.strict);
+                    if strict {
+                        out.strict.extend(&unit.needs.strict);
+                        out.null.extend(&unit.needs.null);
+                    }
                 }
             }
             None => {}

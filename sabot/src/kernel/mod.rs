@@ -4,6 +4,7 @@
 //! known about it besides its code is data ([`StepInfo`], [`Lineage`]), so that plans can be optimised, explained and
 //! shipped.
 
+mod by_value;
 mod computed;
 mod drive;
 pub mod hash;
@@ -12,6 +13,8 @@ mod level;
 mod lineage;
 mod morsel;
 mod panics;
+mod plan;
+mod result;
 mod run;
 mod step;
 

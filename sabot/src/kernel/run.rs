@@ -1,21 +1,23 @@
 //! A run: adjacent row-wise steps as one kernel over morsels.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_buffer::NullBuffer;
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_array::ArrayRef;
+use arrow_schema::{DataType, SchemaRef};
 
+use super::by_value::{ByValue, Values};
 use super::computed::Computed;
 use super::drive::{Driven, Task, drive_base};
 use super::info::StepInfo;
-use super::lineage::{From, Lineage};
+use super::lineage::Lineage;
 use super::panics::{Panicked, catch};
+use super::plan::{Bound, Pass, Plan};
+use super::result::{self, strike_all};
 use super::step::Step;
 use super::{Level, Morsel, Origin, Selection};
-use crate::record::{Accepted, Arena, Bits, Buffers, Faults, Make, Missing, Record, text_buffers, with_nulls};
+use crate::record::{Accepted, Arena, Bits, Buffers, Faults, Make, Record, text_buffers};
 use crate::{Error, Result};
 
 /// A compiled run, without its types.
@@ -76,7 +78,9 @@ pub struct Run<S: Step> {
     schema: SchemaRef,
     types: Vec<(DataType, bool)>,
     lanes: AtomicBool,
+    lead: AtomicBool,
     volatile: bool,
+    plan: RwLock<Option<Arc<Plan>>>,
 }
 
 impl<S: Step> Run<S> {
@@ -84,37 +88,57 @@ impl<S: Step> Run<S> {
     pub fn new(step: S, steps: Vec<StepInfo>, lineage: Lineage) -> Self {
         let mut types = Vec::new();
         S::Made::types(&mut types);
-        let total = S::Made::FIXED && lineage.units.iter().all(|u| u.total && !u.volatile);
+        let total = |u: &super::Unit| u.total && !u.volatile;
+        let lanes = AtomicBool::new(S::Made::FIXED && lineage.units.iter().all(total));
         let volatile = lineage.units.iter().any(|u| u.volatile);
+        let lead = AtomicBool::new(!volatile && lineage.units.iter().take(S::LEAD as usize).all(total));
         let schema = Arc::new(crate::record::schema_of::<S::Out>());
-        Run { step, steps, lineage, schema, types, lanes: AtomicBool::new(total), volatile }
+        Run { step, steps, lineage, schema, types, lanes, lead, volatile, plan: RwLock::new(None) }
     }
 
-    fn attempt(&self, input: &Input<'_>, request: &Request, lanes: bool, track: bool) -> Result<Outcome, Panicked> {
-        let arena = Arena::default();
-        let faults = Faults::default();
-        let wanted = &input.made;
-        let mut column = 0usize;
-        let mut write = S::Made::writer(input.rows.next_multiple_of(64), &mut || {
-            column += 1;
-            wanted.contains(&(column - 1))
-        });
-        let all = input.mask == !0 && (0..self.types.len()).all(|m| wanted.contains(&m));
+    fn plan(&self, request: &Request) -> Arc<Plan> {
+        let kept = self.plan.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(plan) = kept.filter(|p| p.fits(request)) {
+            return plan;
+        }
+        let plan = Arc::new(Plan::new(request, &self.lineage, &self.schema, &self.types, S::LEAD as usize));
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&plan));
+        plan
+    }
+
+    fn attempt(&self, input: &Input<'_>, track: bool) -> Result<Outcome, Panicked> {
+        let pass = input.pass;
+        let lanes = !track && self.lanes.load(Ordering::Relaxed);
+        let lead = !track && self.lead.load(Ordering::Relaxed);
+        let (arena, faults) = (Arena::default(), Faults::default());
+        let mut wanted = pass.made.iter();
+        let mut write = S::Made::writer(input.rows, &mut || wanted.next().copied().unwrap_or(false));
+        let bits = |of: &[usize]| -> Vec<Bits<'_>> { of.iter().map(|i| input.accepted.validity(*i)).filter(|b| b.present()).collect() };
+        let (nullable, predicate) = (bits(&pass.nullable), bits(&pass.predicate));
+        let [behind_all, behind_first] = &pass.common;
+        let common = if track { Vec::new() } else { bits(if lead { behind_all } else { behind_first }) };
+        let mut buffers = Vec::new();
+        if pass.text {
+            input.accepted.arrays().for_each(|a| text_buffers(a, &mut buffers));
+        }
+        let hoisted = self.lineage.hoisted && lanes;
         let read = S::In::read(&mut input.accepted.reader());
         let driven = catch(|| {
             let task = Task {
                 rows: input.rows,
                 alive: input.alive,
-                nullable: &input.nullable,
-                predicate: &input.predicate,
-                hoisted: self.lineage.hoisted && lanes,
+                nullable: &nullable,
+                predicate: &predicate,
+                common: &common,
+                hoisted,
                 lanes,
+                lead,
                 dense: input.dense,
-                make: Make::new(input.mask, &arena, track.then_some(&faults)),
+                make: Make::new(pass.mask, &arena, track.then_some(&faults)),
                 track: track.then_some(&faults),
-                buffers: &input.buffers,
+                buffers: &buffers,
             };
-            match (request.level, all) {
+            match (input.level, pass.all) {
                 // SAFETY: `V3` is only made where the machine was found to have its features.
                 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
                 (Level::V3, true) => unsafe { super::drive::drive_v3::<S, true>(&self.step, read, &task, &mut write) },
@@ -125,116 +149,135 @@ impl<S: Step> Run<S> {
                 (_, false) => drive_base::<S, false>(&self.step, read, &task, &mut write),
             }
         });
-        let row = faults.row();
         let driven = match driven {
             Ok(driven) => driven,
-            Err(panicked) => return Ok(Outcome::Panicked(panicked, track.then_some(row))),
+            Err(panicked) => return Ok(Outcome::Panicked(panicked, track.then_some(faults.row()))),
         };
         if driven.bad {
             return Ok(Outcome::Failed(faults.take().into_iter().next()));
         }
         let rows = if input.dense { driven.count } else { input.rows };
-        let buffers = Buffers::new(input.buffers.clone(), arena);
-        let mut columns = Vec::new();
-        S::Made::finish(write, rows, &buffers, &mut columns);
-        Ok(Outcome::Done(driven, columns, lanes))
-    }
-
-    fn prepare<'a>(&self, accepted: &'a Accepted, morsel: &'a Morsel, request: &Request) -> Input<'a> {
-        let wanted = |name: &str| request.outputs.as_ref().is_none_or(|o| o.iter().any(|n| n == name));
-        let (mask, inputs, made) = self.lineage.require(&wanted);
-        let mask = request.mask & mask;
-        let nullable = |i: &usize| self.lineage.inputs.get(*i).is_some_and(|c| c.nullable) && accepted.validity(*i).present();
-        let reads: BTreeSet<usize> =
-            self.lineage.units.iter().flat_map(|u| u.needs.inputs.iter().copied()).filter(|i| inputs.contains(i)).collect();
-        let strict: BTreeSet<usize> = self
-            .lineage
-            .units
-            .iter()
-            .filter(|u| u.made.is_none() && mask >> u.bit & 1 == 1)
-            .flat_map(|u| u.needs.strict.iter().copied())
-            .collect();
-        let mut buffers = Vec::new();
-        if self.types.iter().any(|(t, _)| matches!(t, DataType::Utf8View | DataType::BinaryView)) {
-            reads.iter().filter_map(|i| accepted.get(*i)).for_each(|a| text_buffers(a, &mut buffers));
-        }
-        let passes = self.lineage.outputs.iter().any(|(n, f)| wanted(n) && matches!(f, From::Input(_)));
-        Input {
-            accepted,
-            rows: accepted.rows(),
-            alive: morsel.selection.as_ref().map(Selection::words),
-            nullable: reads.iter().filter(|i| nullable(i)).map(|i| accepted.validity(*i)).collect(),
-            predicate: strict.iter().filter(|i| nullable(i)).map(|i| accepted.validity(*i)).collect(),
-            mask,
-            made,
-            dense: request.dense && !passes,
-            buffers,
-        }
-    }
-
-    fn deliver(
-        &self,
-        input: &Input<'_>,
-        morsel: &Morsel,
-        request: &Request,
-        driven: Driven,
-        mut columns: Vec<Option<ArrayRef>>,
-        hoisted: bool,
-    ) -> Result<Ran> {
-        let rows = if input.dense { driven.count } else { input.rows };
-        let rows_in = morsel.rows();
+        let mut columns = Vec::with_capacity(self.types.len());
+        S::Made::finish(write, rows, &Buffers::new(buffers, arena), &mut columns);
         if hoisted {
-            for unit in &self.lineage.units {
-                if let Some(slot) = unit.made.and_then(|m| columns.get_mut(m))
-                    && let Some(array) = slot
-                {
-                    let strict: Vec<Bits<'_>> =
-                        unit.needs.strict.iter().map(|i| input.accepted.validity(*i)).filter(|b| b.present()).collect();
-                    if !strict.is_empty() {
-                        *array = strike(array, &strict, &driven.kept, input.dense, input.rows, rows);
-                    }
+            strike_all(&self.lineage, input.accepted, &driven.kept, input.dense, rows, &mut columns);
+        }
+        Ok(Outcome::Done(driven, columns))
+    }
+
+    /// A pass over rows: at full speed, and once more, row by row, on the rows it may see only, if that failed.
+    fn execute(&self, input: &Input<'_>) -> Result<Outcome, Panicked> {
+        // A volatile function must not run twice on a row, so its row is tracked from the start.
+        let first = self.attempt(input, self.volatile)?;
+        if self.volatile || matches!(first, Outcome::Done(..)) {
+            return Ok(first);
+        }
+        let second = self.attempt(input, true)?;
+        if matches!(second, Outcome::Done(..)) {
+            // it only fails on rows that it never asked to see: not total after all
+            self.lanes.store(false, Ordering::Relaxed);
+            self.lead.store(false, Ordering::Relaxed);
+        }
+        Ok(second)
+    }
+
+    /// What reads one dictionary column only: the rows that its predicates keep, and its columns over values.
+    fn over_values(
+        &self,
+        unit: &ByValue,
+        values: &Values<'_>,
+        alive: Option<&[u64]>,
+        level: Level,
+    ) -> Option<(Driven, Vec<Option<ArrayRef>>)> {
+        let column = self.lineage.inputs.get(unit.input)?;
+        let array = (column.accept)(values.array()).ok()?;
+        let accepted = Accepted::single(self.lineage.inputs.len(), unit.input, array);
+        let used = values.used(alive);
+        let input = Input { pass: &unit.values, accepted: &accepted, rows: accepted.rows(), alive: Some(&used), dense: false, level };
+        match self.attempt(&input, false).ok()? {
+            Outcome::Done(driven, columns) => Some((driven, columns)),
+            _ => None,
+        }
+    }
+
+    /// Once per dictionary value, then the rest. `None` if a value fails: it may belong to rows that are never asked for.
+    fn by_value(&self, plan: &Plan, bound: &Bound, morsel: &Morsel, request: &Request) -> Result<Option<(Driven, Vec<Option<ArrayRef>>)>> {
+        let mut alive: Option<Vec<u64>> = None;
+        let entry = morsel.selection.as_ref().map(Selection::words);
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.types.len()];
+        let mut pass = &plan.pass;
+        for unit in &bound.by_value {
+            let place = bound.places.get(unit.input).copied().flatten();
+            let Some(values) = place.and_then(|p| morsel.batch.columns().get(p)).and_then(|a| Values::of(a, unit.strict)) else {
+                return Ok(None);
+            };
+            let now = alive.as_deref().or(entry);
+            let Some((driven, over_values)) = self.over_values(unit, &values, now, request.level) else { return Ok(None) };
+            if unit.filters {
+                alive = Some(values.kept(now, &driven));
+            }
+            for m in &unit.made {
+                if let (Some(slot), Some(Some(array))) = (columns.get_mut(*m), over_values.get(*m)) {
+                    *slot = Some(values.map(array)?);
+                }
+            }
+            pass = &unit.rest;
+        }
+        let rows = morsel.batch.num_rows();
+        let now = alive.as_deref().or(entry);
+        let driven = if pass.mask == 0 {
+            let kept = now.map_or_else(|| full(rows), <[u64]>::to_vec);
+            Driven { count: kept.iter().map(|w| w.count_ones() as usize).sum(), kept, bad: false }
+        } else {
+            let accepted = self.accept(pass, bound, morsel, request)?;
+            let input = Input { pass, accepted: &accepted, rows, alive: now, dense: plan.dense, level: request.level };
+            match self.execute(&input).map_err(|p| Error::internal(p.to_string()))? {
+                Outcome::Done(driven, rest) => {
+                    columns.iter_mut().zip(rest).for_each(|(c, r)| *c = c.take().or(r));
+                    driven
+                }
+                // found again, with its row, without dictionaries
+                _ => return Ok(None),
+            }
+        };
+        if plan.dense && driven.count < rows {
+            let mask = Selection::new(driven.kept.as_slice()).mask(rows);
+            for slot in bound.by_value.iter().flat_map(|u| &u.made) {
+                if let Some(Some(array)) = columns.get_mut(*slot) {
+                    *array = arrow_select::filter::filter(array, &mask)?;
                 }
             }
         }
-        let mut arrays = Vec::with_capacity(self.lineage.outputs.len());
-        let mut fields = Vec::with_capacity(self.lineage.outputs.len());
-        for (name, from) in &self.lineage.outputs {
-            if request.outputs.as_ref().is_some_and(|o| !o.contains(name)) {
-                continue;
-            }
-            let array = match from {
-                From::Input(i) => self.lineage.inputs.get(*i).and_then(|c| morsel.batch.column_by_name(&c.name)).cloned(),
-                From::Made(m) => columns.get(*m).cloned().flatten(),
-            };
-            if let Some(array) = array {
-                let nullable = self.schema.field_with_name(name).map_or(true, |f| f.is_nullable());
-                fields.push(arrow_schema::Field::new(name, array.data_type().clone(), nullable));
-                arrays.push(array);
-            }
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
-        let filtered = rows_in - driven.count;
-        let selection = if input.dense || driven.count == input.rows { None } else { Some(Selection::new(driven.kept)) };
-        Ok(Ran { morsel: Morsel { batch, selection, origin: morsel.origin }, rows_in, filtered })
+        Ok(Some((driven, columns)))
+    }
+
+    fn accept(&self, pass: &Pass, bound: &Bound, morsel: &Morsel, request: &Request) -> Result<Accepted> {
+        let places = pass.reads.iter().zip(&bound.places).map(|(read, place)| place.filter(|_| *read));
+        Accepted::at(&self.lineage.inputs, &morsel.batch, places, S::In::NAME, &request.name)
     }
 }
 
-/// Everything about a morsel that an attempt needs.
+/// All of so many rows.
+fn full(rows: usize) -> Vec<u64> {
+    let mut words = vec![!0u64; rows / 64];
+    if !rows.is_multiple_of(64) {
+        words.push((1 << (rows % 64)) - 1);
+    }
+    words
+}
+
+/// Everything about rows that an attempt needs.
 struct Input<'a> {
+    pass: &'a Pass,
     accepted: &'a Accepted,
     rows: usize,
     alive: Option<&'a [u64]>,
-    nullable: Vec<Bits<'a>>,
-    predicate: Vec<Bits<'a>>,
-    mask: u64,
-    made: BTreeSet<usize>,
     dense: bool,
-    buffers: Vec<arrow_buffer::Buffer>,
+    level: Level,
 }
 
 enum Outcome {
-    Done(Driven, Vec<Option<ArrayRef>>, bool),
+    Done(Driven, Vec<Option<ArrayRef>>),
     Failed(Option<crate::record::Fault>),
     Panicked(Panicked, Option<usize>),
 }
@@ -250,32 +293,36 @@ impl<S: Step> RunKernel for Run<S> {
         Arc::clone(&self.schema)
     }
     fn run(&self, morsel: &Morsel, request: &Request) -> Result<Ran> {
-        let accepted = Accepted::match_columns(&self.lineage.inputs, &morsel.batch, Missing::Blank, S::In::NAME, &request.name)?;
-        let input = self.prepare(&accepted, morsel, request);
-        let lanes = self.lanes.load(Ordering::Relaxed);
-        let broken = |p: Panicked| Error::internal(p.to_string());
-        // A volatile function must not run twice on a row, so its row is tracked from the start; anything else runs at
-        // full speed and is repeated, tracked, on the rows it may see, only if it failed or panicked.
-        let mut outcome = self.attempt(&input, request, lanes, self.volatile).map_err(broken)?;
-        if !matches!(outcome, Outcome::Done(..)) && !self.volatile {
-            outcome = self.attempt(&input, request, false, true).map_err(broken)?;
-            if lanes && matches!(outcome, Outcome::Done(..)) {
-                // it only fails on rows that it never asked to see: not total after all
-                self.lanes.store(false, Ordering::Relaxed);
-            }
+        let plan = self.plan(request);
+        let bound = plan.bind(&morsel.batch, &self.lineage, &self.types, S::LEAD as usize);
+        let mut done = None;
+        if !bound.by_value.is_empty() {
+            done = self.by_value(&plan, &bound, morsel, request)?;
         }
-        match outcome {
-            Outcome::Done(driven, columns, lanes) => self.deliver(&input, morsel, request, driven, columns, self.lineage.hoisted && lanes),
-            Outcome::Failed(fault) => {
-                let (row, what) = fault.map_or((None, "failed".to_owned()), |f| (Some(f.row), format!("failed: {}", f.message)));
-                Err(Error::Operator { operator: self.who(request, None), what, row: place(request, morsel.origin, row) })
+        let (driven, columns) = match done {
+            Some(done) => done,
+            None => {
+                let accepted = self.accept(&plan.pass, &bound, morsel, request)?;
+                let (rows, alive) = (accepted.rows(), morsel.selection.as_ref().map(Selection::words));
+                let input = Input { pass: &plan.pass, accepted: &accepted, rows, alive, dense: plan.dense, level: request.level };
+                match self.execute(&input).map_err(|p| Error::internal(p.to_string()))? {
+                    Outcome::Done(driven, columns) => (driven, columns),
+                    Outcome::Failed(fault) => {
+                        let (row, what) = fault.map_or((None, "failed".to_owned()), |f| (Some(f.row), format!("failed: {}", f.message)));
+                        return Err(Error::Operator { operator: self.who(request, None), what, row: place(request, morsel.origin, row) });
+                    }
+                    Outcome::Panicked(p, row) => {
+                        let (operator, row) = (self.who(request, p.operator), place(request, morsel.origin, row));
+                        return Err(Error::Operator { operator, what: p.to_string(), row });
+                    }
+                }
             }
-            Outcome::Panicked(p, row) => Err(Error::Operator {
-                operator: self.who(request, p.operator),
-                what: p.to_string(),
-                row: place(request, morsel.origin, row),
-            }),
-        }
+        };
+        let (rows_in, rows) = (morsel.rows(), morsel.batch.num_rows());
+        let batch = result::batch(&plan, &bound, &morsel.batch, &columns, if plan.dense { driven.count } else { rows })?;
+        let filtered = rows_in - driven.count;
+        let selection = if plan.dense || driven.count == rows { None } else { Some(Selection::new(driven.kept)) };
+        Ok(Ran { morsel: Morsel { batch, selection, origin: morsel.origin }, rows_in, filtered })
     }
 }
 
@@ -300,44 +347,4 @@ fn place(request: &Request, origin: Origin, row: Option<usize>) -> String {
         Some(row) => format!("row {} of split {} of {source}", origin.row + row as u64, origin.split),
         None => format!("a row after row {} of split {} of {source}", origin.row, origin.split),
     }
-}
-
-/// Adds the nulls of strictly used columns to a computed column.
-fn strike(array: &ArrayRef, strict: &[Bits<'_>], kept: &[u64], dense: bool, rows_in: usize, rows_out: usize) -> ArrayRef {
-    let mut words = Vec::with_capacity(rows_out.div_ceil(64) + 1);
-    let (mut pending, mut filled) = (0u128, 0u32);
-    for (i, keep) in kept.iter().enumerate() {
-        let len = 64.min(rows_in - i * 64);
-        // SAFETY: `i * 64 + len <= rows_in`, the length of the columns behind `strict`.
-        let window = unsafe { crate::record::Window::new(i * 64, len) };
-        let valid = strict.iter().fold(!0u64, |w, b| w & b.word(window));
-        if dense {
-            pending |= u128::from(extract(valid, *keep)) << filled;
-            filled += keep.count_ones();
-            if filled >= 64 {
-                words.push(pending as u64);
-                pending >>= 64;
-                filled -= 64;
-            }
-        } else {
-            words.push(valid);
-        }
-    }
-    if dense && filled > 0 {
-        words.push(pending as u64);
-    }
-    let bits = arrow_buffer::BooleanBuffer::new(arrow_buffer::Buffer::from_vec(words), 0, rows_out);
-    let nulls = NullBuffer::union(array.nulls(), Some(&NullBuffer::new(bits)));
-    match nulls {
-        Some(nulls) => with_nulls(array, nulls),
-        None => Arc::clone(array),
-    }
-}
-
-/// Gathers the bits of `word` at the set bits of `mask` (PEXT).
-fn extract(word: u64, mask: u64) -> u64 {
-    if mask == !0 {
-        return word;
-    }
-    super::SetBits(mask).enumerate().fold(0, |out, (to, from)| out | (word >> from & 1) << to)
 }

@@ -31,6 +31,19 @@ pub trait Step: Send + Sync + 'static {
     type Made: Computed;
     /// Number of bits it takes in a run's mask: one per predicate and per computed column.
     const BITS: u32;
+    /// Whether there is a predicate.
+    const FILTERS: bool;
+    /// Number of predicates before anything else.
+    const LEAD: u32;
+    /// Whether it consists of predicates.
+    const ONLY: bool;
+    /// Whether there is a predicate after the leading ones.
+    const MORE: bool;
+    /// The first `N` leading predicates of a row. Branch-free.
+    #[inline(always)]
+    fn lead<'a, const N: u32>(&self, _row: <Self::In as Record>::Row<'a>, _make: Make<'a>, _at: u32) -> bool {
+        true
+    }
     /// Branch-free; `at` is the step's first mask bit.
     fn lane<'a>(&self, row: <Self::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, Self::Out, Self::Made>;
     /// Short-circuit: `None` as soon as the row is dropped.
@@ -50,6 +63,14 @@ impl<R: Record, F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static> Ste
     type Out = R;
     type Made = ();
     const BITS: u32 = 1;
+    const FILTERS: bool = true;
+    const LEAD: u32 = 1;
+    const ONLY: bool = true;
+    const MORE: bool = false;
+    #[inline(always)]
+    fn lead<'a, const N: u32>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> bool {
+        at >= N || !make.step(at).wants(0) || (self.0)(&View::new(row))
+    }
     #[inline(always)]
     fn lane<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, R, ()> {
         let keep = !make.step(at).wants(0) || (self.0)(&View::new(row));
@@ -102,6 +123,10 @@ impl<R: Record, X: Added, F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Adds<'a, X> +
     type Out = X::On<R>;
     type Made = X::Made;
     const BITS: u32 = X::Made::LEN;
+    const FILTERS: bool = false;
+    const LEAD: u32 = 0;
+    const ONLY: bool = false;
+    const MORE: bool = false;
     #[inline(always)]
     fn lane<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, Self::Out, X::Made> {
         let adds = (self.0)(&View::new(row), make.step(at));
@@ -157,6 +182,10 @@ impl<R: Record, X: Makes, F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Made<'a, X> +
     type Out = X::Out;
     type Made = X::Made;
     const BITS: u32 = X::Made::LEN;
+    const FILTERS: bool = false;
+    const LEAD: u32 = 0;
+    const ONLY: bool = false;
+    const MORE: bool = false;
     #[inline(always)]
     fn lane<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, X::Out, X::Made> {
         let made = (self.0)(&View::new(row), make.step(at));
@@ -176,6 +205,19 @@ impl<A: Step, B: Step<In = A::Out>> Step for Then<A, B> {
     type Out = B::Out;
     type Made = Cat<A::Made, B::Made>;
     const BITS: u32 = A::BITS + B::BITS;
+    const FILTERS: bool = A::FILTERS || B::FILTERS;
+    const LEAD: u32 = A::LEAD + if A::ONLY { B::LEAD } else { 0 };
+    const ONLY: bool = A::ONLY && B::ONLY;
+    const MORE: bool = A::MORE || if A::ONLY { B::MORE } else { B::FILTERS };
+    #[inline(always)]
+    fn lead<'a, const N: u32>(&self, row: <A::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> bool {
+        if A::ONLY && N > at + A::BITS {
+            let a = self.0.lane(row, make, at);
+            a.keep & self.1.lead::<N>(a.row, make, at + A::BITS)
+        } else {
+            self.0.lead::<N>(row, make, at)
+        }
+    }
     #[inline(always)]
     fn lane<'a>(&self, row: <A::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, B::Out, Self::Made> {
         let a = self.0.lane(row, make, at);

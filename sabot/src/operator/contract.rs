@@ -175,6 +175,16 @@ pub trait Operator: Send {
         if state.bytes.is_empty() { Ok(()) } else { Err(Error::Checkpoint("state for an operator that keeps none".into())) }
     }
 
+    /// As [`restore`](Self::restore), in the stage of a bounded source: takes from the state what belongs to the splits for
+    /// which `mine` is true, which this instance will go on reading. An operator whose state belongs to keys returns
+    /// `false`, and gets the state of its key groups.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore).
+    fn restore_splits(&mut self, _state: &GroupState, _mine: &dyn Fn(crate::kernel::Origin) -> bool) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Gives up a key group that another instance takes over.
     fn release(&mut self, _group: u16) {}
 

@@ -34,12 +34,12 @@ pub(crate) fn pop(from: &mut &[u8]) -> Result<Option<RecordBatch>> {
     }
     let head = take(from, 8)?.first_chunk::<8>().copied().unwrap_or_default();
     let len = usize::try_from(u64::from_le_bytes(head)).map_err(|_| Error::Checkpoint("state is cut short".into()))?;
-    let reader = StreamReader::try_new(take(from, len)?, None)?;
+    let mut reader = StreamReader::try_new(take(from, len)?, None)?;
     let schema = reader.schema();
-    for batch in reader {
-        return Ok(Some(batch?.with_schema(schema)?));
+    match reader.next() {
+        Some(batch) => Ok(Some(batch?.with_schema(schema)?)),
+        None => Ok(Some(RecordBatch::new_empty(schema))),
     }
-    Ok(Some(RecordBatch::new_empty(schema)))
 }
 
 /// The batch with these entries as its schema's metadata.

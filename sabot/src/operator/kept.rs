@@ -177,7 +177,7 @@ pub(crate) fn view_value(array: &ArrayRef, row: usize) -> &[u8] {
 /// Text dictionaries as plain text: what leaves an operator that mixes rows of several dictionaries.
 pub(crate) fn plain(array: &ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
-        DataType::Dictionary(_, values) => Ok(arrow_cast::cast(array, &plain_type(values))?),
+        t @ DataType::Dictionary(..) => Ok(arrow_cast::cast(array, &plain_type(t))?),
         _ => Ok(Arc::clone(array)),
     }
 }

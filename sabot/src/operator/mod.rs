@@ -7,6 +7,7 @@ mod contract;
 mod fault;
 mod flat_map;
 mod inspect;
+pub(crate) mod instants;
 mod ipc;
 mod join;
 mod kept;
@@ -18,6 +19,8 @@ mod run;
 mod sink;
 mod sort;
 mod source;
+#[cfg(test)]
+mod tests;
 mod user;
 
 pub use aggregate::{
@@ -31,10 +34,11 @@ pub use flat_map::FlatMap;
 pub use inspect::Inspect;
 pub use join::{HashJoin, JoinSpec};
 pub use kept::Kept;
-pub use keyed::{Keyed, KeyedSpec};
+pub(crate) use kept::schema_with;
+pub use keyed::{Keyed, KeyedSpec, keyed_schema};
 pub use keys::Keys;
 pub use limit::Limit;
-pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, Work};
+pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, SourceTime, Work};
 pub use run::RunOperator;
 pub use sink::Sink;
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};

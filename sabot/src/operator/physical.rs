@@ -92,6 +92,20 @@ pub struct PhysicalNode {
     pub bounded: bool,
     /// Whether the operator keeps state that a checkpoint must hold.
     pub stateful: bool,
+    /// For an endless source on whose event time some step depends: how it tells time.
+    pub time: Option<SourceTime>,
+}
+
+/// How the rows of an endless source tell time. Each partition has a watermark of its own: the greatest event time so
+/// far less the disorder, unless the source's reader gives watermarks itself. A row behind the watermark of its own
+/// partition is late: it is dropped and counted. So which rows are late depends on the partition's rows alone, not on
+/// other partitions, batches or time.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SourceTime {
+    /// The column: a timestamp without nulls.
+    pub column: String,
+    /// How far a row may lag behind the greatest event time before it, in microseconds.
+    pub disorder: i64,
 }
 
 impl std::fmt::Debug for PhysicalNode {

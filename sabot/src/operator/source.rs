@@ -30,6 +30,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If the data cannot be read.
     fn open(&self, split: &Split, position: Option<&serde_json::Value>) -> Result<Box<dyn SplitReader>>;
+    /// How far a row's event time may lag behind that of earlier rows of its partition, in microseconds; `None` leaves
+    /// it to the job's setting. Not asked of readers that give watermarks themselves.
+    fn disorder(&self) -> Option<EventTime> {
+        None
+    }
     /// A name for messages: the file, or `memory`.
     fn describe(&self) -> String;
 }

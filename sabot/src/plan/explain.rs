@@ -42,7 +42,7 @@ fn stream_of(node: &Node) -> &str {
 
 /// What a node does, in a few words.
 pub(super) fn describe(node: &Node) -> String {
-    let bounds = if node.bounded { "bounded" } else { "endless" };
+    let bounds = if node.bounded { "bounded" } else { "may be endless" };
     match &node.op {
         Op::Source { name, record, .. } => format!("source {name}: {record} ({bounds})"),
         Op::Run { steps, .. } => format!("run of {}", steps.iter().map(|s| s.step.as_str()).collect::<Vec<_>>().join(", ")),
@@ -55,9 +55,9 @@ pub(super) fn describe(node: &Node) -> String {
             let win = window.map_or(String::new(), |w| format!(" per {}", span(w)));
             format!("aggregate{by}{win}: {}", list.join(", "))
         }
-        Op::Keyed { operator, column } => format!("keyed({operator}) -> {column}"),
-        Op::FlatMap { text } => format!("flat_map({text})"),
-        Op::Batch { operator, column } => format!("batch({operator}) -> {column}"),
+        Op::Keyed { operator, column, .. } => format!("keyed({operator}) -> {column}"),
+        Op::FlatMap { text, .. } => format!("flat_map({text})"),
+        Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
         Op::Join { kind, left, right, .. } => {
             let kind = match kind {
                 JoinKind::Inner => "inner",

@@ -4,11 +4,13 @@ mod explain;
 mod mermaid;
 mod node;
 mod prune;
+mod time;
 
 pub use explain::explain;
 pub use mermaid::mermaid;
 pub use node::{AggregateColumn, EventColumn, JoinKind, Node, NodeId, Op, Plan, PlanColumn, SortBy};
 pub use prune::{Lineages, prune};
+pub use time::{Times, times};
 
 /// The column that a left join adds: whether the row has a partner.
 pub const MATCHED: &str = "__matched";

@@ -135,11 +135,15 @@ pub enum Op {
         operator: String,
         /// The column it makes.
         column: String,
+        /// Columns that the function reads; `None` is all.
+        reads: Option<Vec<String>>,
     },
     /// Any number of rows per row.
     FlatMap {
         /// The expression.
         text: String,
+        /// Columns that it reads; `None` is all.
+        reads: Option<Vec<String>>,
     },
     /// A whole-batch operator.
     Batch {
@@ -147,6 +151,8 @@ pub enum Op {
         operator: String,
         /// The column it makes.
         column: String,
+        /// Columns that it reads.
+        reads: Vec<String>,
     },
     /// A hash join.
     Join {

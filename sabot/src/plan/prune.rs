@@ -19,11 +19,16 @@ pub type Lineages<'a> = dyn Fn(&str) -> Option<&'a Lineage> + 'a;
 pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
     let mut wanted: Vec<BTreeSet<String>> = vec![BTreeSet::new(); plan.nodes.len()];
     let mut dropped = 0;
+    let keys: Vec<Vec<String>> = plan.nodes.iter().map(|n| n.keys.clone()).collect();
+    let times: Vec<Option<String>> = plan.nodes.iter().map(|n| n.time.as_ref().map(|t| t.column.clone())).collect();
     for number in (0..plan.nodes.len()).rev() {
         let mine = wanted.get(number).cloned().unwrap_or_default();
         let Some(node) = plan.nodes.get_mut(number) else { continue };
         let all: BTreeSet<String> = node.columns.iter().map(|c| c.name.clone()).collect();
         let mut need: Vec<BTreeSet<String>> = Vec::new();
+        // event time of the first input
+        let time = node.inputs.first().and_then(|i| times.get(*i).cloned().flatten());
+        let keyed_by = node.inputs.first().and_then(|i| keys.get(*i).cloned()).unwrap_or_default();
         match &mut node.op {
             Op::Source { .. } => {
                 let before = node.columns.len();
@@ -51,16 +56,27 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
             Op::Aggregate { window, functions } => {
                 let mut up: BTreeSet<String> = node.keys.iter().cloned().collect();
                 up.extend(functions.iter().flat_map(|f| f.inputs.iter().cloned()));
-                let _ = window;
+                up.extend(time.filter(|_| window.is_some()));
                 need.push(up);
             }
-            Op::Keyed { column, .. } | Op::Batch { column, .. } => {
-                // the closure's own columns are not known: everything is read
+            Op::Keyed { reads: None, .. } => need.push(BTreeSet::from([String::from("*")])),
+            Op::Keyed { column, reads: Some(reads), .. } => {
                 let mut up = mine.clone();
                 up.remove(column);
-                need.push(BTreeSet::from([String::from("*")]));
+                up.extend(reads.iter().cloned().chain(keyed_by.iter().cloned()).chain(time));
+                node.columns.retain(|c| up.contains(&c.name) || c.name == *column);
+                need.push(up);
             }
-            Op::FlatMap { .. } => need.push(BTreeSet::from([String::from("*")])),
+            Op::Batch { column, reads, .. } => {
+                let mut up = mine.clone();
+                up.remove(column);
+                up.extend(reads.iter().cloned());
+                node.columns.retain(|c| up.contains(&c.name) || c.name == *column);
+                need.push(up);
+            }
+            Op::FlatMap { reads, .. } => {
+                need.push(reads.clone().map_or_else(|| BTreeSet::from([String::from("*")]), |r| r.into_iter().collect()));
+            }
             Op::Join { kind, left, right, left_used, right_used } => {
                 let side =
                     |prefix: &str| -> Vec<String> { mine.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect() };

@@ -6,7 +6,8 @@ use arrow_array::{ArrayRef, BooleanArray, cast::AsArray};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 
-use super::{Bits, Buffers, Env, Lane, Value, Window, Writer};
+use super::raw::{Raw, compress, unwritten, written, zeroed};
+use super::{Bits, Buffers, Env, Keep, LANES, Lane, Spots, Value, Window, Writer};
 
 impl Value for bool {
     type Ref<'a> = bool;
@@ -42,17 +43,38 @@ impl Value for bool {
 
 /// Collects a boolean column, one byte per row, packed at the end.
 #[derive(Debug)]
-pub struct BoolWrite(Vec<u8>);
+pub struct BoolWrite(Raw<u8>);
 
 impl Writer<bool> for BoolWrite {
+    const LANES: bool = true;
     fn new(rows: usize) -> Self {
-        BoolWrite(vec![0; rows])
+        BoolWrite(zeroed(rows))
+    }
+    unsafe fn raw(rows: usize) -> Self {
+        BoolWrite(unwritten(rows + LANES))
+    }
+    fn blank(&mut self, at: usize, len: usize) {
+        if let Some(rows) = self.0.get_mut(at..at + len) {
+            rows.fill(std::mem::MaybeUninit::new(0));
+        }
+    }
+    #[inline(always)]
+    fn spots(&mut self, at: usize) -> Spots<'_> {
+        Spots::of(&mut self.0, at)
+    }
+    #[inline(always)]
+    fn set(spots: Spots<'_>, lane: Lane, value: bool) {
+        spots.write(lane, u8::from(value));
+    }
+    #[inline(always)]
+    fn compress(&mut self, from: Spots<'_>, at: usize, keep: Keep<'_>) {
+        compress(from, &mut self.0, at, keep);
     }
     #[inline(always)]
     fn put(&mut self, at: usize, value: bool, _env: &Env<'_>) {
         debug_assert!(at < self.0.len());
-        // SAFETY: callers write rows below the number given to `new`.
-        unsafe { *self.0.get_unchecked_mut(at) = u8::from(value) }
+        // SAFETY: callers write rows below the number given to `new`, which is at most the vector's length.
+        unsafe { self.0.get_unchecked_mut(at).write(u8::from(value)) };
     }
     #[inline(always)]
     fn shift(&mut self, from: usize, to: usize) {
@@ -61,7 +83,8 @@ impl Writer<bool> for BoolWrite {
         unsafe { *self.0.get_unchecked_mut(to) = *self.0.get_unchecked(from) }
     }
     fn finish(self, rows: usize, _buffers: &Buffers) -> ArrayRef {
-        Arc::new(BooleanArray::new(pack(&self.0, rows), None))
+        // SAFETY: `new` zeroes all rows; the user of `raw` has written them.
+        Arc::new(BooleanArray::new(pack(&unsafe { written(self.0, rows) }, rows), None))
     }
 }
 
@@ -81,10 +104,29 @@ pub(crate) fn pack(bytes: &[u8], rows: usize) -> BooleanBuffer {
 
 /// Packs 64 bytes that are 0 or 1 into a word, lane 0 in bit 0.
 #[inline(always)]
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn pack_word(bytes: &[u8; 64]) -> u64 {
+    use std::arch::x86_64::{_mm_loadu_si128, _mm_movemask_epi8, _mm_slli_epi16};
+    let mut word = 0u64;
+    let (sixteens, _) = bytes.as_chunks::<16>();
+    for (i, part) in sixteens.iter().enumerate() {
+        // SAFETY: SSE2 is part of x86-64, and `part` is 16 bytes. Bit 0 of each byte moves to bit 7, where `movemask`
+        // looks; what a shift carries over from the byte below lands in bits 0 to 6.
+        let bits = unsafe { _mm_movemask_epi8(_mm_slli_epi16::<7>(_mm_loadu_si128(part.as_ptr().cast()))) };
+        word |= u64::from(bits as u16) << (16 * i);
+    }
+    word
+}
+
+/// Packs 64 bytes that are 0 or 1 into a word, lane 0 in bit 0.
+#[inline(always)]
+#[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn pack_word(bytes: &[u8; 64]) -> u64 {
     let mut word = 0u64;
-    for (i, b) in bytes.iter().enumerate() {
-        word |= u64::from(*b) << i;
+    let (eights, _) = bytes.as_chunks::<8>();
+    for (i, part) in eights.iter().enumerate() {
+        // a multiplication that gathers bit 0 of each byte in the top byte
+        word |= (u64::from_le_bytes(*part).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
     word
 }

@@ -62,6 +62,16 @@ impl<'a> Make<'a> {
     pub fn step(self, at: u32) -> Self {
         Make { at, ..self }
     }
+    /// The same with another mask.
+    #[inline(always)]
+    pub(crate) fn masked(self, mask: u64) -> Self {
+        Make { mask, ..self }
+    }
+    /// The same without the first `n` bits (as far as these are a step's own).
+    #[inline(always)]
+    pub(crate) fn without(self, n: u32) -> Self {
+        Make { mask: self.mask & !((1 << if n > 63 { 63 } else { n }) - 1), ..self }
+    }
     /// Whether the step's bit `i` is wanted. Runs have at most 63 maskable bits; the rest share bit 63.
     #[inline(always)]
     pub fn wants(self, i: u32) -> bool {

@@ -14,6 +14,7 @@ mod named;
 mod nested;
 mod option;
 mod primitive;
+mod raw;
 mod reader;
 #[allow(clippy::module_inception)]
 mod record;
@@ -36,6 +37,7 @@ pub use named::{Ch, HasColumn, Here, There};
 pub use nested::{accept_struct, all_fixed, debug_row, finish_struct, read_struct, struct_type};
 pub use option::{NotNull, OptionWrite};
 pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};
+pub use raw::{Keep, Spots, Stack};
 pub use reader::{Accepted, Missing, Reader, table};
 pub use record::{Col, Column, IsRecord, Named, Record, View, columns_of, schema_of};
 pub use rows::{clone_of, from_batch, to_batch};
@@ -47,8 +49,7 @@ pub use values::{Args, Row1, Rows, Values};
 pub use window::{LANES, Lane, Window};
 
 pub(crate) use arena::text_buffers;
-pub(crate) use bits::load;
-pub(crate) use boolean::{pack, pack_word};
+pub(crate) use boolean::pack_word;
 pub(crate) use option::with_nulls;
 pub(crate) use time::to_micros;
 

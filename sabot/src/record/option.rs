@@ -1,11 +1,14 @@
 //! Nullable columns.
 
+use std::sync::Arc;
+
 use arrow_array::{Array, ArrayRef, make_array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
 use super::boolean::pack;
-use super::{Bits, Buffers, Env, Lane, Mismatch, Value, Window, Writer};
+use super::raw::{Raw, compress, unwritten, written, zeroed};
+use super::{Bits, Buffers, Env, Keep, LANES, Lane, Mismatch, Spots, Value, Window, Writer};
 
 /// A type that has no nulls of its own, so that `Option` of it is a nullable column.
 #[diagnostic::on_unimplemented(
@@ -58,17 +61,43 @@ impl<T: NotNull> Value for Option<T> {
 /// Collects a nullable column: the values, and one validity byte per row.
 pub struct OptionWrite<T: Value> {
     values: T::Write,
-    valid: Vec<u8>,
+    valid: Raw<u8>,
 }
 impl<T: NotNull> Writer<Option<T>> for OptionWrite<T> {
+    const LANES: bool = T::Write::LANES;
     fn new(rows: usize) -> Self {
-        OptionWrite { values: T::Write::new(rows), valid: vec![0; rows] }
+        OptionWrite { values: T::Write::new(rows), valid: zeroed(rows) }
+    }
+    unsafe fn raw(rows: usize) -> Self {
+        // SAFETY: passed on to the caller. Without `LANES`, values under nulls stay unwritten, so they begin as blanks.
+        let values = if T::Write::LANES { unsafe { T::Write::raw(rows) } } else { T::Write::new(rows) };
+        OptionWrite { values, valid: unwritten(rows + LANES) }
+    }
+    fn blank(&mut self, at: usize, len: usize) {
+        if let Some(rows) = self.valid.get_mut(at..at + len) {
+            rows.fill(std::mem::MaybeUninit::new(0));
+        }
+        self.values.blank(at, len);
+    }
+    #[inline(always)]
+    fn spots(&mut self, at: usize) -> Spots<'_> {
+        self.values.spots(at).with_valid(Spots::of(&mut self.valid, at))
+    }
+    #[inline(always)]
+    fn set(spots: Spots<'_>, lane: Lane, value: Option<T::Ref<'_>>) {
+        spots.valid().write(lane, u8::from(value.is_some()));
+        T::Write::set(spots, lane, value.unwrap_or(T::blank()));
+    }
+    #[inline(always)]
+    fn compress(&mut self, from: Spots<'_>, at: usize, keep: Keep<'_>) {
+        compress(from.valid(), &mut self.valid, at, keep);
+        self.values.compress(from, at, keep);
     }
     #[inline(always)]
     fn put(&mut self, at: usize, value: Option<T::Ref<'_>>, env: &Env<'_>) {
         debug_assert!(at < self.valid.len());
-        // SAFETY: callers write rows below the number given to `new`, which is the length of the vector.
-        unsafe { *self.valid.get_unchecked_mut(at) = u8::from(value.is_some()) };
+        // SAFETY: callers write rows below the number given to `new`, which is at most the length of the vector.
+        unsafe { self.valid.get_unchecked_mut(at).write(u8::from(value.is_some())) };
         if T::FIXED {
             self.values.put(at, value.unwrap_or(T::blank()), env);
         } else if let Some(value) = value {
@@ -83,14 +112,18 @@ impl<T: NotNull> Writer<Option<T>> for OptionWrite<T> {
         self.values.shift(from, to);
     }
     fn finish(self, rows: usize, buffers: &Buffers) -> ArrayRef {
-        let valid = pack(&self.valid, rows);
-        with_nulls(&self.values.finish(rows, buffers), NullBuffer::new(valid))
+        // SAFETY: `new` zeroes all rows; the user of `raw` has written them.
+        let valid = pack(&unsafe { written(self.valid, rows) }, rows);
+        with_nulls(&self.values.finish(rows, buffers), Some(NullBuffer::new(valid)))
     }
 }
 
 /// The array with these nulls instead of its own.
-pub(crate) fn with_nulls(array: &ArrayRef, nulls: NullBuffer) -> ArrayRef {
-    let nulls = (nulls.null_count() > 0).then_some(nulls);
+pub(crate) fn with_nulls(array: &ArrayRef, nulls: Option<NullBuffer>) -> ArrayRef {
+    let nulls = nulls.filter(|n| n.null_count() > 0);
+    if nulls.is_none() && array.nulls().is_none() {
+        return Arc::clone(array);
+    }
     let data = array.to_data().into_builder().nulls(nulls);
     // SAFETY: only the validity changes, and it has the array's length: data, offsets, views and codes stay valid.
     make_array(unsafe { data.build_unchecked() })

@@ -7,8 +7,9 @@ use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, cast::AsA
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::{DataType, TimeUnit};
 
+use super::raw::{Raw, compress, unwritten, written, zeroed};
 use super::time::{Micros, Millis, Nanos, Seconds, TimeOf, Unit, Zone};
-use super::{Buffers, Date, Decimal, Duration, Env, LANES, Lane, Mismatch, Time, Timestamp, Value, Window, Writer};
+use super::{Buffers, Date, Decimal, Duration, Env, Keep, LANES, Lane, Mismatch, Spots, Time, Timestamp, Value, Window, Writer};
 
 /// A value that is one machine word in an Arrow buffer.
 pub trait Fixed: Copy + Default + Send + Sync + 'static {
@@ -77,7 +78,7 @@ pub(super) fn fixed_accept<T: Fixed>(array: &ArrayRef) -> Result<ArrayRef, Misma
 
 /// Collects a fixed-width column.
 #[derive(Debug)]
-pub struct FixedWrite<T: Fixed>(Vec<NativeOf<T>>);
+pub struct FixedWrite<T: Fixed>(Raw<NativeOf<T>>);
 
 macro_rules! fixed_value {
     ([$($gen:tt)*] $t:ty) => {
@@ -129,14 +130,35 @@ macro_rules! fixed_value {
             }
         }
         impl<$($gen)*> Writer<$t> for FixedWrite<$t> {
+            const LANES: bool = true;
             fn new(rows: usize) -> Self {
-                FixedWrite(vec![Default::default(); rows])
+                FixedWrite(zeroed(rows))
+            }
+            unsafe fn raw(rows: usize) -> Self {
+                FixedWrite(unwritten(rows + LANES))
+            }
+            fn blank(&mut self, at: usize, len: usize) {
+                if let Some(rows) = self.0.get_mut(at..at + len) {
+                    rows.fill(std::mem::MaybeUninit::new(Default::default()));
+                }
+            }
+            #[inline(always)]
+            fn spots(&mut self, at: usize) -> Spots<'_> {
+                Spots::of(&mut self.0, at)
+            }
+            #[inline(always)]
+            fn set(spots: Spots<'_>, lane: Lane, value: $t) {
+                spots.write(lane, Fixed::native(value));
+            }
+            #[inline(always)]
+            fn compress(&mut self, from: Spots<'_>, at: usize, keep: Keep<'_>) {
+                compress(from, &mut self.0, at, keep);
             }
             #[inline(always)]
             fn put(&mut self, at: usize, value: $t, _env: &Env<'_>) {
                 debug_assert!(at < self.0.len());
-                // SAFETY: callers write rows below the number given to `new`, which is the length of the vector.
-                unsafe { *self.0.get_unchecked_mut(at) = Fixed::native(value) }
+                // SAFETY: callers write rows below the number given to `new`, which is at most the vector's length.
+                unsafe { self.0.get_unchecked_mut(at).write(Fixed::native(value)) };
             }
             #[inline(always)]
             fn shift(&mut self, from: usize, to: usize) {
@@ -144,9 +166,10 @@ macro_rules! fixed_value {
                 // SAFETY: as in `put`.
                 unsafe { *self.0.get_unchecked_mut(to) = *self.0.get_unchecked(from) }
             }
-            fn finish(mut self, rows: usize, _buffers: &Buffers) -> ArrayRef {
-                self.0.truncate(rows);
-                let array = PrimitiveArray::<<$t as Fixed>::Arrow>::new(ScalarBuffer::from(self.0), None);
+            fn finish(self, rows: usize, _buffers: &Buffers) -> ArrayRef {
+                // SAFETY: `new` zeroes all rows; the user of `raw` has written them.
+                let values = unsafe { written(self.0, rows) };
+                let array = PrimitiveArray::<<$t as Fixed>::Arrow>::new(ScalarBuffer::from(values), None);
                 Arc::new(array.with_data_type(<$t as Fixed>::arrow_type()))
             }
         }

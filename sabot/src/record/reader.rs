@@ -13,6 +13,14 @@ pub struct Accepted {
     rows: usize,
 }
 
+/// Where a batch has a column.
+enum Place {
+    At(usize),
+    /// It is not looked for.
+    Skip,
+    Absent,
+}
+
 /// How strictly a batch is matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -38,28 +46,54 @@ impl Accepted {
     /// # Errors
     /// As for [`of`](Self::of).
     pub fn match_columns(wanted: &[Column], batch: &RecordBatch, missing: Missing, record: &str, place: &str) -> Result<Self> {
+        let place_of = |(i, want): (usize, &Column)| {
+            let shadowed = wanted.iter().skip(i + 1).any(|later| later.name == want.name);
+            match batch.schema_ref().index_of(&want.name) {
+                Ok(place) if !shadowed => Place::At(place),
+                Err(_) if !shadowed && missing == Missing::Refuse => Place::Absent,
+                _ => Place::Skip,
+            }
+        };
+        Self::matched(wanted, batch, wanted.iter().enumerate().map(place_of), record, place)
+    }
+    /// With the batch's column for each wanted one at hand.
+    pub(crate) fn at(
+        wanted: &[Column],
+        batch: &RecordBatch,
+        places: impl Iterator<Item = Option<usize>>,
+        record: &str,
+        place: &str,
+    ) -> Result<Self> {
+        Self::matched(wanted, batch, places.map(|p| p.map_or(Place::Skip, Place::At)), record, place)
+    }
+    /// One column of a record with `columns` of them.
+    pub(crate) fn single(columns: usize, ordinal: usize, array: ArrayRef) -> Self {
+        let rows = array.len();
+        let mut all: Vec<Option<ArrayRef>> = vec![None; columns];
+        all.iter_mut().skip(ordinal).take(1).for_each(|c| *c = Some(ArrayRef::clone(&array)));
+        Accepted { columns: all, rows }
+    }
+    fn matched(wanted: &[Column], batch: &RecordBatch, places: impl Iterator<Item = Place>, record: &str, place: &str) -> Result<Self> {
         let mut problems = Vec::new();
         let mut columns = Vec::with_capacity(wanted.len());
-        for (i, want) in wanted.iter().enumerate() {
-            let shadowed = wanted.iter().skip(i + 1).any(|later| later.name == want.name);
-            let found = if shadowed { None } else { batch.column_by_name(&want.name) };
-            let column = match found {
-                None if shadowed || missing == Missing::Blank => None,
-                None => {
-                    problems.push((want.name.to_string(), describe(want), "(no such column)".to_owned()));
+        for (want, at) in wanted.iter().zip(places) {
+            if let Place::Absent = at {
+                problems.push((want.name.to_string(), describe(want), "(no such column)".to_owned()));
+            }
+            let Some(array) = (if let Place::At(p) = at { batch.columns().get(p) } else { None }) else {
+                columns.push(None);
+                continue;
+            };
+            let column = match (want.accept)(array) {
+                Err(Mismatch { expected, found }) => {
+                    problems.push((want.name.to_string(), expected, found));
                     None
                 }
-                Some(array) => match (want.accept)(array) {
-                    Err(Mismatch { expected, found }) => {
-                        problems.push((want.name.to_string(), expected, found));
-                        None
-                    }
-                    Ok(array) if !want.nullable && array.logical_null_count() > 0 => {
-                        problems.push((want.name.to_string(), describe(want), first_null(&array)));
-                        None
-                    }
-                    Ok(array) => Some(array),
-                },
+                Ok(array) if !want.nullable && array.logical_null_count() > 0 => {
+                    problems.push((want.name.to_string(), describe(want), first_null(&array)));
+                    None
+                }
+                Ok(array) => Some(array),
             };
             columns.push(column);
         }

@@ -52,6 +52,12 @@ owned!(
     /// A binary column's value. Operators and closures see `&[u8]`.
     Bytes, Vec<u8>, [u8]
 );
+impl Str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self
+    }
+}
 impl fmt::Display for Str {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

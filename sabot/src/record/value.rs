@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
-use super::{Buffers, Column, Env, Lane, Window};
+use super::{Buffers, Column, Env, Keep, Lane, Spots, Window};
 
 /// Why a column cannot be read as a [`Value`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +81,30 @@ pub trait Value: Sized + Send + Sync + 'static {
 
 /// Collects the values of one column by row number.
 pub trait Writer<V: Value>: Sized + Send {
+    /// Whether 64 rows may be written at once, through [`Spots`].
+    const LANES: bool = false;
     /// A writer with room for `rows` rows; rows that are never written are blank.
     fn new(rows: usize) -> Self;
+    /// A writer with room for `rows` rows, and for a kernel that writes 64 rows from any of them.
+    ///
+    /// # Safety
+    /// Before [`finish`](Self::finish), every row that it delivers was written or made [`blank`](Self::blank).
+    unsafe fn raw(rows: usize) -> Self {
+        Self::new(rows)
+    }
+    /// Makes `len` rows from `at` on blank, if they are unwritten.
+    fn blank(&mut self, _at: usize, _len: usize) {}
+    /// Where the 64 rows from `at` on are written.
+    #[inline(always)]
+    fn spots(&mut self, _at: usize) -> Spots<'_> {
+        Spots::NONE
+    }
+    /// Writes a lane. Only for [`LANES`](Self::LANES).
+    #[inline(always)]
+    fn set(_spots: Spots<'_>, _lane: Lane, _value: V::Ref<'_>) {}
+    /// Appends kept lanes to row `at`. Only for [`LANES`](Self::LANES).
+    #[inline(always)]
+    fn compress(&mut self, _from: Spots<'_>, _at: usize, _keep: Keep<'_>) {}
     /// Writes the value of row `at`, which is less than the `rows` given to [`new`](Self::new). Rows are written in
     /// ascending order unless `V::FIXED`.
     fn put(&mut self, at: usize, value: V::Ref<'_>, env: &Env<'_>);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
-use super::checkpoint::{Checkpoint, SplitKey, from_ipc};
-use super::feed::{Feed, SplitQueue, Waiting};
+use super::checkpoint::{Checkpoint, SplitKey, from_ipc, split_key};
+use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
 use super::graph::Graph;
 use super::inlet::{InChannel, Inlet};
@@ -93,19 +93,30 @@ impl Build<'_> {
         let mut wired = Wired { tasks: Vec::new(), channels, nodes: Vec::new() };
         for stage in &self.graph.stages {
             let Some(&root) = stage.nodes.first() else { continue };
-            let mut queues: Vec<SplitQueue> = self.queues(root, stage.instances)?;
+            let mut queues = self.queues(root, stage.instances)?;
+            queues.reverse();
             for instance in 0..stage.instances {
                 let mut nodes = Vec::new();
                 for &node in &stage.nodes {
                     nodes.push(self.node(node, &stage.nodes, instance, &matrix)?);
                 }
                 let mut chain = Chain::new(nodes, self.options.morsel_rows);
-                self.restore(&stage.nodes, instance, &mut chain)?;
+                let resumed: BTreeSet<SplitKey> = queues
+                    .last()
+                    .map(|(r, _)| r.iter().map(|w| (root as u32, w.split.partition, w.split.sequence)).collect())
+                    .unwrap_or_default();
+                self.restore(&stage.nodes, instance, &resumed, &mut chain)?;
                 let root = match &at(&self.plan.nodes, root)?.work {
                     _ if self.finished(root) => Root::Over,
                     Work::Source(source) => {
                         let queue = queues.pop().ok_or_else(|| Error::internal("a source instance without splits"))?;
-                        Root::Feed(Feed::new(root, Arc::clone(source), queue, self.checkpoint.map_or(0, |c| c.epoch)))
+                        Root::Feed(Feed::new(
+                            root,
+                            Arc::clone(source),
+                            at(&self.plan.nodes, root)?.time.clone(),
+                            queue,
+                            self.checkpoint.map_or(0, |c| c.epoch),
+                        ))
                     }
                     _ => Root::Inlet(self.inlet(root, instance, &matrix, &read)?),
                 };
@@ -116,8 +127,9 @@ impl Build<'_> {
         Ok(wired)
     }
 
-    /// The splits still to read: one queue for all instances of a bounded source, one for each of an endless one.
-    fn queues(&self, node: usize, instances: usize) -> Result<Vec<SplitQueue>> {
+    /// The splits still to read, by instance: one queue for all instances of a bounded source, but for the splits that were
+    /// open at the checkpoint; one for each of an endless one.
+    fn queues(&self, node: usize, instances: usize) -> Result<Vec<Splits>> {
         let Work::Source(source) = &at(&self.plan.nodes, node)?.work else { return Ok(Vec::new()) };
         let name = &at(&self.plan.nodes, node)?.name;
         let position = self.checkpoint.and_then(|c| c.positions.iter().find(|p| p.node == *name));
@@ -131,8 +143,15 @@ impl Build<'_> {
         }
         waiting.sort_by_key(|w| (w.split.partition, w.split.sequence));
         if source.bounded() {
+            let (open, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|w| w.from.is_some());
             let queue: SplitQueue = Arc::new(Mutex::new(waiting.into()));
-            return Ok(vec![queue; instances]);
+            let mut queues: Vec<Splits> = (0..instances).map(|_| (VecDeque::new(), Arc::clone(&queue))).collect();
+            for (i, split) in open.into_iter().enumerate() {
+                if let Some((resumed, _)) = queues.get_mut(i % instances) {
+                    resumed.push_back(split);
+                }
+            }
+            return Ok(queues);
         }
         let mut queues: Vec<VecDeque<Waiting>> = (0..instances).map(|_| VecDeque::new()).collect();
         for (i, split) in waiting.into_iter().enumerate() {
@@ -140,7 +159,7 @@ impl Build<'_> {
                 queue.push_back(split);
             }
         }
-        Ok(queues.into_iter().map(|q| Arc::new(Mutex::new(q))).collect())
+        Ok(queues.into_iter().map(|q| (VecDeque::new(), Arc::new(Mutex::new(q)))).collect())
     }
 
     fn node(&self, node: usize, stage: &[usize], instance: usize, matrix: &Matrix) -> Result<ChainNode> {
@@ -266,12 +285,19 @@ impl Build<'_> {
         })
     }
 
-    /// Gives the operators of one instance the states of their key groups. What a broadcast built is the same in all
-    /// instances, so that of instance 0 goes to all.
-    fn restore(&self, nodes: &[usize], instance: usize, chain: &mut Chain) -> Result<()> {
+    /// Gives the operators of one instance the states of their key groups; or of the splits that it goes on with, so that
+    /// floats are added in the order of an uninterrupted run. What a broadcast built is the same in all instances, so that
+    /// of instance 0 goes to all.
+    fn restore(&self, nodes: &[usize], instance: usize, resumed: &BTreeSet<SplitKey>, chain: &mut Chain) -> Result<()> {
+        let root = nodes.first().and_then(|n| self.plan.nodes.get(*n));
+        let sourced = root.is_some_and(|r| matches!(r.work, Work::Source(_)) && r.bounded);
+        let mine = |origin: Origin| resumed.contains(&split_key(&origin));
         for saved in self.checkpoint.iter().flat_map(|c| &c.states) {
             let node = self.index(&saved.node)?;
             if !nodes.contains(&node) {
+                continue;
+            }
+            if sourced && chain.restore_splits(node, &saved.state, &mine)? {
                 continue;
             }
             let of = *at(&self.graph.instances, node)?;

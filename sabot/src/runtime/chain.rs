@@ -147,6 +147,11 @@ impl Chain {
         let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());
         operator.map_or(Ok(()), |o| o.restore(state))
     }
+    /// Gives an operator what belongs to some splits. Returns whether it keeps state by split.
+    pub(super) fn restore_splits(&mut self, plan: usize, state: &GroupState, mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
+        let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());
+        operator.map_or(Ok(false), |o| o.restore_splits(state, mine))
+    }
     /// The step and the row that were being worked on.
     pub(super) fn place(&self, names: &[String]) -> (Arc<str>, String) {
         let (node, o) = self.current;
@@ -309,6 +314,13 @@ impl Chain {
         if let Some(node) = self.nodes.first_mut() {
             node.account.rows_in += rows;
             node.account.failed += rows;
+        }
+    }
+    /// Rows of a source that are behind their partition's watermark.
+    pub(super) fn source_late(&mut self, rows: u64) {
+        if let Some(node) = self.nodes.first_mut() {
+            node.account.rows_in += rows;
+            node.account.late += rows;
         }
     }
     pub(super) fn name(&self) -> Result<Arc<str>> {

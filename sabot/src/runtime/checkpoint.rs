@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use arrow_array::RecordBatch;
 
 use crate::kernel::Origin;
-use crate::operator::{Account, GroupState};
+use crate::operator::{Account, EventTime, GroupState};
 use crate::{Error, Result};
 
 /// (source node, partition, sequence): a split of a job. Their order is the source order of a bounded job.
@@ -73,6 +73,9 @@ pub struct OpenSplit {
     pub row: u64,
     /// What its reader said.
     pub position: serde_json::Value,
+    /// The partition's watermark, if rows have told one.
+    #[serde(default)]
+    pub time: Option<EventTime>,
 }
 
 /// Rows that an input held back.

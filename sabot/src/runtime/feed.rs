@@ -2,6 +2,10 @@
 //!
 //! Splits of a bounded source are in one queue, in source order; an instance that is done with one takes the next, so
 //! fast instances read more. The partitions of an endless source are pinned to an instance each and read in turns.
+//!
+//! Time: each partition of an endless source has a watermark, from its reader or from its rows
+//! ([`SourceTime`]), and rows behind it are late: they are marked out here, before any step sees them. A bounded source
+//! tells no time: all its rows count, and its end is the end of time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,9 +16,10 @@ use super::checkpoint::{OpenSplit, SourcePosition};
 use super::job::Job;
 use super::task::Next;
 use super::util::{at_mut, lock};
-use crate::Result;
-use crate::kernel::{Morsel, Origin};
-use crate::operator::{EventTime, Read, Source, Split, SplitReader};
+use crate::kernel::{Morsel, Origin, Selection};
+use crate::operator::instants::micros;
+use crate::operator::{EventTime, Read, Source, SourceTime, Split, SplitReader};
+use crate::{Error, Result};
 
 /// A split to read, and where to go on.
 pub(super) struct Waiting {
@@ -25,9 +30,16 @@ pub(super) struct Waiting {
 /// The splits that no instance has taken yet.
 pub(super) type SplitQueue = Arc<Mutex<VecDeque<Waiting>>>;
 
+/// The splits of one instance: those it goes on with, and the queue it takes others from.
+pub(super) type Splits = (VecDeque<Waiting>, SplitQueue);
+
 pub(super) struct Feed {
     pub(super) node: usize,
     pub(super) source: Arc<dyn Source>,
+    /// How rows tell time, if any step needs to know.
+    told: Option<SourceTime>,
+    /// Splits that this instance goes on with after a checkpoint.
+    resumed: VecDeque<Waiting>,
     pub(super) queue: SplitQueue,
     /// Pinned partitions of an endless source; at most one split of a bounded one.
     open: Vec<Open>,
@@ -49,10 +61,12 @@ struct Open {
 }
 
 impl Feed {
-    pub(super) fn new(node: usize, source: Arc<dyn Source>, queue: SplitQueue, epoch: u64) -> Self {
+    pub(super) fn new(node: usize, source: Arc<dyn Source>, told: Option<SourceTime>, (resumed, queue): Splits, epoch: u64) -> Self {
         Feed {
             node,
             source,
+            told,
+            resumed,
             queue,
             open: Vec::new(),
             done: Vec::new(),
@@ -64,16 +78,24 @@ impl Feed {
         }
     }
     fn open(&mut self, waiting: Waiting) -> Result<()> {
-        let (row, position) = waiting.from.map_or((0, None), |f| (f.row, Some(f.position)));
+        let (row, position, time) = waiting.from.map_or((0, None, None), |f| (f.row, Some(f.position), f.time));
+        let time = time.unwrap_or(EventTime::MIN);
         let reader = self.source.open(&waiting.split, position.as_ref())?;
-        self.open.push(Open { split: waiting.split, reader, row, time: EventTime::MIN, quiet_since: None, idle: false });
+        self.open.push(Open { split: waiting.split, reader, row, time, quiet_since: None, idle: false });
         Ok(())
     }
     /// Where this instance stands.
     pub(super) fn position(&self, name: &str) -> SourcePosition {
-        let open =
-            |o: &Open| OpenSplit { partition: o.split.partition, sequence: o.split.sequence, row: o.row, position: o.reader.position() };
-        SourcePosition { node: name.into(), done: self.done.clone(), open: self.open.iter().map(open).collect() }
+        let open = |o: &Open| OpenSplit {
+            partition: o.split.partition,
+            sequence: o.split.sequence,
+            row: o.row,
+            position: o.reader.position(),
+            time: (o.time > EventTime::MIN).then_some(o.time),
+        };
+        // splits of a former run that this instance has not gone on with yet are where they were
+        let open = self.open.iter().map(open).chain(self.resumed.iter().filter_map(|w| w.from.clone()));
+        SourcePosition { node: name.into(), done: self.done.clone(), open: open.collect() }
     }
     /// Reads the next rows and signals them to the chain.
     pub(super) fn next(&mut self, chain: &mut Chain, job: &Arc<Job>) -> Result<Next> {
@@ -87,7 +109,7 @@ impl Feed {
             self.ended = true;
         }
         while !self.ended && (!bounded || self.open.is_empty()) {
-            let Some(waiting) = lock(&self.queue).pop_front() else { break };
+            let Some(waiting) = self.resumed.pop_front().or_else(|| lock(&self.queue).pop_front()) else { break };
             self.open(waiting)?;
         }
         if self.ended || self.open.is_empty() {
@@ -105,10 +127,13 @@ impl Feed {
         if self.open.is_empty() {
             return Ok(Next::Mark);
         }
-        self.watermark(chain);
-        if !self.idle_sent && self.open.iter().all(|o| o.idle) {
+        let idle = !self.idle_sent && self.open.iter().all(|o| o.idle);
+        if idle {
             self.idle_sent = true;
+            // The stack runs the last signal first: the watermark, then idleness.
             chain.signal(0, Signal::Idle);
+        }
+        if self.watermark(chain) || idle {
             return Ok(Next::Mark);
         }
         Ok(Next::Sleep(job.options.poll_every))
@@ -127,14 +152,24 @@ impl Feed {
                 self.idle_sent = false;
                 let rows = batch.num_rows();
                 *row += rows as u64;
+                let late = match &self.told {
+                    Some(told) => late_rows(&batch, told, watermark, time)?,
+                    None => Vec::new(),
+                };
                 *time = watermark.map_or(*time, |t| t.max(*time));
                 job.progress.read(rows as u64, job);
+                chain.source_late(late.iter().filter(|l| **l).count() as u64);
                 self.watermark(chain);
                 // The stack runs the last signal first: rows, then their watermark.
                 let size = job.options.morsel_rows;
                 for start in (0..rows).step_by(size).rev() {
                     let piece = if rows <= size { batch.clone() } else { batch.slice(start, size.min(rows - start)) };
-                    chain.signal(0, Signal::Rows(Morsel::new(piece, Origin { row: origin.row + start as u64, ..origin })));
+                    let in_time = late.get(start..rows.min(start + size)).filter(|l| l.contains(&true)).map(|l| {
+                        let word = |flags: &[bool]| flags.iter().zip(0..).fold(0u64, |w, (late, bit)| w | (u64::from(!late) << bit));
+                        Selection::new(l.chunks(64).map(word).collect::<Vec<u64>>())
+                    });
+                    let origin = Origin { row: origin.row + start as u64, ..origin };
+                    chain.signal(0, Signal::Rows(Morsel { batch: piece, selection: in_time, origin }));
                 }
                 Ok(Some(Next::Rows(rows)))
             }
@@ -159,13 +194,35 @@ impl Feed {
         }
     }
 
-    /// Sends the minimum over the partitions that are not idle, if it has moved. A bounded source has one partition in
-    /// order, so an instance keeps the time of the splits it has read.
-    fn watermark(&mut self, chain: &mut Chain) {
-        let time = self.open.iter().filter(|o| !o.idle).map(|o| o.time).min();
-        if let Some(time) = time.filter(|t| *t > self.time) {
-            self.time = time;
-            chain.signal(0, Signal::Watermark(time));
+    /// Sends the minimum over the partitions that are not idle, if it has moved; if all are idle the maximum, which is what
+    /// it would be had the furthest of them fallen idle last. Returns whether it moved.
+    fn watermark(&mut self, chain: &mut Chain) -> bool {
+        if self.source.bounded() {
+            return false;
+        }
+        let active = self.open.iter().filter(|o| !o.idle).map(|o| o.time).min();
+        let time = active.or_else(|| self.open.iter().map(|o| o.time).max());
+        let Some(time) = time.filter(|t| *t > self.time) else { return false };
+        self.time = time;
+        chain.signal(0, Signal::Watermark(time));
+        true
+    }
+}
+
+/// Which rows are behind their partition's watermark `time`; none if the list is empty. Moves the watermark on, row by
+/// row, unless the reader gave one for the whole batch: it holds for the rows after it.
+fn late_rows(batch: &arrow_array::RecordBatch, told: &SourceTime, given: Option<EventTime>, time: &mut EventTime) -> Result<Vec<bool>> {
+    let column = batch
+        .column_by_name(&told.column)
+        .ok_or_else(|| Error::Plan(format!("a source does not deliver its event time `{}`", told.column)))?;
+    let (mut late, mut any) = (Vec::with_capacity(batch.num_rows()), false);
+    for t in micros(column)? {
+        let behind = t < *time;
+        any |= behind;
+        late.push(behind);
+        if given.is_none() {
+            *time = t.saturating_sub(told.disorder).max(*time);
         }
     }
+    Ok(if any { late } else { Vec::new() })
 }

@@ -7,7 +7,7 @@
 //! nor a missing split can hold a checkpoint up.
 //!
 //! Watermarks: per channel; a port has the minimum of its channels. Ended channels are at the end of time, idle ones
-//! do not count. In source order the watermark only moves when no row is held back.
+//! do not count unless all are. In source order the watermark only moves when no row is held back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -216,16 +216,20 @@ impl Inlet {
         // held back at this point.
         let sorted = matches!(port.gate, Gate::Source(_));
         let mut time = END_OF_TIME;
-        let mut idle = false;
+        let mut idle = None;
         for c in self.channels.iter().filter(|c| c.port == p) {
             match c {
-                c if c.idle => idle = true,
+                c if c.idle => idle = idle.max(Some(c.time)),
                 c if c.ended && sorted => {}
                 c => time = time.min(c.time),
             }
         }
-        // Idle channels may come back, so they alone cannot end time.
-        if time <= port.time || (idle && time == END_OF_TIME) {
+        // Idle channels may come back, so they alone cannot end time; but what the furthest of them told holds, as it would
+        // had it fallen idle last.
+        if let (Some(told), END_OF_TIME) = (idle, time) {
+            time = told;
+        }
+        if time <= port.time {
             return Ok(false);
         }
         port.time = time;

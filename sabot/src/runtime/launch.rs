@@ -15,7 +15,7 @@ use super::sink::SharedSink;
 use super::task::Root;
 use super::util::{at, lock};
 use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
-use crate::operator::{Account, BoundSink, PhysicalPlan, Split, Work};
+use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalNode, PhysicalPlan, Split, Work};
 use crate::{Error, Result};
 
 /// Runs a plan to its end, on the calling thread if it is small, else on worker threads while the calling thread waits.
@@ -129,7 +129,7 @@ fn attempt(
         return Err((error, true));
     }
     let accounts = lock(&job.coordinator).accounts();
-    let nodes = balance(plan, accounts).map_err(abort)?;
+    let nodes = balance(plan, &instances, accounts).map_err(abort)?;
     let mut order: Vec<_> = sinks.iter().collect();
     order.sort_by_key(|(node, _)| **node);
     for (_, sink) in order {
@@ -196,10 +196,7 @@ fn assemble(
     checkpoint: Option<&Checkpoint>,
 ) -> Arc<Job> {
     let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
-    let base = names
-        .iter()
-        .map(|n| checkpoint.and_then(|c| c.accounts.iter().find(|a| a.0 == *n)).map_or_else(Account::default, |a| a.1))
-        .collect();
+    let base = plan.nodes.iter().zip(instances).map(|(node, now)| account_of(node, *now, checkpoint)).collect();
     let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
     let epoch = checkpoint.map_or(0, |c| c.epoch);
     let tasks = wired.tasks.len();
@@ -241,17 +238,35 @@ fn assemble(
     Arc::new(job)
 }
 
+/// What a node did before the checkpoint. Rows that every instance holds a copy of count once per instance, so they are
+/// counted anew for the instances of now.
+fn account_of(node: &PhysicalNode, now: usize, checkpoint: Option<&Checkpoint>) -> Account {
+    let Some(checkpoint) = checkpoint else { return Account::default() };
+    let mut account = checkpoint.accounts.iter().find(|a| a.0 == node.name).map_or_else(Account::default, |a| a.1);
+    if node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast) {
+        let copies: HashSet<usize> = checkpoint.states.iter().filter(|s| s.node == node.name).map(|s| s.instance).collect();
+        if !copies.is_empty() {
+            let held = account.held / copies.len() as i64 * now as i64;
+            account.rows_in = account.rows_in.saturating_add_signed(held - account.held);
+            account.held = held;
+        }
+    }
+    account
+}
+
 /// The report of each node; in a debug build, a row that is not accounted for is an error.
-fn balance(plan: &PhysicalPlan, accounts: Vec<Account>) -> Result<Vec<NodeReport>> {
+fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>) -> Result<Vec<NodeReport>> {
     let mut nodes = Vec::new();
-    for (node, mut account) in plan.nodes.iter().zip(accounts) {
+    for ((node, mut account), instances) in plan.nodes.iter().zip(accounts).zip(instances) {
         if account.used + account.filtered + account.late + account.failed == 0 && account.held == 0 {
             account.used = account.rows_in;
         }
         if cfg!(debug_assertions) && !account.balanced() {
             return Err(Error::internal(format!("rows of `{}` are not accounted for: {account:?}", node.name)));
         }
-        nodes.push(NodeReport { name: node.name.clone(), account });
+        let copies = |i: &Input| if i.exchange == Exchange::Broadcast { *instances as u64 } else { 1 };
+        let inputs = node.inputs.iter().map(|i| (i.from, copies(i))).collect();
+        nodes.push(NodeReport { name: node.name.clone(), account, inputs });
     }
     Ok(nodes)
 }

@@ -8,7 +8,7 @@ use crate::plan::{AggregateColumn, EventColumn, Op};
 use crate::record::{Col, Record, Value, columns_of};
 
 use super::graph::{Code, plan_columns};
-use super::{Append, Bound, Emits, Stream, Unkeyed};
+use super::{Append, Bound, Closes, Emits, Stream, Unkeyed};
 
 /// An aggregate function over columns, with a result of type `V`.
 pub struct Agg<V> {
@@ -73,13 +73,21 @@ pub mod agg {
     pub fn count_of<V: Value>(column: Col<V>) -> Agg<u64> {
         Agg::new(vec![column.name()], functions::count_of())
     }
-    /// The smallest value; nulls are skipped.
+    /// The smallest value; nulls are skipped. Of a stream without key, use [`min_of_all`] (`pipeline!` does).
     pub fn min<V: Extreme>(column: Col<V>) -> Agg<V> {
         Agg::new(vec![column.name()], functions::min::<V>())
     }
-    /// The largest value; nulls are skipped.
+    /// The largest value; nulls are skipped. Of a stream without key, use [`max_of_all`] (`pipeline!` does).
     pub fn max<V: Extreme>(column: Col<V>) -> Agg<V> {
         Agg::new(vec![column.name()], functions::max::<V>())
+    }
+    /// [`min`] without a key: there may be no row at all, and then it is null.
+    pub fn min_of_all<V: Extreme>(column: Col<V>) -> Agg<V::Nullable> {
+        Agg::new(vec![column.name()], functions::min::<V::Nullable>())
+    }
+    /// [`max`] without a key: there may be no row at all, and then it is null.
+    pub fn max_of_all<V: Extreme>(column: Col<V>) -> Agg<V::Nullable> {
+        Agg::new(vec![column.name()], functions::max::<V::Nullable>())
     }
     /// The arithmetic mean as a float; nulls are skipped, over nothing it is null.
     pub fn mean<V: Mean>(column: Col<V>) -> Agg<Option<f64>> {
@@ -116,7 +124,11 @@ impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
     {
         let graph = self.graph();
         let Some(input) = graph.node(self.node()) else { return Stream::new(graph, self.node()) };
-        let window = window_of(graph, self.node());
+        let window = if <K as Closes<B>>::WINDOWED { window_of(graph, self.node()) } else { None };
+        let keys = if <K as Closes<B>>::KEYED { input.keys } else { Vec::new() };
+        if <K as Closes<B>>::KEYED && keys.is_empty() {
+            graph.problem(super::handle::replaced_key(&input.id));
+        }
         let parts = f(K::cols(&mut std::iter::empty()), &R::cols()).parts();
         let functions = parts
             .iter()
@@ -128,20 +140,19 @@ impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
             .collect();
         let time = window.map(|_| EventColumn { column: "window_end".into(), offset: -1 });
         let columns = plan_columns(&columns_of::<O::Out>());
-        let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, input.keys, B::ENDS, time);
+        let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, keys, B::ENDS, time);
         graph.code(node, Code::Aggregate(parts.into_iter().map(|p| p.factory).collect()));
         Stream::new(graph, node)
     }
 }
 
-/// The window that the nearest `window` step cut, unless the stream was keyed anew after it.
+/// The window that the nearest `window` step cut.
 fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<i64> {
     loop {
         let node = graph.node(at)?;
         match node.op {
             Op::Window { size } => return Some(size),
-            Op::Run { .. } | Op::EventTime => at = *node.inputs.first()?,
-            _ => return None,
+            _ => at = *node.inputs.first()?,
         }
     }
 }

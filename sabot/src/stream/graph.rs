@@ -11,7 +11,7 @@ use crate::operator::{AccumulatorFactory, OperatorFactory};
 use crate::plan::{EventColumn, Node, NodeId, Op, Plan, PlanColumn};
 use crate::record::{Column, Record, columns_of};
 
-use super::{Bound, Source, SourceBinding, Stream, Unkeyed};
+use super::{Bound, FixedSource, SourceBinding, Stream, Unkeyed};
 
 /// The code of a node.
 #[derive(Clone)]
@@ -65,6 +65,9 @@ struct Inner {
     sinks: FixedSinks,
     stream: String,
     ids: BTreeMap<String, usize>,
+    /// Columns that the next closure reads, if the macro could tell.
+    reads: Option<Vec<String>>,
+    problems: Vec<String>,
 }
 
 /// Collects the nodes of a pipeline. Streams are handles into it.
@@ -87,6 +90,8 @@ pub struct Built {
     pub sources: BTreeMap<String, SourceBinding>,
     /// Sinks that the pipeline fixed.
     pub sinks: FixedSinks,
+    /// What is wrong with it, where types could not tell.
+    pub problems: Vec<String>,
 }
 
 impl Graph {
@@ -104,9 +109,9 @@ impl Graph {
         self.add_source::<R, B>(name)
     }
     /// A source that the pipeline fixes.
-    pub fn source<R: Record, B: Bound>(&self, name: &str, source: impl Into<Source<R, B>>) -> Stream<'_, R, Unkeyed, B, R::Time> {
-        self.0.borrow_mut().sources.insert(name.to_owned(), source.into().binding);
-        self.add_source::<R, B>(name)
+    pub fn source<S: FixedSource>(&self, name: &str, source: S) -> Stream<'_, S::Row, Unkeyed, S::Bound, <S::Row as Record>::Time> {
+        self.0.borrow_mut().sources.insert(name.to_owned(), source.fixed().binding);
+        self.add_source::<S::Row, S::Bound>(name)
     }
     fn add_source<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
         let columns = columns_of::<R>();
@@ -155,6 +160,22 @@ impl Graph {
     pub(super) fn fix_sink(&self, name: &str, sink: super::SinkBinding) {
         self.0.borrow_mut().sinks.insert(name.to_owned(), sink);
     }
+    /// Notes the columns that the closure of the next step reads.
+    pub(super) fn reading(&self, columns: Option<Vec<String>>) {
+        self.0.borrow_mut().reads = columns;
+    }
+    /// The columns that the closure of the present step reads.
+    pub(super) fn take_reads(&self) -> Option<Vec<String>> {
+        self.0.borrow_mut().reads.take()
+    }
+    /// Notes a mistake that the types did not catch; the job refuses to start.
+    pub(super) fn problem(&self, sentence: String) {
+        self.0.borrow_mut().problems.push(sentence);
+    }
+    /// The stable id of a node, for messages.
+    pub(super) fn id(&self, node: NodeId) -> String {
+        self.node(node).map(|n| n.id).unwrap_or_default()
+    }
     /// The name of the current stream.
     pub(super) fn current(&self) -> String {
         self.0.borrow().stream.clone()
@@ -166,7 +187,7 @@ impl Graph {
     /// What was built.
     pub fn finish(self) -> Built {
         let inner = self.0.into_inner();
-        Built { plan: inner.plan, table: inner.table, sources: inner.sources, sinks: inner.sinks }
+        Built { plan: inner.plan, table: inner.table, sources: inner.sources, sinks: inner.sinks, problems: inner.problems }
     }
 }
 

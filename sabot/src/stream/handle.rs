@@ -108,13 +108,17 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let time = self.time();
         let columns = plan_columns(&columns_of::<X::On<R>>());
         let graph = self.graph;
-        let op = Op::Keyed { operator: operator.to_owned(), column: column.to_owned() };
+        if self.keys().is_empty() {
+            graph.problem(replaced_key(&graph.id(self.node)));
+        }
+        let op = Op::Keyed { operator: operator.to_owned(), column: column.to_owned(), reads: graph.take_reads() };
         let next = self.push(op, columns, Vec::new(), time);
         let make = move |site: &Site<'_>| {
             let spec = KeyedSpec {
                 name: site.name.to_owned(),
                 keys: site.keys.to_vec(),
                 event_time: site.time.map(|t| t.column.clone()),
+                offset: site.time.map_or(0, |t| t.offset),
                 output: column.to_owned(),
                 node: site.node,
             };
@@ -135,7 +139,8 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let all = columns_of::<X::On<R>>();
         let column = all.last().map(|c| c.name.to_string()).unwrap_or_default();
         let graph = self.graph;
-        let op = Op::Batch { operator: O::ENTRY.name.to_owned(), column: column.clone() };
+        let reads = columns_of::<O::In>().iter().map(|c| c.name.to_string()).collect();
+        let op = Op::Batch { operator: O::ENTRY.name.to_owned(), column: column.clone(), reads };
         let next = self.push(op, plan_columns(&all), keys, time);
         let make = move |site: &Site<'_>| {
             let field = arrow_schema::Field::new(&column, V::data_type(), V::NULLABLE);
@@ -145,6 +150,14 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         graph.code(next.node, Code::Operator(Arc::new(make)));
         next
     }
+    /// Names the fields that the closure of the next step reads; used by generated code.
+    #[doc(hidden)]
+    pub fn reading(self, fields: Option<&[&str]>) -> Self {
+        let all = columns_of::<R>();
+        let name = |f: &&str| all.iter().rev().find(|c| c.ident == *f).map(|c| c.name.to_string());
+        self.graph.reading(fields.map(|fields| fields.iter().filter_map(name).collect()));
+        self
+    }
     /// Replaces each row by any number of rows, even endlessly many: `flat_map(|t| legs(t.row()))`.
     pub fn flat_map<O: Named, F>(self, text: &str, f: F) -> Stream<'g, O, Unkeyed, B, O::Time, C>
     where
@@ -153,7 +166,8 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let columns = columns_of::<O>();
         let time = columns.iter().find(|c| c.event_time).map(|c| EventColumn { column: c.name.to_string(), offset: 0 });
         let graph = self.graph;
-        let next = self.push(Op::FlatMap { text: text.to_owned() }, plan_columns(&columns), Vec::new(), time);
+        let op = Op::FlatMap { text: text.to_owned(), reads: graph.take_reads() };
+        let next = self.push(op, plan_columns(&columns), Vec::new(), time);
         let make = move |site: &Site<'_>| Ok(FlatMap::<R, O, F>::factory(site.name, f.clone()));
         graph.code(next.node, Code::Operator(Arc::new(make)));
         next
@@ -179,6 +193,11 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         self.joined::<LeftPair<R, S::Row>, _>(right.side(), JoinKind::Left)
     }
     fn joined<P: Record, B2: Bound>(self, right: NodeId, kind: JoinKind) -> Stream<'g, P, Unkeyed, B2, NoTime, C> {
+        for side in [self.node, right] {
+            if self.graph.node(side).is_some_and(|n| n.keys.is_empty()) {
+                self.graph.problem(replaced_key(&self.graph.id(side)));
+            }
+        }
         let (left_keys, right_keys) = (self.keys(), self.graph.node(right).map(|n| n.keys).unwrap_or_default());
         let mut columns = plan_columns(&columns_of::<P>());
         if kind == JoinKind::Left && !columns.iter().any(|c| c.name == MATCHED) {
@@ -232,6 +251,13 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     pub fn assume<R2, K2, B2, T2>(self) -> Stream<'g, R2, K2, B2, T2, C> {
         self.retype()
     }
+}
+
+/// What is wrong with a stream whose type says that it is keyed, while no key column is left.
+pub(super) fn replaced_key(step: &str) -> String {
+    format!(
+        "after `{step}` the stream's key column is not what it was keyed by: a step between replaced it; move `key_by` behind that step"
+    )
 }
 
 /// The node of a join's right side.

@@ -4,31 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
-use serde::{Deserialize, Serialize};
 
 use crate::connect::MemorySink;
-use crate::kernel::Lineage;
 use crate::operator::BoundSink;
 use crate::plan::{Op, Plan, explain, mermaid, prune};
 use crate::record::{Named, from_batch};
 use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};
+use crate::words::unknown;
 use crate::{Error, Result};
 
-use super::lower::{Lowered, lower};
-use super::{Built, Code, Graph, IntoSink, Params, PipelineEntry, SinkBinding, Source, SourceBinding, pipeline_named};
-
-/// What identifies a job in another process of the same binary: enough to rebuild its code and continue it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct JobSpec {
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// Its parameters.
-    pub params: Params,
-    /// The optimised plan.
-    pub plan: Plan,
-    /// Identifies the binary: plans do not travel between builds.
-    pub build: String,
-}
+use super::lower::{Lowered, lineages, lower};
+use super::{Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, SinkBinding, Source, SourceBinding, pipeline_named};
 
 /// A pipeline with its parameters. Made by calling the pipeline's function; see [`run`](Self::run),
 /// [`collect`](Self::collect), [`spawn`](Self::spawn).
@@ -40,6 +26,7 @@ pub struct Job {
     sources: BTreeMap<String, SourceBinding>,
     sinks: BTreeMap<String, SinkBinding>,
     options: RunOptions,
+    settings: Settings,
     optimise: bool,
 }
 
@@ -63,7 +50,17 @@ impl Job {
     pub fn of(graph: Graph) -> Self {
         let built = graph.finish();
         let (sources, sinks) = (built.sources.clone(), built.sinks.clone());
-        Job { entry: None, params: Params::new(), built, plan: None, sources, sinks, options: RunOptions::default(), optimise: true }
+        Job {
+            entry: None,
+            params: Params::new(),
+            built,
+            plan: None,
+            sources,
+            sinks,
+            options: RunOptions::default(),
+            settings: Settings::default(),
+            optimise: true,
+        }
     }
     /// A job of a registered pipeline from parameters as data.
     ///
@@ -75,27 +72,53 @@ impl Job {
         (entry.build)(&params, &graph)?;
         Ok(Job { entry: Some(entry), params, ..Job::of(graph) })
     }
-    /// A job from its specification: the code is rebuilt from (pipeline, parameters), the plan is taken as it is.
+    /// A job from its specification: the code is rebuilt from (pipeline, parameters); plan, sources and sinks are taken as
+    /// they are.
     ///
     /// # Errors
-    /// If the specification comes from another build, or a source or sink in it belongs to another process.
+    /// If the specification comes from another build.
     pub fn from_spec(spec: &JobSpec) -> Result<Self> {
         if spec.build != build_id() {
             return Err(Error::Plan(format!("it was made by build {}, this is build {}", spec.build, build_id())));
         }
         let mut job = Job::named(&spec.pipeline, spec.params.clone())?;
         job.plan = Some(spec.plan.clone());
+        job.settings = spec.settings.clone();
+        job.sources.extend(spec.sources.iter().map(|(n, s)| (n.clone(), SourceBinding::Spec(s.clone()))));
+        job.sinks.extend(spec.sinks.iter().map(|(n, s)| (n.clone(), SinkBinding::Spec(s.clone()))));
         Ok(job)
     }
-    /// The specification of this job.
+    /// The specification of this job, with its sources and sinks as far as they are bound.
     ///
     /// # Errors
-    /// If it is not of a registered pipeline, or the plan cannot be optimised.
+    /// If it is not of a registered pipeline, a source or sink is a value of this process, or the plan cannot be optimised.
     pub fn spec(&self) -> Result<JobSpec> {
         let entry = self
             .entry
             .ok_or_else(|| Error::usage("a graph that was built by hand has no name in other processes; write it as a `pipeline!`"))?;
-        Ok(JobSpec { pipeline: entry.name.to_owned(), params: self.params.clone(), plan: self.plan()?, build: build_id() })
+        let live = |kind: &str, name: &str, instead: &str| {
+            Error::Usage(format!("{kind} `{name}` is bound to a value of this process, which another process cannot open; bind {instead}"))
+        };
+        let mut spec = JobSpec {
+            pipeline: entry.name.to_owned(),
+            params: self.params.clone(),
+            plan: self.plan()?,
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            settings: self.settings.clone(),
+            build: build_id(),
+        };
+        for (name, binding) in &self.sources {
+            let SourceBinding::Spec(source) = binding else {
+                return Err(live("source", name, "files, as in `parquet(\"in.parquet\")`"));
+            };
+            spec.sources.insert(name.clone(), source.clone());
+        }
+        for (name, binding) in &self.sinks {
+            let SinkBinding::Spec(sink) = binding else { return Err(live("sink", name, "a file, as in `to(\"out.parquet\")`")) };
+            spec.sinks.insert(name.clone(), sink.clone());
+        }
+        Ok(spec)
     }
 
     /// Binds a source parameter.
@@ -133,6 +156,12 @@ impl Job {
         change(&mut self.options);
         self
     }
+    /// Changes what decides results besides plan and data: how disordered rows may be, when a join broadcasts.
+    #[must_use]
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
     /// Whether to optimise the plan; on by default.
     #[must_use]
     pub fn optimise(mut self, on: bool) -> Self {
@@ -158,24 +187,44 @@ impl Job {
     pub fn open_sinks(&self) -> Vec<String> {
         self.sink_names().into_iter().filter(|n| !self.sinks.contains_key(n)).collect()
     }
+    /// The sources that nothing is bound to, with the record each must fit.
+    pub fn open_sources(&self) -> Vec<(String, String)> {
+        self.source_names().into_iter().filter(|(n, _)| !self.sources.contains_key(n)).collect()
+    }
+    /// Whether the rows may never end: some source is declared so, and not bound to files.
+    pub fn may_be_endless(&self) -> bool {
+        let endless = |op: &Op| matches!(op, Op::Source { name, must_end: false, .. } if !matches!(self.sources.get(name), Some(SourceBinding::Spec(_))));
+        self.built.plan.nodes.iter().any(|n| endless(&n.op))
+    }
+    /// Refuses bindings of names that the pipeline does not have.
+    fn check_names(&self) -> Result<()> {
+        let pipeline = &self.built.plan.pipeline;
+        let sources = self.source_names();
+        let known: Vec<&str> = sources.iter().map(|(n, _)| n.as_str()).collect();
+        if let Some(name) = self.sources.keys().find(|n| !known.contains(&n.as_str())) {
+            return Err(Error::Usage(unknown(&format!("pipeline `{pipeline}` has no source"), name, "its sources are", &known)));
+        }
+        let sinks = self.sink_names();
+        let known: Vec<&str> = sinks.iter().map(String::as_str).collect();
+        if let Some(name) = self.sinks.keys().find(|n| !known.contains(&n.as_str())) {
+            return Err(Error::Usage(unknown(&format!("pipeline `{pipeline}` has no sink"), name, "its sinks are", &known)));
+        }
+        Ok(())
+    }
     /// The plan: as given by a specification, else optimised now.
     ///
     /// # Errors
     /// If plan and code do not belong together.
     pub fn plan(&self) -> Result<Plan> {
+        if let Some(problem) = self.built.problems.first() {
+            return Err(Error::Usage(problem.clone()));
+        }
         if let Some(plan) = &self.plan {
             return Ok(plan.clone());
         }
         let mut plan = self.built.plan.clone();
         if self.optimise {
-            let table = &self.built.table;
-            let lineages = |id: &str| -> Option<&Lineage> {
-                match table.get(id) {
-                    Some(Code::Run(kernel)) => Some(kernel.lineage()),
-                    _ => None,
-                }
-            };
-            prune(&mut plan, &lineages)?;
+            prune(&mut plan, &lineages(&self.built.table))?;
         }
         Ok(plan)
     }
@@ -209,7 +258,7 @@ impl Job {
             };
             Ok(Arc::from(source))
         };
-        lower(&plan, &self.built.table, &mut open)
+        lower(&plan, &self.built.table, &self.settings, &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
         let mut out = Vec::new();
@@ -232,6 +281,7 @@ impl Job {
         executor: Option<Arc<dyn Executor>>,
         from: Option<&Checkpoint>,
     ) -> Result<Report> {
+        self.check_names()?;
         let lowered = self.lowered()?;
         let sinks = self.bind(&lowered, extra)?;
         match (executor, from) {

@@ -9,23 +9,19 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 
-use crate::kernel::{Level, Request};
+use crate::kernel::{Level, Lineage, Request};
 use crate::operator::{
-    AggregateSpec, Conform, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, Limit, MergeSort, OperatorFactory,
-    PartialAggregate, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SortKey, SortSpec, TumblingWindow, Work,
+    Conform, Exchange, Input, Limit, MergeSort, OperatorFactory, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SortKey, SortSpec,
+    SourceTime, Work, schema_with,
 };
-use crate::plan::{Node, NodeId, Op, Plan};
+use crate::plan::{Node, NodeId, Op, Plan, Times, times};
 use crate::{Error, Result};
 
 use super::graph::Site;
-use super::{Code, Table};
-
-/// Build sides of at most this many rows are sent to every instance instead of hashing both sides: with few threads,
-/// building a table several times costs less than moving every probe row, and the probe side keeps its order.
-const BROADCAST_ROWS: u64 = 200_000;
+use super::{Code, Settings, Table};
 
 /// The physical graph, and which of its nodes are the sinks of which names.
-pub struct Lowered {
+pub(super) struct Lowered {
     /// What the runtime runs.
     pub plan: PhysicalPlan,
     /// Sink nodes by name.
@@ -35,31 +31,42 @@ pub struct Lowered {
 }
 
 /// Opens the source of a name for these columns.
-pub type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef) -> Result<Arc<dyn crate::operator::Source>> + 'a;
+pub(super) type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef) -> Result<Arc<dyn crate::operator::Source>> + 'a;
 
-struct Lower<'a> {
-    plan: &'a Plan,
-    table: &'a Table,
-    out: Lowered,
+pub(super) struct Lower<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) table: &'a Table,
+    pub(super) settings: &'a Settings,
+    times: Times,
+    pub(super) out: Lowered,
     /// Physical node that delivers a plan node's rows.
     at: BTreeMap<NodeId, usize>,
     /// Rows that a plan node delivers at most, if known.
-    rows: BTreeMap<NodeId, u64>,
+    pub(super) rows: BTreeMap<NodeId, u64>,
 }
 
 /// Lowers an optimised plan.
 ///
 /// # Errors
 /// If code is missing for a node, or a source cannot be opened.
-pub fn lower(plan: &Plan, table: &Table, open: &mut OpenSource<'_>) -> Result<Lowered> {
+pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, open: &mut OpenSource<'_>) -> Result<Lowered> {
+    let times = times(plan, &lineages(table))?;
     let out = Lowered { plan: PhysicalPlan::default(), sinks: BTreeMap::new(), schemas: BTreeMap::new() };
-    let mut l = Lower { plan, table, out, at: BTreeMap::new(), rows: BTreeMap::new() };
+    let mut l = Lower { plan, table, settings, times, out, at: BTreeMap::new(), rows: BTreeMap::new() };
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
             l.node(number, node, open)?;
         }
     }
     Ok(l.out)
+}
+
+/// The lineage of the runs of a table, by stable id.
+pub(super) fn lineages<'a>(table: &'a Table) -> impl Fn(&str) -> Option<&'a Lineage> + 'a {
+    |id| match table.get(id) {
+        Some(Code::Run(kernel)) => Some(kernel.lineage()),
+        _ => None,
+    }
 }
 
 /// The Arrow schema of a node's columns.
@@ -89,7 +96,16 @@ impl Lower<'_> {
                     }
                 }
                 let schema = source.schema();
-                self.push(number, node.id.clone(), Work::Source(source), Vec::new(), false, schema, bounded, false);
+                let time = self
+                    .times
+                    .sources
+                    .get(&number)
+                    .filter(|_| !bounded)
+                    .map(|column| SourceTime { column: column.clone(), disorder: source.disorder().unwrap_or(self.settings.disorder) });
+                let at = self.push(number, node.id.clone(), Work::Source(source), Vec::new(), false, schema, bounded, false);
+                if let Some(physical) = self.out.plan.nodes.get_mut(at) {
+                    physical.time = time;
+                }
             }
             Op::Run { outputs, mask, .. } => {
                 let Some(Code::Run(kernel)) = self.table.get(&node.id) else { return Err(missing(node)) };
@@ -110,12 +126,19 @@ impl Lower<'_> {
                 let keys = self.keys(node)?;
                 let factory = self.typed(node, &keys)?;
                 let input = self.input(node, 0, Exchange::Hash(keys), true)?;
+                self.told(number, &input)?;
                 let bounded = self.bounded(&[input.from]);
-                self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, columns, bounded, true);
+                let schema = self.added(node, &columns, &input);
+                self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, schema, bounded, true);
             }
-            Op::FlatMap { .. } | Op::Batch { .. } => {
+            Op::FlatMap { .. } => {
                 let factory = self.typed(node, &[])?;
                 self.forward(number, node, factory, columns, false)?;
+            }
+            Op::Batch { .. } => {
+                let factory = self.typed(node, &[])?;
+                let schema = self.added(node, &columns, &self.forward_input(node)?);
+                self.forward(number, node, factory, schema, false)?;
             }
             Op::Join { .. } => self.join(number, node)?,
             Op::Sort { by } => {
@@ -183,78 +206,35 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// The columns of the input and the one that the step makes.
+    fn added(&self, node: &Node, columns: &SchemaRef, input: &Input) -> SchemaRef {
+        let (from, _) = self.upstream(input.from);
+        let (Op::Keyed { column, .. } | Op::Batch { column, .. }) = &node.op else { return from };
+        match columns.field_with_name(column) {
+            Ok(field) => schema_with(&from, field.clone()),
+            Err(_) => from,
+        }
+    }
+
+    /// Refuses a step whose time no source can tell, where it would wait for ever.
+    pub(super) fn told(&self, number: NodeId, input: &Input) -> Result<()> {
+        match self.times.computed.get(&number) {
+            Some(column) if !self.bounded(&[input.from]) => {
+                let id = self.plan.node(number).map_or("", |n| n.id.as_str());
+                Err(Error::Usage(format!(
+                    "`{id}` takes its time from `{column}`, which is computed on the way, so that no source can tell when a window is over; over an endless source the event time must be a column of the source itself"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The factory of a typed operator, made for its place.
     fn typed(&self, node: &Node, keys: &[String]) -> Result<Arc<dyn OperatorFactory>> {
         let Some(Code::Operator(make)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let up = self.plan.node(node.inputs.first().copied().ok_or_else(|| missing(node))?)?;
         let (input, _) = self.upstream(self.forward_input(node)?.from);
         make.make(&Site { name: &node.id, keys, time: up.time.as_ref(), input: &input, node: self.next() as u32 })
-    }
-
-    fn aggregate(&mut self, number: NodeId, node: &Node, window: Option<i64>, functions: &[crate::plan::AggregateColumn]) -> Result<()> {
-        let Some(Code::Aggregate(factories)) = self.table.get(&node.id) else { return Err(missing(node)) };
-        let input_node = self.plan.node(*node.inputs.first().ok_or_else(|| missing(node))?)?;
-        let window = match (window, &input_node.time) {
-            (Some(size), Some(time)) => Some(TumblingWindow { column: time.column.clone(), size, offset: time.offset }),
-            (Some(_), None) => return Err(Error::Plan(format!("`{}` is windowed, but its input has no event time", node.id))),
-            (None, _) => None,
-        };
-        let functions = functions
-            .iter()
-            .zip(factories)
-            .map(|(f, factory)| Function { name: f.name.clone(), inputs: f.inputs.clone(), factory: Arc::clone(factory) })
-            .collect();
-        let spec = Arc::new(AggregateSpec { name: node.id.clone(), keys: node.keys.clone(), window, functions });
-        let input = self.forward_input(node)?;
-        let (from_schema, single) = self.upstream(input.from);
-        let bounded = self.bounded(&[input.from]);
-        let factory = PartialAggregate::factory(Arc::clone(&spec), &from_schema)?;
-        let partial = self.push(
-            usize::MAX,
-            format!("{}.partial", node.id),
-            Work::Operator(factory),
-            vec![input],
-            single,
-            spec.partial_schema(&from_schema)?,
-            bounded,
-            true,
-        );
-        let global = node.keys.is_empty();
-        let exchange = if global { Exchange::Gather } else { Exchange::Hash(node.keys.clone()) };
-        let factory = FinalAggregate::factory(Arc::clone(&spec), &from_schema, self.next() as u32)?;
-        let input = Input { from: partial, port: 0, exchange, ordered: true };
-        self.push(number, node.id.clone(), Work::Operator(factory), vec![input], global, spec.output_schema(&from_schema)?, bounded, true);
-        Ok(())
-    }
-
-    fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
-        let Op::Join { kind, left, right, left_used, right_used } = &node.op else { return Err(missing(node)) };
-        let (l, r) = (self.input(node, 0, Exchange::Forward, false)?, self.input(node, 1, Exchange::Forward, false)?);
-        let (left_schema, left_single) = self.upstream(l.from);
-        let (right_schema, _) = self.upstream(r.from);
-        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-        let spec = Arc::new(JoinSpec {
-            name: node.id.clone(),
-            kind: *kind,
-            left_on: left.clone(),
-            right_on: right.clone(),
-            left: left_used.clone().unwrap_or_else(|| all(&left_schema)),
-            right: right_used.clone().unwrap_or_else(|| all(&right_schema)),
-        });
-        let small = node
-            .inputs
-            .get(1)
-            .and_then(|i| self.plan.work(*i).ok())
-            .and_then(|i| self.rows.get(&i))
-            .is_some_and(|rows| *rows <= BROADCAST_ROWS);
-        let (probe, build) =
-            if small { (Exchange::Forward, Exchange::Broadcast) } else { (Exchange::Hash(left.clone()), Exchange::Hash(right.clone())) };
-        let inputs = vec![Input { exchange: probe, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
-        let bounded = self.bounded(&[l.from, r.from]);
-        let output = spec.output_schema(&left_schema, &right_schema)?;
-        let factory = HashJoin::factory(spec, &left_schema, &right_schema)?;
-        self.push(number, node.id.clone(), Work::Operator(factory), inputs, small && left_single, output, bounded, true);
-        Ok(())
     }
 
     fn forward(
@@ -272,11 +252,11 @@ impl Lower<'_> {
         Ok(())
     }
 
-    fn forward_input(&self, node: &Node) -> Result<Input> {
+    pub(super) fn forward_input(&self, node: &Node) -> Result<Input> {
         self.input(node, 0, Exchange::Forward, false)
     }
 
-    fn input(&self, node: &Node, port: usize, exchange: Exchange, ordered: bool) -> Result<Input> {
+    pub(super) fn input(&self, node: &Node, port: usize, exchange: Exchange, ordered: bool) -> Result<Input> {
         let up = node.inputs.get(port).copied().ok_or_else(|| missing(node))?;
         let from = self.at.get(&self.plan.work(up)?).copied().ok_or_else(|| missing(node))?;
         Ok(Input { from, port, exchange, ordered })
@@ -288,13 +268,13 @@ impl Lower<'_> {
         Ok(self.plan.node(up)?.keys.clone())
     }
 
-    fn upstream(&self, at: usize) -> (SchemaRef, bool) {
+    pub(super) fn upstream(&self, at: usize) -> (SchemaRef, bool) {
         self.out.plan.nodes.get(at).map_or_else(|| (Arc::new(Schema::empty()), true), |n| (Arc::clone(&n.schema), n.single))
     }
-    fn bounded(&self, from: &[usize]) -> bool {
+    pub(super) fn bounded(&self, from: &[usize]) -> bool {
         from.iter().all(|i| self.out.plan.nodes.get(*i).is_some_and(|n| n.bounded))
     }
-    fn next(&self) -> usize {
+    pub(super) fn next(&self) -> usize {
         self.out.plan.nodes.len()
     }
 
@@ -311,7 +291,7 @@ impl Lower<'_> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn push(
+    pub(super) fn push(
         &mut self,
         number: NodeId,
         name: String,
@@ -322,7 +302,7 @@ impl Lower<'_> {
         bounded: bool,
         stateful: bool,
     ) -> usize {
-        self.out.plan.nodes.push(PhysicalNode { name, work, inputs, single, schema, bounded, stateful });
+        self.out.plan.nodes.push(PhysicalNode { name, work, inputs, single, schema, bounded, stateful, time: None });
         let at = self.out.plan.nodes.len() - 1;
         if number != usize::MAX {
             self.at.insert(number, at);
@@ -331,6 +311,6 @@ impl Lower<'_> {
     }
 }
 
-fn missing(node: &Node) -> Error {
+pub(super) fn missing(node: &Node) -> Error {
     Error::Plan(format!("this program has no code for step `{}`", node.id))
 }

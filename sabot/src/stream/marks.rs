@@ -162,10 +162,15 @@ impl<K: KeyTypes> LeftSide for Keyed<K> {
 #[diagnostic::on_unimplemented(
     message = "cannot join: the left stream is keyed by `{Self}`, the right stream by `{Other}`",
     label = "key types differ",
-    note = "key both sides by columns of the same types, in the same order; a nullable column needs the other side nullable too"
+    note = "key both sides by columns of the same types, in the same order; of several columns, each must be nullable on both sides or on none"
 )]
 pub trait SameKey<Other> {}
 impl<K> SameKey<K> for K {}
+// A single key may be nullable on one side: nulls never match, and code and hash of a value are those of its type.
+#[diagnostic::do_not_recommend]
+impl<K: KeyValue + NotNull> SameKey<K> for Option<K> {}
+#[diagnostic::do_not_recommend]
+impl<K: KeyValue + NotNull> SameKey<Option<K>> for K {}
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Decoy<T>(PhantomData<T>);
@@ -216,8 +221,13 @@ pub trait Closes<B> {
     fn cols(names: &mut dyn Iterator<Item = &'static str>) -> Self::Cols;
     /// Event time of the results.
     type Time;
+    /// Whether rows are grouped by key columns.
+    const KEYED: bool = true;
+    /// Whether rows are grouped by window.
+    const WINDOWED: bool = false;
 }
 impl Closes<Bounded> for Unkeyed {
+    const KEYED: bool = false;
     type Cols = ();
     fn cols(_: &mut dyn Iterator<Item = &'static str>) {}
     type Time = crate::record::NoTime;
@@ -246,6 +256,7 @@ impl<K: KeyTypes, B: Bound> Closes<B> for Windowed<K> {
         (K::cols(names), (Col::new("window_start"), Col::new("window_end")))
     }
     type Time = HasTime;
+    const WINDOWED: bool = true;
 }
 
 /// The rows have an event time.

@@ -6,31 +6,38 @@
 
 mod aggregate;
 mod batch;
+mod generate;
 mod graph;
 mod handle;
 mod job;
 mod lower;
+mod lower_wide;
 mod marks;
 mod pair;
+mod params;
 mod pipe;
 mod registry;
 mod source;
+mod spec;
 
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, InputNames, agg, user};
 pub use batch::BecomesColumn;
+pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
-pub use job::{Job, JobSpec, Running, build_id};
+pub use job::{Job, Running, build_id};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes,
     KeyValue, Keyed, LeftSide, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
 pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
-pub use pipe::{Part, Pipe};
-pub use registry::{Params, PipelineEntry, PipelineItem, Secret, pipeline_named, pipelines};
+pub use params::{ParamEntry, Params, Secret};
+pub use pipe::{Looks, Part, Pipe, named};
+pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
 #[cfg(feature = "parquet")]
 pub use source::parquet;
-pub use source::{AnyRow, Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+pub use spec::{JobSpec, Settings};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
 pub trait Layer: crate::kernel::Added {

@@ -47,6 +47,16 @@ pub struct Pipe<'g, S: Step, K, B, T, C> {
     part: Part<S>,
 }
 
+/// A record's row as what a `select` closure returns: `select(|t, _| named::<Alert>(AlertRow { .. }))`.
+pub fn named<R: crate::record::Named>(row: R::Row<'_>) -> Made<'_, crate::kernel::All<R>> {
+    Made::new(row, false)
+}
+
+/// A predicate that only looks.
+#[doc(hidden)]
+pub trait Looks<R: Record>: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static {}
+impl<R: Record, F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static> Looks<R> for F {}
+
 impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     /// Keeps the rows for which `f` is true.
     pub fn filter<F>(self, f: F) -> Pipe<'g, Filter<R, F>, K, B, T, C>
@@ -69,6 +79,16 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Made<'a, X> + Send + Sync + 'static,
     {
         self.pipe(Select::new(f), StepKind::Select)
+    }
+    /// Calls `f` on every row, for its effect: `inspect(|t| println!("{}", t.price))`.
+    pub fn inspect<F>(self, f: F) -> Pipe<'g, Filter<R, impl Looks<R> + use<R, K, B, T, C, F>>, K, B, T, C>
+    where
+        F: for<'a> Fn(&View<'a, R>) + Send + Sync + 'static,
+    {
+        self.filter(move |row| {
+            f(row);
+            true
+        })
     }
     fn pipe<S: Step<In = R>, K2, B2, T2, C2>(self, step: S, kind: StepKind) -> Pipe<'g, S, K2, B2, T2, C2> {
         Pipe { stream: Stream::new(self.graph(), self.node()), part: Part::one(step, kind, None) }
@@ -118,6 +138,16 @@ impl<'g, S: Step, K, B, T, C> Pipe<'g, S, K, B, T, C> {
     {
         let next = self.stream.filter(f);
         Pipe { stream: next.stream, part: self.part.then(next.part) }
+    }
+    /// Calls `f` on every row, for its effect.
+    pub fn inspect<F>(self, f: F) -> Pipe<'g, Then<S, Filter<S::Out, impl Looks<S::Out> + use<S, K, B, T, C, F>>>, K, B, T, C>
+    where
+        F: for<'a> Fn(&View<'a, S::Out>) + Send + Sync + 'static,
+    {
+        self.filter(move |row| {
+            f(row);
+            true
+        })
     }
     /// Adds columns.
     pub fn with<X: Added, F>(self, f: F) -> Pipe<'g, Then<S, With<S::Out, X, F>>, K, B, T, C>

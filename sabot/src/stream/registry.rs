@@ -1,12 +1,7 @@
-//! The pipelines of a program, and the parameters they take.
+//! The pipelines of a program.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
-
-use super::Graph;
+use super::{Graph, ParamEntry, Params};
+use crate::words::unknown;
 use crate::{Error, Result};
 
 /// A registered pipeline.
@@ -22,8 +17,8 @@ pub struct PipelineEntry {
     pub file: &'static str,
     /// Source line.
     pub line: u32,
-    /// Parameters: name and type as written.
-    pub params: &'static [(&'static str, &'static str)],
+    /// Parameters that are values.
+    pub params: &'static [ParamEntry],
     /// Sources: name, record as written, whether it must end.
     pub sources: &'static [(&'static str, &'static str, bool)],
     /// Fills a graph from parameters.
@@ -78,67 +73,5 @@ pub fn pipeline_named(name: &str) -> Result<&'static PipelineEntry> {
         ));
     }
     let names: Vec<&str> = all.iter().map(|p| p.name).collect();
-    Err(Error::Usage(format!("there is no pipeline `{name}`; this program has {}", names.join(", "))))
-}
-
-/// The values of a pipeline's parameters, as JSON: what ships to another process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Params(BTreeMap<String, Json>);
-
-impl Params {
-    /// No parameters.
-    pub fn new() -> Self {
-        Params::default()
-    }
-    /// Adds a value.
-    ///
-    /// A value that JSON cannot hold is kept as null, and refused when it is read.
-    #[must_use]
-    pub fn with<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static>(mut self, name: &str, value: &T) -> Self {
-        self.0.insert(name.to_owned(), serde_json::to_value(value).unwrap_or(Json::Null));
-        self
-    }
-    /// Adds a value from a command line: JSON if it reads as such, else text.
-    pub fn set_text(&mut self, name: &str, text: &str) {
-        let value = serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.to_owned()));
-        self.0.insert(name.to_owned(), value);
-    }
-    /// The value of a parameter.
-    pub fn get(&self, name: &str) -> Option<&Json> {
-        self.0.get(name)
-    }
-    /// All of them, as the generated struct.
-    ///
-    /// # Errors
-    /// If one is missing or has another type.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        let object = Json::Object(self.0.clone().into_iter().collect());
-        serde_json::from_value(object).map_err(|e| Error::Usage(format!("parameters: {e}")))
-    }
-}
-
-/// A parameter that never shows in logs, listings or plans. It does travel to the processes that run the job.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Secret<T>(T);
-impl<T> Secret<T> {
-    /// Wraps a value.
-    pub fn new(value: T) -> Self {
-        Secret(value)
-    }
-    /// The value.
-    pub fn reveal(&self) -> &T {
-        &self.0
-    }
-}
-impl<T> std::fmt::Debug for Secret<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-impl<T> std::fmt::Display for Secret<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
+    Err(Error::Usage(unknown("this program has no pipeline", name, "its pipelines are", &names)))
 }

@@ -95,6 +95,35 @@ impl<R: Named, B> From<Vec<R>> for Source<R, B> {
         Source::from(Batches(vec![to_batch(&rows)]))
     }
 }
+/// A value that a pipeline can fix as its source: it knows its rows and whether they end.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source",
+    label = "not a source of known rows",
+    note = "use `parquet::<Record>(..)`, `csv::<Record>(..)`, a `Vec` of records, or `Source::<Record, Bounded>::from(..)`"
+)]
+pub trait FixedSource {
+    /// Its rows.
+    type Row: Record;
+    /// Whether they end.
+    type Bound: super::Bound;
+    /// The source.
+    fn fixed(self) -> Source<Self::Row, Self::Bound>;
+}
+impl<R: Record, B: super::Bound> FixedSource for Source<R, B> {
+    type Row = R;
+    type Bound = B;
+    fn fixed(self) -> Source<R, B> {
+        self
+    }
+}
+impl<R: Named> FixedSource for Vec<R> {
+    type Row = R;
+    type Bound = Bounded;
+    fn fixed(self) -> Source<R, Bounded> {
+        self.into()
+    }
+}
+
 /// Arrow batches as a source: `Batches(vec![batch])`. Columns are matched by name.
 #[derive(Clone, Debug)]
 pub struct Batches(pub Vec<arrow_array::RecordBatch>);

@@ -52,12 +52,9 @@ pub trait AccumulatorFactory: Send + Sync {
     fn create(&self) -> Box<dyn Accumulator>;
     /// The columns of a partial state; names are unique within the function.
     fn state_fields(&self) -> Vec<Field>;
-    /// Type and nullability of the result over at least one row.
+    /// Type and nullability of the result. A function that has no value over no rows, and says that it is never null, ends
+    /// the job when it is asked for one (only an aggregate without keys is).
     fn output(&self) -> (DataType, bool);
-    /// Whether the result over no rows is null even where [`output`](Self::output) says it never is.
-    fn null_over_nothing(&self) -> bool {
-        false
-    }
     /// Number of input columns.
     fn inputs(&self) -> usize;
     /// For `explain`: `sum(i64)`.

@@ -24,6 +24,8 @@ use crate::{Error, Result};
     note = "they take numbers, bool, dates, times, decimals, text, bytes, and `Option` of these"
 )]
 pub trait Extreme: Value {
+    /// The type with null: of the extreme of all rows, if there may be none.
+    type Nullable: Extreme;
     /// An accumulator for the greatest (`GREATEST`) or the least value.
     fn accumulator<const GREATEST: bool>() -> Box<dyn Accumulator>;
 }
@@ -48,9 +50,6 @@ impl<V: Extreme, const GREATEST: bool> AccumulatorFactory for ExtremeFactory<V, 
     }
     fn output(&self) -> (DataType, bool) {
         (V::data_type(), V::NULLABLE)
-    }
-    fn null_over_nothing(&self) -> bool {
-        true
     }
     fn inputs(&self) -> usize {
         1
@@ -231,9 +230,11 @@ impl<V: Value, const GREATEST: bool> Accumulator for TextExtreme<V, GREATEST> {
 macro_rules! extremes {
     ($([$($gen:tt)*] $t:ty => $make:expr;)*) => {$(
         impl<$($gen)*> Extreme for $t {
+            type Nullable = Option<$t>;
             fn accumulator<const GREATEST: bool>() -> Box<dyn Accumulator> { Box::new($make) }
         }
         impl<$($gen)*> Extreme for Option<$t> {
+            type Nullable = Option<$t>;
             fn accumulator<const GREATEST: bool>() -> Box<dyn Accumulator> { <$t as Extreme>::accumulator::<GREATEST>() }
         }
     )*};

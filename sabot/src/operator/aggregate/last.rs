@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::types::UInt64Type;
-use arrow_array::{RecordBatch, UInt32Array, UInt64Array, cast::AsArray};
-use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
+use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow_schema::{DataType, FieldRef, SchemaRef, TimeUnit};
 
 use super::AggregateSpec;
+use super::cut::{drop_group, load, with_rows};
 use super::spec::{Groups, batch, state_slices};
 use super::window::{Units, words};
-use crate::kernel::hash::KEY_GROUPS;
+use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
+use crate::operator::instants::micros;
 use crate::operator::ipc;
-use crate::operator::kept::{RowList, batch_with};
+use crate::operator::kept::RowList;
 use crate::operator::keys::{by_key_group, key_groups};
 use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
 use crate::{Error, Result};
 
-/// Input rows of each group, in snapshots.
-const ROWS: &str = "sabot.rows";
 /// Rows that a key group emitted, in a snapshot's metadata.
 const EMITTED: &str = "sabot.emitted";
 /// The watermark, in a snapshot's metadata.
@@ -63,17 +62,29 @@ impl FinalAggregate {
     /// # Errors
     /// If the specification does not fit the input.
     pub fn factory(spec: Arc<AggregateSpec>, input: &SchemaRef, node: u32) -> Result<Arc<dyn OperatorFactory>> {
-        let input = Arc::clone(input);
-        Self::build(Arc::clone(&spec), &input, node, Instance { index: 0, of: 1 })?;
-        Ok(Arc::new(move |i: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, node, i)?) as Box<dyn Operator>)))
+        let output = spec.output_schema(input)?;
+        Self::factory_as(spec, input, &output, node)
     }
-    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, node: u32, instance: Instance) -> Result<Self> {
+    /// As [`factory`](Self::factory), with these output columns: by position, so names may differ from those of the key
+    /// columns; the bounds of a window may be timestamps of another unit or zone.
+    ///
+    /// # Errors
+    /// As for [`factory`](Self::factory), and if there are more or fewer columns.
+    pub fn factory_as(spec: Arc<AggregateSpec>, input: &SchemaRef, output: &SchemaRef, node: u32) -> Result<Arc<dyn OperatorFactory>> {
+        let (input, output) = (Arc::clone(input), Arc::clone(output));
+        if spec.output_schema(&input)?.fields().len() != output.fields().len() {
+            return Err(Error::Plan(format!("`{}` makes other columns than the plan says", spec.name)));
+        }
+        Self::build(Arc::clone(&spec), &input, &output, node, Instance { index: 0, of: 1 })?;
+        Ok(Arc::new(move |i: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, &output, node, i)?) as Box<dyn Operator>)))
+    }
+    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, output: &SchemaRef, node: u32, instance: Instance) -> Result<Self> {
         let fields = spec.group_fields(input)?;
         Ok(FinalAggregate {
             node,
             instance,
             partial: spec.partial_schema(input)?,
-            schema: spec.output_schema(input)?,
+            schema: Arc::clone(output),
             counts: spec.state_counts(),
             window: spec.window(input)?.map(|(units, _)| units),
             groups: Groups::new(&spec, &fields)?,
@@ -156,6 +167,7 @@ impl FinalAggregate {
             columns.push(state.finish(&groups).map_err(|f| f.at(&self.spec.name, None))?);
         }
         let rows = self.groups.rows_of(&groups);
+        let columns = self.declared(columns)?;
         let result = batch(&self.schema, columns, groups.len())?;
         out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
         for (group, range) in ranges {
@@ -165,6 +177,28 @@ impl FinalAggregate {
             out.emit(Morsel::new(result.slice(range.start, range.len()), origin));
         }
         Ok(())
+    }
+    /// The columns as the output declares them.
+    fn declared(&self, mut columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
+        for (column, field) in columns.iter_mut().zip(self.schema.fields()) {
+            if column.data_type() != field.data_type() {
+                *column = match field.data_type() {
+                    DataType::Timestamp(TimeUnit::Microsecond, None) => Arc::new(TimestampMicrosecondArray::from(micros(column)?)),
+                    other => arrow_cast::cast(column, other)?,
+                };
+            }
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(Error::Operator {
+                    operator: self.spec.name.clone(),
+                    what: format!(
+                        "failed: `{0}` of no rows has no value; to get a null then, aggregate an `Option`, as in `{0}: min(Some(x))`",
+                        field.name()
+                    ),
+                    row: "the end of its input".into(),
+                });
+            }
+        }
+        Ok(columns)
     }
     fn emit_windows(&mut self, until: EventTime, out: &mut dyn Output) -> Result<()> {
         let Some(units) = self.window else { return Ok(()) };
@@ -183,6 +217,11 @@ impl FinalAggregate {
             self.compact()?;
         }
         Ok(())
+    }
+    /// Whether this instance gets the rows of an aggregation without keys.
+    fn owns_all(&self) -> Result<bool> {
+        let group = key_groups(&[], 1)?.first().copied().unwrap_or_default();
+        Ok(instance_of(group, KEY_GROUPS, self.instance.of) == self.instance.index)
     }
     /// Drops the groups of emitted windows.
     fn compact(&mut self) -> Result<()> {
@@ -231,7 +270,7 @@ impl Operator for FinalAggregate {
             self.emit_windows(EventTime::MAX, out)?;
             return Ok(Progress::Done);
         }
-        if self.spec.global() && self.instance.index == 0 && self.groups.keys.is_empty() {
+        if self.spec.global() && self.owns_all()? && self.groups.keys.is_empty() {
             self.groups.keys.insert(&[], Kept::Range(0, 1), &mut self.numbers)?;
             self.groups.resize();
         }
@@ -302,63 +341,5 @@ impl Operator for FinalAggregate {
             // cannot fail where `compact` did not
             let _ = self.reenter();
         }
-    }
-}
-
-/// A cut of groups, with the number of input rows of each.
-pub(super) fn with_rows(batch: &RecordBatch, rows: Vec<u64>) -> Result<RecordBatch> {
-    batch_with(batch, Field::new(ROWS, DataType::UInt64, false), Arc::new(UInt64Array::from(rows)))
-}
-
-/// Loads a cut that [`with_rows`] made, perhaps in another version of the program.
-pub(super) fn load(
-    groups: &mut Groups,
-    batch: &RecordBatch,
-    schema: &SchemaRef,
-    keys: usize,
-    counts: &[usize],
-    operator: &str,
-) -> Result<()> {
-    let written = batch.schema_ref().fields();
-    let known = schema.fields();
-    let same =
-        written.len() == known.len() + 1 && written.iter().zip(known).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
-    if !same {
-        let names = |fields: &[FieldRef]| fields.iter().map(|f| format!("{}: {}", f.name(), f.data_type())).collect::<Vec<_>>().join(", ");
-        return Err(Error::Checkpoint(format!(
-            "the state of `{operator}` has columns [{}], but the program keeps [{}]",
-            names(written),
-            names(known)
-        )));
-    }
-    let kept = Kept::Range(0, batch.num_rows());
-    let mut numbers = Vec::new();
-    groups.keys.insert(batch.columns(), kept, &mut numbers)?;
-    groups.resize();
-    let columns = state_slices(batch.columns(), keys, counts)?;
-    let fields = state_slices(written, keys, counts)?;
-    for ((state, columns), fields) in groups.states.iter_mut().zip(columns).zip(fields) {
-        state.restore(&numbers, kept, columns, fields).map_err(|f| f.at(operator, None))?;
-    }
-    let rows = batch
-        .column_by_name(ROWS)
-        .and_then(|c| c.as_primitive_opt::<UInt64Type>())
-        .ok_or_else(|| Error::Checkpoint(format!("the state of `{operator}` lacks its row counts")))?;
-    for (group, rows) in numbers.iter().zip(rows.values()) {
-        if let Some(slot) = groups.rows.get_mut(*group as usize) {
-            *slot += rows;
-        }
-    }
-    Ok(())
-}
-
-/// Drops the groups of a key group. Arrow refuses nothing here that it did not refuse before, so errors keep the groups.
-pub(super) fn drop_group(groups: &mut Groups, group: u16, keys: usize, counts: &[usize], operator: &str) {
-    let all = groups.all();
-    let Ok(columns) = groups.keys.columns(&all) else { return };
-    let Ok(of) = key_groups(columns.get(..keys).unwrap_or(&[]), all.len()) else { return };
-    let live: Vec<u32> = all.iter().zip(of).filter(|(_, g)| *g != group).map(|(i, _)| *i).collect();
-    if live.len() < all.len() {
-        let _ = groups.retain(&live, counts, operator);
     }
 }

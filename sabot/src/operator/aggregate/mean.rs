@@ -13,7 +13,6 @@ use super::{Accumulator, AccumulatorFactory, Mean};
 use crate::Result;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
-use crate::record::Value;
 
 /// The arithmetic mean of a column, as a float. Nulls are skipped; without a value the mean is null.
 pub fn mean<V: Mean>() -> Arc<dyn AccumulatorFactory> {
@@ -30,10 +29,7 @@ impl<V: Mean> AccumulatorFactory for MeanFactory<V> {
         vec![Field::new("sum", DataType::Float64, false), Field::new("count", DataType::Int64, false)]
     }
     fn output(&self) -> (DataType, bool) {
-        (DataType::Float64, V::NULLABLE)
-    }
-    fn null_over_nothing(&self) -> bool {
-        true
+        (DataType::Float64, true)
     }
     fn inputs(&self) -> usize {
         1

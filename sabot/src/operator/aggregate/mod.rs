@@ -10,6 +10,7 @@
 mod accumulator;
 mod count;
 mod custom;
+mod cut;
 mod extreme;
 mod last;
 mod mean;

@@ -194,7 +194,7 @@ impl Operator for PartialAggregate {
         let mut cut = Vec::new();
         for split in self.splits.iter().filter(|s| !s.groups.keys.is_empty()) {
             let all = split.groups.all();
-            let batch = super::last::with_rows(&split.groups.partial(&all, &self.schema)?, split.groups.rows.clone())?;
+            let batch = super::cut::with_rows(&split.groups.partial(&all, &self.schema)?, split.groups.rows.clone())?;
             cut.push((Origin { row: split.sent, ..split.origin }, batch));
         }
         let keys = self.keys.len();
@@ -211,19 +211,25 @@ impl Operator for PartialAggregate {
         }))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
+        self.restore_splits(state, &|_| true).map(|_| ())
+    }
+    fn restore_splits(&mut self, state: &GroupState, mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
         let mut bytes = state.bytes.as_slice();
         while let Some(batch) = ipc::pop(&mut bytes)? {
             let origin = ipc::origin_of(&batch)?;
+            if !mine(origin) {
+                continue;
+            }
             let at = self.split(origin)?;
             let Some(split) = self.splits.get_mut(at) else { continue };
             split.sent = split.sent.max(origin.row);
-            super::last::load(&mut split.groups, &batch, &self.schema, self.fields.len(), &self.counts, &self.spec.name)?;
+            super::cut::load(&mut split.groups, &batch, &self.schema, self.fields.len(), &self.counts, &self.spec.name)?;
         }
-        Ok(())
+        Ok(true)
     }
     fn release(&mut self, group: u16) {
         for split in &mut self.splits {
-            super::last::drop_group(&mut split.groups, group, self.keys.len(), &self.counts, &self.spec.name);
+            super::cut::drop_group(&mut split.groups, group, self.keys.len(), &self.counts, &self.spec.name);
         }
     }
 }

@@ -62,8 +62,7 @@ impl AggregateSpec {
         }
         Ok(Arc::new(Schema::new(fields)))
     }
-    /// The columns of the result: keys, `window_start` and `window_end` if windowed, and one column per function. Over
-    /// all rows without keys, functions that have no value over no rows are nullable.
+    /// The columns of the result: keys, `window_start` and `window_end` if windowed, and one column per function.
     ///
     /// # Errors
     /// As for [`partial_schema`](Self::partial_schema).
@@ -74,8 +73,7 @@ impl AggregateSpec {
         }
         for function in &self.functions {
             let (data_type, nullable) = function.factory.output();
-            let nothing = self.global() && function.factory.null_over_nothing();
-            fields.push(Arc::new(Field::new(&function.name, data_type, nullable || nothing)));
+            fields.push(Arc::new(Field::new(&function.name, data_type, nullable)));
         }
         Ok(Arc::new(Schema::new(fields)))
     }

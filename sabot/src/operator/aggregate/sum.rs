@@ -12,7 +12,7 @@ use super::{Accumulator, AccumulatorFactory, Summand};
 use crate::Result;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
-use crate::record::{Fixed, Value};
+use crate::record::Fixed;
 
 type ArrowOf<V> = <<V as Summand>::Total as Fixed>::Arrow;
 type TotalOf<V> = <ArrowOf<V> as ArrowPrimitiveType>::Native;

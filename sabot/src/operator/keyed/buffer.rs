@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::*;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, SchemaRef, TimeUnit};
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, SchemaRef};
 use arrow_select::interleave::interleave_record_batch;
 
 use crate::kernel::Origin;
 use crate::operator::EventTime;
 use crate::operator::kept::no_column;
-use crate::record::{Micros, Millis, Nanos, Seconds, to_micros};
 use crate::{Error, Result};
 
 /// Rows delivered at a time.
@@ -109,28 +106,4 @@ impl Buffer {
     pub(super) fn groups(&self) -> std::collections::BTreeSet<u16> {
         self.entries.iter().map(|e| e.group).collect()
     }
-}
-
-/// Event times in microseconds.
-pub(super) fn micros(times: &ArrayRef) -> Result<Vec<EventTime>> {
-    if times.null_count() > 0 {
-        return Err(Error::Plan(
-            "event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into(),
-        ));
-    }
-    Ok(match times.data_type() {
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            times.as_primitive::<TimestampSecondType>().values().iter().map(|t| to_micros::<Seconds>(*t)).collect()
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            times.as_primitive::<TimestampMillisecondType>().values().iter().map(|t| to_micros::<Millis>(*t)).collect()
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            times.as_primitive::<TimestampMicrosecondType>().values().iter().map(|t| to_micros::<Micros>(*t)).collect()
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            times.as_primitive::<TimestampNanosecondType>().values().iter().map(|t| to_micros::<Nanos>(*t)).collect()
-        }
-        other => return Err(Error::Plan(format!("event time of type {other}"))),
-    })
 }

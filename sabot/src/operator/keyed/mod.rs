@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use self::buffer::{Buffer, Entry};
 use self::state::States;
@@ -36,6 +36,8 @@ pub struct KeyedSpec {
     pub keys: Vec<String>,
     /// The event-time column, a timestamp; `None` processes rows as they arrive.
     pub event_time: Option<String>,
+    /// Added to event time, in microseconds: a window's result carries its end - 1.
+    pub offset: i64,
     /// The column that is added, or replaced.
     pub output: String,
     /// Number of the plan node: the source of the output's origin, with event time.
@@ -84,10 +86,6 @@ where
         let (spec, call, input) = (Arc::new(spec), Arc::new(call), Arc::clone(input));
         Self::build(&spec, &input, &call)?;
         Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::build(&spec, &input, &call)?) as Box<dyn Operator>)))
-    }
-    /// The columns of the result.
-    pub fn output_schema(spec: &KeyedSpec, input: &Schema) -> SchemaRef {
-        schema_with(input, Self::field(spec))
     }
     fn field(spec: &KeyedSpec) -> Field {
         Field::new(&spec.output, V::data_type(), V::NULLABLE)
@@ -217,7 +215,7 @@ where
             return Ok(Progress::Done);
         };
         let times = batch.column_by_name(column).ok_or_else(|| super::kept::no_column(column, &self.spec.name))?;
-        let times = buffer::micros(times)?;
+        let times: Vec<EventTime> = super::instants::micros(times)?.iter().map(|t| t.saturating_add(self.spec.offset)).collect();
         let groups = super::keys::key_groups(&named(&batch, &self.spec.keys, &self.spec.name)?, batch.num_rows())?;
         let numbers: Vec<usize> = match &morsel.selection {
             Some(s) => s.rows().collect(),
@@ -278,6 +276,11 @@ where
             *slot = 0;
         }
     }
+}
+
+/// The columns of the result of a [`Keyed`] whose values have this type.
+pub fn keyed_schema(spec: &KeyedSpec, data_type: DataType, nullable: bool, input: &Schema) -> SchemaRef {
+    schema_with(input, Field::new(&spec.output, data_type, nullable))
 }
 
 /// All rows of a batch.

@@ -30,9 +30,6 @@ pub(super) fn mix(a: u64, b: u64) -> u64 {
 }
 
 impl Interner {
-    pub(super) fn len(&self) -> usize {
-        self.views.len()
-    }
     pub(super) fn bytes(&self) -> usize {
         self.table.allocation_size() + self.views.capacity() * 16 + self.data.capacity()
     }

@@ -19,14 +19,11 @@ use arrow_array::ArrayRef;
 use crate::Result;
 use crate::kernel::hash::{KEY_GROUPS, hash_arrays, key_group};
 
-/// The key group of each row of these key columns; without key columns it is 0.
+/// The key group of each row of these key columns, as the exchange computes it; without key columns all rows have one.
 ///
 /// # Errors
 /// If a type cannot be a key.
 pub(crate) fn key_groups(columns: &[ArrayRef], rows: usize) -> Result<Vec<u16>> {
-    if columns.is_empty() {
-        return Ok(vec![0; rows]);
-    }
     let mut hashes = Vec::new();
     hash_arrays(columns.iter(), rows, &mut hashes)?;
     Ok(hashes.into_iter().map(|h| key_group(h, KEY_GROUPS)).collect())

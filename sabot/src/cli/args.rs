@@ -1,0 +1,137 @@
+//! The command line: one subcommand per pipeline, one option per parameter, made from the registry.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Command};
+
+use crate::stream::PipelineEntry;
+use crate::words::unknown;
+use crate::{Error, Result};
+
+/// Options of every pipeline; a parameter of such a name is given by `--param`.
+const OWN: &[&str] = &["param", "source", "sink", "threads", "memory", "output", "all", "stats", "json", "help"];
+
+/// The prefix of a parameter's argument, apart from the tool's own.
+pub(super) const PARAM: &str = "parameter:";
+
+/// The whole command line.
+pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -> Command {
+    let name = args.first().and_then(|a| Path::new(a).file_stem()).map_or("sabot".into(), |n| n.to_string_lossy().into_owned());
+    let per = |verb: &'static str, about: &'static str, own: fn(Command) -> Command| {
+        let subs = pipelines.iter().map(|p| own(parameters(Command::new(p.name).about(p.doc), p)));
+        Command::new(verb)
+            .about(about)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommand_value_name("PIPELINE")
+            .subcommand_help_heading("Pipelines")
+            .disable_help_subcommand(true)
+            .subcommands(subs)
+    };
+    Command::new(name)
+        .about("Runs and explains the pipelines of this program.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(per("run", "Run a pipeline", running))
+        .subcommand(per("explain", "Show a pipeline's plan", |c| c.arg(json())))
+        .subcommand(per("graph", "Show a pipeline's plan as a mermaid flowchart", |c| c))
+        .subcommand(Command::new("ops").about("List the operators").arg(json()))
+        .subcommand(Command::new("pipelines").about("List the pipelines").arg(json()))
+}
+
+fn json() -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON")
+}
+
+/// The values a pipeline takes.
+fn parameters(mut command: Command, pipeline: &PipelineEntry) -> Command {
+    let mut args = Vec::new();
+    for p in pipeline.params.iter().filter(|p| !OWN.contains(&p.name)) {
+        let arg = Arg::new(format!("{PARAM}{}", p.name)).long(p.name).value_name(p.type_name).help_heading("Parameters");
+        let dashed = p.name.replace('_', "-");
+        let arg = if dashed == p.name { arg } else { arg.alias(dashed) };
+        args.push(arg.num_args(1).allow_hyphen_values(true).hide_possible_values(true));
+    }
+    let list = pipeline.params.iter().map(|p| format!("{}: {}", p.name, p.type_name)).collect::<Vec<_>>().join(", ");
+    if !list.is_empty() {
+        let help = format!("A parameter ({list})");
+        let arg = Arg::new("param").long("param").value_name("NAME=VALUE").action(ArgAction::Append).help(help);
+        args.push(arg.allow_hyphen_values(true).help_heading("Parameters"));
+    }
+    command = command.args(args);
+    command
+}
+
+/// What only `run` takes.
+fn running(command: Command) -> Command {
+    let arg = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
+    command
+        .arg(
+            arg("source", "NAME=URI", "Bind a source: file.parquet, dir/, 'data/*.csv', 'csv:x.txt?delimiter=;'").action(ArgAction::Append),
+        )
+        .arg(
+            arg("sink", "NAME=URI", "Bind a sink: out.parquet, out.csv, out.jsonl, out.arrow, blackhole:, or - to print")
+                .action(ArgAction::Append),
+        )
+        .arg(arg("threads", "N", "Worker threads; 0 for all cores").value_parser(clap::value_parser!(usize)))
+        .arg(arg("memory", "BYTES", "What all operators together may hold: 500M, 8G").value_parser(bytes))
+        .arg(
+            arg("output", "FORMAT", "How to print rows; by default a table on a terminal, else CSV")
+                .value_parser(["table", "csv", "json", "arrow"]),
+        )
+        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Print all rows of a table, not only the first"))
+        .arg(Arg::new("stats").long("stats").action(ArgAction::SetTrue).help("Print row counts per step and work per thread"))
+}
+
+/// `4096`, `500M`, `8G`: powers of 1024.
+fn bytes(text: &str) -> Result<usize, String> {
+    let upper = text.trim().to_ascii_uppercase();
+    let upper = upper.trim_end_matches('B').trim_end_matches('I');
+    let digits = upper.trim_end_matches(['K', 'M', 'G', 'T']);
+    let shift = match upper.get(digits.len()..) {
+        Some("") => 0,
+        Some("K") => 10,
+        Some("M") => 20,
+        Some("G") => 30,
+        Some("T") => 40,
+        _ => return Err("write a number of bytes, such as 500M or 8G".into()),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| "write a number of bytes, such as 500M or 8G".to_owned())?;
+    let bytes = number * (1u64 << shift) as f64;
+    if bytes >= 1.0 && bytes < usize::MAX as f64 { Ok(bytes as usize) } else { Err("it must be at least 1 byte".into()) }
+}
+
+/// What clap refused. Unknown pipelines and parameters get a message of our own, the rest is printed as clap says it.
+pub(super) fn refuse(args: &[OsString], error: &clap::Error) -> Result<i32> {
+    let verb = args.get(1).and_then(|a| a.to_str()).unwrap_or_default();
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(s)) => s.clone(),
+        _ => String::new(),
+    };
+    if ["run", "explain", "graph"].contains(&verb) {
+        match error.kind() {
+            ErrorKind::InvalidSubcommand => {
+                return crate::stream::pipeline_named(&word(ContextKind::InvalidSubcommand)).map(|_| super::USAGE);
+            }
+            ErrorKind::UnknownArgument => {
+                let given = word(ContextKind::InvalidArg);
+                let pipeline = args.get(2).and_then(|a| a.to_str()).and_then(|n| crate::stream::pipeline_named(n).ok());
+                let own: &[&str] = if verb == "run" { OWN } else { &["param", "json", "help"] };
+                if let (Some(pipeline), Some(name)) = (pipeline, given.strip_prefix("--")) {
+                    let all: Vec<String> =
+                        pipeline.params.iter().map(|p| p.name).chain(own.iter().copied()).map(|n| format!("--{n}")).collect();
+                    let known: Vec<&str> = all.iter().map(String::as_str).collect();
+                    let refusal = format!("`{verb} {}` has no option", pipeline.name);
+                    return Err(Error::Usage(unknown(&refusal, &format!("--{name}"), "its options are", &known)));
+                }
+            }
+            _ => {}
+        }
+    }
+    // Nobody to tell if this fails.
+    let _ = error.print();
+    Ok(error.exit_code())
+}

@@ -1,0 +1,106 @@
+//! The user's binary becomes the tool: `run`, `explain`, `graph`, `ops`, `pipelines`.
+//!
+//! Everything is read from the registries: each pipeline is a subcommand with its parameters as options. What went
+//! wrong is one message on standard error, and an exit code: 0 ok, 1 the job failed, 2 wrong usage, 130 interrupted.
+
+mod args;
+mod bind;
+mod interrupt;
+mod meter;
+mod run;
+mod show;
+mod stats;
+mod stdout;
+mod table;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use crate::{Error, Result};
+
+/// Exit code: the job failed.
+const FAILED: i32 = 1;
+/// Exit code: the command line makes no sense.
+const USAGE: i32 = 2;
+/// Exit code: ended by Ctrl-C before the end.
+const INTERRUPTED: i32 = 130;
+
+/// The program as a tool: `fn main() -> sabot::Result<()> { sabot::main() }`.
+///
+/// Runs the subcommand that the command line names. On failure it prints one message on standard error and ends the
+/// process with exit code 1 (the job failed), 2 (wrong usage) or 130 (interrupted); it returns only on success.
+///
+/// # Errors
+/// None: see above. The result type is that of a `main` function.
+pub fn main() -> Result<()> {
+    let code = run_from(std::env::args_os());
+    if code != 0 {
+        std::process::exit(code);
+    }
+    Ok(())
+}
+
+/// As [`main`], with these arguments (the first is the program's name); returns the exit code.
+pub fn run_from(args: impl IntoIterator<Item = impl Into<OsString>>) -> i32 {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    match dispatch(&args) {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+fn dispatch(args: &[OsString]) -> Result<i32> {
+    let pipelines = crate::stream::pipelines()?;
+    let matches = match args::command(args, &pipelines).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(e) => return args::refuse(args, &e),
+    };
+    match matches.subcommand() {
+        Some(("run", sub)) => run::run(sub),
+        Some(("explain", sub)) => show::explain(sub),
+        Some(("graph", sub)) => show::graph(sub),
+        Some(("ops", sub)) => show::operators(sub.get_flag("json")),
+        Some(("pipelines", sub)) => show::pipelines(sub.get_flag("json")),
+        _ => Err(Error::usage("which command? `run`, `explain`, `graph`, `ops` or `pipelines`; `--help` explains them")),
+    }
+}
+
+/// Prints an error; its exit code.
+fn report(error: &Error) -> i32 {
+    let code = match error {
+        Error::Usage(_) => USAGE,
+        Error::Cancelled => INTERRUPTED,
+        _ => FAILED,
+    };
+    say(&format!("error: {error}"));
+    code
+}
+
+/// A line on standard error. If that is closed there is nobody to tell.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Prints text on standard output; a reader that has gone away (`| head`) is no error.
+fn print(text: &str) -> Result<i32> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", "cannot write", e)),
+        _ => Ok(0),
+    }
+}
+
+/// Batches of the same columns as an aligned table, at most `limit` rows, for a program that prints its result.
+///
+/// # Errors
+/// If a value has no form as text.
+pub fn table(batches: &[arrow_array::RecordBatch], limit: Option<u64>) -> Result<String> {
+    let Some(first) = batches.first() else { return Ok("no rows\n".into()) };
+    let mut table = table::Table::new(&first.schema(), limit, false);
+    let mut out = String::new();
+    for batch in batches {
+        out.push_str(&table.add(batch)?);
+    }
+    out.push_str(&table.finish()?);
+    Ok(out)
+}

@@ -1,0 +1,70 @@
+//! `run`: a pipeline with its parameters, sources and sinks, to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use clap::ArgMatches;
+
+use super::interrupt::Interrupts;
+use super::meter::Meter;
+use super::stdout::{Format, StdoutSink};
+use super::{INTERRUPTED, bind, say, show, stats};
+use crate::runtime::Control;
+use crate::stream::Sink;
+use crate::{Error, Result};
+
+/// Runs; returns the exit code.
+pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
+    let (pipeline, sub) = show::chosen(matches)?;
+    let (params, missing) = bind::params(pipeline, sub)?;
+    if !missing.is_empty() {
+        return Err(bind::missing(pipeline, &missing));
+    }
+    let job = bind::job(pipeline, params)?;
+    let job = bind::sources(job, pipeline, sub)?;
+    let (mut job, printed) = bind::sinks(job, pipeline, sub)?;
+    let endless = job.may_be_endless();
+    let reader_gone = Arc::new(AtomicBool::new(false));
+    match &printed {
+        Some(name) => {
+            let format = Format::choose(sub.get_one::<String>("output").map(String::as_str), sub.get_flag("all"), endless);
+            let gone = Arc::clone(&reader_gone);
+            job = job.sink(name, Sink::custom(move || Ok(StdoutSink::new(format, Arc::clone(&gone)))));
+        }
+        None if sub.contains_id("output") => {
+            return Err(Error::usage(
+                "`--output` says how rows are printed, but every sink is bound to a file: use `--sink name=-` to print one",
+            ));
+        }
+        None => {}
+    }
+    let meter = Meter::new();
+    let job = job.options(|o| {
+        o.threads = sub.get_one::<usize>("threads").copied().unwrap_or(o.threads);
+        o.memory_budget = sub.get_one::<usize>("memory").copied().or(o.memory_budget);
+        o.progress = meter.as_ref().map(Meter::hook);
+    });
+    let control = Control::new();
+    let interrupts = Interrupts::listen(&control);
+    let result = job.run_with(&control);
+    if let Some(meter) = &meter {
+        meter.clear();
+    }
+    let report = match result {
+        Err(_) if reader_gone.load(SeqCst) => return Ok(0),
+        Err(Error::Cancelled) if interrupts.any() => {
+            say("cancelled: nothing was written to the sinks");
+            return Ok(INTERRUPTED);
+        }
+        other => other?,
+    };
+    stats::losses(&report).iter().for_each(|line| say(line));
+    if sub.get_flag("stats") {
+        say(stats::stats(&report).trim_end());
+    }
+    if interrupts.any() && !endless {
+        say("stopped before the end: the result covers only the rows that were read");
+        return Ok(INTERRUPTED);
+    }
+    Ok(0)
+}

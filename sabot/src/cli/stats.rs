@@ -1,0 +1,62 @@
+//! What a finished job did, as text.
+
+use std::fmt::Write as _;
+
+use crate::runtime::Report;
+
+/// The account of every step and the work of every thread.
+pub(super) fn stats(report: &Report) -> String {
+    let head = ["step", "rows in", "used", "filtered", "late", "failed", "held", "rows out"].map(str::to_owned);
+    let mut rows = vec![head];
+    for node in &report.nodes {
+        let a = &node.account;
+        let numbers = [a.rows_in, a.used, a.filtered, a.late, a.failed].map(|n| n.to_string());
+        let [rows_in, used, filtered, late, failed] = numbers;
+        rows.push([node.name.clone(), rows_in, used, filtered, late, failed, a.held.to_string(), a.rows_out.to_string()]);
+    }
+    let mut out = aligned(&rows);
+    let mut workers = vec![["thread", "turns", "morsels", "rows", "busy ms"].map(str::to_owned)];
+    for (n, w) in report.workers.iter().enumerate() {
+        workers.push([n.to_string(), w.turns.to_string(), w.morsels.to_string(), w.rows.to_string(), w.busy.as_millis().to_string()]);
+    }
+    out.push_str(&aligned(&workers));
+    let bypassed = if report.bypassed { ", on the calling thread" } else { "" };
+    let _ = writeln!(out, "{:.3} s{bypassed}; at most {} bytes queued", report.wall.as_secs_f64(), report.peak_channel_bytes);
+    for event in &report.events {
+        let _ = writeln!(out, "event: {event}");
+    }
+    out
+}
+
+/// The first column to the left, the others to the right.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = if i == 0 { write!(out, "{cell:width$}") } else { write!(out, "  {cell:>width$}") };
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Rows that did not take part, one line per step: nothing disappears without a word.
+pub(super) fn losses(report: &Report) -> Vec<String> {
+    let mut out = Vec::new();
+    for node in &report.nodes {
+        let a = &node.account;
+        if a.failed > 0 {
+            out.push(format!("warning: {}: {} of {} rows could not be used and were left out", node.name, a.failed, a.rows_in));
+        }
+        if a.late > 0 {
+            out.push(format!("warning: {}: {} of {} rows came too late and were left out", node.name, a.late, a.rows_in));
+        }
+    }
+    out
+}

@@ -1,0 +1,78 @@
+//! Where event time comes from: which column of which source tells the time that a step depends on.
+//!
+//! Watermarks and lateness are decided at the source, so the event time of a window, or of a keyed step, is followed
+//! upstream, through renames, to the source's own column. Sources that no such step depends on tell no time: none of
+//! their rows is late.
+
+use std::collections::BTreeMap;
+
+use super::{Lineages, NodeId, Op, Plan};
+use crate::kernel::ColumnFrom;
+use crate::{Error, Result};
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The event-time column of each source that must tell time.
+    pub sources: BTreeMap<NodeId, String>,
+    /// Steps whose event time is computed on the way, so that no source can tell it, with the column.
+    pub computed: BTreeMap<NodeId, String>,
+}
+
+/// Finds the sources that must tell time.
+///
+/// # Errors
+/// If two steps take the event time of one source from different columns, or plan and lineages do not belong together.
+pub fn times(plan: &Plan, lineages: &Lineages<'_>) -> Result<Times> {
+    let mut out = Times::default();
+    for (number, node) in plan.nodes.iter().enumerate() {
+        if !matches!(node.op, Op::Aggregate { window: Some(_), .. } | Op::Keyed { .. }) {
+            continue;
+        }
+        let Some(input) = node.inputs.first() else { continue };
+        if let Some(time) = &plan.node(*input)?.time
+            && !follow(plan, lineages, *input, &time.column, &mut out)?
+        {
+            out.computed.insert(number, time.column.clone());
+        }
+    }
+    Ok(out)
+}
+
+/// Follows a column upstream; false if it is computed on the way.
+fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &mut Times) -> Result<bool> {
+    let node = plan.node(at)?;
+    let mut ways: Vec<(NodeId, String)> = Vec::new();
+    match &node.op {
+        Op::Source { name, .. } => {
+            let known = out.sources.entry(at).or_insert_with(|| column.to_owned());
+            if known != column {
+                return Err(Error::Usage(format!(
+                    "source `{name}` would tell its time by two columns, `{known}` and `{column}`; a source has one event time: read it twice, as two sources"
+                )));
+            }
+        }
+        Op::Run { .. } => {
+            let lineage = lineages(&node.id).ok_or_else(|| Error::Plan(format!("there is no kernel `{}`", node.id)))?;
+            let from = lineage.outputs.iter().find(|(n, _)| n == column).map(|(_, from)| from);
+            let Some(ColumnFrom::Input(i)) = from else { return Ok(false) };
+            let Some(input) = lineage.inputs.get(*i) else { return Ok(false) };
+            ways.extend(node.inputs.iter().map(|n| (*n, input.name.to_string())));
+        }
+        Op::Keyed { column: made, .. } | Op::Batch { column: made, .. } if made == column => return Ok(false),
+        // the bounds of a window: its own event time was followed already
+        Op::Aggregate { window: Some(_), .. } => {}
+        Op::Aggregate { window: None, .. } | Op::FlatMap { .. } => return Ok(false),
+        Op::Join { .. } => {
+            for (side, input) in ["left.", "right."].iter().zip(&node.inputs) {
+                ways.extend(column.strip_prefix(side).map(|c| (*input, c.to_owned())));
+            }
+        }
+        _ => ways.extend(node.inputs.iter().map(|n| (*n, column.to_owned()))),
+    }
+    let mut all = true;
+    for (input, column) in ways {
+        all &= follow(plan, lineages, input, &column, out)?;
+    }
+    Ok(all)
+}

@@ -1,0 +1,201 @@
+//! Memory that a kernel fills 64 rows at a time: uninitialised vectors, and pointers to 64 rows of one.
+
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ptr;
+
+use super::LANES;
+
+/// Values, some of which may not have been written yet.
+pub(super) type Raw<T> = Vec<MaybeUninit<T>>;
+
+/// `rows` zeros: `T::default()` of every type used here is all zero bytes, which the allocator hands out for free.
+pub(super) fn zeroed<T: Copy + Default>(rows: usize) -> Raw<T> {
+    let mut zeros = ManuallyDrop::new(vec![T::default(); rows]);
+    // SAFETY: the parts of a vector of the same layout; `MaybeUninit<T>` has the layout of `T`.
+    unsafe { Vec::from_raw_parts(zeros.as_mut_ptr().cast(), zeros.len(), zeros.capacity()) }
+}
+
+/// Room for `rows` values.
+pub(super) fn unwritten<T: Copy>(rows: usize) -> Raw<T> {
+    let mut out = Vec::with_capacity(rows);
+    // SAFETY: `MaybeUninit` needs no initialisation, and the capacity is at least `rows`.
+    unsafe { out.set_len(rows) };
+    out
+}
+
+/// The first `rows` values.
+///
+/// # Safety
+/// They have all been written.
+pub(super) unsafe fn written<T: Copy>(mut values: Raw<T>, rows: usize) -> Vec<T> {
+    debug_assert!(rows <= values.len());
+    values.truncate(rows);
+    let mut values = ManuallyDrop::new(values);
+    // SAFETY: as in `zeroed`; the caller promises that all values left were written.
+    unsafe { Vec::from_raw_parts(values.as_mut_ptr().cast(), values.len(), values.capacity()) }
+}
+
+/// Where 64 rows of a column are written: their values, and their validity bytes if it has nulls.
+///
+/// A proof like [`Window`](super::Window) and [`Lane`](super::Lane): only this crate makes it, of memory that has room
+/// for 64 values of the column's type and is not used otherwise while `'w` lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct Spots<'w> {
+    values: *mut u8,
+    valid: *mut u8,
+    life: PhantomData<&'w mut [u8]>,
+}
+
+impl<'w> Spots<'w> {
+    /// No memory: for columns that are not written this way, or not wanted.
+    pub const NONE: Spots<'static> = Spots { values: ptr::null_mut(), valid: ptr::null_mut(), life: PhantomData };
+
+    /// Rows `at..at + 64` of a vector.
+    #[inline(always)]
+    pub(super) fn of<T: Copy>(values: &'w mut Raw<T>, at: usize) -> Self {
+        debug_assert!(at + LANES <= values.len());
+        // SAFETY: writers are made with room for 64 rows from any row that a kernel writes at.
+        Spots { values: unsafe { values.as_mut_ptr().add(at) }.cast(), valid: ptr::null_mut(), life: PhantomData }
+    }
+    /// The same, with validity bytes.
+    #[inline(always)]
+    pub(super) fn with_valid(self, valid: Spots<'w>) -> Self {
+        Spots { valid: valid.values, ..self }
+    }
+    /// The validity bytes as values.
+    #[inline(always)]
+    pub(super) fn valid(self) -> Self {
+        Spots { values: self.valid, ..self }
+    }
+    /// Whether there is memory.
+    #[inline(always)]
+    pub fn wanted(self) -> bool {
+        !self.values.is_null()
+    }
+    /// Writes a lane.
+    #[inline(always)]
+    pub(super) fn write<T: Copy>(self, lane: super::Lane, value: T) {
+        debug_assert!(self.wanted());
+        // SAFETY: there is room for 64 values (see the type), and a lane is below 64.
+        unsafe { self.values.cast::<T>().add(lane.index()).write(value) }
+    }
+    /// The 64 values as they are.
+    #[inline(always)]
+    pub(super) fn lanes<T: Copy>(self) -> &'w [MaybeUninit<T>; LANES] {
+        debug_assert!(self.wanted());
+        // SAFETY: there is room for 64 values (see the type), and any bytes are `MaybeUninit`.
+        unsafe { &*self.values.cast() }
+    }
+}
+
+/// 64 lanes of one column on the stack: room for values of up to 16 bytes, and validity bytes.
+#[repr(align(64))]
+pub struct Stack {
+    values: MaybeUninit<[u8; LANES * 16]>,
+    valid: MaybeUninit<[u8; LANES]>,
+}
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stack")
+    }
+}
+
+impl Stack {
+    /// Unwritten lanes.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Stack { values: MaybeUninit::uninit(), valid: MaybeUninit::uninit() }
+    }
+    /// Their memory.
+    #[inline(always)]
+    pub fn spots(&mut self) -> Spots<'_> {
+        Spots { values: self.values.as_mut_ptr().cast(), valid: self.valid.as_mut_ptr().cast(), life: PhantomData }
+    }
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Stack::new()
+    }
+}
+
+/// Which of 64 lanes to keep: as a word, and as one byte (0 or 1) each.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep<'k> {
+    /// One bit per lane.
+    pub word: u64,
+    /// One byte per lane.
+    pub bytes: &'k [u8; LANES],
+    /// Whether AVX2 may be used: the caller runs at [`Level::V3`](crate::kernel::Level::V3).
+    pub(crate) v3: bool,
+}
+
+/// Appends the kept ones of 64 lanes to rows `at..`, in order. Up to 64 rows from `at` on are overwritten.
+#[inline(always)]
+pub(super) fn compress<T: Copy>(from: Spots<'_>, into: &mut Raw<T>, at: usize, keep: Keep<'_>) {
+    debug_assert!(at + LANES <= into.len());
+    let lanes = from.lanes::<T>();
+    // SAFETY: as for `Spots::of`.
+    let to = unsafe { into.as_mut_ptr().add(at) };
+    if keep.word == !0 {
+        // SAFETY: room for 64 values at `to`, which are not those of `lanes`.
+        unsafe { ptr::copy_nonoverlapping(lanes.as_ptr(), to, LANES) };
+        return;
+    }
+    #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+    if keep.v3 && size_of::<T>() == 8 {
+        // SAFETY: the caller runs with AVX2; 64 values of 8 bytes on both sides.
+        unsafe { compress_avx2(lanes.as_ptr().cast(), to.cast(), keep.word) };
+        return;
+    }
+    let mut n = 0;
+    for (value, kept) in lanes.iter().zip(keep.bytes) {
+        debug_assert!(n < LANES);
+        // SAFETY: `n` grows by at most one per lane, so it is below 64.
+        unsafe { *to.add(n) = *value };
+        n += usize::from(*kept);
+    }
+}
+
+/// For each 4-bit mask, the order of eight 4-byte halves that moves the kept 8-byte lanes to the front.
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+#[allow(clippy::indexing_slicing)]
+static ORDER: [[u32; 8]; 16] = {
+    let mut out = [[0u32; 8]; 16];
+    let mut mask = 0;
+    while mask < 16 {
+        let (mut to, mut lane) = (0, 0);
+        while lane < 4 {
+            if mask >> lane & 1 == 1 {
+                out[mask][to] = lane as u32 * 2;
+                out[mask][to + 1] = lane as u32 * 2 + 1;
+                to += 2;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    out
+};
+
+/// # Safety
+/// `from` and `to` hold 64 values of 8 bytes each, and do not overlap.
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+unsafe fn compress_avx2(from: *const u64, to: *mut u64, keep: u64) {
+    use std::arch::x86_64::{_mm256_loadu_si256, _mm256_permutevar8x32_epi32, _mm256_storeu_si256};
+    let mut n = 0usize;
+    for group in 0..16 {
+        let mask = (keep >> (group * 4) & 15) as usize;
+        // SAFETY: four lanes at `group * 4 <= 60`; four values at `n <= group * 4`; `mask < 16`.
+        unsafe {
+            let order = _mm256_loadu_si256(ORDER.as_ptr().add(mask).cast());
+            let lanes = _mm256_loadu_si256(from.add(group * 4).cast());
+            _mm256_storeu_si256(to.add(n).cast(), _mm256_permutevar8x32_epi32(lanes, order));
+        }
+        n += mask.count_ones() as usize;
+    }
+}

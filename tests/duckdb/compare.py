@@ -1,0 +1,245 @@
+"""Compares results of Sabot with DuckDB's over the same files, row by row.
+
+usage: compare.py --bin DIR [--threads 1,3] [--only NAME]
+
+DIR holds the built programs `questions`, `flight_delays` and `examples/daily_drag`. Without the module `duckdb` a
+virtual environment is made in target/duckdb-venv. Floats may differ by 1e-9 relative, everything else is exact.
+Exit code: 0 all equal, 1 some differ, 3 no DuckDB to be had.
+"""
+
+import argparse
+import math
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+DUCKDB = "duckdb==1.5.6"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DATA = ROOT / "examples" / "data" / "nycflights13"
+
+
+def in_venv():
+    """Restarts itself in a virtual environment that has DuckDB."""
+    venv = ROOT / "target" / "duckdb-venv"
+    python = venv / "bin" / "python"
+    try:
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        have = subprocess.run([str(python), "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
+        if DUCKDB not in have.split():
+            subprocess.run([str(python), "-m", "pip", "install", "-q", DUCKDB], check=True)
+    except (OSError, subprocess.CalledProcessError) as e:
+        print(f"no DuckDB: {e}", file=sys.stderr)
+        sys.exit(3)
+    os.execv(str(python), [str(python), *sys.argv])
+
+
+# A view with UTC timestamps: the files hold instants, Sabot writes them without a zone.
+F = f"(select * replace (time_hour at time zone 'UTC' as time_hour) from '{DATA}/flights.parquet')"
+W = f"(select * replace (time_hour at time zone 'UTC' as time_hour) from '{DATA}/weather.parquet')"
+P = f"'{DATA}/planes.parquet'"
+A = f"'{DATA}/airlines.parquet'"
+ROUTE = "carrier, flight, origin, time_hour, dest"
+
+
+def hours(name, hours):
+    """Start of the window of this many hours, aligned to the epoch."""
+    return f"make_timestamp(epoch_us({name}) // {hours * 3600000000} * {hours * 3600000000})"
+
+
+class Question:
+    def __init__(self, name, sql, program="questions", params=(), sources=("flights",), sink="out", ordered=False):
+        self.name, self.sql, self.program, self.params = name, sql, program, params
+        self.sources, self.sink, self.ordered = sources, sink, ordered
+
+
+QUESTIONS = [
+    Question(
+        "daily_drag",
+        f"""select carrier, {hours("time_hour", 24)} as window_start, {hours("time_hour", 24)} + interval 1 day as window_end,
+               avg(dep_delay * 100.0::double / distance) as drag, count(*) as flights
+            from {F} where distance >= 500 group by all""",
+        program="examples/daily_drag", params=("--minimum_miles", "500"), sink="daily",
+    ),
+    Question(
+        "flight_delays",
+        f"""with storms as (select * from {W} where visib < 3.0 or (visib is not null and (coalesce(wind_speed, 0) > 30.0
+                            or coalesce(precip, 0) > 0.1))),
+               slow as (select f.*, s.visib from {F} f join storms s using (origin, time_hour) where arr_delay is not null),
+               named as (select regexp_replace(a.name, '( Air Lines| Airlines| Airways| Corporation| Inc\\.| Co\\.).*$', '') as airline,
+                            s.origin || '-' || s.dest as route,
+                            case when p.year is null then 'unknown' when 2013 - p.year <= 5 then '0-5'
+                                 when 2013 - p.year <= 15 then '6-15' else '16+' end as age, arr_delay, distance, visib
+                        from slow s left join {P} p using (tailnum) join {A} a using (carrier))
+            select airline, route, age, count(*) as flights, sum(arr_delay) * 100.0::double / sum(distance) as lost,
+                   quantile_disc(arr_delay, 0.9) as nine_of_ten, sum(case when arr_delay >= 60 then 1 else 0 end)::bigint as very_late,
+                   avg(visib) as visib
+            from named group by all having count(*) >= 2 order by lost desc, airline, route, age limit 1000""",
+        program="flight_delays", params=("--minimum_flights", "2", "--top", "1000"),
+        sources=("flights", "weather", "planes", "airlines"), sink="worst", ordered=True,
+    ),
+    Question(
+        "by_carrier_origin",
+        f"""select carrier, origin, count(*) as rows, count(dep_delay) as known, sum(dep_delay)::bigint as total, min(dep_delay) as least,
+               max(arr_delay) as most, avg(arr_delay) as mean_delay, sum(distance)::bigint as miles, min(tailnum) as first_tail,
+               max(dest) as last_dest from {F} group by all""",
+    ),
+    Question(
+        "weather_days",
+        f"""select origin, month, day, count(*) as hours, count(temp) as temps, max(temp) as warm, min(temp) as cold, avg(temp) as temp,
+               count(wind_gust) as gusts, max(wind_gust) as gust, sum(wind_gust) as gust_sum, sum(wind_dir)::bigint as direction,
+               avg(wind_dir) as direction_mean, sum(visib) as visib from {W} group by all""",
+        sources=("weather",),
+    ),
+    Question("by_tailnum", f"select tailnum, count(*) as rows, sum(air_time)::bigint as air from {F} group by all"),
+    Question(
+        "overall",
+        f"""select count(*) as rows, sum(air_time)::bigint as air, avg(air_time) as mean_air, max(distance) as far
+            from {F} where distance >= 1000""",
+        params=("--minimum", "1000"),
+    ),
+    Question(
+        "overall",
+        f"""select count(*) as rows, sum(air_time)::bigint as air, avg(air_time) as mean_air, max(distance) as far
+            from {F} where distance >= 100000""",
+        params=("--minimum", "100000"),
+    ),
+    Question(
+        "null_filters",
+        f"""select carrier, flight, origin, time_hour, tailnum, dep_delay - arr_delay as gain,
+               distance * 60.0::double / air_time as speed, 100 // air_time as over
+            from {F} where dep_delay - arr_delay > 20 and (dep_delay % 3 <> 0 or tailnum is null)""",
+    ),
+    Question(
+        "nulls_only",
+        f"""select month, day, carrier, flight, origin, dep_delay, arr_delay, dep_delay - arr_delay as gain
+            from {F} where dep_delay is null or arr_delay is null""",
+    ),
+    Question(
+        "worst",
+        f"""select dep_delay, {ROUTE} from {F} order by dep_delay desc nulls last, carrier, flight, origin, time_hour, dest limit 500""",
+        params=("--top", "500"), ordered=True,
+    ),
+    Question(
+        "nulls_sorted",
+        f"""select tailnum, arr_delay, {ROUTE} from {F} where month = 2
+            order by tailnum nulls first, arr_delay desc nulls first, carrier, flight, origin, time_hour, dest""",
+        ordered=True,
+    ),
+    Question(
+        "planes_of",
+        f"""select {ROUTE}, f.tailnum, p.tailnum is not null as found, p.year, p.model
+            from {F} f left join {P} p on f.tailnum = p.tailnum""".replace("carrier, flight", "f.carrier, f.flight"),
+        sources=("flights", "planes"),
+    ),
+    Question(
+        "null_keys",
+        f"""with tails as (select tailnum, count(*) as flown from {F} group by all)
+            select {ROUTE}, f.tailnum, t.flown from {F} f left join tails t on f.tailnum = t.tailnum where month = 1 and day <= 10""",
+    ),
+    Question(
+        "same_plane",
+        f"""select a.tailnum, a.flight, b.flight as next_flight, a.dest, b.origin as next_origin, a.time_hour as hour, b.time_hour as next_hour
+            from {F} a join {F} b on a.tailnum = b.tailnum where a.month = 1 and a.day = 1 and b.month = 1 and b.day = 2""",
+    ),
+    Question(
+        "hourly",
+        f"""select origin, {hours("time_hour", 1)} as window_start, {hours("time_hour", 1)} + interval 1 hour as window_end, count(*) as rows,
+               count(dep_delay) as known, avg(dep_delay) as delay, max(dep_delay) as most from {F} group by all""",
+    ),
+    Question(
+        "weekly",
+        f"""with hours as (select origin, carrier, {hours("time_hour", 1)} as h, count(*) as rows, sum(distance)::bigint as miles
+                          from {F} group by all)
+            select carrier, {hours("h", 168)} as window_start, {hours("h", 168)} + interval 7 day as window_end, count(*) as hours,
+                   sum(rows)::bigint as rows, sum(miles)::bigint as miles, max(rows) as busiest from hours group by all""",
+    ),
+    Question(
+        "both",
+        f"""with u as (select * from {F} where origin = 'JFK' union all select * from {F} where distance > 2000)
+            select carrier, count(*) as rows, sum(distance)::bigint as miles, avg(air_time) as air from u group by all""",
+    ),
+]
+
+
+def same(a, b):
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or math.isclose(a, b, rel_tol=1e-9, abs_tol=0.0) or (math.isnan(a) and math.isnan(b))
+    return type(a) is type(b) and a == b
+
+
+def key(row):
+    """An order for rows with nulls; floats last and rounded, since they may differ a little."""
+    exact = [(v is not None, str(type(v)), v if v is not None else 0) for v in row if not isinstance(v, float)]
+    return exact, [f"{v:.6g}" for v in row if isinstance(v, float)]
+
+
+def check(duckdb, question, directory, threads, extension, sources, note):
+    out = pathlib.Path(directory) / f"{question.name}-{threads}.{extension}"
+    command = [str(BIN / question.program), "run", question.program.split("/")[-1] if question.program != "questions" else question.name]
+    command += [*question.params, "--threads", str(threads), "--sink", f"{question.sink}={out}"]
+    for s in question.sources:
+        command += ["--source", f"{s}={sources}/{s}.{note or 'parquet'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    label = f"{question.name} {' '.join(question.params)} ({threads} threads, {note or 'parquet'} -> {extension})"
+    if done.returncode != 0:
+        return f"{label}: exit code {done.returncode}: {done.stderr.strip()}"
+    wanted = duckdb.sql(question.sql)
+    names, types = wanted.columns, [str(t) for t in wanted.types]
+    if extension == "csv":
+        columns = {n: t for n, t in zip(names, types)}
+        got = duckdb.read_csv(str(out), columns=columns, null_padding=False, header=True)
+    else:
+        got = duckdb.sql(f"select * from '{out}'")
+    if got.columns != names:
+        return f"{label}: columns {got.columns}, DuckDB has {names}"
+    a, b = got.fetchall(), wanted.fetchall()
+    if not question.ordered:
+        a, b = sorted(a, key=key), sorted(b, key=key)
+    if len(a) != len(b):
+        return f"{label}: {len(a)} rows, DuckDB has {len(b)}"
+    for n, (x, y) in enumerate(zip(a, b)):
+        if not all(map(same, x, y)):
+            return f"{label}: row {n} differs\n  sabot  {x}\n  duckdb {y}"
+    print(f"ok  {label}: {len(a)} rows")
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--threads", default="1,3")
+    parser.add_argument("--only")
+    args = parser.parse_args()
+    global BIN
+    BIN = pathlib.Path(args.bin).resolve()
+    try:
+        import duckdb
+    except ImportError:
+        in_venv()
+    if DUCKDB.split("==")[1] != duckdb.__version__:
+        in_venv()
+    duckdb.sql("set timezone = 'UTC'")
+    failures = []
+    with tempfile.TemporaryDirectory() as directory:
+        for n, question in enumerate(q for q in QUESTIONS if args.only in (None, q.name)):
+            for i, threads in enumerate(map(int, args.threads.split(","))):
+                extension = "csv" if (n + i) % 2 else "parquet"
+                failures.append(check(duckdb, question, directory, threads, extension, DATA, None))
+        # the same rows from CSV files that DuckDB wrote
+        for name, sql in {"flights": F, "weather": W}.items():
+            duckdb.sql(f"copy {sql} to '{directory}/{name}.csv' (header, delimiter ',', nullstr 'NA', timestampformat '%Y-%m-%dT%H:%M:%S')")
+        for question in QUESTIONS:
+            if question.program == "questions" and "planes" not in question.sources and args.only in (None, question.name):
+                failures.append(check(duckdb, question, directory, 2, "parquet", directory, "csv"))
+    failures = [f for f in failures if f]
+    for f in failures:
+        print(f"DIFFERENT  {f}")
+    print(f"{len(failures)} differences")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
