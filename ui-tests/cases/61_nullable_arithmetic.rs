@@ -17,4 +17,5 @@ pipeline! {
 
 fn main() {}
 
+//~ UNTEXTED the text shows a line of the standard library if `rust-src` is installed
 //~ ERROR 15:43 | * | cannot multiply `Option<f64>` by `{float}`

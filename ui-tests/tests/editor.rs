@@ -2,6 +2,8 @@
 //!
 //! Skipped, with the reason, where there is no rust-analyzer, unless `SABOT_REQUIRE_EDITOR=1` under `CI=true`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
 mod client;
 
 use std::path::{Path, PathBuf};

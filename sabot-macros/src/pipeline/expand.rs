@@ -161,8 +161,8 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let doc = docs(attrs);
     let diagram = super::diagram::mermaid(pipeline);
     let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
-    // the builder calls come first: an editor finds a token under the cursor by its distance from the beginning, with and
-    // without the name that is being typed, and the diagram repeats that name
+    // The body comes first: an editor finds its place in the expansion by offset, which names of half-typed steps in the
+    // drawing would shift.
     quote! {
         #[allow(non_camel_case_types, non_snake_case, dead_code, unused_variables, unused_mut, unused_parens, private_interfaces, private_bounds, unexpected_cfgs, unreachable_pub, missing_docs, clippy::all, clippy::pedantic)]
         const _: () = {

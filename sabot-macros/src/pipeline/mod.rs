@@ -9,6 +9,8 @@ mod parse;
 mod recover;
 mod row;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use proc_macro2::TokenStream;

@@ -130,6 +130,13 @@ impl Build<'_> {
         quote_spanned!(self.here=> (#block))
     }
 
+    /// The same, with the columns that the step's closure reads.
+    fn reading(&self, reads: &TokenStream) -> TokenStream {
+        let s = id("__s");
+        let block = pointed(&s, &quote!(#s.reading(#reads)), self.here);
+        quote_spanned!(self.here=> (#block))
+    }
+
     /// Reports a mistake after which the stream's type is not known, so that nothing further is said about it.
     fn broken(&mut self, span: Span, message: &str, alive: &TokenStream) {
         self.seal();
@@ -769,7 +776,6 @@ impl Build<'_> {
     fn keyed(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let (s, m) = (id("__s"), id("__m"));
-        let on = self.on();
         let Some(c) = closure(tokens) else {
             self.cx.error(
                 tokens.first().map_or(name.span(), TokenTree::span),
@@ -808,10 +814,11 @@ impl Build<'_> {
         let args = quote_spanned!(args.span()=> (#state, #ctx, #(#pieces),*));
         let called = quote!(#path_tokens::__keyed #args);
         let called = if question { quote!((|| ::core::option::Option::Some(#called))().flatten()) } else { called };
+        let reading = self.reading(&reads);
         let (operator, column_text) = (text(path), row::column_name(&column));
         let method = Ident::new("keyed", name.span());
         self.out.extend(quote! {
-            let #s = { #clones #on.reading(#reads).#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
+            let #s = { #clones #reading.#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
                 #called.map(|v| #p::col(#m, v))
             }) };
         });
@@ -840,9 +847,8 @@ impl Build<'_> {
     fn flat_map(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let s = id("__s");
-        let on = self.on();
         let Some(c) = closure(tokens) else {
-            let inner = stream(tokens);
+            let (on, inner) = (self.on(), stream(tokens));
             self.out.extend(quote!(let #s = #on.#name("", #inner);));
             return;
         };
@@ -855,7 +861,8 @@ impl Build<'_> {
         } else {
             quote!(::core::iter::IntoIterator::into_iter(#body))
         };
-        self.out.extend(quote!(let #s = { #clones #on.reading(#reads).#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
+        let reading = self.reading(&reads);
+        self.out.extend(quote!(let #s = { #clones #reading.#name(#shown, move |#(#params),*| ::std::boxed::Box::new(#iter)) };));
         self.known = Known::default();
     }
 

@@ -235,7 +235,7 @@ pub trait TimeExt: Copy {
     fn ms(self) -> Duration<Micros>;
     /// This many seconds.
     fn sec(self) -> Duration<Micros>;
-    /// This many minutes. Not `min`: on an integer that is `Ord::min`.
+    /// This many minutes. Not `min`, which would make `a.min(b)` ambiguous wherever the trait is in scope.
     fn minute(self) -> Duration<Micros>;
     /// This many hours.
     fn hour(self) -> Duration<Micros>;

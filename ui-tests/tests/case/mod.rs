@@ -7,6 +7,7 @@
 //!
 //! An error begins at line 13, column 28, where the source says `prize`; its message contains the sentence. A line with
 //! `ALSO` belongs to the error above it: the sentence is in a label, a note or a help of it. Errors come in any order.
+//! `//~ UNTEXTED reason` means that the case has no `.stderr`.
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,11 @@ impl Case {
             }
         }
         Case { path: path.to_owned(), errors, lines: text.lines().map(str::to_owned).collect() }
+    }
+
+    /// Whether the whole output is compared: there is some, and it is the same on every machine.
+    pub(crate) fn has_text(&self) -> bool {
+        !self.errors.is_empty() && !self.lines.iter().any(|l| l.starts_with("//~ UNTEXTED "))
     }
 
     /// The differences as text, if there are any.
