@@ -18,8 +18,6 @@ pub(super) struct Pass {
     pub mask: u64,
     /// Computed columns to write.
     pub made: Vec<bool>,
-    /// Whether that is everything.
-    pub all: bool,
     /// Input columns that are read.
     pub reads: Vec<bool>,
     /// Nullable ones among them.
@@ -65,7 +63,6 @@ impl Pass {
         let strict: BTreeSet<usize> = strict.filter(nullable).collect();
         Pass {
             mask,
-            all: mask == !0 && (0..types.len()).all(|m| wanted.contains(&m)),
             made: (0..types.len()).map(|m| wanted.contains(&m)).collect(),
             reads: (0..lineage.inputs.len()).map(|i| inputs.contains(&i)).collect(),
             nullable: inputs.iter().copied().filter(nullable).collect(),
@@ -128,10 +125,7 @@ impl Plan {
         let on = |bit: u32| request.mask >> bit & 1 == 1;
         let predicates = lineage.units.iter().enumerate().filter(|(_, u)| u.made.is_none() && on(u.bit)).map(|(i, _)| i).collect();
         let mut pass = Pass::new(lineage, types, lead, &made, &predicates);
-        if pass.mask == !0 || request.mask != !0 {
-            pass.mask &= request.mask;
-            pass.all &= request.mask == !0;
-        }
+        pass.mask &= request.mask;
         Plan {
             key: (request.mask, request.outputs.clone(), request.dense),
             dense: request.dense && !outputs.iter().any(|o| matches!(o.from, From::Input(_))),

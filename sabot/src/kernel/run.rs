@@ -138,7 +138,7 @@ impl<S: Step> Run<S> {
                 track: track.then_some(&faults),
                 buffers: &buffers,
             };
-            match (input.level, pass.all) {
+            match (input.level, pass.mask == !0) {
                 // SAFETY: `V3` is only made where the machine was found to have its features.
                 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
                 (Level::V3, true) => unsafe { super::drive::drive_v3::<S, true>(&self.step, read, &task, &mut write) },
