@@ -26,8 +26,10 @@ pub(super) struct Pass {
     pub predicate: Vec<usize>,
     /// Columns whose nulls make everything behind all leading predicates null or dropped; behind the first.
     pub common: [Vec<usize>; 2],
-    /// Whether text is written.
+    /// Whether text is read.
     pub text: bool,
+    /// Whether text is written.
+    pub makes_text: bool,
 }
 
 impl Pass {
@@ -68,7 +70,8 @@ impl Pass {
             nullable: inputs.iter().copied().filter(nullable).collect(),
             predicate: strict.into_iter().collect(),
             common: [behind(lead), behind(lead.min(1))],
-            text: types.iter().any(|(t, _)| matches!(t, DataType::Utf8View | DataType::BinaryView)),
+            text: inputs.iter().filter_map(|i| lineage.inputs.get(*i)).any(|c| !c.fixed),
+            makes_text: types.iter().any(|(t, _)| matches!(t, DataType::Utf8View | DataType::BinaryView)),
         }
     }
 }

@@ -207,6 +207,9 @@ macro_rules! text_value {
             }
             #[inline(always)]
             fn lane<'a, const VALID: bool>(chunk: Self::Chunk<'a>, lane: Lane) -> Self::Ref<'a> {
+                if !lane.text() {
+                    return Self::blank();
+                }
                 let bytes = chunk.0.bytes(chunk.1.base() + lane.index());
                 ($from)(bytes)
             }
