@@ -8,6 +8,7 @@ mod arrow;
 mod boxed;
 mod cases;
 mod data;
+mod generate;
 mod hand;
 mod ours;
 mod timing;

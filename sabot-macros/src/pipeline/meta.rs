@@ -134,7 +134,7 @@ impl Facts {
                 },
                 TokenTree::Group(g) => {
                     if g.delimiter() == Delimiter::Brace {
-                        self.plain = false;
+                        // what is inside is looked at like all else: `let`, loops and the like are not plain
                         self.hoist = false;
                     }
                     if g.delimiter() == Delimiter::Bracket {
@@ -158,7 +158,11 @@ impl Facts {
     fn ident(&mut self, id: &Ident, tokens: &[TokenTree], i: usize, rows: &[RowParam], in_closure: bool) -> usize {
         let name = id.to_string();
         let after_dot = i > 0 && is_punct(tokens.get(i - 1), '.');
-        if matches!(name.as_str(), "if" | "match" | "for" | "while" | "loop" | "return" | "unsafe" | "let" | "break") {
+        if matches!(name.as_str(), "if" | "else") && !after_dot {
+            self.hoist = false;
+            return i;
+        }
+        if matches!(name.as_str(), "match" | "for" | "while" | "loop" | "return" | "unsafe" | "let" | "break") {
             self.plain = false;
             self.hoist = false;
             return i;

@@ -24,16 +24,14 @@ pub trait Computed: Send + Sync + 'static {
     /// Writers for `rows` rows; `wanted` says, column by column, whether anybody reads it. Rows that are delivered are
     /// either written or made blank before.
     fn writer(rows: usize, wanted: &mut dyn FnMut() -> bool) -> Self::Write;
-    /// Writes row `at`. With `ALL`, every column is wanted.
-    fn put<const ALL: bool>(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>);
+    /// Writes row `at`.
+    fn put(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>);
     /// Makes rows blank that may be skipped.
     fn blank(write: &mut Self::Write, at: usize, len: usize);
-    /// Where the 64 rows from `at` on are written. Only if [`FIXED`](Self::FIXED).
-    fn spots(write: &mut Self::Write, at: usize) -> Self::Spots<'_>;
-    /// The stack's memory, for the wanted columns.
-    fn stack<'w>(stack: &'w mut Self::Stack, write: &Self::Write) -> Self::Spots<'w>;
-    /// Writes a lane. With `ALL`, every column is wanted.
-    fn set<const ALL: bool>(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>);
+    /// The stack's memory.
+    fn spots(stack: &mut Self::Stack) -> Self::Spots<'_>;
+    /// Writes a lane. Only if [`FIXED`](Self::FIXED).
+    fn set(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>);
     /// Appends kept lanes to row `at` of every wanted column.
     fn compress(write: &mut Self::Write, from: Self::Spots<'_>, at: usize, keep: Keep<'_>);
     /// The columns; `None` for those not wanted.
@@ -50,15 +48,13 @@ impl Computed for () {
     fn types(_: &mut Vec<(DataType, bool)>) {}
     fn writer(_: usize, _: &mut dyn FnMut() -> bool) {}
     #[inline(always)]
-    fn put<const ALL: bool>(_: &mut (), _: usize, _: Self::Vals<'_>, _: &Env<'_>) {}
+    fn put(_: &mut (), _: usize, _: Self::Vals<'_>, _: &Env<'_>) {}
     #[inline(always)]
     fn blank(_: &mut (), _: usize, _: usize) {}
     #[inline(always)]
-    fn spots(_: &mut (), _: usize) {}
+    fn spots(_: &mut ()) {}
     #[inline(always)]
-    fn stack<'w>(_: &'w mut (), _: &()) {}
-    #[inline(always)]
-    fn set<const ALL: bool>(_: (), _: Lane, _: ()) {}
+    fn set(_: (), _: Lane, _: ()) {}
     #[inline(always)]
     fn compress(_: &mut (), _: (), _: usize, _: Keep<'_>) {}
     fn finish(_: (), _: usize, _: &Buffers, _: &mut Vec<Option<ArrayRef>>) {}
@@ -82,11 +78,11 @@ impl<V: Value, Rest: Computed> Computed for (V, Rest) {
         (on, own, Rest::writer(rows, wanted))
     }
     #[inline(always)]
-    fn put<const ALL: bool>(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
-        if ALL || write.0 {
+    fn put(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
+        if write.0 {
             write.1.put(at, vals.0, env);
         }
-        Rest::put::<ALL>(&mut write.2, at, vals.1, env);
+        Rest::put(&mut write.2, at, vals.1, env);
     }
     #[inline(always)]
     fn blank(write: &mut Self::Write, at: usize, len: usize) {
@@ -96,19 +92,14 @@ impl<V: Value, Rest: Computed> Computed for (V, Rest) {
         Rest::blank(&mut write.2, at, len);
     }
     #[inline(always)]
-    fn spots(write: &mut Self::Write, at: usize) -> Self::Spots<'_> {
-        (if write.0 { write.1.spots(at) } else { Spots::NONE }, Rest::spots(&mut write.2, at))
+    fn spots(stack: &mut Self::Stack) -> Self::Spots<'_> {
+        (stack.0.spots(), Rest::spots(&mut stack.1))
     }
     #[inline(always)]
-    fn stack<'w>(stack: &'w mut Self::Stack, write: &Self::Write) -> Self::Spots<'w> {
-        (if write.0 { stack.0.spots() } else { Spots::NONE }, Rest::stack(&mut stack.1, &write.2))
-    }
-    #[inline(always)]
-    fn set<const ALL: bool>(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
-        if ALL || spots.0.wanted() {
-            V::Write::set(spots.0, lane, vals.0);
-        }
-        Rest::set::<ALL>(spots.1, lane, vals.1);
+    fn set(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
+        // a value that nobody wants is stored too: that is cheaper than a test
+        V::Write::set(spots.0, lane, vals.0);
+        Rest::set(spots.1, lane, vals.1);
     }
     #[inline(always)]
     fn compress(write: &mut Self::Write, from: Self::Spots<'_>, at: usize, keep: Keep<'_>) {
@@ -143,9 +134,9 @@ impl<A: Computed, B: Computed> Computed for Cat<A, B> {
         (a, B::writer(rows, wanted))
     }
     #[inline(always)]
-    fn put<const ALL: bool>(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
-        A::put::<ALL>(&mut write.0, at, vals.0, env);
-        B::put::<ALL>(&mut write.1, at, vals.1, env);
+    fn put(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
+        A::put(&mut write.0, at, vals.0, env);
+        B::put(&mut write.1, at, vals.1, env);
     }
     #[inline(always)]
     fn blank(write: &mut Self::Write, at: usize, len: usize) {
@@ -153,17 +144,13 @@ impl<A: Computed, B: Computed> Computed for Cat<A, B> {
         B::blank(&mut write.1, at, len);
     }
     #[inline(always)]
-    fn spots(write: &mut Self::Write, at: usize) -> Self::Spots<'_> {
-        (A::spots(&mut write.0, at), B::spots(&mut write.1, at))
+    fn spots(stack: &mut Self::Stack) -> Self::Spots<'_> {
+        (A::spots(&mut stack.0), B::spots(&mut stack.1))
     }
     #[inline(always)]
-    fn stack<'w>(stack: &'w mut Self::Stack, write: &Self::Write) -> Self::Spots<'w> {
-        (A::stack(&mut stack.0, &write.0), B::stack(&mut stack.1, &write.1))
-    }
-    #[inline(always)]
-    fn set<const ALL: bool>(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
-        A::set::<ALL>(spots.0, lane, vals.0);
-        B::set::<ALL>(spots.1, lane, vals.1);
+    fn set(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
+        A::set(spots.0, lane, vals.0);
+        B::set(spots.1, lane, vals.1);
     }
     #[inline(always)]
     fn compress(write: &mut Self::Write, from: Self::Spots<'_>, at: usize, keep: Keep<'_>) {
@@ -194,13 +181,12 @@ impl<R: Named> Computed for All<R> {
         <R as Value>::Write::new(rows)
     }
     #[inline(always)]
-    fn put<const ALL: bool>(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
+    fn put(write: &mut Self::Write, at: usize, vals: Self::Vals<'_>, env: &Env<'_>) {
         write.put(at, R::value_ref(vals), env);
     }
     fn blank(_: &mut Self::Write, _: usize, _: usize) {}
-    fn spots(_: &mut Self::Write, _: usize) {}
-    fn stack<'w>(_: &'w mut (), _: &Self::Write) {}
-    fn set<const ALL: bool>(_: (), _: Lane, _: Self::Vals<'_>) {}
+    fn spots(_: &mut ()) {}
+    fn set(_: (), _: Lane, _: Self::Vals<'_>) {}
     fn compress(_: &mut Self::Write, _: (), _: usize, _: Keep<'_>) {}
     fn finish(write: Self::Write, rows: usize, buffers: &Buffers, out: &mut Vec<Option<ArrayRef>>) {
         use arrow_array::cast::AsArray;

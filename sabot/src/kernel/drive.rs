@@ -2,8 +2,8 @@
 //!
 //! Per window, the first that fits:
 //! - no row alive: skipped;
-//! - all steps total: one pass over 64 lanes, branch-free, predicate bytes packed into a word, outputs written straight
-//!   to their place, or, if there is a predicate, to the stack and then compressed;
+//! - all steps total: one pass over 64 lanes, branch-free, predicate bytes packed into a word, outputs written to
+//!   the stack, and copied or compressed from there;
 //! - otherwise two passes. The leading predicates on all lanes if they are total, else the first one on the alive rows,
 //!   which it must see anyway; then the rest on the rows that are left: on 64 lanes if these are all kept, else bit by
 //!   bit, leaving out rows in which every output is null. No user function sees a null or dropped row.
@@ -44,6 +44,8 @@ pub(super) struct Task<'a> {
     pub lanes: bool,
     /// The leading predicates may be called on any lane.
     pub lead: bool,
+    /// Text is read.
+    pub text: bool,
     /// Outputs are written densely; else at their row number.
     pub dense: bool,
     /// Which predicates and outputs are wanted, where text goes, who collects errors.
@@ -108,17 +110,15 @@ fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
             let place = Place { base, len, at, alive };
             let chunk = S::In::chunk(read, window);
             let sparse = S::LEAD > 0 && task.lead && base >= SAMPLE && count * SPARSE < base;
-            let whole = len == LANES && (S::FILTERS || alive == !0 || !task.dense);
-            if task.lanes && S::Made::FIXED && whole && !sparse {
-                if valid || task.hoisted {
-                    one_pass::<S, true, ALL, V3>(step, chunk, task, make, place, write)
-                } else {
-                    one_pass::<S, false, ALL, V3>(step, chunk, task, make, place, write)
-                }
-            } else if valid {
-                two_passes::<S, true, ALL>(step, chunk, task, make, place, window, write, &env)
-            } else {
-                two_passes::<S, false, ALL>(step, chunk, task, make, place, window, write, &env)
+            // text is read row by row anyway: it needs no copy of the loop without null tests
+            let (one, valid) = (task.lanes && S::Made::FIXED && len == LANES && !sparse, valid && !task.text);
+            match (one, valid || one && task.hoisted && !task.text) {
+                (true, true) => one_pass::<S, true, false, V3>(step, chunk, task, make, place, write),
+                (true, false) if task.text => one_pass::<S, false, true, V3>(step, chunk, task, make, place, write),
+                (true, false) => one_pass::<S, false, false, V3>(step, chunk, task, make, place, write),
+                (false, true) => two_passes::<S, true, false, V3>(step, chunk, task, make, place, window, write, &env),
+                (false, false) if task.text => two_passes::<S, false, true, V3>(step, chunk, task, make, place, window, write, &env),
+                (false, false) => two_passes::<S, false, false, V3>(step, chunk, task, make, place, window, write, &env),
             }
         };
         if keep == 0 && !task.dense {
@@ -134,7 +134,7 @@ fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
 
 /// Everything on all 64 lanes.
 #[inline(always)]
-fn one_pass<'a, S: Step, const VALID: bool, const ALL: bool, const V3: bool>(
+fn one_pass<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     task: &Task<'a>,
@@ -142,16 +142,12 @@ fn one_pass<'a, S: Step, const VALID: bool, const ALL: bool, const V3: bool>(
     place: Place,
     write: &mut <S::Made as Computed>::Write,
 ) -> (u64, bool) {
-    if !S::FILTERS {
-        let spots = S::Made::spots(write, place.at);
-        return (place.alive, lanes::<S, VALID, ALL>(step, chunk, make, place.alive, spots, &mut [0; LANES]));
-    }
     let mut stack = <S::Made as Computed>::Stack::default();
     let mut keeps = [0u8; LANES];
-    let spots = S::Made::stack(&mut stack, write);
-    let mut bad = lanes::<S, VALID, ALL>(step, chunk, make, !0, spots, &mut keeps);
-    let keep = pack_word(&keeps) & place.alive;
-    if bad {
+    let spots = S::Made::spots(&mut stack);
+    let mut bad = lanes::<S, VALID, TEXT>(step, chunk, make, spots, &mut keeps);
+    let keep = if S::FILTERS { pack_word(&keeps) & place.alive } else { place.alive };
+    if bad && keep != !0 {
         bad = any_bad::<S, VALID>(step, chunk, make, keep);
     }
     if !task.dense {
@@ -165,26 +161,25 @@ fn one_pass<'a, S: Step, const VALID: bool, const ALL: bool, const V3: bool>(
     (keep, bad)
 }
 
-/// Calls all steps on all lanes; whether one of `mind` returned an error.
+/// Calls all steps on all lanes; whether one returned an error.
 #[inline(always)]
-fn lanes<'a, S: Step, const VALID: bool, const ALL: bool>(
+fn lanes<'a, S: Step, const VALID: bool, const TEXT: bool>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     make: Make<'a>,
-    mind: u64,
     spots: <S::Made as Computed>::Spots<'_>,
     keeps: &mut [u8; LANES],
 ) -> bool {
     let mut bad = 0u8;
     for (j, keep) in keeps.iter_mut().enumerate() {
         // SAFETY: `j < LANES`, and lanes are only used on full windows.
-        let lane = unsafe { Lane::new(j) };
+        let lane = unsafe { Lane::with_text(j, TEXT) };
         let done = step.lane(S::In::row::<VALID>(chunk, lane), make, 0);
         *keep = u8::from(done.keep);
         bad |= u8::from(done.bad);
-        S::Made::set::<ALL>(spots, lane, done.made);
+        S::Made::set(spots, lane, done.made);
     }
-    bad != 0 && (mind == !0 || any_bad::<S, VALID>(step, chunk, make, mind))
+    bad != 0
 }
 
 /// Which lanes failed does not matter until one did.
@@ -199,7 +194,7 @@ fn any_bad<'a, S: Step, const VALID: bool>(step: &S, chunk: <S::In as Record>::C
 /// Leading predicates, then the rest on the rows that are left.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn two_passes<'a, S: Step, const VALID: bool, const ALL: bool>(
+fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     task: &Task<'a>,
@@ -213,10 +208,10 @@ fn two_passes<'a, S: Step, const VALID: bool, const ALL: bool>(
     if S::LEAD > 0 && task.track.is_none() {
         let any = place.len == LANES && task.lead && visit.count_ones() > CROWD;
         if S::LEAD > 1 && task.lead {
-            visit = leading::<S, VALID, { u32::MAX }>(step, chunk, make, visit, any);
+            visit = leading::<S, VALID, TEXT, { u32::MAX }>(step, chunk, make, visit, any);
             (rest, open) = (make.without(S::LEAD), S::MORE);
         } else {
-            visit = leading::<S, VALID, 1>(step, chunk, make, visit, any);
+            visit = leading::<S, VALID, TEXT, 1>(step, chunk, make, visit, any);
             (rest, open) = (make.without(1), S::MORE || S::LEAD > 1);
         }
         if visit == 0 || S::ONLY && !open {
@@ -225,8 +220,11 @@ fn two_passes<'a, S: Step, const VALID: bool, const ALL: bool>(
     }
     let call = task.common.iter().fold(visit, |w, bits| w & bits.word(window));
     if !open && S::Made::FIXED && call == !0 && task.track.is_none() {
-        let spots = S::Made::spots(write, place.at);
-        return (call, lanes::<S, VALID, ALL>(step, chunk, rest, call, spots, &mut [0; LANES]));
+        let mut stack = <S::Made as Computed>::Stack::default();
+        let (spots, mut keeps) = (S::Made::spots(&mut stack), [0; LANES]);
+        let bad = lanes::<S, VALID, TEXT>(step, chunk, rest, spots, &mut keeps);
+        S::Made::compress(write, spots, place.at, Keep { word: !0, bytes: &keeps, v3: V3 });
+        return (call, bad);
     }
     // rows that are not called are dropped by the predicates to come, or else null
     let visit = if open { call } else { visit };
@@ -236,19 +234,19 @@ fn two_passes<'a, S: Step, const VALID: bool, const ALL: bool>(
         S::Made::blank(write, place.at, visit.count_ones() as usize);
     }
     let (mut keep, mut bad, mut next) = (visit & !call, false, place.at);
-    let walk = if task.dense { visit } else { call };
-    for j in SetBits(walk) {
-        if call >> j & 1 == 0 {
-            next += 1;
-            continue;
-        }
+    for j in SetBits(call) {
         if let Some(track) = task.track {
             track.at(place.base + j);
         }
         // SAFETY: `j` is a set bit of `alive`, which has bits below the window's length only.
-        let row = S::In::row::<VALID>(chunk, unsafe { Lane::new(j) });
+        let row = S::In::row::<VALID>(chunk, unsafe { Lane::with_text(j, TEXT) });
         if let Some(done) = step.one(row, rest, 0) {
-            S::Made::put::<ALL>(write, if task.dense { next } else { place.base + j }, done.made, env);
+            let to = match (task.dense, open) {
+                (false, _) => place.base + j,
+                (true, true) => next,
+                (true, false) => place.at + (visit & low(j)).count_ones() as usize,
+            };
+            S::Made::put(write, to, done.made, env);
             next += 1;
             keep |= 1 << j;
             bad |= done.bad;
@@ -259,7 +257,7 @@ fn two_passes<'a, S: Step, const VALID: bool, const ALL: bool>(
 
 /// The first `N` leading predicates on the rows of `visit`; on any lane if `any`.
 #[inline(always)]
-fn leading<'a, S: Step, const VALID: bool, const N: u32>(
+fn leading<'a, S: Step, const VALID: bool, const TEXT: bool, const N: u32>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     make: Make<'a>,
@@ -268,7 +266,7 @@ fn leading<'a, S: Step, const VALID: bool, const N: u32>(
 ) -> u64 {
     // SAFETY: with `any` or all bits set the window is full, so every `j` is a lane of it; else `j` is a set bit of
     // `visit`, which has bits below the window's length only.
-    let keeps = |j: usize| step.lead::<N>(S::In::row::<VALID>(chunk, unsafe { Lane::new(j) }), make, 0);
+    let keeps = |j: usize| step.lead::<N>(S::In::row::<VALID>(chunk, unsafe { Lane::with_text(j, TEXT) }), make, 0);
     if any || visit == !0 {
         let mut bytes = [0u8; LANES];
         bytes.iter_mut().enumerate().for_each(|(j, b)| *b = u8::from(keeps(j)));

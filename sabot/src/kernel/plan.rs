@@ -18,8 +18,6 @@ pub(super) struct Pass {
     pub mask: u64,
     /// Computed columns to write.
     pub made: Vec<bool>,
-    /// Whether that is everything.
-    pub all: bool,
     /// Input columns that are read.
     pub reads: Vec<bool>,
     /// Nullable ones among them.
@@ -28,8 +26,10 @@ pub(super) struct Pass {
     pub predicate: Vec<usize>,
     /// Columns whose nulls make everything behind all leading predicates null or dropped; behind the first.
     pub common: [Vec<usize>; 2],
-    /// Whether text is written.
+    /// Whether text is read.
     pub text: bool,
+    /// Whether text is written.
+    pub makes_text: bool,
 }
 
 impl Pass {
@@ -65,13 +65,13 @@ impl Pass {
         let strict: BTreeSet<usize> = strict.filter(nullable).collect();
         Pass {
             mask,
-            all: mask == !0 && (0..types.len()).all(|m| wanted.contains(&m)),
             made: (0..types.len()).map(|m| wanted.contains(&m)).collect(),
             reads: (0..lineage.inputs.len()).map(|i| inputs.contains(&i)).collect(),
             nullable: inputs.iter().copied().filter(nullable).collect(),
             predicate: strict.into_iter().collect(),
             common: [behind(lead), behind(lead.min(1))],
-            text: types.iter().any(|(t, _)| matches!(t, DataType::Utf8View | DataType::BinaryView)),
+            text: inputs.iter().filter_map(|i| lineage.inputs.get(*i)).any(|c| !c.fixed),
+            makes_text: types.iter().any(|(t, _)| matches!(t, DataType::Utf8View | DataType::BinaryView)),
         }
     }
 }
@@ -128,10 +128,7 @@ impl Plan {
         let on = |bit: u32| request.mask >> bit & 1 == 1;
         let predicates = lineage.units.iter().enumerate().filter(|(_, u)| u.made.is_none() && on(u.bit)).map(|(i, _)| i).collect();
         let mut pass = Pass::new(lineage, types, lead, &made, &predicates);
-        if pass.mask == !0 || request.mask != !0 {
-            pass.mask &= request.mask;
-            pass.all &= request.mask == !0;
-        }
+        pass.mask &= request.mask;
         Plan {
             key: (request.mask, request.outputs.clone(), request.dense),
             dense: request.dense && !outputs.iter().any(|o| matches!(o.from, From::Input(_))),

@@ -118,7 +118,7 @@ impl<S: Step> Run<S> {
         let [behind_all, behind_first] = &pass.common;
         let common = if track { Vec::new() } else { bits(if lead { behind_all } else { behind_first }) };
         let mut buffers = Vec::new();
-        if pass.text {
+        if pass.makes_text {
             input.accepted.arrays().for_each(|a| text_buffers(a, &mut buffers));
         }
         let hoisted = self.lineage.hoisted && lanes;
@@ -133,12 +133,13 @@ impl<S: Step> Run<S> {
                 hoisted,
                 lanes,
                 lead,
+                text: pass.text,
                 dense: input.dense,
                 make: Make::new(pass.mask, &arena, track.then_some(&faults)),
                 track: track.then_some(&faults),
                 buffers: &buffers,
             };
-            match (input.level, pass.all) {
+            match (input.level, pass.mask == !0) {
                 // SAFETY: `V3` is only made where the machine was found to have its features.
                 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
                 (Level::V3, true) => unsafe { super::drive::drive_v3::<S, true>(&self.step, read, &task, &mut write) },

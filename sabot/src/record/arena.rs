@@ -42,6 +42,13 @@ impl Arena {
         let blocks = self.blocks.borrow();
         blocks.iter().enumerate().rev().find_map(|(i, b)| within(b.as_ptr() as usize, b.len(), address, len).map(|at| (i as u32, at)))
     }
+    /// The block that is being filled holds what was made for the current row.
+    #[inline]
+    fn locate_last(&self, address: usize, len: usize) -> Option<(u32, u32)> {
+        let blocks = self.blocks.borrow();
+        let b = blocks.last()?;
+        within(b.as_ptr() as usize, b.len(), address, len).map(|at| (blocks.len() as u32 - 1, at))
+    }
     /// Turns the blocks into Arrow buffers, without a copy.
     pub(crate) fn seal(self) -> Vec<Buffer> {
         self.blocks.into_inner().into_iter().map(Buffer::from_vec).collect()
@@ -76,6 +83,11 @@ impl<'a> Env<'a> {
             && let Some(at) = within(b.as_ptr() as usize, b.len(), address, len)
         {
             return Some((*hint as u32, at));
+        }
+        if let Some(arena) = self.arena
+            && let Some((i, at)) = arena.locate_last(address, len)
+        {
+            return Some((self.buffers.len() as u32 + 1 + i, at));
         }
         for (i, b) in self.buffers.iter().enumerate() {
             if let Some(at) = within(b.as_ptr() as usize, b.len(), address, len) {

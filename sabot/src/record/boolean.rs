@@ -59,10 +59,6 @@ impl Writer<bool> for BoolWrite {
         }
     }
     #[inline(always)]
-    fn spots(&mut self, at: usize) -> Spots<'_> {
-        Spots::of(&mut self.0, at)
-    }
-    #[inline(always)]
     fn set(spots: Spots<'_>, lane: Lane, value: bool) {
         spots.write(lane, u8::from(value));
     }

@@ -80,10 +80,6 @@ impl<T: NotNull> Writer<Option<T>> for OptionWrite<T> {
         self.values.blank(at, len);
     }
     #[inline(always)]
-    fn spots(&mut self, at: usize) -> Spots<'_> {
-        self.values.spots(at).with_valid(Spots::of(&mut self.valid, at))
-    }
-    #[inline(always)]
     fn set(spots: Spots<'_>, lane: Lane, value: Option<T::Ref<'_>>) {
         spots.valid().write(lane, u8::from(value.is_some()));
         T::Write::set(spots, lane, value.unwrap_or(T::blank()));

@@ -143,10 +143,6 @@ macro_rules! fixed_value {
                 }
             }
             #[inline(always)]
-            fn spots(&mut self, at: usize) -> Spots<'_> {
-                Spots::of(&mut self.0, at)
-            }
-            #[inline(always)]
             fn set(spots: Spots<'_>, lane: Lane, value: $t) {
                 spots.write(lane, Fixed::native(value));
             }

@@ -38,8 +38,8 @@ pub(super) unsafe fn written<T: Copy>(mut values: Raw<T>, rows: usize) -> Vec<T>
 
 /// Where 64 rows of a column are written: their values, and their validity bytes if it has nulls.
 ///
-/// A proof like [`Window`](super::Window) and [`Lane`](super::Lane): only this crate makes it, of memory that has room
-/// for 64 values of the column's type and is not used otherwise while `'w` lasts.
+/// Always memory of a [`Stack`]. Written straight into the output, most loops are not vectorised: LLVM cannot tell the
+/// output from the input, and over 64 rows the test at run time costs more than it allows itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Spots<'w> {
     values: *mut u8,
@@ -48,43 +48,22 @@ pub struct Spots<'w> {
 }
 
 impl<'w> Spots<'w> {
-    /// No memory: for columns that are not written this way, or not wanted.
-    pub const NONE: Spots<'static> = Spots { values: ptr::null_mut(), valid: ptr::null_mut(), life: PhantomData };
-
-    /// Rows `at..at + 64` of a vector.
-    #[inline(always)]
-    pub(super) fn of<T: Copy>(values: &'w mut Raw<T>, at: usize) -> Self {
-        debug_assert!(at + LANES <= values.len());
-        // SAFETY: writers are made with room for 64 rows from any row that a kernel writes at.
-        Spots { values: unsafe { values.as_mut_ptr().add(at) }.cast(), valid: ptr::null_mut(), life: PhantomData }
-    }
-    /// The same, with validity bytes.
-    #[inline(always)]
-    pub(super) fn with_valid(self, valid: Spots<'w>) -> Self {
-        Spots { valid: valid.values, ..self }
-    }
     /// The validity bytes as values.
     #[inline(always)]
     pub(super) fn valid(self) -> Self {
         Spots { values: self.valid, ..self }
     }
-    /// Whether there is memory.
-    #[inline(always)]
-    pub fn wanted(self) -> bool {
-        !self.values.is_null()
-    }
     /// Writes a lane.
     #[inline(always)]
     pub(super) fn write<T: Copy>(self, lane: super::Lane, value: T) {
-        debug_assert!(self.wanted());
-        // SAFETY: there is room for 64 values (see the type), and a lane is below 64.
+        // SAFETY: a stack has room for 64 values of up to 16 bytes, suitably aligned, and a lane is below 64.
+        const { assert!(size_of::<T>() <= 16) };
         unsafe { self.values.cast::<T>().add(lane.index()).write(value) }
     }
     /// The 64 values as they are.
     #[inline(always)]
     pub(super) fn lanes<T: Copy>(self) -> &'w [MaybeUninit<T>; LANES] {
-        debug_assert!(self.wanted());
-        // SAFETY: there is room for 64 values (see the type), and any bytes are `MaybeUninit`.
+        // SAFETY: as for `write`, and any bytes are `MaybeUninit`.
         unsafe { &*self.values.cast() }
     }
 }
@@ -129,6 +108,7 @@ pub struct Keep<'k> {
     /// One byte per lane.
     pub bytes: &'k [u8; LANES],
     /// Whether AVX2 may be used: the caller runs at [`Level::V3`](crate::kernel::Level::V3).
+    #[cfg_attr(any(debug_assertions, not(target_arch = "x86_64")), allow(dead_code))]
     pub(crate) v3: bool,
 }
 
@@ -140,6 +120,12 @@ pub(super) fn compress<T: Copy>(from: Spots<'_>, into: &mut Raw<T>, at: usize, k
     // SAFETY: as for `Spots::of`.
     let to = unsafe { into.as_mut_ptr().add(at) };
     if keep.word == !0 {
+        #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+        if keep.v3 && size_of::<T>() > 1 {
+            // SAFETY: the caller runs with AVX2; 64 values on both sides, which do not overlap.
+            unsafe { copy_avx2(lanes.as_ptr().cast(), to.cast(), size_of::<T>() * LANES) };
+            return;
+        }
         // SAFETY: room for 64 values at `to`, which are not those of `lanes`.
         unsafe { ptr::copy_nonoverlapping(lanes.as_ptr(), to, LANES) };
         return;
@@ -197,5 +183,32 @@ unsafe fn compress_avx2(from: *const u64, to: *mut u64, keep: u64) {
             _mm256_storeu_si256(to.add(n).cast(), _mm256_permutevar8x32_epi32(lanes, order));
         }
         n += mask.count_ones() as usize;
+    }
+}
+
+/// Copies without a call: `memcpy` of 512 bytes costs as much as computing the 64 values.
+///
+/// # Safety
+/// `from` and `to` hold `len` bytes each, a multiple of 128, and do not overlap.
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn copy_avx2(from: *const u8, to: *mut u8, len: usize) {
+    use std::arch::x86_64::{_mm256_loadu_si256, _mm256_storeu_si256};
+    let mut at = 0;
+    while at < len {
+        // SAFETY: `at + 128 <= len`.
+        unsafe {
+            let (from, to) = (from.add(at), to.add(at));
+            let a = _mm256_loadu_si256(from.cast());
+            let b = _mm256_loadu_si256(from.add(32).cast());
+            let c = _mm256_loadu_si256(from.add(64).cast());
+            let d = _mm256_loadu_si256(from.add(96).cast());
+            _mm256_storeu_si256(to.cast(), a);
+            _mm256_storeu_si256(to.add(32).cast(), b);
+            _mm256_storeu_si256(to.add(64).cast(), c);
+            _mm256_storeu_si256(to.add(96).cast(), d);
+        }
+        at += 128;
     }
 }

@@ -213,6 +213,9 @@ macro_rules! text_value {
             }
             #[inline(always)]
             fn lane<'a, const VALID: bool>(chunk: Self::Chunk<'a>, lane: Lane) -> Self::Ref<'a> {
+                if !lane.text() {
+                    return Self::blank();
+                }
                 let bytes = chunk.0.bytes(chunk.1.base() + lane.index());
                 ($from)(bytes)
             }
@@ -243,6 +246,23 @@ text_value!(
     |b| unsafe { std::str::from_utf8_unchecked(b) }
 );
 
+/// Up to 12 bytes as a number, first byte lowest: two loads that may overlap, instead of a loop.
+#[inline]
+fn short(bytes: &[u8]) -> u128 {
+    let shift = |part: usize| 8 * (bytes.len() - part);
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        return u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << shift(8);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u128::from(u32::from_le_bytes(*first)) | u128::from(u32::from_le_bytes(*last)) << shift(4);
+    }
+    let middle = bytes.len() / 2;
+    match (bytes.first(), bytes.get(middle), bytes.last()) {
+        (Some(first), Some(mid), Some(last)) => u128::from(*first) | u128::from(*mid) << (8 * middle) | u128::from(*last) << shift(1),
+        _ => 0,
+    }
+}
+
 /// Collects text or bytes as views: inline up to 12 bytes, else pointing to where the bytes already are.
 pub struct ViewWrite<B: ?Sized> {
     views: Vec<u128>,
@@ -255,11 +275,7 @@ impl<B: ?Sized> ViewWrite<B> {
     fn put_bytes(&mut self, at: usize, bytes: &[u8], env: &Env<'_>) {
         let len = bytes.len();
         let view = if len <= 12 {
-            let mut inline = [0u8; 16];
-            let (head, tail) = inline.split_at_mut(4);
-            head.copy_from_slice(&(len as u32).to_le_bytes());
-            tail.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            u128::from_le_bytes(inline)
+            len as u128 | short(bytes) << 32
         } else {
             let (buffer, offset) = match env.locate(bytes, &mut self.hint) {
                 Some(place) => place,

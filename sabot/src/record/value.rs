@@ -94,11 +94,6 @@ pub trait Writer<V: Value>: Sized + Send {
     }
     /// Makes `len` rows from `at` on blank, if they are unwritten.
     fn blank(&mut self, _at: usize, _len: usize) {}
-    /// Where the 64 rows from `at` on are written.
-    #[inline(always)]
-    fn spots(&mut self, _at: usize) -> Spots<'_> {
-        Spots::NONE
-    }
     /// Writes a lane. Only for [`LANES`](Self::LANES).
     #[inline(always)]
     fn set(_spots: Spots<'_>, _lane: Lane, _value: V::Ref<'_>) {}

