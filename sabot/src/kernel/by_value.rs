@@ -13,10 +13,10 @@ use arrow_array::{AnyDictionaryArray, Array, ArrayRef, DictionaryArray};
 use arrow_buffer::ArrowNativeType;
 use arrow_schema::DataType;
 
-use super::drive::Driven;
 use super::lineage::Lineage;
 use super::morsel::SetBits;
 use super::plan::Pass;
+use super::task::Driven;
 use crate::record::{Bits, LANES, Window};
 
 /// A dictionary must have fewer values than one in so many rows: below, the saved calls do not pay for the mapping.

@@ -16,7 +16,8 @@
 use super::computed::Computed;
 use super::morsel::SetBits;
 use super::step::Step;
-use crate::record::{Bits, Env, Faults, Keep, LANES, Lane, Make, Record, Window, pack_word};
+use super::task::{Driven, Task};
+use crate::record::{Env, Keep, LANES, Lane, Make, Record, Window, pack_word};
 
 /// With fewer than one row of so many kept so far, kept rows are computed one by one: at 2% of rows kept this took 1.6 ns
 /// per row against 2.0 in one pass, at 45% 7.5 against 2.2 (`research/experiments/24_fused_composition_bench.rs`).
@@ -25,46 +26,6 @@ const SPARSE: usize = 24;
 const SAMPLE: usize = 1024;
 /// Total predicates run on all lanes if more than so many of 64 rows are alive.
 const CROWD: u32 = 12;
-
-/// What to do with a batch.
-pub(super) struct Task<'a> {
-    /// Number of rows.
-    pub rows: usize,
-    /// Rows alive on entry; `None` is all.
-    pub alive: Option<&'a [u64]>,
-    /// Validity of the nullable columns in use.
-    pub nullable: &'a [Bits<'a>],
-    /// Validity that predicates need, if nulls are handled by words.
-    pub predicate: &'a [Bits<'a>],
-    /// Columns whose nulls make everything behind the leading predicates null or dropped.
-    pub common: &'a [Bits<'a>],
-    /// Nulls are handled by words: lanes read nullable columns as if valid.
-    pub hoisted: bool,
-    /// All steps may be called on any lane.
-    pub lanes: bool,
-    /// The leading predicates may be called on any lane.
-    pub lead: bool,
-    /// Text is read.
-    pub text: bool,
-    /// Outputs are written densely; else at their row number.
-    pub dense: bool,
-    /// Which predicates and outputs are wanted, where text goes, who collects errors.
-    pub make: Make<'a>,
-    /// Whether to report the row before each call.
-    pub track: Option<&'a Faults>,
-    /// Buffers that text may point into.
-    pub buffers: &'a [arrow_buffer::Buffer],
-}
-
-/// What came of it.
-pub(super) struct Driven {
-    /// Kept rows, one bit each.
-    pub kept: Vec<u64>,
-    /// Number of kept rows.
-    pub count: usize,
-    /// Whether user code returned an error on a kept row.
-    pub bad: bool,
-}
 
 #[inline(always)]
 fn low(len: usize) -> u64 {
@@ -106,12 +67,18 @@ fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
         let (keep, bad) = if alive == 0 {
             (0, false)
         } else {
-            let valid = task.nullable.iter().all(|b| !b.word(window) & low(len) == 0);
             let place = Place { base, len, at, alive };
             let chunk = S::In::chunk(read, window);
             let sparse = S::LEAD > 0 && task.lead && base >= SAMPLE && count * SPARSE < base;
+            let one = task.lanes && S::Made::FIXED && len == LANES && !sparse;
+            // rows that may be looked at: without a predicate in front, none that is null where nothing but null comes out
+            let look = if one || S::LEAD > 0 || task.track.is_some() {
+                low(len)
+            } else {
+                task.common.iter().fold(alive, |w, bits| w & bits.word(window))
+            };
             // text is read row by row anyway: it needs no copy of the loop without null tests
-            let (one, valid) = (task.lanes && S::Made::FIXED && len == LANES && !sparse, valid && !task.text);
+            let valid = !task.text && task.nullable.iter().all(|b| !b.word(window) & look == 0);
             match (one, valid || one && task.hoisted && !task.text) {
                 (true, true) => one_pass::<S, true, false, V3>(step, chunk, task, make, place, write),
                 (true, false) if task.text => one_pass::<S, false, true, V3>(step, chunk, task, make, place, write),

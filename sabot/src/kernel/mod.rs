@@ -16,7 +16,9 @@ mod panics;
 mod plan;
 mod result;
 mod run;
+mod run_by_value;
 mod step;
+mod task;
 
 pub use computed::{All, Cat, Computed};
 pub use info::{Expr, ExprMeta, StepInfo, StepKind, StepMeta};

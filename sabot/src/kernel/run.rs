@@ -7,15 +7,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arrow_array::ArrayRef;
 use arrow_schema::{DataType, SchemaRef};
 
-use super::by_value::{ByValue, Values};
 use super::computed::Computed;
-use super::drive::{Driven, Task, drive_base};
+use super::drive::drive_base;
 use super::info::StepInfo;
 use super::lineage::Lineage;
 use super::panics::{Panicked, catch};
 use super::plan::{Bound, Pass, Plan};
 use super::result::{self, strike_all};
 use super::step::Step;
+use super::task::{Driven, Task};
 use super::{Level, Morsel, Origin, Selection};
 use crate::record::{Accepted, Arena, Bits, Buffers, Faults, Make, Record, text_buffers};
 use crate::{Error, Result};
@@ -74,9 +74,9 @@ pub struct Ran {
 pub struct Run<S: Step> {
     step: S,
     steps: Vec<StepInfo>,
-    lineage: Lineage,
+    pub(super) lineage: Lineage,
     schema: SchemaRef,
-    types: Vec<(DataType, bool)>,
+    pub(super) types: Vec<(DataType, bool)>,
     lanes: AtomicBool,
     lead: AtomicBool,
     volatile: bool,
@@ -106,7 +106,7 @@ impl<S: Step> Run<S> {
         plan
     }
 
-    fn attempt(&self, input: &Input<'_>, track: bool) -> Result<Outcome, Panicked> {
+    pub(super) fn attempt(&self, input: &Input<'_>, track: bool) -> Result<Outcome, Panicked> {
         let pass = input.pass;
         let lanes = !track && self.lanes.load(Ordering::Relaxed);
         let lead = !track && self.lead.load(Ordering::Relaxed);
@@ -167,7 +167,7 @@ impl<S: Step> Run<S> {
     }
 
     /// A pass over rows: at full speed, and once more, row by row, on the rows it may see only, if that failed.
-    fn execute(&self, input: &Input<'_>) -> Result<Outcome, Panicked> {
+    pub(super) fn execute(&self, input: &Input<'_>) -> Result<Outcome, Panicked> {
         // A volatile function must not run twice on a row, so its row is tracked from the start.
         let first = self.attempt(input, self.volatile)?;
         if self.volatile || matches!(first, Outcome::Done(..)) {
@@ -182,102 +182,24 @@ impl<S: Step> Run<S> {
         Ok(second)
     }
 
-    /// What reads one dictionary column only: the rows that its predicates keep, and its columns over values.
-    fn over_values(
-        &self,
-        unit: &ByValue,
-        values: &Values<'_>,
-        alive: Option<&[u64]>,
-        level: Level,
-    ) -> Option<(Driven, Vec<Option<ArrayRef>>)> {
-        let column = self.lineage.inputs.get(unit.input)?;
-        let array = (column.accept)(values.array()).ok()?;
-        let accepted = Accepted::single(self.lineage.inputs.len(), unit.input, array);
-        let used = values.used(alive);
-        let input = Input { pass: &unit.values, accepted: &accepted, rows: accepted.rows(), alive: Some(&used), dense: false, level };
-        match self.attempt(&input, false).ok()? {
-            Outcome::Done(driven, columns) => Some((driven, columns)),
-            _ => None,
-        }
-    }
-
-    /// Once per dictionary value, then the rest. `None` if a value fails: it may belong to rows that are never asked for.
-    fn by_value(&self, plan: &Plan, bound: &Bound, morsel: &Morsel, request: &Request) -> Result<Option<(Driven, Vec<Option<ArrayRef>>)>> {
-        let mut alive: Option<Vec<u64>> = None;
-        let entry = morsel.selection.as_ref().map(Selection::words);
-        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.types.len()];
-        let mut pass = &plan.pass;
-        for unit in &bound.by_value {
-            let place = bound.places.get(unit.input).copied().flatten();
-            let Some(values) = place.and_then(|p| morsel.batch.columns().get(p)).and_then(|a| Values::of(a, unit.strict)) else {
-                return Ok(None);
-            };
-            let now = alive.as_deref().or(entry);
-            let Some((driven, over_values)) = self.over_values(unit, &values, now, request.level) else { return Ok(None) };
-            if unit.filters {
-                alive = Some(values.kept(now, &driven));
-            }
-            for m in &unit.made {
-                if let (Some(slot), Some(Some(array))) = (columns.get_mut(*m), over_values.get(*m)) {
-                    *slot = Some(values.map(array)?);
-                }
-            }
-            pass = &unit.rest;
-        }
-        let rows = morsel.batch.num_rows();
-        let now = alive.as_deref().or(entry);
-        let driven = if pass.mask == 0 {
-            let kept = now.map_or_else(|| full(rows), <[u64]>::to_vec);
-            Driven { count: kept.iter().map(|w| w.count_ones() as usize).sum(), kept, bad: false }
-        } else {
-            let accepted = self.accept(pass, bound, morsel, request)?;
-            let input = Input { pass, accepted: &accepted, rows, alive: now, dense: plan.dense, level: request.level };
-            match self.execute(&input).map_err(|p| Error::internal(p.to_string()))? {
-                Outcome::Done(driven, rest) => {
-                    columns.iter_mut().zip(rest).for_each(|(c, r)| *c = c.take().or(r));
-                    driven
-                }
-                // found again, with its row, without dictionaries
-                _ => return Ok(None),
-            }
-        };
-        if plan.dense && driven.count < rows {
-            let mask = Selection::new(driven.kept.as_slice()).mask(rows);
-            for slot in bound.by_value.iter().flat_map(|u| &u.made) {
-                if let Some(Some(array)) = columns.get_mut(*slot) {
-                    *array = arrow_select::filter::filter(array, &mask)?;
-                }
-            }
-        }
-        Ok(Some((driven, columns)))
-    }
-
-    fn accept(&self, pass: &Pass, bound: &Bound, morsel: &Morsel, request: &Request) -> Result<Accepted> {
+    pub(super) fn accept(&self, pass: &Pass, bound: &Bound, morsel: &Morsel, request: &Request) -> Result<Accepted> {
         let places = pass.reads.iter().zip(&bound.places).map(|(read, place)| place.filter(|_| *read));
         Accepted::at(&self.lineage.inputs, &morsel.batch, places, S::In::NAME, &request.name)
     }
 }
 
-/// All of so many rows.
-fn full(rows: usize) -> Vec<u64> {
-    let mut words = vec![!0u64; rows / 64];
-    if !rows.is_multiple_of(64) {
-        words.push((1 << (rows % 64)) - 1);
-    }
-    words
-}
-
 /// Everything about rows that an attempt needs.
-struct Input<'a> {
-    pass: &'a Pass,
-    accepted: &'a Accepted,
-    rows: usize,
-    alive: Option<&'a [u64]>,
-    dense: bool,
-    level: Level,
+pub(super) struct Input<'a> {
+    pub(super) pass: &'a Pass,
+    pub(super) accepted: &'a Accepted,
+    pub(super) rows: usize,
+    pub(super) alive: Option<&'a [u64]>,
+    pub(super) dense: bool,
+    pub(super) level: Level,
 }
 
-enum Outcome {
+/// How an attempt ended.
+pub(super) enum Outcome {
     Done(Driven, Vec<Option<ArrayRef>>),
     Failed(Option<crate::record::Fault>),
     Panicked(Panicked, Option<usize>),
