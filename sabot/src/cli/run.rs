@@ -45,7 +45,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
         o.progress = meter.as_ref().map(Meter::hook);
     });
     let control = Control::new();
-    let interrupts = Interrupts::listen(&control);
+    let interrupts = Interrupts::listen(&control, endless);
     let result = job.run_with(&control);
     if let Some(meter) = &meter {
         meter.clear();
@@ -61,10 +61,6 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
     stats::losses(&report).iter().for_each(|line| say(line));
     if sub.get_flag("stats") {
         say(stats::stats(&report).trim_end());
-    }
-    if interrupts.any() && !endless {
-        say("stopped before the end: the result covers only the rows that were read");
-        return Ok(INTERRUPTED);
     }
     Ok(0)
 }

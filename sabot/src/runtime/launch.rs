@@ -68,7 +68,16 @@ fn launch(
     let sinks: HashMap<usize, SharedSink> = sinks.into_iter().map(|s| (s.node, Arc::new(Mutex::new(s.sink)))).collect();
     // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
     let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint)));
-    let result = result.unwrap_or_else(|panic| Err((Error::usage(format!("a source, sink or step panicked: {}", message(&*panic))), true)));
+    let result = result.unwrap_or_else(|panic| {
+        Err((
+            Error::Operator {
+                operator: "(a source or sink)".into(),
+                what: format!("panicked: {}", message(&*panic)),
+                row: "no row".into(),
+            },
+            true,
+        ))
+    });
     control.detach();
     match result {
         Ok(report) => Ok(report),
