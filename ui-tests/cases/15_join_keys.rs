@@ -25,4 +25,4 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 22:38 | listed | cannot join: the left stream is keyed by
-//~ ALSO key both sides by columns of the same types, in the same order; a nullable column needs the other side nullable too
+//~ ALSO key both sides by columns of the same types, in the same order; of several columns, each must be nullable on both sides or on none

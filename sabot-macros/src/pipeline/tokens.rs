@@ -1,6 +1,6 @@
 //! Token-level helpers. The user's expressions are never parsed.
 
-use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
 
 /// Whether a token is this punctuation.
@@ -178,11 +178,7 @@ pub(crate) fn error(span: Span, message: &str) -> TokenStream {
     let call = error_expr(span, message);
     quote_spanned!(span=> #call;)
 }
-/// `compile_error!(message)` at a span, as an expression.
-///
-/// Its names do not carry the span: an editor that looks for the user's token in the expansion must not find them.
+/// `compile_error!(message)` at a span, as an expression. All of its tokens are there: rustc points at the whole call.
 pub(crate) fn error_expr(span: Span, message: &str) -> TokenStream {
-    let (core, compile_error) = (Ident::new("core", Span::call_site()), Ident::new("compile_error", Span::call_site()));
-    let message = Literal::string(message);
-    quote_spanned!(span=> ::#core::#compile_error!(#message))
+    quote_spanned!(span=> ::core::compile_error!(#message))
 }
