@@ -146,16 +146,6 @@ impl Graph {
             inner.table.insert(id, code);
         }
     }
-    /// Gives a node another stable id.
-    pub(super) fn rename(&self, node: NodeId, id: &str) {
-        let mut inner = self.0.borrow_mut();
-        if let Some(n) = inner.plan.nodes.get_mut(node) {
-            let old = std::mem::replace(&mut n.id, id.to_owned());
-            if let Some(code) = inner.table.remove(&old) {
-                inner.table.insert(id.to_owned(), code);
-            }
-        }
-    }
     /// Registers a sink that the pipeline fixes.
     pub(super) fn fix_sink(&self, name: &str, sink: super::SinkBinding) {
         self.0.borrow_mut().sinks.insert(name.to_owned(), sink);

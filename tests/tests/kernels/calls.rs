@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use sabot::kernel::{Level, Request};
 use sabot::prelude::*;
 use sabot::record::to_batch;
