@@ -10,7 +10,7 @@ fn notional(price: f64, qty: i64) -> f64 {
 
 mod other {
     #[sabot::operator(name = "prices::notional")]
-    pub fn value(price: f64) -> f64 {
+    pub(crate) fn value(price: f64) -> f64 {
         price
     }
 }

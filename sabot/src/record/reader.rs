@@ -145,6 +145,7 @@ impl<'a> Reader<'a> {
         }
     }
     /// The next column, as a `V`.
+    #[allow(clippy::should_implement_trait)] // each column has a type of its own: it cannot be an iterator
     pub fn next<V: Value>(&mut self) -> V::Read<'a> {
         V::read(self.take())
     }

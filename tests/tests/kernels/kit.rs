@@ -152,7 +152,7 @@ fn take_rows(column: &ArrayRef, rows: &arrow_array::UInt64Array) -> ArrayRef {
     let data = column.to_data();
     let mut out = arrow_data::transform::MutableArrayData::new(vec![&data], true, rows.len());
     for row in rows.values() {
-        out.extend(0, *row as usize, *row as usize + 1);
+        out.try_extend(0, *row as usize, *row as usize + 1).unwrap();
     }
     arrow_array::make_array(out.freeze())
 }
