@@ -49,7 +49,7 @@ fn every(n: usize, nulls: u64) -> Vec<Every> {
             let v = r.next();
             let text = format!("{}{}", "word ".repeat((v % 5) as usize), v % 11);
             let special = [f64::NAN, -0.0, f64::INFINITY, 1e-310, 0.1];
-            let float = if v % 9 == 0 { special[at % 5] } else { v as f64 / 3.0 };
+            let float = if v.is_multiple_of(9) { special[at % 5] } else { v as f64 / 3.0 };
             Every {
                 a: v & 1 == 0,
                 b: v as i8,

@@ -297,7 +297,8 @@ fn windows_are_emitted_once_and_late_rows_counted() {
     for morsel in cut(&input, 0, 100, None) {
         let t = morsel.batch.column(2).as_primitive::<TimestampMicrosecondType>().value(0);
         origin = Some(morsel.origin);
-        for op_out in [&mut a] {
+        {
+            let op_out = &mut a;
             op.watermark(0, t, op_out).unwrap();
         }
         for m in std::mem::take(&mut a.morsels) {

@@ -15,7 +15,7 @@ fn side(rng: &mut Rng, rows: usize, spread: u64) -> RecordBatch {
         Field::new("v", DataType::Int32, false),
         Field::new("s", DataType::Utf8, true),
     ]));
-    let text = |v: u64| if v % 2 == 0 { format!("a rather long key {v}") } else { format!("k{v}") };
+    let text = |v: u64| if v.is_multiple_of(2) { format!("a rather long key {v}") } else { format!("k{v}") };
     RecordBatch::try_new(
         schema,
         vec![

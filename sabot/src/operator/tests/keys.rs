@@ -10,7 +10,7 @@ use crate::operator::{Kept, Keys};
 
 fn columns(rng: &mut Rng, rows: usize, spread: u64) -> Vec<ArrayRef> {
     let mut maybe = |n: u64| if rng.below(10) == 0 { None } else { Some(rng.below(n)) };
-    let text = |v: u64| if v % 3 == 0 { format!("a longer text that is not inline {v}") } else { format!("t{v}") };
+    let text = |v: u64| if v.is_multiple_of(3) { format!("a longer text that is not inline {v}") } else { format!("t{v}") };
     let ints: Vec<Option<i64>> = (0..rows).map(|_| maybe(spread).map(|v| v as i64 - 5)).collect();
     let texts: Vec<Option<String>> = (0..rows).map(|_| maybe(spread).map(text)).collect();
     let utf8: ArrayRef = Arc::new(StringArray::from(texts));

@@ -45,7 +45,7 @@ fn sorts_stably() {
     let mut rng = Rng(4);
     let splits: Vec<RecordBatch> = [700, 0, 30, 64, 1200].iter().map(|n| table(&mut rng, *n)).collect();
     let key = |c: &str, ascending, nulls_first| SortKey { column: c.into(), ascending, nulls_first };
-    let keep = |r: usize| r % 4 != 0;
+    let keep = |r: usize| !r.is_multiple_of(4);
     for by in [vec![key("f", true, true)], vec![key("s", false, false), key("f", false, true)]] {
         let spec = Arc::new(SortSpec { name: "p/s".into(), by: by.clone() });
         for (size, threads, select, to) in [
@@ -128,7 +128,7 @@ fn sorts_stably() {
 #[test]
 fn limits() {
     let batch = table(&mut Rng(8), 500);
-    let keep = |r: usize| r % 3 == 0;
+    let keep = |r: usize| r.is_multiple_of(3);
     for n in [0, 1, 63, 64, 100, 166, 167, 1000] {
         for size in [1, 7, 64, 1000] {
             let factory = Limit::factory(n);
@@ -150,7 +150,7 @@ fn limits() {
 #[test]
 fn inspects_conforms_and_calls_whole_batches() {
     let batch = table(&mut Rng(8), 200);
-    let keep = |r: usize| r % 2 == 0;
+    let keep = |r: usize| r.is_multiple_of(2);
     let seen = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&seen);
     let (mut op, mut out) = (one(&Inspect::factory("i", move |b: &RecordBatch| *counter.lock().unwrap() += b.num_rows())), Out::default());
@@ -213,7 +213,7 @@ fn repeat<'a>(row: &View<'a, Item>) -> Box<dyn Iterator<Item = Item> + 'a> {
 #[test]
 fn flat_maps() {
     let batch = items(3000);
-    let keep = |r: usize| r % 7 != 0;
+    let keep = |r: usize| !r.is_multiple_of(7);
     let schema: SchemaRef = Arc::new(crate::record::schema_of::<Item>());
     let expected: Vec<String> =
         (0..3000).filter(|v| keep(*v as usize)).flat_map(|v: i64| (0..v % 5).map(move |i| format!("k{}|{}", v % 3, v * 10 + i))).collect();
