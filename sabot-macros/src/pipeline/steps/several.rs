@@ -1,0 +1,111 @@
+//! Steps over several streams or all rows: `join`, `union`, `sort`.
+
+use super::*;
+
+impl Build<'_> {
+    pub(super) fn join(&mut self, name: &Ident, word: &str, tokens: &[TokenTree]) {
+        self.seal();
+        let s = id("__s");
+        let on = self.on();
+        let pieces = split(tokens, ',');
+        let Some(side) = pieces.first().filter(|p| !p.is_empty()) else {
+            self.cx.error(
+                name.span(),
+                &format!("`{name}` takes a keyed stream and a closure: `{name}(listed -> key_by(symbol), |l, r| row {{ .. }})`"),
+            );
+            return;
+        };
+        let right = self.nested(side, name.span());
+        let first = side.first().map_or(name.span(), TokenTree::span);
+        let right = quote_spanned!(first=> { #right });
+        self.out.extend(quote!(let #s = #on.#name(#right);));
+        self.known = Known::default();
+        let rest = tokens.get(side.len() + 1..).unwrap_or(&[]);
+        if closure(rest).is_none() {
+            self.cx.error(
+                rest.first().map_or(name.span(), TokenTree::span),
+                &format!("`{name}` needs a closure that makes the joined row: `{name}(.., |l, r| row {{ .. }})`"),
+            );
+            return;
+        }
+        // trailing commas
+        let rest = if is_punct(rest.last(), ',') { &rest[..rest.len() - 1] } else { rest };
+        self.columns(name, "select", rest, Some(&Joined { left: word == "left_join" }));
+    }
+
+    /// A chain inside the arguments of a join or union.
+    fn nested(&mut self, tokens: &[TokenTree], span: Span) -> TokenStream {
+        let chain = parse_chain(tokens, span);
+        let label = self.label.clone();
+        let (code, _) = self.cx.chain(&chain, &label, false);
+        let s = id("__s");
+        quote!(#code #s)
+    }
+
+    pub(super) fn union(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        self.seal();
+        let s = id("__s");
+        let on = self.on();
+        let mut any = false;
+        for piece in split(tokens, ',') {
+            if let Some(first) = piece.first() {
+                let other = self.nested(piece, name.span());
+                let other = quote_spanned!(first.span()=> { #other });
+                self.out.extend(quote!(let #s = #on.#name(#other);));
+                any = true;
+            }
+        }
+        if !any {
+            self.cx.error(name.span(), "`union` needs at least one other stream");
+        }
+        self.known = Known::default();
+    }
+
+    pub(super) fn sort(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        self.seal();
+        let (s, c) = (id("__s"), id("__c"));
+        let on = self.on();
+        let keys: Vec<TokenStream> = split(tokens, ',').into_iter().filter(|p| !p.is_empty()).map(|p| sort_key(p, &c)).collect();
+        if keys.is_empty() {
+            self.cx.error(name.span(), "`sort` needs at least one column: `sort(carrier, desc(delay))`");
+            return;
+        }
+        self.out.extend(quote!(let #s = #on.#name(|#c| [#(#keys),*]);));
+    }
+}
+
+/// The two sides of a join as rows of a closure.
+pub(super) struct Joined {
+    left: bool,
+}
+impl Joined {
+    pub(super) fn prelude(&self, c: &Closure) -> TokenStream {
+        let _ = self.left;
+        let mut out = TokenStream::new();
+        for (param, side) in c.params.iter().zip(["left", "right"]) {
+            let side = id(side);
+            out.extend(quote!(let #param = __pair.#side();));
+        }
+        out
+    }
+}
+
+/// `carrier`, `desc(delay)`, `nulls_first(desc(delay))`.
+fn sort_key(tokens: &[TokenTree], c: &Ident) -> TokenStream {
+    let p = quote!(::sabot::__private);
+    match tokens {
+        [TokenTree::Ident(column)] => quote!(#p::asc(#c.#column)),
+        [TokenTree::Ident(f), TokenTree::Group(g)] if g.delimiter() == Delimiter::Parenthesis => {
+            let inner = list(&g.stream());
+            match inner.as_slice() {
+                [TokenTree::Ident(column)] if f == "nulls_first" => quote!(#p::#f(#p::asc(#c.#column))),
+                [TokenTree::Ident(column)] => quote!(#p::#f(#c.#column)),
+                other => {
+                    let inner = sort_key(other, c);
+                    quote!(#p::#f(#inner))
+                }
+            }
+        }
+        other => stream(other),
+    }
+}
