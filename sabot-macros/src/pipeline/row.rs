@@ -46,7 +46,7 @@ fn parts(shape: &Shape<'_>) -> Parts {
         record: Ident::new(&base, at),
         literal: Ident::new(&format!("__{base}_values"), at),
         marker: Ident::new(&format!("__{base}_made"), at),
-        columns: shape.fields.iter().map(|f| column_name(f)).collect(),
+        columns: shape.fields.iter().map(column_name).collect(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tokens in, model out; slips recognised; the expansion of whatever prefix of a block.
 
+#![allow(clippy::unwrap_used)]
+
 use proc_macro2::{TokenStream, TokenTree};
 
 use super::check::{check, used};
