@@ -48,6 +48,6 @@ fn main() -> Result<()> {
     }
     assert_eq!(rows.len(), 5);
     assert!(rows.iter().all(|r| r.flights >= 100));
-    assert!(rows.windows(2).all(|w| w[0].made_up >= w[1].made_up));
+    assert!(rows.is_sorted_by(|a, b| a.made_up >= b.made_up));
     Ok(())
 }

@@ -122,6 +122,7 @@ fn fits(ty: &Type, arrow: &str) -> Option<bool> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

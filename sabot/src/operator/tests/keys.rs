@@ -71,11 +71,11 @@ fn groups_as_a_hash_map_does() {
         let other = columns(&mut rng, 200, spread * 2);
         let probe: Vec<ArrayRef> = picked.iter().map(|i| Arc::clone(&other[*i])).collect();
         keys.find(&probe, Kept::Range(0, 200), &mut groups).unwrap();
-        for row in 0..200 {
+        for (row, group) in groups.iter().enumerate().take(200) {
             let key: Vec<String> = probe.iter().map(|a| show(a, row)).collect();
             let null = key.iter().any(|k| k == "null");
             let expected = model.get(&key).copied().filter(|_| !null).unwrap_or(NO_GROUP);
-            assert_eq!(groups[row], expected, "{key:?}");
+            assert_eq!(*group, expected, "{key:?}");
         }
         assert_eq!(keys.len(), model.len());
         keys.clear();
