@@ -1,5 +1,7 @@
 //! The command line tool: what it prints, where, and its exit codes. Drives a real program, `src/bin/tool.rs`.
 
+#![allow(clippy::panic)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

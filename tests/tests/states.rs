@@ -3,6 +3,8 @@
 #![deny(warnings)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#![allow(clippy::indexing_slicing)]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Debug;
 

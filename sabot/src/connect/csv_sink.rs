@@ -34,7 +34,7 @@ impl CsvSink {
     /// A sink to the file `path`. Of `options`, the delimiter, the quote and the header count.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the delimiter or the quote is impossible.
+    /// [`Error::Usage`](crate::Error::Usage) if the delimiter or the quote is impossible.
     pub fn new(path: impl Into<PathBuf>, options: &CsvOptions) -> Result<Self> {
         Ok(CsvSink { path: path.into(), dialect: options.dialect()?, header: options.header, open: None })
     }

@@ -59,7 +59,7 @@ impl JoinSpec {
     }
 }
 
-/// A hash join; see the [module](self).
+/// A hash join; see the module's page.
 pub struct HashJoin {
     spec: Arc<JoinSpec>,
     schema: SchemaRef,

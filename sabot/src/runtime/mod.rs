@@ -3,9 +3,9 @@
 //! From the outside: [`run`] a [`PhysicalPlan`](crate::operator::PhysicalPlan) with bound sinks, [`RunOptions`] and a
 //! [`Control`]; get a [`Report`]; [`resume`] from a [`Checkpoint`].
 //!
-//! Inside: a [`graph`] of stages; per stage and instance a [`task`], made of a root (a [`feed`] of splits, or an
-//! [`inlet`] of channels with a [`gate`] per port) and a [`chain`] of operators; a [`job`] that decides who runs, on an
-//! [`executor`]; a [`coordinate`]d checkpoint.
+//! Inside: a `graph` of stages; per stage and instance a `task`, made of a root (a `feed` of splits, or an
+//! `inlet` of channels with a `gate` per port) and a `chain` of operators; a `job` that decides who runs, on an
+//! `executor`; a `coordinate`d checkpoint.
 
 mod build;
 mod chain;

@@ -47,7 +47,7 @@ impl std::fmt::Debug for SinkBinding {
 
 /// A source of `R` rows. `Source<R>` may be endless; `Source<R, Bounded>` ends, which allows sorts and plain aggregates.
 ///
-/// Made from files ([`parquet`](crate::connect::parquet), [`csv`](crate::connect::csv)), rows (`Vec<R>`), batches, or a source of your own
+/// Made from files (`parquet`, `csv`), rows (`Vec<R>`), batches, or a source of your own
 /// ([`Source::custom`]).
 pub struct Source<R, B = Unbounded> {
     pub(crate) binding: SourceBinding,

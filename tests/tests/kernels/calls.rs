@@ -84,7 +84,7 @@ fn unread_columns_are_not_needed() {
     // of a type that cannot be read at all
     let odd: ArrayRef = Arc::new(arrow_array::NullArray::new(1000));
     let with_odd =
-        RecordBatch::try_from_iter([("price", lean.column(0).clone()), ("qty", lean.column(1).clone()), ("symbol", odd)]).unwrap();
+        RecordBatch::try_from_iter([("price", Arc::clone(lean.column(0))), ("qty", Arc::clone(lean.column(1))), ("symbol", odd)]).unwrap();
     assert_eq!(rows_of::<Value>(&run(&kernel, &morsel(&with_odd), &request)), whole);
 }
 
@@ -115,7 +115,7 @@ fn a_wrong_column_is_named() {
     let kernel = kernel("nullless");
     let batch = to_batch(&trades(10));
     let nulls: ArrayRef = arrow_array::new_null_array(&arrow_schema::DataType::Int64, 10);
-    let bad = RecordBatch::try_from_iter_with_nullable([("price", batch.column(1).clone(), false), ("qty", nulls, true)]).unwrap();
+    let bad = RecordBatch::try_from_iter_with_nullable([("price", Arc::clone(batch.column(1)), false), ("qty", nulls, true)]).unwrap();
     let message = kernel.run(&morsel(&bad), &request(Level::current(), true)).unwrap_err().to_string();
     assert!(message.contains("qty") && message.contains("null in row 0"), "{message}");
 }

@@ -44,7 +44,7 @@ pub struct KeyedSpec {
     pub node: u32,
 }
 
-/// A function over the rows of a key: state `S`, rows `R`, result `V`; see the [module](self).
+/// A function over the rows of a key: state `S`, rows `R`, result `V`; see the module's page.
 pub struct Keyed<R, S, V, F> {
     spec: Arc<KeyedSpec>,
     input: SchemaRef,

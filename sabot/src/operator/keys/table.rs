@@ -135,7 +135,7 @@ impl Keys {
         self.look::<true>(columns, kept, out)?;
         if self.groups >= NO_GROUP as usize { Err(Error::internal("more than 2^32 groups")) } else { Ok(()) }
     }
-    /// The groups of the kept rows; [`NO_GROUP`] for unknown keys and for keys with a null, which match nothing.
+    /// The groups of the kept rows; `NO_GROUP` for unknown keys and for keys with a null, which match nothing.
     ///
     /// # Errors
     /// If a column is missing or has another type.
