@@ -70,33 +70,35 @@ dispatch! {
     /// Predicate, filter, two maps: 64 lanes on the stack, compacted without a branch (`research/experiments/10`).
     pub fn chain_hand(b: &RecordBatch) -> ArrayRef {
         let (price, qty) = (f64s(b, "p"), i64s(b, "q"));
-        let mut out = vec![0f64; price.len() + 64];
-        let mut at = 0usize;
+        let mut out: Vec<f64> = Vec::with_capacity(price.len() + 64);
+        let mut to = out.as_mut_ptr();
         let (ps, p_rest) = price.as_chunks::<64>();
         let (qs, q_rest) = qty.as_chunks::<64>();
         let (mut tmp, mut kept) = ([0f64; 64], [0u8; 64]);
         for (p, q) in ps.iter().zip(qs) {
-            for (j, (p, q)) in p.iter().zip(q).enumerate() {
-                tmp[j] = fee(notional(*p, *q));
-                kept[j] = u8::from(keep(*p, *q));
+            for j in 0..64 {
+                tmp[j] = fee(notional(p[j], q[j]));
+                kept[j] = u8::from(keep(p[j], q[j]));
             }
-            let Some(room) = out.get_mut(at..at + 64) else { break };
-            let mut n = 0usize;
-            for (v, k) in tmp.iter().zip(&kept) {
-                room[n & 63] = *v;
-                n += *k as usize;
+            for j in 0..64 {
+                // SAFETY: at most one value per row so far, and there is room for 64 more than rows.
+                unsafe {
+                    *to = tmp[j];
+                    to = to.add(kept[j] as usize);
+                }
             }
-            at += n;
         }
         for (p, q) in p_rest.iter().zip(q_rest) {
             if keep(*p, *q) {
-                if let Some(slot) = out.get_mut(at) {
-                    *slot = fee(notional(*p, *q));
+                // SAFETY: as above.
+                unsafe {
+                    *to = fee(notional(*p, *q));
+                    to = to.add(1);
                 }
-                at += 1;
             }
         }
-        out.truncate(at);
+        // SAFETY: all values before `to` were written, and it lies within the vector.
+        unsafe { out.set_len(to.offset_from_unsigned(out.as_ptr())) };
         floats(out)
     }
     /// `?`: all lanes, the input's nulls.

@@ -30,6 +30,10 @@ pub trait Computed: Send + Sync + 'static {
     fn blank(write: &mut Self::Write, at: usize, len: usize);
     /// The stack's memory.
     fn spots(stack: &mut Self::Stack) -> Self::Spots<'_>;
+    /// Where the 64 rows from `at` on are written, the values straight to the output; to be [`settled`](Self::settle).
+    fn direct<'w>(write: &'w mut Self::Write, stack: &'w mut Self::Stack, at: usize) -> Self::Spots<'w>;
+    /// Copies what did not go straight to the output.
+    fn settle(write: &mut Self::Write, stack: &mut Self::Stack, at: usize, keep: Keep<'_>);
     /// Writes a lane. Only if [`FIXED`](Self::FIXED).
     fn set(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>);
     /// Appends kept lanes to row `at` of every wanted column.
@@ -53,6 +57,10 @@ impl Computed for () {
     fn blank(_: &mut (), _: usize, _: usize) {}
     #[inline(always)]
     fn spots(_: &mut ()) {}
+    #[inline(always)]
+    fn direct<'w>(_: &'w mut (), _: &'w mut (), _: usize) {}
+    #[inline(always)]
+    fn settle(_: &mut (), _: &mut (), _: usize, _: Keep<'_>) {}
     #[inline(always)]
     fn set(_: (), _: Lane, _: ()) {}
     #[inline(always)]
@@ -94,6 +102,18 @@ impl<V: Value, Rest: Computed> Computed for (V, Rest) {
     #[inline(always)]
     fn spots(stack: &mut Self::Stack) -> Self::Spots<'_> {
         (stack.0.spots(), Rest::spots(&mut stack.1))
+    }
+    #[inline(always)]
+    fn direct<'w>(write: &'w mut Self::Write, stack: &'w mut Self::Stack, at: usize) -> Self::Spots<'w> {
+        let own = stack.0.spots();
+        (if write.0 { write.1.direct(at, own) } else { own }, Rest::direct(&mut write.2, &mut stack.1, at))
+    }
+    #[inline(always)]
+    fn settle(write: &mut Self::Write, stack: &mut Self::Stack, at: usize, keep: Keep<'_>) {
+        if write.0 {
+            write.1.settle(stack.0.spots(), at, keep);
+        }
+        Rest::settle(&mut write.2, &mut stack.1, at, keep);
     }
     #[inline(always)]
     fn set(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
@@ -148,6 +168,15 @@ impl<A: Computed, B: Computed> Computed for Cat<A, B> {
         (A::spots(&mut stack.0), B::spots(&mut stack.1))
     }
     #[inline(always)]
+    fn direct<'w>(write: &'w mut Self::Write, stack: &'w mut Self::Stack, at: usize) -> Self::Spots<'w> {
+        (A::direct(&mut write.0, &mut stack.0, at), B::direct(&mut write.1, &mut stack.1, at))
+    }
+    #[inline(always)]
+    fn settle(write: &mut Self::Write, stack: &mut Self::Stack, at: usize, keep: Keep<'_>) {
+        A::settle(&mut write.0, &mut stack.0, at, keep);
+        B::settle(&mut write.1, &mut stack.1, at, keep);
+    }
+    #[inline(always)]
     fn set(spots: Self::Spots<'_>, lane: Lane, vals: Self::Vals<'_>) {
         A::set(spots.0, lane, vals.0);
         B::set(spots.1, lane, vals.1);
@@ -186,6 +215,8 @@ impl<R: Named> Computed for All<R> {
     }
     fn blank(_: &mut Self::Write, _: usize, _: usize) {}
     fn spots(_: &mut ()) {}
+    fn direct<'w>(_: &'w mut Self::Write, _: &'w mut (), _: usize) {}
+    fn settle(_: &mut Self::Write, _: &mut (), _: usize, _: Keep<'_>) {}
     fn set(_: (), _: Lane, _: Self::Vals<'_>) {}
     fn compress(_: &mut Self::Write, _: (), _: usize, _: Keep<'_>) {}
     fn finish(write: Self::Write, rows: usize, buffers: &Buffers, out: &mut Vec<Option<ArrayRef>>) {

@@ -78,8 +78,8 @@ fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
                 task.common.iter().fold(alive, |w, bits| w & bits.word(window))
             };
             // text is read row by row anyway: it needs no copy of the loop without null tests
-            let valid = !task.text && task.nullable.iter().all(|b| !b.word(window) & look == 0);
-            match (one, valid || one && task.hoisted && !task.text) {
+            let valid = !task.text && (one && task.hoisted || task.nullable.iter().all(|b| !b.word(window) & look == 0));
+            match (one, valid) {
                 (true, true) => one_pass::<S, true, false, V3>(step, chunk, task, make, place, write),
                 (true, false) if task.text => one_pass::<S, false, true, V3>(step, chunk, task, make, place, write),
                 (true, false) => one_pass::<S, false, false, V3>(step, chunk, task, make, place, write),
@@ -111,6 +111,10 @@ fn one_pass<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
 ) -> (u64, bool) {
     let mut stack = <S::Made as Computed>::Stack::default();
     let mut keeps = [0u8; LANES];
+    if !S::FILTERS && (place.alive == !0 || !task.dense) {
+        let bad = all_kept::<S, VALID, TEXT, V3>(step, chunk, make, place.at, write);
+        return (place.alive, bad && (place.alive == !0 || any_bad::<S, VALID>(step, chunk, make, place.alive)));
+    }
     let spots = S::Made::spots(&mut stack);
     let mut bad = lanes::<S, VALID, TEXT>(step, chunk, make, spots, &mut keeps);
     let keep = if S::FILTERS { pack_word(&keeps) & place.alive } else { place.alive };
@@ -126,6 +130,29 @@ fn one_pass<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
         S::Made::compress(write, spots, place.at, Keep { word: keep, bytes: &keeps, v3: V3 });
     }
     (keep, bad)
+}
+
+/// Calls all steps on all lanes, and writes all of them; whether one returned an error.
+#[inline(always)]
+fn all_kept<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
+    step: &S,
+    chunk: <S::In as Record>::Chunk<'a>,
+    make: Make<'a>,
+    at: usize,
+    write: &mut <S::Made as Computed>::Write,
+) -> bool {
+    let (mut stack, mut keeps) = (<S::Made as Computed>::Stack::default(), [0; LANES]);
+    let keep = Keep { word: !0, bytes: &[1; LANES], v3: V3 };
+    if S::Made::LEN == 1 {
+        let spots = S::Made::direct(write, &mut stack, at);
+        let bad = lanes::<S, VALID, TEXT>(step, chunk, make, spots, &mut keeps);
+        S::Made::settle(write, &mut stack, at, keep);
+        return bad;
+    }
+    let spots = S::Made::spots(&mut stack);
+    let bad = lanes::<S, VALID, TEXT>(step, chunk, make, spots, &mut keeps);
+    S::Made::compress(write, spots, at, keep);
+    bad
 }
 
 /// Calls all steps on all lanes; whether one returned an error.
@@ -187,10 +214,7 @@ fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
     }
     let call = task.common.iter().fold(visit, |w, bits| w & bits.word(window));
     if !open && S::Made::FIXED && call == !0 && task.track.is_none() {
-        let mut stack = <S::Made as Computed>::Stack::default();
-        let (spots, mut keeps) = (S::Made::spots(&mut stack), [0; LANES]);
-        let bad = lanes::<S, VALID, TEXT>(step, chunk, rest, spots, &mut keeps);
-        S::Made::compress(write, spots, place.at, Keep { word: !0, bytes: &keeps, v3: V3 });
+        let bad = all_kept::<S, VALID, TEXT, V3>(step, chunk, rest, place.at, write);
         return (call, bad);
     }
     // rows that are not called are dropped by the predicates to come, or else null

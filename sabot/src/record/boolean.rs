@@ -59,6 +59,10 @@ impl Writer<bool> for BoolWrite {
         }
     }
     #[inline(always)]
+    fn direct<'w>(&'w mut self, at: usize, stack: Spots<'w>) -> Spots<'w> {
+        stack.direct(&mut self.0, at)
+    }
+    #[inline(always)]
     fn set(spots: Spots<'_>, lane: Lane, value: bool) {
         spots.write(lane, u8::from(value));
     }

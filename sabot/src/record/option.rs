@@ -80,6 +80,15 @@ impl<T: NotNull> Writer<Option<T>> for OptionWrite<T> {
         self.values.blank(at, len);
     }
     #[inline(always)]
+    fn direct<'w>(&'w mut self, at: usize, stack: Spots<'w>) -> Spots<'w> {
+        self.values.direct(at, stack)
+    }
+    #[inline(always)]
+    fn settle(&mut self, from: Spots<'_>, at: usize, keep: Keep<'_>) {
+        compress(from.valid(), &mut self.valid, at, keep);
+        self.values.settle(from, at, keep);
+    }
+    #[inline(always)]
     fn set(spots: Spots<'_>, lane: Lane, value: Option<T::Ref<'_>>) {
         spots.valid().write(lane, u8::from(value.is_some()));
         T::Write::set(spots, lane, value.unwrap_or(T::blank()));

@@ -143,6 +143,10 @@ macro_rules! fixed_value {
                 }
             }
             #[inline(always)]
+            fn direct<'w>(&'w mut self, at: usize, stack: Spots<'w>) -> Spots<'w> {
+                stack.direct(&mut self.0, at)
+            }
+            #[inline(always)]
             fn set(spots: Spots<'_>, lane: Lane, value: $t) {
                 spots.write(lane, Fixed::native(value));
             }

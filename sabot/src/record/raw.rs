@@ -38,8 +38,8 @@ pub(super) unsafe fn written<T: Copy>(mut values: Raw<T>, rows: usize) -> Vec<T>
 
 /// Where 64 rows of a column are written: their values, and their validity bytes if it has nulls.
 ///
-/// Always memory of a [`Stack`]. Written straight into the output, most loops are not vectorised: LLVM cannot tell the
-/// output from the input, and over 64 rows the test at run time costs more than it allows itself.
+/// Memory of a [`Stack`], or the output itself, if that is one column: LLVM cannot tell outputs from inputs, and with
+/// more of them it does not vectorise, because the tests at run time would be too many.
 #[derive(Clone, Copy, Debug)]
 pub struct Spots<'w> {
     values: *mut u8,
@@ -48,6 +48,13 @@ pub struct Spots<'w> {
 }
 
 impl<'w> Spots<'w> {
+    /// Values go straight to rows `at..at + 64` of a vector.
+    #[inline(always)]
+    pub(super) fn direct<T: Copy>(self, values: &'w mut Raw<T>, at: usize) -> Self {
+        debug_assert!(at + LANES <= values.len());
+        // SAFETY: writers are made with room for 64 rows from any row that a kernel writes at.
+        Spots { values: unsafe { values.as_mut_ptr().add(at) }.cast(), ..self }
+    }
     /// The validity bytes as values.
     #[inline(always)]
     pub(super) fn valid(self) -> Self {
@@ -56,7 +63,7 @@ impl<'w> Spots<'w> {
     /// Writes a lane.
     #[inline(always)]
     pub(super) fn write<T: Copy>(self, lane: super::Lane, value: T) {
-        // SAFETY: a stack has room for 64 values of up to 16 bytes, suitably aligned, and a lane is below 64.
+        // SAFETY: there is room for 64 values of up to 16 bytes, suitably aligned, and a lane is below 64.
         const { assert!(size_of::<T>() <= 16) };
         unsafe { self.values.cast::<T>().add(lane.index()).write(value) }
     }

@@ -94,6 +94,14 @@ pub trait Writer<V: Value>: Sized + Send {
     }
     /// Makes `len` rows from `at` on blank, if they are unwritten.
     fn blank(&mut self, _at: usize, _len: usize) {}
+    /// Like `stack`, but values go straight to the 64 rows from `at` on; to be [`settled`](Self::settle).
+    #[inline(always)]
+    fn direct<'w>(&'w mut self, _at: usize, stack: Spots<'w>) -> Spots<'w> {
+        stack
+    }
+    /// Copies what did not go straight to its rows.
+    #[inline(always)]
+    fn settle(&mut self, _from: Spots<'_>, _at: usize, _keep: Keep<'_>) {}
     /// Writes a lane. Only for [`LANES`](Self::LANES).
     #[inline(always)]
     fn set(_spots: Spots<'_>, _lane: Lane, _value: V::Ref<'_>) {}
