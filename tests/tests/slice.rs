@@ -135,7 +135,7 @@ fn interrupted(job: &Job, seed: u64, threads: usize) -> Checkpoint {
         let job = daily_drag(parquet(FLIGHTS), 500).sink("daily", sabot::connect::SinkSpec::Blackhole).options(|o| {
             (o.threads, o.morsel_rows, o.checkpoints) = (threads, 4000, true);
         });
-        job.run_on(executor.clone(), &Control::new(), None).unwrap();
+        job.run_on(Arc::<sabot::runtime::Simulated>::clone(&executor), &Control::new(), None).unwrap();
         executor.steps()
     };
     let (control, ticket): (Control, Arc<Mutex<Option<Ticket>>>) = (Control::new(), Arc::default());

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 #![allow(clippy::unwrap_used, missing_docs)]
-
 #![allow(clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
