@@ -78,7 +78,8 @@ fn options(server: &Server) -> Json {
         "procMacro": { "enable": true },
         "cargo": {
             "buildScripts": { "enable": true, "overrideCommand": build, "invocationStrategy": "once" },
-            "sysroot": server.sysroot.as_ref().map(|s| s.to_string_lossy()),
+            "sysroot": server.sysroot.as_ref().map_or("discover".into(), |s| s.to_string_lossy()),
+            "sysrootSrc": server.src.as_ref().map(|s| s.to_string_lossy()),
             "extraEnv": { "CARGO_NET_OFFLINE": "true" },
         },
         "completion": { "autoimport": { "enable": false }, "postfix": { "enable": false } },

@@ -12,6 +12,8 @@ use serde_json::{Value as Json, json};
 pub(crate) struct Server {
     pub(crate) program: PathBuf,
     pub(crate) sysroot: Option<PathBuf>,
+    /// Source of the standard library outside of the toolchain.
+    pub(crate) src: Option<PathBuf>,
 }
 
 impl Server {
@@ -34,13 +36,19 @@ impl Server {
                 program.display()
             ));
         }
+        if let Some(src) = std::env::var_os("RUST_SRC").map(PathBuf::from) {
+            if !src.join("core").is_dir() {
+                return Err(format!("RUST_SRC is `{}`, which is not the source of the standard library", src.display()));
+            }
+            return Ok(Server { program, sysroot: None, src: Some(src) });
+        }
         let own = program.parent().and_then(Path::parent).map(Path::to_owned);
         let has_src = |p: &PathBuf| p.join("lib/rustlib/src/rust/library/core").is_dir();
         let sysroot = own.into_iter().chain(line("rustc", &["--print", "sysroot"])).find(has_src);
         if sysroot.is_none() {
-            return Err("the toolchain has no `rust-src`: `rustup component add rust-src`".to_owned());
+            return Err("the toolchain has no `rust-src`: `rustup component add rust-src`, or set RUST_SRC to its `library`".to_owned());
         }
-        Ok(Server { program, sysroot })
+        Ok(Server { program, sysroot, src: None })
     }
 }
 
