@@ -93,7 +93,7 @@ impl StepInfo {
     /// Resolves what the macro saw; without it (a builder user's closure) everything is assumed: reads all columns,
     /// is not total.
     pub fn new(kind: StepKind, meta: Option<&StepMeta>, columns: &[String]) -> Self {
-        let registry = crate::operator::operators().unwrap_or_default();
+        let registry = super::operators().unwrap_or_default();
         let exprs = match meta {
             Some(meta) => meta.exprs.iter().map(|e| resolve(e, &registry)).collect(),
             None => {
@@ -130,7 +130,7 @@ impl StepInfo {
     }
 }
 
-fn resolve(e: &ExprMeta, registry: &[&'static crate::operator::OperatorEntry]) -> Expr {
+fn resolve(e: &ExprMeta, registry: &[&'static super::OperatorEntry]) -> Expr {
     // A call is known by its last path segment. The name alone cannot prove that it is the registered function, so
     // `total` is a hint that the kernel checks: a panic on lanes is repeated on kept rows only before it counts.
     let known = |call: &str| {

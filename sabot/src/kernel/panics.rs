@@ -57,7 +57,7 @@ fn install() {
                 return before(info);
             }
             let at = info.location();
-            let operator = at.and_then(|l| crate::operator::operator_at(l.file(), l.line()));
+            let operator = at.and_then(|l| super::operator_at(l.file(), l.line()));
             LAST.set(Some(Panicked { message: text(info.payload()), place: at.map(ToString::to_string), operator }));
         }));
     });

@@ -23,6 +23,7 @@ mod source;
 mod tests;
 mod user;
 
+pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 pub use aggregate::{
     Accumulator, AccumulatorFactory, AggregateSpec, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand, TumblingWindow,
 };
@@ -43,8 +44,4 @@ pub use run::RunOperator;
 pub use sink::Sink;
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
 pub use source::{Read, Source, Split, SplitReader};
-pub(crate) use user::operator_at;
-pub use user::{
-    Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Stored,
-    Tier, Typed, operators,
-};
+pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Stored};

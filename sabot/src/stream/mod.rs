@@ -17,6 +17,7 @@ mod pair;
 mod params;
 mod pipe;
 mod registry;
+mod running;
 mod source;
 mod spec;
 
@@ -25,7 +26,7 @@ pub use batch::BecomesColumn;
 pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
-pub use job::{Job, Running, build_id};
+pub use job::{Job, build_id};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes,
     KeyValue, Keyed, LeftSide, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
@@ -34,6 +35,7 @@ pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
 pub use params::{ParamEntry, Params, Secret};
 pub use pipe::{Looks, Part, Pipe, named};
 pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
+pub use running::Running;
 #[cfg(feature = "parquet")]
 pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
