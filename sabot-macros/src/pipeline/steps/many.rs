@@ -3,7 +3,7 @@
 use super::*;
 
 impl Build<'_> {
-    pub(super) fn join(&mut self, name: &Ident, word: &str, tokens: &[TokenTree]) {
+    pub(super) fn join(&mut self, name: &Ident, tokens: &[TokenTree]) {
         self.seal();
         let s = id("__s");
         let on = self.on();
@@ -30,7 +30,7 @@ impl Build<'_> {
         }
         // trailing commas
         let rest = if is_punct(rest.last(), ',') { &rest[..rest.len() - 1] } else { rest };
-        self.columns(name, "select", rest, Some(&Joined { left: word == "left_join" }));
+        self.columns(name, "select", rest, Some(&Joined));
     }
 
     /// A chain inside the arguments of a join or union.

@@ -247,7 +247,7 @@ impl Build<'_> {
             "keyed" => self.keyed(name, &tokens),
             "batch" => self.batch(name, &tokens),
             "flat_map" => self.flat_map(name, &tokens),
-            "join" | "left_join" => self.join(name, &word, &tokens),
+            "join" | "left_join" => self.join(name, &tokens),
             "union" => self.union(name, &tokens),
             "sort" => self.sort(name, &tokens),
             "sink" if tokens.is_empty() => self.open_sink(name),
@@ -329,12 +329,9 @@ impl Build<'_> {
 }
 
 /// The two sides of a join as rows of a closure.
-struct Joined {
-    left: bool,
-}
+struct Joined;
 impl Joined {
     fn prelude(&self, c: &Closure) -> TokenStream {
-        let _ = self.left;
         let mut out = TokenStream::new();
         for (param, side) in c.params.iter().zip(["left", "right"]) {
             let side = id(side);
