@@ -37,7 +37,9 @@ pub mod prelude {
 /// What the macros' output refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::kernel::{Added, Adds, All, Cat, Computed, ExprMeta, Filter, Made, Makes, Select, Step, StepMeta, Then, With};
+    pub use crate::kernel::{
+        Added, Adds, All, Cat, Comparison, Computed, ConstantMeta, ExprMeta, Filter, Made, Makes, Select, SimpleMeta, Step, StepMeta, Then, With,
+    };
     pub use crate::operator::{
         Aggregate, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Stored,
         Tier, Typed,

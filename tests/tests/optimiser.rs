@@ -29,7 +29,7 @@ type Wides<'g> = Stream<'g, Wide, Unkeyed, Bounded>;
 
 /// What the macro would have seen of one expression.
 const fn expr(name: &'static str, reads: &'static [&'static str], pass: Option<&'static str>) -> ExprMeta {
-    ExprMeta { name, text: "", reads: Some(reads), strict: &[], pass, calls: &[], plain: false, hoist: false }
+    ExprMeta { name, text: "", reads: Some(reads), strict: &[], pass, calls: &[], plain: false, hoist: false, simple: None }
 }
 const fn step(step: &'static str, exprs: &'static [ExprMeta]) -> StepMeta {
     StepMeta { step, stream: "s", file: "", line: 0, exprs }

@@ -210,7 +210,11 @@ fn a_limit_ends_its_sources() {
     let long = generate(1, |_, row| Number { n: row as i64, k: 0 });
     let ran = Trial::new().threads(2).morsel_rows(10).seed(3).run(few(long)).unwrap();
     assert_eq!(ran.rows::<One>("few").unwrap().iter().map(|o| o.n).collect::<Vec<_>>(), [1, 3, 5, 7, 9], "an endless source ended");
-    let ran = Trial::new().threads(3).morsel_rows(100).run(few(splits(&numbers(100_000), 1000))).unwrap();
+    let ran = Trial::new()
+        .threads(3)
+        .morsel_rows(100)
+        .run(few(splits(&numbers(100_000), 1000)).options(|o| (o.channel_bytes, o.reorder_bytes) = (10_000, 10_000)))
+        .unwrap();
     let report = ran.report.as_ref().unwrap();
     assert!(report.nodes[0].account.rows_in < 100_000, "{:?}", report.nodes[0]);
     assert_eq!(ran.rows::<One>("few").unwrap().len(), 5);
@@ -290,4 +294,99 @@ fn labels_say_what_may_be_endless() {
     let text = large(numbers(1)).explain().unwrap();
     assert!(text.contains("(bounded)"), "{text}");
     let _: Job = few(numbers(1));
+}
+
+/// A row of a file whose numbers grow.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Grown {
+    #[record(rename = "the number")]
+    n: i64,
+    name: Option<Str>,
+}
+/// Fails on the first row.
+#[operator]
+fn picky(n: i64) -> i64 {
+    assert!(n > 0, "a picky function");
+    n
+}
+pipeline! {
+    /// A filter that the source can help with.
+    pub fn late(rows: Source<Grown>, from: i64);
+    late = rows -> filter(|r| r.n >= from && r.name? != "x" || r.n == -3) -> filter(|r| r.n % 2 == 0);
+    late -> sink;
+}
+pipeline! {
+    /// Two readers, of which either may want a row.
+    pub fn ends(rows: Source<Grown>);
+    low = rows -> filter(|r| r.n < 10);
+    high = rows -> filter(|r| r.n > 29_990);
+    both = low -> union(high);
+    both -> sink;
+}
+pipeline! {
+    /// A step that fails on rows that a later filter drops.
+    pub fn late_but_picky(rows: Source<Grown>, from: i64);
+    late = rows -> with(|r| row { p: picky(r.n) }) -> filter(|r| r.n >= from);
+    late -> sink;
+}
+pipeline! {
+    /// The name that a predicate reads is not the source's any more.
+    pub fn shadowed(rows: Source<Grown>);
+    out = rows -> with(|r| row { n: 100 - r.n }) -> filter(|r| r.n >= 60);
+    out -> sink;
+}
+
+#[test]
+fn files_leave_out_what_nobody_wants() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("grown.parquet").display().to_string();
+    let all: Vec<Grown> = (0..30_000).map(|n| Grown { n, name: (n % 3 != 0).then(|| "y".into()) }).collect();
+    pipeline_to_file(&all, &path);
+    let file = || parquet::<Grown>(&path);
+
+    let wanted: Vec<Grown> = all.iter().filter(|r| r.n >= 29_000 && r.name.is_some() && r.n % 2 == 0).cloned().collect();
+    for optimise in [true, false] {
+        let job = late(file(), 29_000).optimise(optimise);
+        let text = job.explain().unwrap();
+        let says = text.contains("may leave out rows unless (the number >= 29000 && name != \"x\") || the number == -3");
+        assert_eq!(says, optimise, "{text}");
+        let (batches, report) = job.collect_with(&Default::default(), None, None).unwrap();
+        let rows: Vec<Grown> = batches.iter().flat_map(|b| sabot::record::from_batch(b, "result").unwrap()).collect();
+        assert_eq!(rows, wanted);
+        let source = report.nodes.iter().find(|o| o.name.ends_with("/source")).unwrap();
+        assert_eq!(source.account.filtered > 0, optimise, "{source:?}");
+        assert!(source.account.balanced() && source.account.rows_in == 30_000, "{source:?}");
+    }
+
+    let wanted: Vec<i64> = (0..10).chain(29_991..30_000).collect();
+    let mut got: Vec<i64> = ends(file()).collect::<Grown>().unwrap().iter().map(|r| r.n).collect();
+    got.sort_unstable();
+    assert_eq!(got, wanted);
+
+    assert!(!late_but_picky(file(), 29_000).explain().unwrap().contains("leave out"));
+    assert!(late_but_picky(file(), 29_000).collect::<Picked>().unwrap_err().to_string().contains("a picky function"));
+    assert!(!shadowed(file()).explain().unwrap().contains("leave out"));
+    assert_eq!(shadowed(file()).collect::<Plain>().unwrap().len(), 41);
+}
+/// What `shadowed` makes: the column has its new name.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Plain {
+    n: i64,
+    name: Option<Str>,
+}
+/// What `late_but_picky` makes.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Picked {
+    #[record(rename = "the number")]
+    n: i64,
+    name: Option<Str>,
+    p: i64,
+}
+pipeline! {
+    /// As they are.
+    pub fn as_they_are(rows: Source<Grown>);
+    rows -> sink;
+}
+fn pipeline_to_file(rows: &[Grown], path: &str) {
+    as_they_are(rows.to_vec()).sink("rows", to(path)).run().unwrap();
 }

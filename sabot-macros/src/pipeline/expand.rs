@@ -8,6 +8,7 @@ use quote::{format_ident, quote, quote_spanned};
 
 use super::check::{check, used};
 use super::model::{Head, Pipeline, Stmt};
+use super::simple::{constant_name, primitive};
 use super::steps::{Cx, Known, NOTES, ROW_WISE, id};
 use super::tokens::{error, error_expr, list};
 use crate::common::span_of;
@@ -22,6 +23,8 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     let mut cx = Cx {
         headless: pipeline.name.is_none().then(|| headless(pipeline)),
         params: values.iter().map(|p| p.name.clone()).collect(),
+        pipeline: pipeline.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+        primitives: values.iter().filter(|p| primitive(&p.ty)).map(|p| p.name.clone()).collect(),
         streams: sources.iter().map(|p| (p.name.to_string(), Known::default())).collect(),
         continues: pipeline.stmts.iter().filter_map(|s| s.name.as_ref()).map(|n| (n.to_string(), continues(pipeline, n, &used))).collect(),
         maps: pipeline.stmts.iter().any(|s| s.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "map"))),
@@ -32,6 +35,10 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     };
     let (s, p, g) = (id("__s"), id("__p"), id("__g"));
     let mut body = TokenStream::new();
+    for param in &cx.primitives {
+        let name = constant_name(&cx.pipeline, param);
+        body.extend(quote!(#g.constant(#name, &#param);));
+    }
     for stmt in &pipeline.stmts {
         if let Some(n) = &stmt.name
             && let Some(broken) = cycles.get(&n.to_string())

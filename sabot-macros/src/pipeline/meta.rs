@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) question: bool,
     plain: bool,
     hoist: bool,
+    /// The tokens of an `Option<SimpleMeta>`, for a filter.
+    pub(crate) simple: Option<TokenStream>,
 }
 
 /// Functions and methods of the standard library that cannot panic.
@@ -226,7 +228,8 @@ impl Facts {
             None => quote!(::core::option::Option::None),
         };
         let (plain, hoist) = (self.plain, self.hoist);
-        quote!(::sabot::__private::ExprMeta { name: #name, text: #text, reads: #reads, strict: &[#(#strict),*], pass: #pass, calls: &[#(#calls),*], plain: #plain, hoist: #hoist })
+        let simple = self.simple.clone().unwrap_or_else(|| quote!(::core::option::Option::None));
+        quote!(::sabot::__private::ExprMeta { name: #name, text: #text, reads: #reads, strict: &[#(#strict),*], pass: #pass, calls: &[#(#calls),*], plain: #plain, hoist: #hoist, simple: #simple })
     }
 }
 

@@ -8,6 +8,7 @@ mod model;
 mod parse;
 mod recover;
 mod row;
+mod simple;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -88,6 +88,8 @@ mod memory_source;
 #[cfg(feature = "parquet")]
 mod parquet_error;
 #[cfg(feature = "parquet")]
+mod parquet_ranges;
+#[cfg(feature = "parquet")]
 mod parquet_sink;
 #[cfg(feature = "parquet")]
 mod parquet_source;

@@ -1,5 +1,6 @@
 //! Parquet files as a source: one partition, split by row groups.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,13 +8,15 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
 
 use super::parquet_error::{broken, guarded};
 use super::types::{is_binary, is_string};
-use super::{fit, paths};
+use super::{fit, parquet_ranges, paths};
+use crate::kernel::Predicate;
 use crate::operator::{Read, Source, Split, SplitReader};
 use crate::{Error, Result};
 
@@ -44,7 +47,12 @@ struct ParquetFile {
     metadata: ArrowReaderMetadata,
     /// For each expected column, the root column of the file that holds it.
     roots: Vec<usize>,
+    /// For each row group the ranges of rows to deliver; empty if all are.
+    kept: Vec<Ranges>,
 }
+
+/// Ranges of rows (first, after the last) of a row group, in order.
+type Ranges = Vec<(u64, u64)>;
 
 /// A split as it is shipped and checkpointed.
 #[derive(Serialize, Deserialize)]
@@ -56,6 +64,9 @@ struct Rows {
     /// First row within the row group.
     first: u64,
     rows: u64,
+    /// The ranges of the row group to deliver, if not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<Ranges>,
 }
 
 impl ParquetSource {
@@ -103,7 +114,7 @@ fn load(path: PathBuf, record: &str, expected: &Schema) -> Result<ParquetFile> {
         // An encoding that the decoder does not offer directly is converted afterwards.
         ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).unwrap_or(metadata)
     };
-    Ok(ParquetFile { path, size, metadata, roots })
+    Ok(ParquetFile { path, size, metadata, roots, kept: Vec::new() })
 }
 
 /// The type to decode to, on the way from `found` to `expected`.
@@ -134,6 +145,16 @@ impl Source for ParquetSource {
         Ok(())
     }
 
+    /// Row groups and pages whose statistics exclude the predicate are left out.
+    fn leave_out(&mut self, predicate: &Predicate) -> Result<()> {
+        let mut files = Vec::with_capacity(self.files.len());
+        for file in self.files.iter() {
+            files.push(file.leaving_out(predicate)?);
+        }
+        self.files = Arc::new(files);
+        Ok(())
+    }
+
     fn bounded(&self) -> bool {
         true
     }
@@ -150,11 +171,13 @@ impl Source for ParquetSource {
                 let mut first = 0;
                 while first < total {
                     let rows = self.split_rows.min(total - first);
-                    let spec = Rows { path: file.path.clone(), size: file.size, row_group, first, rows };
+                    let kept = file.kept.get(row_group).map(|ranges| within(ranges, first, first + rows));
+                    let wanted = kept.as_ref().map_or(rows, |ranges| ranges.iter().map(|(from, to)| to - from).sum());
+                    let spec = Rows { path: file.path.clone(), size: file.size, row_group, first, rows, kept };
                     let spec =
                         serde_json::to_value(spec).map_err(|e| Error::internal(format!("a split cannot be written as JSON: {e}")))?;
-                    let bytes = (u128::from(bytes) * u128::from(rows) / u128::from(total)) as u64;
-                    splits.push(Split { partition: 0, sequence: splits.len() as u64, rows: Some(rows), bytes: Some(bytes), spec });
+                    let bytes = (u128::from(bytes) * u128::from(wanted) / u128::from(total)) as u64;
+                    splits.push(Split { partition: 0, sequence: splits.len() as u64, rows: Some(wanted), bytes: Some(bytes), spec });
                     first += rows;
                 }
             }
@@ -173,6 +196,9 @@ impl Source for ParquetSource {
         if done > rows.rows {
             return Err(Error::Checkpoint(format!("row {done} is beyond the {} rows of a split of {}", rows.rows, rows.path.display())));
         }
+        let all = vec![(rows.first, rows.first + rows.rows)];
+        let ranges = rows.kept.as_ref().unwrap_or(&all).iter().map(|(from, to)| (from - rows.first, to - rows.first));
+        let ranges = ranges.filter(|(_, to)| *to > done).map(|(from, to)| (from.max(done), to)).collect();
         Ok(Box::new(ParquetReader {
             files: Arc::clone(&self.files),
             file,
@@ -180,6 +206,8 @@ impl Source for ParquetSource {
             projection: self.projection.clone(),
             rows,
             done,
+            ranges,
+            left_out: 0,
             decoder: None,
             rest: None,
         }))
@@ -197,11 +225,45 @@ impl ParquetFile {
         projection.iter().filter_map(|&e| self.roots.get(e).copied()).collect()
     }
 
+    /// The same file without the rows for which the predicate is certainly not true.
+    fn leaving_out(&self, predicate: &Predicate) -> Result<ParquetFile> {
+        let footer = |e| broken(&self.path, "the footer", e);
+        let io = |e| Error::io(&self.path, "cannot open", e);
+        let input = File::open(&self.path).map_err(io)?;
+        let metadata = guarded(|| {
+            let footer = self.metadata.metadata().as_ref().clone();
+            let mut reader = ParquetMetaDataReader::new_with_metadata(footer).with_page_index_policy(PageIndexPolicy::Optional);
+            reader.read_page_indexes(&input)?;
+            let options = ArrowReaderOptions::new().with_schema(Arc::clone(self.metadata.schema()));
+            ArrowReaderMetadata::try_new(Arc::new(reader.finish()?), options)
+        })
+        .map_err(footer)?;
+        let mut kept = Vec::new();
+        for row_group in 0..metadata.metadata().num_row_groups() {
+            let selection = guarded(|| parquet_ranges::kept(&metadata, row_group, predicate)).map_err(footer)?;
+            let (mut ranges, mut at) = (Ranges::new(), 0);
+            for selector in selection.iter() {
+                let to = at + selector.row_count as u64;
+                if !selector.skip && to > at {
+                    ranges.push((at, to));
+                }
+                at = to;
+            }
+            kept.push(ranges);
+        }
+        Ok(ParquetFile { path: self.path.clone(), size: self.size, metadata, roots: self.roots.clone(), kept })
+    }
+
     /// Row `row` (from zero) of a row group, for messages: the number within the file, from one.
     fn place(&self, row_group: usize, row: u64) -> String {
         let before: i64 = self.metadata.metadata().row_groups().iter().take(row_group).map(|g| g.num_rows()).sum();
         format!("{}: row {}", self.path.display(), u64::try_from(before).unwrap_or(0) + row + 1)
     }
+}
+
+/// The parts of ranges between two rows.
+fn within(ranges: &Ranges, from: u64, to: u64) -> Ranges {
+    ranges.iter().map(|(a, b)| (*a.max(&from), *b.min(&to))).filter(|(a, b)| a < b).collect()
 }
 
 /// Reads some rows of one row group.
@@ -211,8 +273,12 @@ struct ParquetReader {
     schema: SchemaRef,
     projection: Vec<usize>,
     rows: Rows,
-    /// Rows returned.
+    /// Rows returned or left out.
     done: u64,
+    /// Ranges of the split still to return.
+    ranges: VecDeque<(u64, u64)>,
+    /// Rows left out since they were last asked for.
+    left_out: u64,
     /// Opened at the first read.
     decoder: Option<ParquetRecordBatchReader>,
     /// Decoded rows that the caller did not want yet.
@@ -223,14 +289,23 @@ impl ParquetReader {
     fn decoder(&self, file: &ParquetFile, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
         let input = File::open(&file.path).map_err(|e| Error::io(&file.path, "cannot open", e))?;
         let mask = ProjectionMask::roots(file.metadata.parquet_schema(), file.projected(&self.projection));
-        let to_usize = |n: u64| usize::try_from(n).map_err(|_| Error::internal("a row number beyond the address space"));
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, file.metadata.clone())
             .with_row_groups(vec![self.rows.row_group])
             .with_projection(mask)
-            .with_offset(to_usize(self.rows.first + self.done)?)
-            .with_limit(to_usize(self.rows.rows - self.done)?)
+            .with_row_selection(self.selection(file)?)
             .with_batch_size(batch_rows.clamp(1, DECODED_ROWS));
         guarded(|| builder.build()).map_err(|e| broken(&file.path, &format!("row group {}", self.rows.row_group), e))
+    }
+
+    /// The ranges still to return, of the row group.
+    fn selection(&self, file: &ParquetFile) -> Result<RowSelection> {
+        let to_usize = |n: u64| usize::try_from(n).map_err(|_| Error::internal("a row number beyond the address space"));
+        let total = file.metadata.metadata().row_groups().get(self.rows.row_group).map_or(0, |g| g.num_rows());
+        let mut ranges = Vec::with_capacity(self.ranges.len());
+        for (from, to) in &self.ranges {
+            ranges.push(to_usize(self.rows.first + from)?..to_usize(self.rows.first + to)?);
+        }
+        Ok(RowSelection::from_consecutive_ranges(ranges.into_iter(), usize::try_from(total).unwrap_or(0)))
     }
 
     /// The next decoded rows: columns in the order of the file.
@@ -258,17 +333,23 @@ impl ParquetReader {
 
 impl SplitReader for ParquetReader {
     fn next(&mut self, max_rows: usize) -> Result<Read> {
-        if self.done >= self.rows.rows {
+        let Some((from, to)) = self.ranges.front().copied() else {
             (self.decoder, self.rest) = (None, None);
+            self.left_out += self.rows.rows - self.done;
+            self.done = self.rows.rows;
             return Ok(Read::End);
-        }
+        };
         let files = Arc::clone(&self.files);
         let file = files.get(self.file).ok_or_else(|| Error::internal("a Parquet reader without a file"))?;
         let mut batch = self.decode(file, max_rows)?;
-        if batch.num_rows() > max_rows.max(1) {
-            self.rest = Some(batch.slice(max_rows.max(1), batch.num_rows() - max_rows.max(1)));
-            batch = batch.slice(0, max_rows.max(1));
+        // a batch is of one range, so that its rows have consecutive numbers
+        let rows = batch.num_rows().min(max_rows.max(1)).min(usize::try_from(to - from).unwrap_or(usize::MAX));
+        if batch.num_rows() > rows {
+            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+            batch = batch.slice(0, rows);
         }
+        self.left_out += from - self.done;
+        self.done = from;
         let mut order = file.projected(&self.projection);
         order.sort_unstable();
         let columns: Vec<ArrayRef> = file
@@ -281,7 +362,15 @@ impl SplitReader for ParquetReader {
         let batch = fit::conform(&self.schema, &columns, batch.num_rows(), |row| file.place(self.rows.row_group, first + row as u64))?;
         debug_assert!(batch.columns().iter().all(|c| c.len() == batch.num_rows()));
         self.done += batch.num_rows() as u64;
+        match self.ranges.front_mut() {
+            Some(range) if self.done < range.1 => range.0 = self.done,
+            _ => drop(self.ranges.pop_front()),
+        }
         Ok(Read::Rows(batch, None))
+    }
+
+    fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 
     fn position(&self) -> serde_json::Value {

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::predicate::{Predicate, SimpleMeta};
+
 /// What the macro saw of one predicate or one column expression. All sets are by column name as written.
 #[derive(Clone, Copy, Debug)]
 pub struct ExprMeta {
@@ -22,6 +24,8 @@ pub struct ExprMeta {
     pub plain: bool,
     /// Every `?` is unconditional: nulls can be handled by validity words.
     pub hoist: bool,
+    /// A predicate as data, as far as it could be read.
+    pub simple: Option<SimpleMeta>,
 }
 
 /// What the macro saw of one row-wise step.
@@ -40,7 +44,7 @@ pub struct StepMeta {
 }
 
 /// [`ExprMeta`], resolved against the registry and serialisable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expr {
     /// The column it makes; empty for a predicate.
     pub name: String,
@@ -60,6 +64,9 @@ pub struct Expr {
     pub volatile: bool,
     /// Every `?` is unconditional.
     pub hoist: bool,
+    /// A predicate as data, as far as it could be read; columns by name as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simple: Option<Predicate>,
 }
 
 /// The kind of a row-wise step.
@@ -75,7 +82,7 @@ pub enum StepKind {
 }
 
 /// One step of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepInfo {
     /// Its kind.
     pub kind: StepKind,
@@ -107,6 +114,7 @@ impl StepInfo {
                     total: false,
                     volatile: true,
                     hoist: false,
+                    simple: None,
                 };
                 if kind == StepKind::Filter { vec![blind("")] } else { columns.iter().map(|c| blind(c)).collect() }
             }
@@ -151,5 +159,6 @@ fn resolve(e: &ExprMeta, registry: &[&'static super::OperatorEntry]) -> Expr {
         total: e.plain && e.calls.iter().all(|c| known(c).is_some_and(|o| o.total && !o.volatile)),
         volatile: e.calls.iter().any(|c| known(c).is_none_or(|o| o.volatile)),
         hoist: e.hoist,
+        simple: e.simple.as_ref().map(Predicate::of),
     }
 }

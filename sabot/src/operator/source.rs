@@ -5,6 +5,7 @@ use arrow_schema::SchemaRef;
 
 use super::EventTime;
 use crate::Result;
+use crate::kernel::Predicate;
 
 /// A source, opened for one job: it names its splits and opens readers on them.
 ///
@@ -18,6 +19,16 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If a column does not exist.
     fn project(&mut self, columns: &[String]) -> Result<()>;
+    /// Tells the source that rows for which `predicate` is certainly not true are dropped by every step that reads them, so
+    /// that it may leave them out: whole splits, or ranges of one, which its readers then report as
+    /// [left out](SplitReader::take_left_out). All other rows must come, and splits keep their numbers. Called at most once,
+    /// after [`project`](Self::project), before splits are listed.
+    ///
+    /// # Errors
+    /// If the data cannot be read.
+    fn leave_out(&mut self, _predicate: &Predicate) -> Result<()> {
+        Ok(())
+    }
     /// Whether the data ends.
     fn bounded(&self) -> bool;
     /// The splits, in source order. Cut the same way whatever the thread count, so that results do not depend on it.
@@ -64,6 +75,10 @@ pub trait SplitReader: Send {
     fn next(&mut self, max_rows: usize) -> Result<Read>;
     /// The position after the last row returned: enough to continue here after a restart.
     fn position(&self) -> serde_json::Value;
+    /// Rows that the reader left out since the last call, before the rows it returned: see [`Source::leave_out`].
+    fn take_left_out(&mut self) -> u64 {
+        0
+    }
     /// Rows that the reader dropped under an error policy since the last call (bad lines).
     fn take_failed(&mut self) -> u64 {
         0

@@ -30,6 +30,9 @@ pub fn explain(plan: &Plan) -> String {
         if matches!(node.op, Op::Source { .. }) {
             let columns: Vec<&str> = node.columns.iter().map(|c| c.name.as_str()).collect();
             let _ = writeln!(out, "       columns {}", columns.join(", "));
+            if let Op::Source { filter: Some(filter), .. } = &node.op {
+                let _ = writeln!(out, "       may leave out rows unless {filter}");
+            }
         }
     }
     out

@@ -6,7 +6,7 @@
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::StepInfo;
+use crate::kernel::{Predicate, StepInfo};
 
 /// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ pub enum Op {
         record: String,
         /// Whether only sources that end may be bound.
         must_end: bool,
+        /// Rows for which this is certainly not true are dropped by every reader: the source may leave them out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<Predicate>,
     },
     /// A fused run of row-wise steps.
     Run {

@@ -166,13 +166,14 @@ impl<'a, R: Record> Deref for View<'a, R> {
     }
 }
 
-/// The columns of `R`, with shadowed ones removed: a repeated name keeps the first position and the last type.
+/// The columns of `R`, with shadowed ones removed: a repeated name keeps the first position and the last type and name.
 pub fn columns_of<R: Record>() -> Vec<Column> {
     let mut all = Vec::new();
     R::columns(&mut all);
     let mut out: Vec<Column> = Vec::with_capacity(all.len());
     for column in all {
-        match out.iter_mut().find(|c| c.name == column.name) {
+        // a field that is renamed outside is shadowed by its name inside
+        match out.iter_mut().find(|c| c.name == column.name || c.ident == column.ident) {
             Some(old) => *old = column,
             None => out.push(column),
         }

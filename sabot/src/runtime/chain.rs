@@ -316,6 +316,13 @@ impl Chain {
             node.account.failed += rows;
         }
     }
+    /// Rows that a source left out, because every reader would drop them.
+    pub(super) fn source_left_out(&mut self, rows: u64) {
+        if let Some(node) = self.nodes.first_mut() {
+            node.account.rows_in += rows;
+            node.account.filtered += rows;
+        }
+    }
     /// Rows of a source that are behind their partition's watermark.
     pub(super) fn source_late(&mut self, rows: u64) {
         if let Some(node) = self.nodes.first_mut() {

@@ -142,9 +142,12 @@ impl Feed {
     /// Reads one split once. `None`: nothing now.
     fn read(&mut self, index: usize, chain: &mut Chain, job: &Arc<Job>) -> Result<Option<Next>> {
         let Open { split, reader, row, time, quiet_since, idle } = at_mut(&mut self.open, index)?;
-        let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
         let read = reader.next(job.options.morsel_rows);
         chain.source_failed(reader.take_failed());
+        let left_out = reader.take_left_out();
+        chain.source_left_out(left_out);
+        *row += left_out;
+        let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
         match read? {
             Read::Rows(batch, watermark) => {
                 *quiet_since = None;

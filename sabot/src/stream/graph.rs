@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use crate::kernel::RunKernel;
+use crate::kernel::{Constant, RunKernel};
 use crate::operator::{AccumulatorFactory, OperatorFactory};
 use crate::plan::{EventColumn, Node, NodeId, Op, Plan, PlanColumn};
 use crate::record::{Column, Record, columns_of};
@@ -68,6 +68,8 @@ struct Inner {
     /// Columns that the next closure reads, if the macro could tell.
     reads: Option<Vec<String>>,
     problems: Vec<String>,
+    /// Parameters of primitive types that filters may name.
+    constants: BTreeMap<&'static str, Constant>,
 }
 
 /// Collects the nodes of a pipeline. Streams are handles into it.
@@ -116,10 +118,19 @@ impl Graph {
     fn add_source<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
         let columns = columns_of::<R>();
         let time = columns.iter().find(|c| c.event_time).map(|c| EventColumn { column: c.name.to_string(), offset: 0 });
-        let op = Op::Source { name: name.to_owned(), record: R::NAME.to_owned(), must_end: B::ENDS };
+        let op = Op::Source { name: name.to_owned(), record: R::NAME.to_owned(), must_end: B::ENDS, filter: None };
         self.stream(name);
         let node = self.add(op, Vec::new(), plan_columns(&columns), Vec::new(), B::ENDS, time);
         Stream::new(self, node)
+    }
+    /// Notes the value of a parameter of a primitive type; used by generated code.
+    #[doc(hidden)]
+    pub fn constant(&self, name: &'static str, value: impl Into<Constant>) {
+        self.0.borrow_mut().constants.insert(name, value.into());
+    }
+    /// The value of a parameter that a filter names.
+    pub(super) fn constant_of(&self, name: &str) -> Option<Constant> {
+        self.0.borrow().constants.get(name).cloned()
     }
     /// Adds a node and returns its number.
     pub(super) fn add(

@@ -7,7 +7,8 @@ use arrow_array::RecordBatch;
 
 use crate::connect::MemorySink;
 use crate::operator::BoundSink;
-use crate::plan::{Op, Plan, explain, mermaid, prune};
+use crate::kernel::Predicate;
+use crate::plan::{Op, Plan, explain, mermaid, prune, push_down};
 use crate::record::{Named, from_batch};
 use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};
 use crate::words::unknown;
@@ -226,6 +227,7 @@ impl Job {
         let mut plan = self.built.plan.clone();
         if self.optimise {
             prune(&mut plan, &lineages(&self.built.table))?;
+            push_down(&mut plan, &lineages(&self.built.table))?;
         }
         Ok(plan)
     }
@@ -247,16 +249,20 @@ impl Job {
     fn lowered(&self) -> Result<Lowered> {
         let plan = self.plan()?;
         let sources = &self.sources;
-        let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef| -> Result<Arc<dyn crate::operator::Source>> {
+        type Opened = Result<Arc<dyn crate::operator::Source>>;
+        let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef, filter: Option<&Predicate>| -> Opened {
             let binding = sources.get(name).ok_or_else(|| {
                 Error::Usage(format!(
                     "source `{name}` is not bound: pass a source of `{record}` rows (on the command line: --source {name}=file.parquet)"
                 ))
             })?;
-            let source = match binding {
+            let mut source = match binding {
                 SourceBinding::Spec(spec) => spec.open(record, schema)?,
                 SourceBinding::Live(open) => crate::connect::fitted(open()?, record, schema)?,
             };
+            if let Some(filter) = filter {
+                source.leave_out(filter)?;
+            }
             Ok(Arc::from(source))
         };
         lower(&plan, &self.built.table, &self.settings, &mut open)

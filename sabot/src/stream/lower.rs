@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 
-use crate::kernel::{Level, Lineage, Request};
+use crate::kernel::{Level, Lineage, Predicate, Request};
 use crate::operator::{
     Conform, Exchange, Input, Limit, MergeSort, OperatorFactory, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SortKey, SortSpec,
     SourceTime, Work, schema_with,
@@ -30,8 +30,8 @@ pub(super) struct Lowered {
     pub schemas: BTreeMap<String, SchemaRef>,
 }
 
-/// Opens the source of a name for these columns.
-pub(super) type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef) -> Result<Arc<dyn crate::operator::Source>> + 'a;
+/// Opens the source of a name for these columns, and the rows that are not certainly dropped.
+pub(super) type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef, Option<&Predicate>) -> Result<Arc<dyn crate::operator::Source>> + 'a;
 
 pub(super) struct Lower<'a> {
     pub(super) plan: &'a Plan,
@@ -80,8 +80,8 @@ impl Lower<'_> {
         let first = node.inputs.first().copied();
         let rows = first.and_then(|i| self.plan.work(i).ok()).and_then(|i| self.rows.get(&i).copied());
         match &node.op {
-            Op::Source { name, record, must_end } => {
-                let source = open(name, record, &columns)?;
+            Op::Source { name, record, must_end, filter } => {
+                let source = open(name, record, &columns, filter.as_ref())?;
                 if *must_end && !source.bounded() {
                     return Err(Error::Usage(format!(
                         "source `{name}` is declared to end (`Source<{record}, Bounded>`), but {} never ends; bind one that does, or declare `Source<{record}>`",

@@ -125,7 +125,14 @@ impl<'g, S: Step, K, B, T, C> Pipe<'g, S, K, B, T, C> {
     #[doc(hidden)]
     pub fn part(self, meta: &StepMeta) -> (Stream<'g, S::Out, K, B, T, C>, Part<S>) {
         let kind = self.part.shapes.first().map_or(StepKind::Filter, |s| s.info.kind);
-        (self.stream, Part::one(self.part.step, kind, Some(meta)))
+        let mut part = Part::one(self.part.step, kind, Some(meta));
+        let graph = self.stream.graph();
+        for e in part.shapes.iter_mut().flat_map(|s| &mut s.info.exprs) {
+            // parameters are known now, and only now: the same names mean other values in another pipeline of the job
+            let value = |name: &str| graph.constant_of(name);
+            e.simple = e.simple.as_ref().map(|p| p.resolve(&|column| Some(column.to_owned()), &value));
+        }
+        (self.stream, part)
     }
     /// Finishes the run.
     pub fn stream(self) -> Stream<'g, S::Out, K, B, T, C> {

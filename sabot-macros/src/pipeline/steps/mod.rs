@@ -36,6 +36,10 @@ pub(crate) struct Cx {
     pub(crate) headless: Option<TokenStream>,
     /// Value parameters.
     pub(crate) params: Vec<Ident>,
+    /// Those of primitive types.
+    pub(crate) primitives: Vec<Ident>,
+    /// The pipeline's name.
+    pub(crate) pipeline: String,
     /// Streams by name.
     pub(crate) streams: BTreeMap<String, Known>,
     /// How often each stream is used, and whether its one use begins with a row-wise step.
@@ -363,6 +367,6 @@ fn cell(expr: &[TokenTree], question: bool, bit: Option<u32>) -> TokenStream {
 fn blind_meta(name: &str, text: &str) -> TokenStream {
     quote!(::sabot::__private::ExprMeta {
         name: #name, text: #text, reads: ::core::option::Option::None, strict: &[], pass: ::core::option::Option::None,
-        calls: &["(closure)"], plain: false, hoist: false,
+        calls: &["(closure)"], plain: false, hoist: false, simple: ::core::option::Option::None,
     })
 }

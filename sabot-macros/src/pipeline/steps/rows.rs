@@ -1,6 +1,7 @@
 //! The row-wise steps: `filter`, `inspect`, `with`, `select`, `map`.
 
 use super::*;
+use crate::pipeline::simple::simple;
 
 impl Build<'_> {
     pub(super) fn filter(&mut self, name: &Ident, tokens: &[TokenTree], span: Span) {
@@ -22,7 +23,10 @@ impl Build<'_> {
         };
         self.check_panics(&c.body);
         let rows = row_params(&c, &[""]);
-        let facts = Facts::of(&c.body, &rows);
+        let mut facts = Facts::of(&c.body, &rows);
+        if let [row] = rows.as_slice() {
+            facts.simple = Some(simple(&c.body, row, &self.cx.primitives, &self.cx.pipeline));
+        }
         let (params, body) = (&c.params, stream(&c.body));
         let body = if facts.question {
             quote!((|| -> ::core::option::Option<bool> { ::core::option::Option::Some(#body) })().unwrap_or(false))
@@ -213,7 +217,7 @@ impl Build<'_> {
         let (column_text, op_text) = (row::column_name(op), op.to_string());
         let meta = quote!(#p::ExprMeta {
             name: #column_text, text: #op_text, reads: ::core::option::Option::None, strict: &[], pass: ::core::option::Option::None,
-            calls: &[#op_text], plain: true, hoist: true,
+            calls: &[#op_text], plain: true, hoist: true, simple: ::core::option::Option::None,
         });
         self.row_wise(&call, &TokenStream::new(), "map", name, &[meta]);
     }

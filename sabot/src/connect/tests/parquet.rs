@@ -157,3 +157,126 @@ fn flights_survive_csv() {
     assert_eq!(read.splits().unwrap().len(), 2);
     assert_eq!(read_all(&read, 10_000).unwrap(), flights);
 }
+
+/// Random predicates over random columns: no row of which a predicate is true is left out, positions stay what they were,
+/// and something is left out where values are clustered.
+#[test]
+fn what_is_left_out_is_not_wanted() {
+    use crate::kernel::{Comparison, Constant, Predicate};
+    use arrow_array::{BooleanArray, Float32Array};
+    use proptest::prelude::*;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.parquet");
+    let (rows, mut seed) = (4000i64, 7u64);
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as i64
+    };
+    let i: Vec<Option<i64>> = (0..rows).map(|n| (random() % 7 != 0 && !(1000..1400).contains(&n)).then(|| n / 10 + random() % 40)).collect();
+    let f: Vec<Option<f32>> = (0..rows).map(|n| (random() % 9 != 0).then(|| if random() % 50 == 0 { f32::NAN } else { (n / 100) as f32 * 0.1 })).collect();
+    let s: Vec<Option<String>> = (0..rows).map(|n| (random() % 5 != 0).then(|| format!("{:04}{}", n / 50, "x".repeat((random() % 100) as usize)))).collect();
+    let b: Vec<Option<bool>> = (0..rows).map(|n| (random() % 5 != 0).then(|| (n / 700) % 2 == 0)).collect();
+    let row = schema(&[("i", DataType::Int64), ("f", DataType::Float32), ("s", DataType::Utf8View), ("b", DataType::Boolean), ("n", DataType::Int64)]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(i.clone())),
+        Arc::new(Float32Array::from(f.clone())),
+        Arc::new(arrow_array::StringViewArray::from_iter(s.clone())),
+        Arc::new(BooleanArray::from(b.clone())),
+        Arc::new(Int64Array::from_iter_values(0..rows)),
+    ];
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(1500))
+        .set_data_page_row_count_limit(100)
+        .set_write_batch_size(50)
+        .set_dictionary_enabled(false)
+        .build();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), row.clone(), Some(properties)).unwrap();
+    writer.write(&batch(&row, columns)).unwrap();
+    writer.close().unwrap();
+    let path = path.display().to_string();
+
+    fn is<T: PartialOrd>(a: &Option<T>, how: Comparison, v: &T) -> bool {
+        a.as_ref().is_some_and(|a| match how {
+            Comparison::Eq => a == v,
+            Comparison::Ne => a != v,
+            Comparison::Lt => a < v,
+            Comparison::Le => a <= v,
+            Comparison::Gt => a > v,
+            Comparison::Ge => a >= v,
+        })
+    }
+    let holds = |p: &Predicate, row: usize| -> bool {
+        fn go(p: &Predicate, leaf: &dyn Fn(&Predicate) -> bool) -> bool {
+            match p {
+                Predicate::And(all) => all.iter().all(|p| go(p, leaf)),
+                Predicate::Or(all) => all.iter().any(|p| go(p, leaf)),
+                Predicate::Unknown => true,
+                p => leaf(p),
+            }
+        }
+        go(p, &|p| match p {
+            Predicate::Null { column, is } => *is == if column == "i" { i[row].is_none() } else { s[row].is_none() },
+            Predicate::Compare { how, value: Constant::Int(v), .. } => is(&i[row], *how, v),
+            Predicate::Compare { how, value: Constant::Float(v), .. } => is(&f[row], *how, &(*v as f32)),
+            Predicate::Compare { how, value: Constant::Text(v), .. } => is(&s[row], *how, v),
+            Predicate::Compare { how, value: Constant::Bool(v), .. } => is(&b[row], *how, v),
+            _ => true,
+        })
+    };
+    let how = prop::sample::select(vec![Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge]);
+    let compare = |column: &'static str, value: BoxedStrategy<Constant>| {
+        (how.clone(), value).prop_map(move |(how, value)| Predicate::Compare { column: column.into(), how, value }).boxed()
+    };
+    let leaf = prop_oneof![
+        compare("i", (-10i64..450).prop_map(Constant::Int).boxed()),
+        compare("f", (-1i64..42).prop_map(|n| Constant::Float(n as f64 * 0.1)).boxed()),
+        compare("s", (0i64..82).prop_map(|n| Constant::Text(format!("{n:04}x"))).boxed()),
+        compare("b", any::<bool>().prop_map(Constant::Bool).boxed()),
+        (any::<bool>(), any::<bool>()).prop_map(|(c, is)| Predicate::Null { column: if c { "i" } else { "s" }.into(), is }),
+        Just(Predicate::Unknown),
+    ];
+    let tree = leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![prop::collection::vec(inner.clone(), 1..3).prop_map(Predicate::And), prop::collection::vec(inner, 1..3).prop_map(Predicate::Or)]
+    });
+    let left_out = std::cell::Cell::new(0u64);
+    let config = proptest::test_runner::Config { cases: 64, failure_persistence: None, ..Default::default() };
+    let random = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(config, random);
+    let check = |(p, max_rows): (Predicate, usize)| {
+        let mut source = ParquetSource::open(std::slice::from_ref(&path), "Row", &row).unwrap().split_rows(600);
+        source.leave_out(&p).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut first = 0u64;
+        for split in source.splits().unwrap() {
+            let (mut reader, mut at, mut rows) = (source.open(&split, None).unwrap(), 0u64, 0u64);
+            loop {
+                let read = reader.next(max_rows).unwrap();
+                let skipped = reader.take_left_out();
+                at += skipped;
+                left_out.set(left_out.get() + skipped);
+                let crate::operator::Read::Rows(b, _) = read else { break };
+                for n in b.column(4).as_primitive::<Int64Type>().values() {
+                    prop_assert_eq!(first + at, *n as u64, "the position of a row");
+                    seen.insert(*n as usize);
+                    at += 1;
+                    rows += 1;
+                }
+            }
+            prop_assert_eq!(Some(rows), split.rows);
+            first += at;
+        }
+        prop_assert_eq!(first, 4000);
+        for row in (0..4000).filter(|row| !seen.contains(row)) {
+            prop_assert!(!holds(&p, row), "row {} was left out, but {} is true of it", row, p);
+        }
+        Ok(())
+    };
+    runner.run(&(tree, prop::sample::select(vec![30usize, 1000])), check).unwrap();
+    assert!(left_out.get() > 25_000, "only {} rows were left out", left_out.get());
+
+    let mut source = ParquetSource::open(std::slice::from_ref(&path), "Row", &row).unwrap().split_rows(600);
+    let p = Predicate::Compare { column: "i".into(), how: Comparison::Gt, value: Constant::Int(300) };
+    source.leave_out(&p).unwrap();
+    reopen_everywhere(&source);
+}
