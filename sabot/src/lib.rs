@@ -38,7 +38,8 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::kernel::{
-        Added, Adds, All, Cat, Comparison, Computed, ConstantMeta, ExprMeta, Filter, Made, Makes, Select, SimpleMeta, Step, StepMeta, Then, With,
+        Added, Adds, All, Cat, Comparison, Computed, ConstantMeta, ExprMeta, Filter, Made, Makes, Select, SimpleMeta, Step, StepMeta, Then,
+        With,
     };
     pub use crate::operator::{
         Aggregate, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Stored,

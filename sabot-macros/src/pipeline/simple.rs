@@ -128,7 +128,8 @@ fn constant(tokens: &[TokenTree], params: &Params<'_>) -> Option<TokenStream> {
             {
                 return Some(quote!(#p::Int(#v)));
             }
-            let v = signed.parse::<f64>().ok().filter(|v| v.is_finite() && (number.contains(['.', 'e', 'E']) || suffix.starts_with('f')))?;
+            let v =
+                signed.parse::<f64>().ok().filter(|v| v.is_finite() && (number.contains(['.', 'e', 'E']) || suffix.starts_with('f')))?;
             Some(quote!(#p::Float(#v)))
         }
         [TokenTree::Ident(word)] if !minus && (word == "true" || word == "false") => Some(quote!(#p::Bool(#word))),

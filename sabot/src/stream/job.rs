@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use arrow_array::RecordBatch;
 
 use crate::connect::MemorySink;
-use crate::operator::BoundSink;
 use crate::kernel::Predicate;
+use crate::operator::BoundSink;
 use crate::plan::{Op, Plan, explain, mermaid, prune, push_down};
 use crate::record::{Named, from_batch};
 use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};

@@ -173,11 +173,20 @@ fn what_is_left_out_is_not_wanted() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) as i64
     };
-    let i: Vec<Option<i64>> = (0..rows).map(|n| (random() % 7 != 0 && !(1000..1400).contains(&n)).then(|| n / 10 + random() % 40)).collect();
-    let f: Vec<Option<f32>> = (0..rows).map(|n| (random() % 9 != 0).then(|| if random() % 50 == 0 { f32::NAN } else { (n / 100) as f32 * 0.1 })).collect();
-    let s: Vec<Option<String>> = (0..rows).map(|n| (random() % 5 != 0).then(|| format!("{:04}{}", n / 50, "x".repeat((random() % 100) as usize)))).collect();
+    let i: Vec<Option<i64>> =
+        (0..rows).map(|n| (random() % 7 != 0 && !(1000..1400).contains(&n)).then(|| n / 10 + random() % 40)).collect();
+    let f: Vec<Option<f32>> =
+        (0..rows).map(|n| (random() % 9 != 0).then(|| if random() % 50 == 0 { f32::NAN } else { (n / 100) as f32 * 0.1 })).collect();
+    let s: Vec<Option<String>> =
+        (0..rows).map(|n| (random() % 5 != 0).then(|| format!("{:04}{}", n / 50, "x".repeat((random() % 100) as usize)))).collect();
     let b: Vec<Option<bool>> = (0..rows).map(|n| (random() % 5 != 0).then(|| (n / 700) % 2 == 0)).collect();
-    let row = schema(&[("i", DataType::Int64), ("f", DataType::Float32), ("s", DataType::Utf8View), ("b", DataType::Boolean), ("n", DataType::Int64)]);
+    let row = schema(&[
+        ("i", DataType::Int64),
+        ("f", DataType::Float32),
+        ("s", DataType::Utf8View),
+        ("b", DataType::Boolean),
+        ("n", DataType::Int64),
+    ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(i.clone())),
         Arc::new(Float32Array::from(f.clone())),
@@ -237,7 +246,10 @@ fn what_is_left_out_is_not_wanted() {
         Just(Predicate::Unknown),
     ];
     let tree = leaf.prop_recursive(3, 12, 3, |inner| {
-        prop_oneof![prop::collection::vec(inner.clone(), 1..3).prop_map(Predicate::And), prop::collection::vec(inner, 1..3).prop_map(Predicate::Or)]
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Predicate::And),
+            prop::collection::vec(inner, 1..3).prop_map(Predicate::Or)
+        ]
     });
     let left_out = std::cell::Cell::new(0u64);
     let config = proptest::test_runner::Config { cases: 64, failure_persistence: None, ..Default::default() };
