@@ -141,6 +141,8 @@ impl Bounds {
 }
 
 /// Whether a value between `min` and `max` may stand in this relation to `v`. `exact`: bounds are values, and all are between.
+/// Negated, because a bound that is NaN, as some writers leave it, excludes nothing.
+#[allow(clippy::neg_cmp_op_on_partial_ord)]
 fn between<T: PartialOrd + ?Sized>(how: &Comparison, min: &T, max: &T, v: &T, exact: bool) -> bool {
     match how {
         Comparison::Eq => !(v < min || v > max),

@@ -179,7 +179,7 @@ fn what_is_left_out_is_not_wanted() {
         (0..rows).map(|n| (random() % 9 != 0).then(|| if random() % 50 == 0 { f32::NAN } else { (n / 100) as f32 * 0.1 })).collect();
     let s: Vec<Option<String>> =
         (0..rows).map(|n| (random() % 5 != 0).then(|| format!("{:04}{}", n / 50, "x".repeat((random() % 100) as usize)))).collect();
-    let b: Vec<Option<bool>> = (0..rows).map(|n| (random() % 5 != 0).then(|| (n / 700) % 2 == 0)).collect();
+    let b: Vec<Option<bool>> = (0..rows).map(|n| (random() % 5 != 0).then_some((n / 700) % 2 == 0)).collect();
     let row = schema(&[
         ("i", DataType::Int64),
         ("f", DataType::Float32),
