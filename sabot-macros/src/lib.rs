@@ -88,7 +88,11 @@ pub fn operator(options: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// Generated: a function of that name, which takes sources and parameters and returns a `Job`; a type of that name, which
+/// A pipeline that declares a record, `pub fn clean(raw: Source<Raw>) -> Clean;`, has one open end with such rows, and can be
+/// used inside another: `cleaned = clean(raw) -> filter(..);`.
+///
+/// Generated: a function of that name, which takes sources and parameters and returns a `Job` (given streams, one that declares a
+/// record returns a stream); a type of that name, which
 /// registers the pipeline for the command line and for other processes. See `docs/language.md`.
 #[proc_macro]
 pub fn pipeline(input: TokenStream) -> TokenStream {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proc_macro2::{Ident, TokenStream};
 
-use super::model::Pipeline;
+use super::model::{Head, Pipeline};
 use super::parse::uses;
 use super::tokens::{error, error_expr};
 
@@ -64,7 +64,30 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
             errors.extend(error(p.name.span(), &format!("source `{text}` is not used")));
         }
     }
+    errors.extend(open_ends(pipeline));
     (errors, cycles)
+}
+
+/// A pipeline that returns rows has exactly one open end.
+fn open_ends(pipeline: &Pipeline) -> TokenStream {
+    let Some(record) = &pipeline.output else { return TokenStream::new() };
+    let is_open = |s: &&super::model::Stmt| s.chain.steps.last().is_some_and(|l| l.args.as_ref().is_none_or(|a| a.stream().is_empty()));
+    let mut open = pipeline.stmts.iter().filter(|s| ends_in_sink(s)).filter(is_open);
+    let shown = super::meta::text(&super::tokens::list(record));
+    let Some(first) = open.next() else {
+        let message = format!("this pipeline returns `{shown}` rows, so one of its streams must be its open end: `clean -> sink;`");
+        return error(crate::common::span_of(record), &message);
+    };
+    let first = match (&first.name, &first.chain.head) {
+        (Some(name), _) | (None, Head::Stream(name)) => format!("`{name}`"),
+        _ => "another stream".to_owned(),
+    };
+    open.map(|second| {
+        let at = second.chain.steps.last().map_or_else(proc_macro2::Span::call_site, |s| s.span);
+        let message = format!("a pipeline that returns rows has one open end, and {first} is it: give this one a place, `-> sink(to(..))`");
+        error(at, &message)
+    })
+    .collect()
 }
 
 fn ends_in_sink(stmt: &super::model::Stmt) -> bool {

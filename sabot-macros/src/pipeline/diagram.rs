@@ -12,7 +12,9 @@ pub(crate) fn mermaid(pipeline: &Pipeline) -> String {
         let _ = writeln!(out, "  {0}([\"{0}\"])", p.name);
     }
     for (n, stmt) in pipeline.stmts.iter().enumerate() {
-        let steps: Vec<String> = stmt.chain.steps.iter().filter_map(|s| s.name.as_ref()).map(ToString::to_string).collect();
+        let called = if let Head::Call(path, _) = &stmt.chain.head { Some(super::meta::text(path)) } else { None };
+        let named = stmt.chain.steps.iter().filter_map(|s| s.name.as_ref()).map(ToString::to_string);
+        let steps: Vec<String> = called.into_iter().chain(named).collect();
         let (node, title) = match (&stmt.name, &stmt.chain.head) {
             (Some(name), _) => (name.to_string(), name.to_string()),
             (None, Head::Stream(_)) if steps == ["sink"] => (format!("sink{n}"), String::new()),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 
 use super::check::{check, used};
 use super::model::{Head, Pipeline, Stmt};
@@ -22,6 +22,7 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     let values: Vec<_> = pipeline.params.iter().filter(|p| p.source.is_none()).collect();
     let mut cx = Cx {
         headless: pipeline.name.is_none().then(|| headless(pipeline)),
+        output: pipeline.output.clone(),
         params: values.iter().map(|p| p.name.clone()).collect(),
         pipeline: pipeline.name.as_ref().map(ToString::to_string).unwrap_or_default(),
         primitives: values.iter().filter(|p| primitive(&p.ty)).map(|p| p.name.clone()).collect(),
@@ -97,6 +98,9 @@ fn label_of(stmt: &Stmt, n: usize) -> Ident {
     match (&stmt.name, &stmt.chain.head) {
         (Some(name), _) => name.clone(),
         (None, Head::Stream(name)) => Ident::new(&name.to_string(), Span::call_site()),
+        (None, Head::Call(path, _)) if matches!(path.last(), Some(proc_macro2::TokenTree::Ident(_))) => {
+            Ident::new(&path.last().map(ToString::to_string).unwrap_or_default(), Span::call_site())
+        }
         _ => format_ident!("stream_{}", n),
     }
 }
@@ -143,7 +147,7 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
             match &q.source {
                 Some((record, b)) => {
                     let b = bound(b);
-                    quote!(#n: impl ::core::convert::Into<#p::Source<#record, #b>>)
+                    quote!(#n: impl #p::IntoSource<#record, #b>)
                 }
                 None => {
                     let ty = &q.ty;
@@ -167,6 +171,76 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
     let text = name.to_string();
     let doc = docs(attrs);
     let diagram = super::diagram::mermaid(pipeline);
+    let entry = quote!(&<#name as #p::PipelineItem>::ENTRY);
+    let params = quote!(#p::Params::new() #(.with(#value_texts, &#value_names))*);
+    let build = quote!(|__g| <#name>::__build(__g #(, #value_names)*));
+    let returned = pipeline.output.as_ref().map(|record| {
+        let place = Span::mixed_site().located_at(span_of(record));
+        quote_spanned!(place=> <#record as ::sabot::__private::IsRecord>::Itself)
+    });
+    let source_bounds: Vec<TokenStream> = sources
+        .iter()
+        .map(|(_, (record, b))| {
+            let b = bound(b);
+            quote!(#p::IntoSource<#record, #b>)
+        })
+        .collect();
+    let function = match &returned {
+        Some(record) if !sources.is_empty() => {
+            let names = |what: &str, n| -> Vec<Ident> { (0..n).map(|i| format_ident!("{what}{i}", span = Span::mixed_site())).collect() };
+            let (inputs, sides) = (names("__A", sources.len()), names("__S", sources.len()));
+            let (given, side) = (names("__given", sources.len()), names("__side", sources.len()));
+            let bounds: Vec<TokenStream> = sources
+                .iter()
+                .zip(&sides)
+                .map(|((_, (record, b)), side)| {
+                    let b = bound(b);
+                    quote!(#p::Input<#record, #b, #side>)
+                })
+                .collect();
+            let mut types = inputs.iter();
+            let typed = pipeline.params.iter().map(|q| match q.source.as_ref().and_then(|_| types.next()) {
+                Some(input) => (&q.name, quote!(#input)),
+                None => (&q.name, q.ty.clone()),
+            });
+            let args: Vec<TokenStream> = typed.map(|(n, ty)| quote!(#n: #ty)).collect();
+            // the sides of the first two, of the first three, ..
+            let boths = names("__B", sources.len() - 1);
+            let (mut all, mut wheres) = (&sides[0], TokenStream::new());
+            for (side, both) in sides[1..].iter().zip(&boths) {
+                wheres.extend(quote!(#all: #p::Beside<#side, #both>,));
+                all = both;
+            }
+            let both = side[1..].iter().fold(side[0].to_token_stream(), |all, next| quote!(#p::Beside::beside(#all, #next)));
+            // what is wrong with the record is said where it is
+            let place = Span::mixed_site().located_at(pipeline.output.as_ref().map_or_else(Span::call_site, span_of));
+            let call = quote_spanned!(place=> ::sabot::__private::Side::call);
+            let out = quote_spanned!(place=> <#all as ::sabot::__private::Side>::Out<#record>);
+            quote! {
+                #[doc = "\n\nWith sources this is a [`Job`](::sabot::stream::Job) of its own; with streams of another pipeline its steps become part of that one, and it gives the stream of its rows."]
+                #[doc = #diagram]
+                #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+                #vis fn #name<#(#inputs: #bounds,)* #(#sides,)* #(#boths),*>(#(#args),*) -> #out where #wheres #all: #p::Side {
+                    #(let (#side, #given) = <#inputs as #bounds>::give(#source_names);)*
+                    #call(#both, #entry, #params, ::std::vec![#((#source_texts, #given)),*], #build)
+                }
+            }
+        }
+        _ => quote! {
+            #[doc = #diagram]
+            #[allow(clippy::too_many_arguments)]
+            #vis fn #name(#(#args),*) -> #p::Job {
+                #p::Job::new(#entry, #params, #build)#(.bind_source(#source_texts, <_ as #source_bounds>::binding(#source_names)))*
+            }
+        },
+    };
+    let output_text = match &pipeline.output {
+        Some(record) => {
+            let text = super::meta::text(&list(record));
+            quote!(::core::option::Option::Some(#text))
+        }
+        None => quote!(::core::option::Option::None),
+    };
     let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
     // The body comes first: an editor finds its place in the expansion by offset, which names of half-typed steps in the
     // drawing would shift.
@@ -190,6 +264,7 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
                     line: #line,
                     params: &[#(#p::ParamEntry::of::<#value_types>(#value_texts, #type_texts)),*],
                     sources: &[#((#source_texts, #records, #ends)),*],
+                    output: #output_text,
                     build: |__params, __g| {
                         #(let #value_names = __params.value::<#value_types>(#value_texts, #type_texts)?;)*
                         <#name>::__build(__g #(, #value_names)*);
@@ -200,12 +275,7 @@ fn item(pipeline: &Pipeline, body: &TokenStream, items: &TokenStream, errors: &T
             #p::inventory::submit! { <#name as #p::PipelineItem>::ENTRY }
         };
         #attrs
-        #[doc = #diagram]
-        #[allow(clippy::too_many_arguments)]
-        #vis fn #name(#(#args),*) -> #p::Job {
-            #p::Job::new(&<#name as #p::PipelineItem>::ENTRY, #p::Params::new() #(.with(#value_texts, &#value_names))*, |__g| <#name>::__build(__g #(, #value_names)*))
-                #(.source(#source_texts, #source_names))*
-        }
+        #function
         #attrs
         #[allow(non_camel_case_types)]
         #vis enum #name {}

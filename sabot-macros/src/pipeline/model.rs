@@ -1,6 +1,6 @@
 //! A pipeline as plain data: what was written, in the user's own tokens.
 
-use proc_macro2::{Group, Ident, Span, TokenStream};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 
 /// The whole block.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(crate) struct Pipeline {
     pub(crate) name: Option<Ident>,
     /// Sources and parameters.
     pub(crate) params: Vec<Param>,
+    /// `-> Record`: the rows that it returns to a pipeline that uses it.
+    pub(crate) output: Option<TokenStream>,
     /// What is wrong with the header; it was read as what was meant.
     pub(crate) mistakes: Vec<(Span, String)>,
     /// Where the block begins.
@@ -57,6 +59,8 @@ pub(crate) enum Head {
     Stream(Ident),
     /// `source(..)`.
     Source(Ident, TokenStream),
+    /// `clean(raw, limit)`: another pipeline, or a function over streams; its path and arguments.
+    Call(Vec<TokenTree>, Group),
     /// Something else: passed on, so that the editor can complete it.
     Other(TokenStream),
     /// Nothing yet.

@@ -27,7 +27,7 @@ pub(crate) fn parse(input: TokenStream) -> Pipeline {
 /// Reads `trades: Trade` as a source if it is used as one, and `config: &Config` as a `Config`; says so.
 fn header_slips(pipeline: &mut Pipeline) {
     let mut used = Vec::new();
-    pipeline.stmts.iter().for_each(|s| uses(&s.chain, &mut used));
+    pipeline.stmts.iter().for_each(|s| heads(&s.chain, &mut used));
     for p in pipeline.params.iter_mut().filter(|p| p.source.is_none()) {
         let (ty, name) = (list(&p.ty), p.name.to_string());
         let at = ty.first().map_or_else(|| p.name.span(), TokenTree::span);
@@ -64,6 +64,16 @@ fn header(tokens: &[TokenTree], out: &mut Pipeline) -> bool {
     if let Some(params) = group_of(tokens.get(at + 2), Delimiter::Parenthesis) {
         let inner = list(&params.stream());
         out.params = split_params(&inner).into_iter().filter_map(param).collect();
+    }
+    if let Some([arrow, _, record @ ..]) = tokens.get(at + 3..)
+        && is_punct(Some(arrow), '-')
+    {
+        if record.is_empty() {
+            let message = "expected the record that the pipeline returns after `->`, such as `-> Clean`";
+            out.mistakes.push((arrow.span(), message.to_owned()));
+        } else {
+            out.output = Some(stream(record));
+        }
     }
     true
 }
@@ -134,6 +144,9 @@ pub(crate) fn chain(tokens: &[TokenTree], before: Span) -> Chain {
         Some([TokenTree::Ident(name), args]) if name == "source" && group_of(Some(args), Delimiter::Parenthesis).is_some() => {
             Head::Source(name.clone(), group_of(Some(args), Delimiter::Parenthesis).map(|g| g.stream()).unwrap_or_default())
         }
+        Some([path @ .., TokenTree::Group(args)]) if args.delimiter() == Delimiter::Parenthesis && is_path(path) => {
+            Head::Call(path.to_vec(), args.clone())
+        }
         Some(other) => Head::Other(stream(other)),
     };
     let steps = dotted.into_iter().chain(parts.flat_map(|(tokens, arrow)| steps(tokens, arrow.unwrap_or(before), None))).collect();
@@ -173,10 +186,44 @@ fn step(tokens: &[TokenTree], before: Span) -> (Step, &[TokenTree]) {
     }
 }
 
-/// Names used as the head of a chain, also inside the arguments of joins and unions.
+/// `clean`, `mylib::clean`, `mylib::top::<3>`.
+fn is_path(tokens: &[TokenTree]) -> bool {
+    let plain = |t: &TokenTree| match t {
+        TokenTree::Punct(p) => matches!(p.as_char(), ':' | '<' | '>' | ',' | '_'),
+        other => matches!(other, TokenTree::Ident(_) | TokenTree::Literal(_)),
+    };
+    matches!(tokens.first(), Some(TokenTree::Ident(_)))
+        && tokens.iter().all(plain)
+        && (tokens.len() == 1 || is_punct(tokens.get(1), ':'))
+}
+
+/// An argument of a call that is a chain of its own: `clean(raw -> filter(..), 10)`.
+pub(crate) fn is_chain(arg: &[TokenTree]) -> bool {
+    matches!(arg.first(), Some(TokenTree::Ident(i)) if i != "move") && split_arrows(arg).len() > 1
+}
+
+/// Names used as streams: heads of chains, and arguments of other pipelines. A parameter may be among the latter.
 pub(crate) fn uses(chain: &Chain, out: &mut Vec<Ident>) {
-    if let Head::Stream(name) = &chain.head {
-        out.push(name.clone());
+    heads(chain, out);
+    if let Head::Call(_, args) = &chain.head {
+        for arg in split(&list(&args.stream()), ',') {
+            if let [TokenTree::Ident(name)] = arg {
+                out.push(name.clone());
+            }
+        }
+    }
+}
+
+/// Names used as the head of a chain, also inside the arguments of joins, unions and other pipelines.
+fn heads(chain: &Chain, out: &mut Vec<Ident>) {
+    match &chain.head {
+        Head::Stream(name) => out.push(name.clone()),
+        Head::Call(_, args) => {
+            for arg in split(&list(&args.stream()), ',').into_iter().filter(|a| is_chain(a)) {
+                uses(&self::chain(arg, args.span()), out);
+            }
+        }
+        _ => {}
     }
     for step in &chain.steps {
         let Some(args) = &step.args else { continue };

@@ -93,6 +93,7 @@ pub(super) fn pipelines(as_json: bool) -> Result<i32> {
                     "name": p.name, "module": p.module, "doc": p.doc, "file": p.file, "line": p.line,
                     "params": p.params.iter().map(|q| json!({"name": q.name, "type": q.type_name, "secret": q.is_secret()})).collect::<Vec<_>>(),
                     "sources": p.sources.iter().map(|(n, r, ends)| json!({"name": n, "record": r, "must_end": ends})).collect::<Vec<_>>(),
+                    "returns": p.output,
                 })
             })
             .collect();
@@ -102,7 +103,8 @@ pub(super) fn pipelines(as_json: bool) -> Result<i32> {
     for p in &all {
         let sources = p.sources.iter().map(|(n, r, ends)| format!("{n}: Source<{r}{}>", if *ends { ", Bounded" } else { "" }));
         let params = p.params.iter().map(|q| format!("{}: {}", q.name, q.type_name));
-        let _ = writeln!(out, "{}({})", p.name, sources.chain(params).collect::<Vec<_>>().join(", "));
+        let returned = p.output.map(|r| format!(" -> {r}")).unwrap_or_default();
+        let _ = writeln!(out, "{}({}){returned}", p.name, sources.chain(params).collect::<Vec<_>>().join(", "));
         for line in p.doc.lines().filter(|l| !l.is_empty()) {
             let _ = writeln!(out, "    {line}");
         }

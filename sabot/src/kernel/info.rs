@@ -60,6 +60,8 @@ pub struct Expr {
     pub calls: Vec<String>,
     /// May be called on any lane.
     pub total: bool,
+    /// Why it may not.
+    pub doubts: Vec<Doubt>,
     /// Calls something that is not a function of its arguments.
     pub volatile: bool,
     /// Every `?` is unconditional.
@@ -67,6 +69,58 @@ pub struct Expr {
     /// A predicate as data, as far as it could be read; columns by name as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simple: Option<Predicate>,
+}
+
+/// Why an expression may only be called on rows that it asked to see.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// A closure that no macro saw.
+    Unseen,
+    /// The expression itself, apart from the operators it calls.
+    Expression,
+    /// It calls this, which is no operator, or one of several of that name.
+    Unknown(String),
+    /// It calls this operator, which may panic or fail.
+    Partial(String),
+    /// It calls this operator, whose result is not decided by its arguments.
+    Volatile(String),
+}
+
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Doubt::Unseen => f.write_str("a closure that `pipeline!` did not see"),
+            Doubt::Expression => f.write_str("more than operators, arithmetic and methods that cannot panic"),
+            Doubt::Unknown(call) => write!(f, "`{call}` is no operator"),
+            Doubt::Partial(call) => write!(f, "`{call}` is not total"),
+            Doubt::Volatile(call) => write!(f, "`{call}` is volatile"),
+        }
+    }
+}
+
+/// How a run goes over its rows, as decided when it is compiled. A morsel may still take a better way: once per value of a
+/// dictionary, or row by row where almost nothing is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Form {
+    /// The way.
+    pub way: Way,
+    /// Computed columns whose values have no fixed width, by name; one that no output shows has none.
+    pub wide: Vec<String>,
+    /// Nullable columns whose nulls are handled by validity words.
+    pub hoisted: Vec<String>,
+}
+
+/// How a run goes over its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// All steps on 64 lanes at once, without a branch.
+    Lanes,
+    /// So many leading predicates on 64 lanes, then the rest on the rows they keep.
+    TwoPasses(u32),
+    /// Row by row on the rows that are alive.
+    Rows,
 }
 
 /// The kind of a row-wise step.
@@ -112,6 +166,7 @@ impl StepInfo {
                     pass: None,
                     calls: Vec::new(),
                     total: false,
+                    doubts: vec![Doubt::Unseen],
                     volatile: true,
                     hoist: false,
                     simple: None,
@@ -148,6 +203,15 @@ fn resolve(e: &ExprMeta, registry: &[&'static super::OperatorEntry]) -> Expr {
             _ => None,
         }
     };
+    let doubt = |call: &&str| match known(call) {
+        None => Some(Doubt::Unknown((*call).to_owned())),
+        Some(o) if o.volatile => Some(Doubt::Volatile((*call).to_owned())),
+        Some(o) if !o.total => Some(Doubt::Partial((*call).to_owned())),
+        Some(_) => None,
+    };
+    let own = if e.calls == ["(closure)"] { Doubt::Unseen } else { Doubt::Expression };
+    let called = e.calls.iter().filter(|c| **c != "(closure)").filter_map(doubt);
+    let doubts: Vec<Doubt> = called.chain((!e.plain).then_some(own)).collect();
     let owned = |names: &[&str]| names.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     Expr {
         name: e.name.to_owned(),
@@ -156,7 +220,8 @@ fn resolve(e: &ExprMeta, registry: &[&'static super::OperatorEntry]) -> Expr {
         strict: owned(e.strict),
         pass: e.pass.map(str::to_owned),
         calls: owned(e.calls),
-        total: e.plain && e.calls.iter().all(|c| known(c).is_some_and(|o| o.total && !o.volatile)),
+        total: doubts.is_empty(),
+        doubts,
         volatile: e.calls.iter().any(|c| known(c).is_none_or(|o| o.volatile)),
         hoist: e.hoist,
         simple: e.simple.as_ref().map(Predicate::of),

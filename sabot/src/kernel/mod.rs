@@ -23,7 +23,7 @@ mod step;
 mod task;
 
 pub use computed::{All, Cat, Computed};
-pub use info::{Expr, ExprMeta, StepInfo, StepKind, StepMeta};
+pub use info::{Doubt, Expr, ExprMeta, Form, StepInfo, StepKind, StepMeta, Way};
 pub use level::Level;
 pub use lineage::{From as ColumnFrom, Lineage, Needs, StepShape, Unit};
 pub use morsel::{Morsel, Origin, Selection, SetBits};

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, SchemaRef};
 
 use super::computed::Computed;
 use super::drive::drive_base;
-use super::info::StepInfo;
+use super::info::{Form, StepInfo, Way};
 use super::lineage::Lineage;
 use super::panics::{Panicked, catch};
 use super::plan::{Bound, Pass, Plan};
@@ -26,6 +26,8 @@ pub trait RunKernel: Send + Sync {
     fn steps(&self) -> &[StepInfo];
     /// Where its columns come from.
     fn lineage(&self) -> &Lineage;
+    /// How it goes over rows.
+    fn form(&self) -> Form;
     /// The columns it leaves.
     fn schema(&self) -> SchemaRef;
     /// Runs it over a morsel.
@@ -211,6 +213,22 @@ impl<S: Step> RunKernel for Run<S> {
     }
     fn lineage(&self) -> &Lineage {
         &self.lineage
+    }
+    fn form(&self) -> Form {
+        let way = match (self.lanes.load(Ordering::Relaxed), self.lead.load(Ordering::Relaxed)) {
+            (true, _) => Way::Lanes,
+            (false, true) if S::LEAD > 0 => Way::TwoPasses(S::LEAD),
+            _ => Way::Rows,
+        };
+        let shown = |made: usize| self.lineage.outputs.iter().find(|(_, from)| *from == super::ColumnFrom::Made(made));
+        let wide = self.types.iter().enumerate().filter(|(_, (t, _))| !t.is_primitive() && *t != DataType::Boolean);
+        let hoisted = way == Way::Lanes && self.lineage.hoisted;
+        let nullable: BTreeSet<usize> = self.lineage.units.iter().flat_map(|u| u.needs.strict.iter().copied()).filter(|_| hoisted).collect();
+        Form {
+            way,
+            wide: wide.map(|(made, _)| shown(made).map(|(name, _)| name.clone()).unwrap_or_default()).collect(),
+            hoisted: nullable.iter().filter_map(|i| self.lineage.inputs.get(*i)).map(|c| c.name.to_string()).collect(),
+        }
     }
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)

@@ -6,7 +6,7 @@
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Predicate, StepInfo};
+use crate::kernel::{Form, Predicate, StepInfo};
 
 /// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -111,6 +111,8 @@ pub enum Op {
     Run {
         /// Its steps.
         steps: Vec<StepInfo>,
+        /// How it goes over rows.
+        form: Form,
         /// Output columns to deliver; `None` is all.
         outputs: Option<Vec<String>>,
         /// Predicates and outputs to compute.

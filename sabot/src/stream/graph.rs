@@ -11,7 +11,7 @@ use crate::operator::{AccumulatorFactory, OperatorFactory};
 use crate::plan::{EventColumn, Node, NodeId, Op, Plan, PlanColumn};
 use crate::record::{Column, Record, columns_of};
 
-use super::{Bound, FixedSource, SourceBinding, Stream, Unkeyed};
+use super::{Bound, FixedSource, Given, PipelineEntry, SourceBinding, Stream, Unkeyed};
 
 /// The code of a node.
 #[derive(Clone)]
@@ -64,12 +64,27 @@ struct Inner {
     sources: BTreeMap<String, SourceBinding>,
     sinks: FixedSinks,
     stream: String,
+    /// The pipelines that are being inlined, outermost first.
+    scopes: Vec<Scope>,
+    /// What names within them begin with: `cleaned/clean/`.
+    prefix: String,
     ids: BTreeMap<String, usize>,
     /// Columns that the next closure reads, if the macro could tell.
     reads: Option<Vec<String>>,
     problems: Vec<String>,
     /// Parameters of primitive types that filters may name.
     constants: BTreeMap<&'static str, Constant>,
+}
+
+/// A pipeline that is being inlined.
+struct Scope {
+    pipeline: (&'static str, &'static str, u32),
+    /// What its sources are bound to.
+    given: BTreeMap<&'static str, Given>,
+    /// The stream at its open end.
+    out: Option<NodeId>,
+    /// Prefix, stream and parameters of the place where it is used.
+    back: (String, String, BTreeMap<&'static str, Constant>),
 }
 
 /// Collects the nodes of a pipeline. Streams are handles into it.
@@ -108,17 +123,27 @@ impl Graph {
     }
     /// A source to be bound by the caller: a parameter of the pipeline.
     pub fn parameter<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
-        self.add_source::<R, B>(name)
+        let given = self.0.borrow_mut().scopes.last_mut().and_then(|s| s.given.remove(name));
+        match given {
+            Some(Given::Stream(node)) => Stream::new(self, node),
+            Some(Given::Source(binding)) => {
+                let scoped = self.scoped(name);
+                self.0.borrow_mut().sources.insert(scoped, binding);
+                self.add_source::<R, B>(name)
+            }
+            None => self.add_source::<R, B>(name),
+        }
     }
     /// A source that the pipeline fixes.
     pub fn source<S: FixedSource>(&self, name: &str, source: S) -> Stream<'_, S::Row, Unkeyed, S::Bound, <S::Row as Record>::Time> {
-        self.0.borrow_mut().sources.insert(name.to_owned(), source.fixed().binding);
+        let scoped = self.scoped(name);
+        self.0.borrow_mut().sources.insert(scoped, source.fixed().binding);
         self.add_source::<S::Row, S::Bound>(name)
     }
     fn add_source<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
         let columns = columns_of::<R>();
         let time = columns.iter().find(|c| c.event_time).map(|c| EventColumn { column: c.name.to_string(), offset: 0 });
-        let op = Op::Source { name: name.to_owned(), record: R::NAME.to_owned(), must_end: B::ENDS, filter: None };
+        let op = Op::Source { name: self.scoped(name), record: R::NAME.to_owned(), must_end: B::ENDS, filter: None };
         self.stream(name);
         let node = self.add(op, Vec::new(), plan_columns(&columns), Vec::new(), B::ENDS, time);
         Stream::new(self, node)
@@ -143,10 +168,11 @@ impl Graph {
         time: Option<EventColumn>,
     ) -> NodeId {
         let mut inner = self.0.borrow_mut();
-        let base = format!("{}/{}/{}", inner.plan.pipeline, inner.stream, op.step());
-        let count = inner.ids.entry(base.clone()).or_insert(0);
-        *count += 1;
-        let id = if *count == 1 { base } else { format!("{base}#{count}") };
+        let base = format!("{}/{}{}/{}", inner.plan.pipeline, inner.prefix, inner.stream, op.step());
+        let id = inner.unique(base);
+        // the types of an inlined pipeline say what its sources may be; what they are may end all the same
+        let ends = |i: &NodeId| inner.plan.nodes.get(*i).is_some_and(|n| n.bounded);
+        let bounded = bounded || (!inputs.is_empty() && inputs.iter().all(ends));
         inner.plan.nodes.push(Node { id, op, inputs, columns, keys, bounded, time });
         inner.plan.nodes.len() - 1
     }
@@ -181,6 +207,44 @@ impl Graph {
     pub(super) fn current(&self) -> String {
         self.0.borrow().stream.clone()
     }
+    /// A name of this pipeline as the whole graph knows it.
+    pub(super) fn scoped(&self, name: &str) -> String {
+        format!("{}{name}", self.0.borrow().prefix)
+    }
+    /// Starts inlining a pipeline; false, and a problem is noted, if it is being inlined already.
+    pub(super) fn enter(&self, entry: &PipelineEntry, given: Vec<(&'static str, Given)>) -> bool {
+        let mut inner = self.0.borrow_mut();
+        let pipeline = (entry.name, entry.file, entry.line);
+        if let Some(first) = inner.scopes.iter().position(|s| s.pipeline == pipeline) {
+            let path: Vec<&str> = inner.scopes.iter().skip(first).map(|s| s.pipeline.0).chain([entry.name]).collect();
+            let sentence = format!("pipeline `{}` uses itself: {}; a pipeline is a graph without cycles", entry.name, path.join(" -> "));
+            inner.problems.push(sentence);
+            return false;
+        }
+        let place = format!("{}{}/{}", inner.prefix, inner.stream, entry.name);
+        let prefix = inner.unique(place) + "/";
+        let (stream, constants) = (inner.stream.clone(), std::mem::take(&mut inner.constants));
+        let back = (std::mem::replace(&mut inner.prefix, prefix), stream, constants);
+        inner.scopes.push(Scope { pipeline, given: given.into_iter().collect(), out: None, back });
+        true
+    }
+    /// Ends inlining; the stream at the pipeline's open end.
+    pub(super) fn leave(&self) -> Option<NodeId> {
+        let mut inner = self.0.borrow_mut();
+        let scope = inner.scopes.pop()?;
+        (inner.prefix, inner.stream, inner.constants) = scope.back;
+        scope.out
+    }
+    /// Takes a stream as the rows that the present pipeline returns; false if it is not being inlined.
+    pub(super) fn returned(&self, node: NodeId) -> bool {
+        match self.0.borrow_mut().scopes.last_mut() {
+            Some(scope) => {
+                scope.out = Some(node);
+                true
+            }
+            None => false,
+        }
+    }
     /// A copy of a node.
     pub(super) fn node(&self, node: NodeId) -> Option<Node> {
         self.0.borrow().plan.nodes.get(node).cloned()
@@ -189,6 +253,15 @@ impl Graph {
     pub fn finish(self) -> Built {
         let inner = self.0.into_inner();
         Built { plan: inner.plan, table: inner.table, sources: inner.sources, sinks: inner.sinks, problems: inner.problems }
+    }
+}
+
+impl Inner {
+    /// A name, numbered if it is taken.
+    fn unique(&mut self, base: String) -> String {
+        let count = self.ids.entry(base.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 { base } else { format!("{base}#{count}") }
     }
 }
 

@@ -11,7 +11,7 @@ use super::batch::BecomesColumn;
 use super::graph::{Code, Site, plan_columns};
 use super::{
     And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, Keyed, Layer, LeftPair,
-    LeftSide, Pair, SameKey, SameRows, Unbounded, Unkeyed,
+    LeftSide, Pair, Returns, SameKey, SameRows, Unbounded, Unkeyed,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
@@ -23,6 +23,10 @@ pub struct Stream<'g, R, K = Unkeyed, B = Unbounded, T = NoTime, C = Append> {
     #[allow(clippy::type_complexity)]
     kind: PhantomData<fn() -> (R, K, B, T, C)>,
 }
+/// A stream as a source gives it: without a key, with the event time of its record. What functions over streams mostly take
+/// and return: `fn large<B: Bound>(trades: Records<'_, Trade, B>, least: i64) -> Records<'_, Trade, B>`.
+pub type Records<'g, R, B = Unbounded> = Stream<'g, R, Unkeyed, B, <R as Record>::Time>;
+
 impl<R, K, B, T, C> Clone for Stream<'_, R, K, B, T, C> {
     fn clone(&self) -> Self {
         *self
@@ -232,15 +236,30 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let node = self.graph.add(Op::Union, vec![self.node, other.node], columns, Vec::new(), bounded, time);
         Stream::new(self.graph, node)
     }
+    /// What a function over streams makes of this one: `apply(|s| top_carriers(s, 10))`, `apply(deduplicated)`.
+    pub fn apply<F: super::Flow<S>, S>(self, f: impl FnOnce(Self) -> F) -> S {
+        f(self).flow()
+    }
+
     /// Stores the rows.
     pub fn sink<S: IntoSink<R>>(self, sink: S) {
-        let name = self.graph.current();
+        let name = self.graph.scoped(&self.graph.current());
         self.graph.fix_sink(&name, sink.into_sink());
         self.end(name, true);
     }
     /// An open end, bound by the caller under the stream's name.
     pub fn open_sink(self, name: &str) {
-        self.end(name.to_owned(), false);
+        self.end(self.graph.scoped(name), false);
+    }
+    /// The open end of a pipeline that returns `Q` rows; used by generated code.
+    #[doc(hidden)]
+    pub fn output<Q>(self, name: &str)
+    where
+        R: Returns<Q>,
+    {
+        if !self.graph.returned(self.node) {
+            self.open_sink(name);
+        }
     }
     fn end(self, name: String, fixed: bool) {
         let (columns, keys, time) = (self.columns(), self.keys(), self.time());

@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod batch;
+mod compose;
 mod generate;
 mod graph;
 mod handle;
@@ -23,9 +24,10 @@ mod spec;
 
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, InputNames, agg, user};
 pub use batch::BecomesColumn;
+pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
-pub use handle::{Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
+pub use handle::{Records, Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
 pub use job::{Job, build_id};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::kernel::{Added, Adds, Filter, Lineage, Made, Makes, Run, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With};
+use crate::kernel::{Added, Adds, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With};
 use crate::plan::Op;
 use crate::record::{Make, Record, View, columns_of};
 
@@ -103,7 +103,6 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         let lineage = Lineage::new(inputs, &part.shapes);
         let steps: Vec<StepInfo> = part.shapes.into_iter().map(|s| s.info).collect();
         let columns = plan_columns(&columns_of::<S::Out>());
-        let op = Op::Run { steps: steps.clone(), outputs: None, mask: !0 };
         let survives = |name: &String| {
             lineage.outputs.iter().any(|(n, f)| {
                 n == name && matches!(f, crate::kernel::ColumnFrom::Input(i) if lineage.inputs.get(*i).is_some_and(|c| c.name == *name))
@@ -114,8 +113,10 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         let marked = columns_of::<S::Out>().into_iter().find(|c| c.event_time && replaced);
         let marked = marked.map(|c| crate::plan::EventColumn { column: c.name.to_string(), offset: 0 });
         let time = marked.or_else(|| input.time.clone().filter(|t| survives(&t.column)));
+        let run = Run::new(part.step, steps.clone(), lineage);
+        let op = Op::Run { steps, form: run.form(), outputs: None, mask: !0 };
         let node = graph.add(op, vec![self.node()], columns, keys, input.bounded, time);
-        graph.code(node, Code::Run(Arc::new(Run::new(part.step, steps, lineage))));
+        graph.code(node, Code::Run(Arc::new(run)));
         Stream::new(graph, node)
     }
 }

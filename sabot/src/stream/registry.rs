@@ -21,6 +21,8 @@ pub struct PipelineEntry {
     pub params: &'static [ParamEntry],
     /// Sources: name, record as written, whether it must end.
     pub sources: &'static [(&'static str, &'static str, bool)],
+    /// The record whose rows it returns to a pipeline that uses it, as written.
+    pub output: Option<&'static str>,
     /// Fills a graph from parameters.
     pub build: fn(&Params, &Graph) -> Result<()>,
 }

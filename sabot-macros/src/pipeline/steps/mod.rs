@@ -8,13 +8,13 @@ mod typed;
 
 use std::collections::BTreeMap;
 
-use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 
 use crate::common::similar;
 use crate::pipeline::meta::{Facts, RowParam, mentions, pass, text};
 use crate::pipeline::model::{Chain, Head, Step};
-use crate::pipeline::parse::chain as parse_chain;
+use crate::pipeline::parse::{chain as parse_chain, is_chain};
 use crate::pipeline::recover::{call_of, key_columns, may_be_function, not_an_aggregate, row_for};
 use crate::pipeline::row::{self, Shape};
 use crate::pipeline::tokens::{Closure, Row, closure, error, error_expr, group_of, is_punct, list, row as row_of, split, stream};
@@ -34,6 +34,8 @@ pub(crate) struct Known {
 pub(crate) struct Cx {
     /// That the block has no header, where it has none: then no source is known, and nothing is said about undefined streams.
     pub(crate) headless: Option<TokenStream>,
+    /// The record that it returns.
+    pub(crate) output: Option<TokenStream>,
     /// Value parameters.
     pub(crate) params: Vec<Ident>,
     /// Those of primitive types.
@@ -189,6 +191,7 @@ impl Build<'_> {
                 let label = self.label.to_string();
                 self.out.extend(quote!(let #s = #g.#word(#label, #args);));
             }
+            Head::Call(path, args) => self.call(path, args),
             Head::Other(tokens) => {
                 let tokens = tokens.clone();
                 self.out.extend(quote!(let #s = #tokens;));
@@ -198,6 +201,39 @@ impl Build<'_> {
                 self.out.extend(quote!(let #s = #e;));
             }
         }
+    }
+
+    /// Another pipeline, or a function over streams: `clean(raw, limit)`.
+    fn call(&mut self, path: &[TokenTree], args: &Group) {
+        let s = id("__s");
+        let span = path.first().map_or_else(|| args.span(), TokenTree::span);
+        if let ([TokenTree::Ident(name)], own) = (path, &self.cx.pipeline)
+            && name == own
+        {
+            let e = error_expr(span, &format!("pipeline `{own}` uses itself: a pipeline is a graph without cycles"));
+            self.out.extend(quote!(let #s = #e;));
+            return;
+        }
+        let tokens = list(&args.stream());
+        let mut given = Vec::new();
+        for piece in split(&tokens, ',').into_iter().filter(|p| !p.is_empty()) {
+            match piece {
+                [TokenTree::Ident(name)] if !self.cx.streams.contains_key(&name.to_string()) && self.cx.continues.contains_key(&name.to_string()) => {
+                    let message = format!("stream `{name}` is used before it is defined: move its statement up");
+                    given.push(error_expr(name.span(), &message));
+                }
+                piece if is_chain(piece) => {
+                    let nested = self.nested(piece, span);
+                    let first = piece.first().map_or(span, TokenTree::span);
+                    given.push(quote_spanned!(first=> { #nested }));
+                }
+                piece => given.push(stream(piece)),
+            }
+        }
+        let (path, clones) = (stream(path), self.cx.clones(&tokens));
+        let call = quote_spanned!(args.span()=> (#(#given),*));
+        let flow = quote_spanned!(Span::mixed_site().located_at(span)=> ::sabot::__private::flow);
+        self.out.extend(quote!(let #s = { #clones #flow(#path #call) };));
     }
 
     /// Ends the run, and emits the notes behind it.
@@ -282,8 +318,14 @@ impl Build<'_> {
     fn open_sink(&mut self, name: &Ident) {
         self.seal();
         let (s, label) = (id("__s"), self.label.to_string());
-        let method = Ident::new("open_sink", name.span().resolved_at(Span::mixed_site()));
-        self.out.extend(quote!(#s.#method(#label);));
+        let method = |method| Ident::new(method, name.span().resolved_at(Span::mixed_site()));
+        if let Some(record) = &self.cx.output {
+            let method = method("output");
+            self.out.extend(quote!(#s.#method::<#record>(#label);));
+        } else {
+            let method = method("open_sink");
+            self.out.extend(quote!(#s.#method(#label);));
+        }
     }
 
     /// `let (__s, __p) = __s.<call>.part(&META)`, composed with an open run.
