@@ -202,14 +202,32 @@ pub(crate) fn is_chain(arg: &[TokenTree]) -> bool {
     matches!(arg.first(), Some(TokenTree::Ident(i)) if i != "move") && split_arrows(arg).len() > 1
 }
 
-/// Names used as streams: heads of chains, and arguments of other pipelines. A parameter may be among the latter.
+/// Names used as streams: heads of chains, and what is given to other pipelines and functions. Parameters may be among the
+/// latter.
 pub(crate) fn uses(chain: &Chain, out: &mut Vec<Ident>) {
     heads(chain, out);
     if let Head::Call(_, args) = &chain.head {
-        for arg in split(&list(&args.stream()), ',') {
-            if let [TokenTree::Ident(name)] = arg {
-                out.push(name.clone());
+        for arg in split(&list(&args.stream()), ',').into_iter().filter(|a| !is_chain(a)) {
+            names(arg, out);
+        }
+    }
+    for step in chain.steps.iter().filter(|s| s.name.as_ref().is_some_and(|n| n == "apply")) {
+        step.args.iter().for_each(|args| names(&list(&args.stream()), out));
+    }
+}
+
+/// All names, but those of fields, methods and functions.
+fn names(tokens: &[TokenTree], out: &mut Vec<Ident>) {
+    for (i, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(name) => {
+                let called = matches!(tokens.get(i + 1), Some(TokenTree::Group(_)));
+                if !called && !(i > 0 && is_punct(tokens.get(i - 1), '.')) {
+                    out.push(name.clone());
+                }
             }
+            TokenTree::Group(g) => names(&list(&g.stream()), out),
+            _ => {}
         }
     }
 }
