@@ -192,9 +192,7 @@ fn is_path(tokens: &[TokenTree]) -> bool {
         TokenTree::Punct(p) => matches!(p.as_char(), ':' | '<' | '>' | ',' | '_'),
         other => matches!(other, TokenTree::Ident(_) | TokenTree::Literal(_)),
     };
-    matches!(tokens.first(), Some(TokenTree::Ident(_)))
-        && tokens.iter().all(plain)
-        && (tokens.len() == 1 || is_punct(tokens.get(1), ':'))
+    matches!(tokens.first(), Some(TokenTree::Ident(_))) && tokens.iter().all(plain) && (tokens.len() == 1 || is_punct(tokens.get(1), ':'))
 }
 
 /// An argument of a call that is a chain of its own: `clean(raw -> filter(..), 10)`.

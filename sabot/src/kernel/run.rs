@@ -223,7 +223,8 @@ impl<S: Step> RunKernel for Run<S> {
         let shown = |made: usize| self.lineage.outputs.iter().find(|(_, from)| *from == super::ColumnFrom::Made(made));
         let wide = self.types.iter().enumerate().filter(|(_, (t, _))| !t.is_primitive() && *t != DataType::Boolean);
         let hoisted = way == Way::Lanes && self.lineage.hoisted;
-        let nullable: BTreeSet<usize> = self.lineage.units.iter().flat_map(|u| u.needs.strict.iter().copied()).filter(|_| hoisted).collect();
+        let nullable: BTreeSet<usize> =
+            self.lineage.units.iter().flat_map(|u| u.needs.strict.iter().copied()).filter(|_| hoisted).collect();
         Form {
             way,
             wide: wide.map(|(made, _)| shown(made).map(|(name, _)| name.clone()).unwrap_or_default()).collect(),

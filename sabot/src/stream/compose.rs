@@ -11,8 +11,8 @@ use crate::plan::{EventColumn, NodeId, Op};
 use crate::record::{Record, columns_of};
 
 use super::{
-    And, Append, Batches, Bound, Bounded, Decoy, Generator, Graph, Job, Params, Pipe, PipelineEntry, Source, SourceBinding, Stream, Unbounded,
-    Unkeyed,
+    And, Append, Batches, Bound, Bounded, Decoy, Generator, Graph, Job, Params, Pipe, PipelineEntry, Source, SourceBinding, Stream,
+    Unbounded, Unkeyed,
 };
 
 /// A value that can be bound to a parameter of type `Source<R, B>`: everything that converts into one.
@@ -124,13 +124,7 @@ pub trait Side {
 }
 impl<B: Bound> Side for Alone<B> {
     type Out<R: Record> = Job;
-    fn call<R: Record>(
-        self,
-        entry: &PipelineEntry,
-        params: Params,
-        given: Vec<(&'static str, Given)>,
-        build: impl FnOnce(&Graph),
-    ) -> Job {
+    fn call<R: Record>(self, entry: &PipelineEntry, params: Params, given: Vec<(&'static str, Given)>, build: impl FnOnce(&Graph)) -> Job {
         let job = Job::new(entry, params, build);
         given.into_iter().fold(job, |job, (name, given)| match given {
             Given::Source(binding) => job.bind_source(name, binding),

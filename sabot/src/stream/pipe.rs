@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::kernel::{Added, Adds, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With};
+use crate::kernel::{
+    Added, Adds, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With,
+};
 use crate::plan::Op;
 use crate::record::{Make, Record, View, columns_of};
 

@@ -218,7 +218,9 @@ impl Build<'_> {
         let mut given = Vec::new();
         for piece in split(&tokens, ',').into_iter().filter(|p| !p.is_empty()) {
             match piece {
-                [TokenTree::Ident(name)] if !self.cx.streams.contains_key(&name.to_string()) && self.cx.continues.contains_key(&name.to_string()) => {
+                [TokenTree::Ident(name)]
+                    if !self.cx.streams.contains_key(&name.to_string()) && self.cx.continues.contains_key(&name.to_string()) =>
+                {
                     let message = format!("stream `{name}` is used before it is defined: move its statement up");
                     given.push(error_expr(name.span(), &message));
                 }
