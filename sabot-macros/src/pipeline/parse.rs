@@ -220,7 +220,8 @@ fn names(tokens: &[TokenTree], out: &mut Vec<Ident>) {
         match token {
             TokenTree::Ident(name) => {
                 let called = matches!(tokens.get(i + 1), Some(TokenTree::Group(_)));
-                if !called && !(i > 0 && is_punct(tokens.get(i - 1), '.')) {
+                let field = i > 0 && is_punct(tokens.get(i - 1), '.');
+                if !called && !field {
                     out.push(name.clone());
                 }
             }
