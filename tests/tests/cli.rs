@@ -82,7 +82,7 @@ fn parameters() -> Any {
     assert_eq!(prints(&["run", "large", "--minimum", "20", "--source", &source]), "sensor,value\nright,20.0\nleft,30.25\n");
     assert_eq!(prints(&["run", "large", "--param", "minimum=-5", "--source", &source]).lines().count(), 4);
     assert_eq!(prints(&["run", "large", "--minimum", "-5e0", "--source", &source]).lines().count(), 4);
-    fails(2, &["run", "sized", "--seconds", "0", "--source", "numbers=x.csv"], &["`sized` cannot be built", "positive size"]);
+    fails(2, &["run", "sized", "--seconds", "0", "--source", "numbers=x.csv"], &["`sized`: a window needs a positive size, not 0"]);
     Ok(())
 }
 

@@ -1,13 +1,103 @@
 //! Slips of newcomers, recognised by their tokens: what they should have written.
 
-use proc_macro2::{Delimiter, Ident, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenTree};
 
-use super::meta::{RowParam, pass, text};
+use super::meta::{RowParam, mentions, pass, text};
 use super::tokens::{closure, group_of, is_ident, is_punct, list, split};
 use crate::common::similar;
 
 /// The aggregate functions of the library.
-const AGGREGATES: &[&str] = &["sum", "count", "min", "max", "mean"];
+const AGGREGATES: &[&str] = &[
+    "sum",
+    "count",
+    "min",
+    "max",
+    "mean",
+    "var",
+    "var_pop",
+    "stddev",
+    "stddev_pop",
+    "first",
+    "last",
+    "collect",
+    "count_distinct",
+    "approx_count_distinct",
+    "quantile",
+    "median",
+    "approx_quantile",
+    "any",
+    "all",
+];
+
+/// What other systems call them.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("avg", "mean"),
+    ("average", "mean"),
+    ("variance", "var"),
+    ("var_samp", "var"),
+    ("std", "stddev"),
+    ("stdev", "stddev"),
+    ("stddev_samp", "stddev"),
+    ("distinct", "count_distinct"),
+    ("nunique", "count_distinct"),
+    ("n_unique", "count_distinct"),
+    ("approx_distinct", "approx_count_distinct"),
+    ("percentile", "quantile"),
+    ("percentile_cont", "quantile"),
+    ("quantile_cont", "quantile"),
+    ("list", "collect"),
+    ("array_agg", "collect"),
+    ("bool_or", "any"),
+    ("bool_and", "all"),
+    ("first_value", "first"),
+    ("last_value", "last"),
+];
+
+/// Functions of a column and a fraction.
+const OF_FRACTION: &[&str] = &["quantile", "approx_quantile"];
+
+/// The columns and the constants among the arguments of a library function, and what is wrong with the constants.
+pub(super) fn constants<'a>(
+    function: &Ident,
+    pieces: &[&'a [TokenTree]],
+    rows: &[RowParam],
+) -> (Vec<&'a [TokenTree]>, Vec<&'a [TokenTree]>, Option<(Span, String)>) {
+    let name = function.to_string();
+    if !OF_FRACTION.contains(&name.as_str()) {
+        return (pieces.to_vec(), Vec::new(), None);
+    }
+    let (columns, constants) = pieces.split_at(pieces.len().min(1));
+    let wrong = match constants.first() {
+        None => Some((function.span(), format!("`{name}` takes a column and a fraction between 0 and 1: `{name}(t.x, 0.9)`"))),
+        Some(tokens) => not_a_fraction(&name, tokens, rows),
+    };
+    (columns.to_vec(), constants.to_vec(), wrong)
+}
+
+/// What is wrong with a fraction, as far as its tokens tell.
+fn not_a_fraction(name: &str, tokens: &[TokenTree], rows: &[RowParam]) -> Option<(Span, String)> {
+    let first = tokens.first()?;
+    if let Some(row) = rows.iter().find(|r| mentions(tokens, &r.name)) {
+        let message = format!(
+            "the fraction of `{name}` is one number for all rows: a constant or a parameter of the pipeline, not a column of `{}`",
+            row.name
+        );
+        return Some((first.span(), message));
+    }
+    let (negative, literal) = match tokens {
+        [TokenTree::Literal(l)] => (false, l),
+        [minus, TokenTree::Literal(l)] if is_punct(Some(minus), '-') => (true, l),
+        _ => return None,
+    };
+    let text = literal.to_string().replace('_', "");
+    let value: f64 = text.trim_end_matches("f64").parse().ok()?;
+    if (negative && value != 0.0) || value > 1.0 {
+        let hint =
+            if !negative && (1.0..=100.0).contains(&value) { format!(": {value} percent is {}", value / 100.0) } else { String::new() };
+        return Some((literal.span(), format!("`{name}` takes a fraction between 0 and 1{hint}")));
+    }
+    None
+}
 
 /// `t.symbol`, `|t| t.symbol`, `|t| (t.symbol, t.venue)`: the columns that were meant.
 pub(super) fn key_columns(tokens: &[TokenTree]) -> Vec<Ident> {
@@ -65,7 +155,7 @@ pub(super) fn may_be_function(tokens: &[TokenTree]) -> bool {
 }
 
 /// What is wrong with the expression of a column of `aggregate`, and at which token, if it is no call of an aggregate.
-pub(super) fn not_an_aggregate(column: &Ident, expr: &[TokenTree]) -> Option<(proc_macro2::Span, String)> {
+pub(super) fn not_an_aggregate(column: &Ident, expr: &[TokenTree]) -> Option<(Span, String)> {
     let call = expr.iter().position(|t| matches!(t, TokenTree::Group(g) if g.delimiter() == Delimiter::Parenthesis));
     let path = &expr[..call.unwrap_or(0)];
     let is_path = !path.is_empty() && path.iter().all(|t| matches!(t, TokenTree::Ident(_)) || is_punct(Some(t), ':'));
@@ -83,7 +173,8 @@ pub(super) fn not_an_aggregate(column: &Ident, expr: &[TokenTree]) -> Option<(pr
     if let [TokenTree::Ident(function)] = path {
         let name = function.to_string();
         if !AGGREGATES.contains(&name.as_str()) && !name.starts_with(char::is_uppercase) {
-            let message = match similar(&name, AGGREGATES.iter().copied()) {
+            let other = OTHER_NAMES.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
+            let message = match other.or_else(|| similar(&name, AGGREGATES.iter().copied())) {
                 Some(near) => format!("there is no aggregate function `{name}`; did you mean `{near}`?"),
                 None => format!("`{name}` is not an aggregate function: use {known}, an `impl` block with `#[operator]`"),
             };
@@ -91,6 +182,66 @@ pub(super) fn not_an_aggregate(column: &Ident, expr: &[TokenTree]) -> Option<(pr
         }
     }
     None
+}
+
+/// A constant span of time, as far as tokens tell: `15.minute()` in microseconds, at its number.
+fn span_of_time(tokens: &[TokenTree]) -> Option<(i128, Span)> {
+    let (sign, tokens) = if is_punct(tokens.first(), '-') { (-1, &tokens[1..]) } else { (1, tokens) };
+    let [TokenTree::Literal(number), dot, TokenTree::Ident(unit), TokenTree::Group(_)] = tokens else { return None };
+    let micros = match unit.to_string().as_str() {
+        _ if !is_punct(Some(dot), '.') => return None,
+        "ms" => 1_000,
+        "sec" => 1_000_000,
+        "minute" => 60_000_000,
+        "hour" => 3_600_000_000,
+        "day" => 86_400_000_000,
+        _ => return None,
+    };
+    let text = number.to_string().replace('_', "");
+    let value: i128 = text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
+    Some((sign * value * micros, number.span()))
+}
+
+/// What is wrong with the argument of `window`, as far as its tokens tell.
+pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, String)> {
+    let [TokenTree::Ident(kind), TokenTree::Group(args)] = tokens else {
+        return if tokens.is_empty() {
+            vec![(step, "`window` needs windows: `window(tumbling(1.hour()))` or `window(hop(1.hour(), 15.minute()))`".into())]
+        } else {
+            Vec::new()
+        };
+    };
+    let inner = list(&args.stream());
+    let pieces: Vec<&[TokenTree]> = split(&inner, ',').into_iter().filter(|x| !x.is_empty()).collect();
+    let mut out = Vec::new();
+    let spans: Vec<Option<(i128, Span)>> = pieces.iter().map(|piece| span_of_time(piece)).collect();
+    let what: &[&str] = match kind.to_string().as_str() {
+        "tumbling" => &["a window needs a size greater than zero"],
+        "hop" => &[
+            "a window needs a size greater than zero",
+            "windows need a slide greater than zero, from the start of one to the start of the next",
+        ],
+        "sliding" | "hopping" => {
+            return vec![(kind.span(), format!("there are no windows `{kind}`; did you mean `hop`, as in `hop(1.hour(), 15.minute())`?"))];
+        }
+        _ => return out,
+    };
+    for (span, message) in spans.iter().zip(what) {
+        out.extend(span.filter(|(micros, _)| *micros <= 0).map(|(_, at)| (at, (*message).to_owned())));
+    }
+    match (kind == "hop", pieces.len(), spans.as_slice()) {
+        (true, 1, _) => out.push((
+            kind.span(),
+            "`hop` takes a size and a slide: `hop(1.hour(), 15.minute())` is the last hour, every quarter of an hour".into(),
+        )),
+        (true, 2, [Some((size, _)), Some((slide, at))]) if *slide > *size && *size > 0 => {
+            let message = "the slide is larger than the window: the rows between two windows would be lost; \
+                           for windows that follow one another write `tumbling(..)`";
+            out.push((*at, message.into()));
+        }
+        _ => {}
+    }
+    out
 }
 
 /// The group of arguments of `path(..)`, with the path.

@@ -25,7 +25,7 @@ mod user;
 
 pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 pub use aggregate::{
-    Accumulator, AccumulatorFactory, AggregateSpec, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand, TumblingWindow,
+    Accumulator, AccumulatorFactory, AggregateSpec, EventWindow, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand,
 };
 pub use batch::BatchOperator;
 pub use conform::{Conform, conform};

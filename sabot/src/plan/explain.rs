@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{JoinKind, Node, Op, Plan};
+use super::{JoinKind, Node, Op, Plan, Span};
 
 /// The plan as an indented listing, sources first.
 pub fn explain(plan: &Plan) -> String {
@@ -51,11 +51,11 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Run { steps, .. } => format!("run of {}", steps.iter().map(|s| s.step.as_str()).collect::<Vec<_>>().join(", ")),
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
         Op::EventTime => format!("event_time({})", node.time.as_ref().map_or("", |t| &t.column)),
-        Op::Window { size } => format!("window(tumbling {})", span(*size)),
+        Op::Window(window) => format!("window({})", windows(window)),
         Op::Aggregate { window, functions } => {
             let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();
             let by = if node.keys.is_empty() { String::new() } else { format!(" by {}", node.keys.join(", ")) };
-            let win = window.map_or(String::new(), |w| format!(" per {}", span(w)));
+            let win = window.map_or(String::new(), |w| format!(" per {}", windows(&w)));
             format!("aggregate{by}{win}: {}", list.join(", "))
         }
         Op::Keyed { operator, column, .. } => format!("keyed({operator}) -> {column}"),
@@ -75,6 +75,14 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Limit { rows } => format!("limit {rows}"),
         Op::Union => "union".into(),
         Op::Sink { name, .. } => format!("sink {name}"),
+    }
+}
+
+/// `tumbling 1 h`, `hop 1 h every 15 min`.
+fn windows(window: &Span) -> String {
+    match window.slide == window.size {
+        true => format!("tumbling {}", span(window.size)),
+        false => format!("hop {} every {}", span(window.size), span(window.slide)),
     }
 }
 

@@ -80,6 +80,15 @@ pub struct SortBy {
     pub nulls_first: bool,
 }
 
+/// Windows of event time, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Length of a window.
+    pub size: i64,
+    /// From the start of a window to the start of the next: its length for tumbling windows.
+    pub slide: i64,
+}
+
 /// One aggregate function of an aggregate step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregateColumn {
@@ -123,14 +132,11 @@ pub enum Op {
     /// Names the event-time column: no code of its own.
     EventTime,
     /// Cuts event time: no code of its own, part of the aggregate that follows.
-    Window {
-        /// Length in microseconds.
-        size: i64,
-    },
+    Window(Span),
     /// Groups by the keys (and the window) and aggregates.
     Aggregate {
-        /// Length of the tumbling window in microseconds, if there is one.
-        window: Option<i64>,
+        /// The window, if there is one.
+        window: Option<Span>,
         /// The functions.
         functions: Vec<AggregateColumn>,
     },
@@ -201,7 +207,7 @@ impl Op {
             Op::Run { .. } => "run",
             Op::KeyBy => "key_by",
             Op::EventTime => "event_time",
-            Op::Window { .. } => "window",
+            Op::Window(_) => "window",
             Op::Aggregate { .. } => "aggregate",
             Op::Keyed { .. } => "keyed",
             Op::FlatMap { .. } => "flat_map",
@@ -215,7 +221,7 @@ impl Op {
     }
     /// Whether it only describes its input: nothing runs for it.
     pub fn is_note(&self) -> bool {
-        matches!(self, Op::KeyBy | Op::EventTime | Op::Window { .. })
+        matches!(self, Op::KeyBy | Op::EventTime | Op::Window(_))
     }
 }
 

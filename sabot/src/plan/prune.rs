@@ -47,7 +47,7 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 }
                 need.push(inputs.iter().filter_map(|i| lineage.inputs.get(*i)).map(|c| c.name.to_string()).collect());
             }
-            Op::KeyBy | Op::EventTime | Op::Window { .. } => {
+            Op::KeyBy | Op::EventTime | Op::Window(_) => {
                 let mut up = mine.clone();
                 up.extend(node.keys.iter().cloned());
                 up.extend(node.time.iter().map(|t| t.column.clone()));

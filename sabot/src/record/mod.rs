@@ -35,7 +35,7 @@ pub use decimal::Decimal;
 pub use list::{List, ListRead, ListRef, ListWrite};
 pub use named::{Ch, HasColumn, Here, There};
 pub use nested::{accept_struct, all_fixed, debug_row, finish_struct, read_struct, struct_type};
-pub use option::{NotNull, OptionWrite};
+pub use option::{NotNull, Nullable, OptionWrite};
 pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};
 pub use raw::{Keep, Spots, Stack};
 pub use reader::{Accepted, Missing, Reader, table};

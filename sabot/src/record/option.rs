@@ -18,6 +18,18 @@ use super::{Bits, Buffers, Env, Keep, LANES, Lane, Mismatch, Spots, Value, Windo
 )]
 pub trait NotNull: Value {}
 
+/// A column type and the one that has nulls too: `Option<T>` for `T` and for `Option<T>`.
+pub trait Nullable: Value {
+    /// The type with nulls.
+    type Option: Value;
+}
+impl<T: NotNull> Nullable for T {
+    type Option = Option<T>;
+}
+impl<T: NotNull> Nullable for Option<T> {
+    type Option = Option<T>;
+}
+
 impl<T: NotNull> Value for Option<T> {
     type Ref<'a> = Option<T::Ref<'a>>;
     type Array = T::Array;

@@ -3,9 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::operator::aggregate::{Digested, Distinct, Ranked, Spread, Truth, Varies};
 use crate::operator::{AccumulatorFactory, Aggregate, Extreme, Mean, Summand};
-use crate::plan::{AggregateColumn, EventColumn, Op};
-use crate::record::{Col, Record, Value, columns_of};
+use crate::plan::{AggregateColumn, EventColumn, Op, Span};
+use crate::record::{Col, List, Nullable, Record, Value, columns_of};
 
 use super::graph::{Code, plan_columns};
 use super::{Append, Bound, Closes, Emits, Stream, Unkeyed};
@@ -14,6 +15,9 @@ use super::{Append, Bound, Closes, Emits, Stream, Unkeyed};
 pub struct Agg<V> {
     inputs: Vec<&'static str>,
     factory: Arc<dyn AccumulatorFactory>,
+    /// For a function that depends on the order of rows: the same with event time as one more input.
+    timed: Option<Arc<dyn AccumulatorFactory>>,
+    problem: Option<String>,
     kind: PhantomData<fn() -> V>,
 }
 impl<V> std::fmt::Debug for Agg<V> {
@@ -23,11 +27,22 @@ impl<V> std::fmt::Debug for Agg<V> {
 }
 impl<V> Agg<V> {
     fn new(inputs: Vec<&'static str>, factory: Arc<dyn AccumulatorFactory>) -> Self {
-        Agg { inputs, factory, kind: PhantomData }
+        Agg { inputs, factory, timed: None, problem: None, kind: PhantomData }
+    }
+    /// A function of one column that depends on the order of rows: `make` with whether it gets event time.
+    fn in_order<I>(column: Col<I>, make: impl Fn(bool) -> Arc<dyn AccumulatorFactory>) -> Self {
+        Agg { timed: Some(make(true)), ..Self::new(vec![column.name()], make(false)) }
+    }
+    /// A function with a constant that must be a fraction.
+    fn at_fraction<I>(name: &str, column: Col<I>, fraction: f64, factory: Arc<dyn AccumulatorFactory>) -> Self {
+        let problem = (!(0.0..=1.0).contains(&fraction)).then(|| {
+            format!("`{name}` takes a fraction between 0 and 1, not {fraction}: the median is at 0.5, the 90th percentile at 0.9")
+        });
+        Agg { problem, ..Self::new(vec![column.name()], factory) }
     }
     /// The function as a column of this name.
     pub fn part(self, name: &'static str) -> AggregatePart {
-        AggregatePart { name, inputs: self.inputs, factory: self.factory }
+        AggregatePart { name, inputs: self.inputs, factory: self.factory, timed: self.timed, problem: self.problem }
     }
 }
 
@@ -36,6 +51,22 @@ pub struct AggregatePart {
     name: &'static str,
     inputs: Vec<&'static str>,
     factory: Arc<dyn AccumulatorFactory>,
+    timed: Option<Arc<dyn AccumulatorFactory>>,
+    problem: Option<String>,
+}
+
+impl AggregatePart {
+    /// The columns that it reads and its function, over a stream with this event time.
+    fn over(self, time: Option<&EventColumn>) -> (Vec<String>, Arc<dyn AccumulatorFactory>) {
+        let mut inputs: Vec<String> = self.inputs.iter().map(|i| (*i).to_owned()).collect();
+        match (self.timed, time) {
+            (Some(timed), Some(time)) => {
+                inputs.push(time.column.clone());
+                (inputs, timed)
+            }
+            _ => (inputs, self.factory),
+        }
+    }
 }
 
 /// The row that an `aggregate` step makes: key columns, then aggregates.
@@ -58,7 +89,7 @@ impl<V: Summand<Sum = S>, S: Value> Addable<S> for V {}
 
 /// The built-in aggregate functions, as `pipeline!` names them.
 pub mod agg {
-    use super::{Addable, Agg, Col, Extreme, Mean, Value};
+    use super::{Addable, Agg, Col, Digested, Distinct, Extreme, List, Mean, Nullable, Ranked, Spread, Truth, Value, Varies};
     use crate::operator::aggregate as functions;
 
     /// The sum; nulls are skipped. Integers widen to 64 bits and are checked for overflow.
@@ -92,6 +123,86 @@ pub mod agg {
     /// The arithmetic mean as a float; nulls are skipped, over nothing it is null.
     pub fn mean<V: Mean>(column: Col<V>) -> Agg<Option<f64>> {
         Agg::new(vec![column.name()], functions::mean::<V>())
+    }
+    /// The sample variance; nulls are skipped, over fewer than two values it is null.
+    pub fn var<V: Varies>(column: Col<V>) -> Agg<Option<f64>> {
+        Agg::new(vec![column.name()], functions::spread::<V>(Spread::Var))
+    }
+    /// The variance of a whole population; nulls are skipped, over nothing it is null.
+    pub fn var_pop<V: Varies>(column: Col<V>) -> Agg<Option<f64>> {
+        Agg::new(vec![column.name()], functions::spread::<V>(Spread::VarPop))
+    }
+    /// The sample standard deviation; nulls are skipped, over fewer than two values it is null.
+    pub fn stddev<V: Varies>(column: Col<V>) -> Agg<Option<f64>> {
+        Agg::new(vec![column.name()], functions::spread::<V>(Spread::Stddev))
+    }
+    /// The standard deviation of a whole population; nulls are skipped, over nothing it is null.
+    pub fn stddev_pop<V: Varies>(column: Col<V>) -> Agg<Option<f64>> {
+        Agg::new(vec![column.name()], functions::spread::<V>(Spread::StddevPop))
+    }
+    /// The value in the first row, a null too: by event time where the stream has it, then in source order. Of a stream
+    /// without key, use [`first_of_all`] (`pipeline!` does).
+    pub fn first<V: Value>(column: Col<V>) -> Agg<V> {
+        Agg::in_order(column, functions::first::<V>)
+    }
+    /// The value in the last row; as [`first`].
+    pub fn last<V: Value>(column: Col<V>) -> Agg<V> {
+        Agg::in_order(column, functions::last::<V>)
+    }
+    /// [`first`] without a key: there may be no row at all, and then it is null.
+    pub fn first_of_all<V: Nullable>(column: Col<V>) -> Agg<V::Option> {
+        Agg::in_order(column, functions::first::<V::Option>)
+    }
+    /// [`last`] without a key: there may be no row at all, and then it is null.
+    pub fn last_of_all<V: Nullable>(column: Col<V>) -> Agg<V::Option> {
+        Agg::in_order(column, functions::last::<V::Option>)
+    }
+    /// All values as a list, nulls too, in the order of [`first`]. Of a stream without key, use [`collect_of_all`]
+    /// (`pipeline!` does).
+    pub fn collect<V: Value>(column: Col<V>) -> Agg<List<V>> {
+        Agg::in_order(column, |timed| functions::collect::<V>(timed, false))
+    }
+    /// [`collect`] without a key: there may be no row at all, and then it is null.
+    pub fn collect_of_all<V: Value>(column: Col<V>) -> Agg<Option<List<V>>> {
+        Agg::in_order(column, |timed| functions::collect::<V>(timed, true))
+    }
+    /// The number of distinct values; nulls are skipped.
+    pub fn count_distinct<V: Distinct>(column: Col<V>) -> Agg<u64> {
+        Agg::new(vec![column.name()], functions::count_distinct::<V>())
+    }
+    /// The number of distinct values, about: exact up to 256, beyond with a standard error of 1.6 %. Nulls are skipped.
+    pub fn approx_count_distinct<V: Distinct>(column: Col<V>) -> Agg<u64> {
+        Agg::new(vec![column.name()], functions::approx_count_distinct::<V>())
+    }
+    /// The value below which this fraction of the values lies, interpolated; nulls are skipped, over nothing it is null.
+    pub fn quantile<V: Ranked>(column: Col<V>, fraction: f64) -> Agg<V::Quantile> {
+        Agg::at_fraction("quantile", column, fraction, functions::quantile::<V>(fraction))
+    }
+    /// The quantile at one half; nulls are skipped, over nothing it is null.
+    pub fn median<V: Ranked>(column: Col<V>) -> Agg<V::Quantile> {
+        Agg::new(vec![column.name()], functions::median::<V>())
+    }
+    /// The quantile, about: exact for fewer than 512 values, beyond within 1 % of the ranks. Nulls and NaN are skipped,
+    /// over nothing it is null.
+    pub fn approx_quantile<V: Digested>(column: Col<V>, fraction: f64) -> Agg<Option<f64>> {
+        Agg::at_fraction("approx_quantile", column, fraction, functions::approx_quantile::<V>(fraction))
+    }
+    /// Whether a condition holds in some row; nulls are skipped. Of a stream without key, use [`any_of_all`]
+    /// (`pipeline!` does).
+    pub fn any<V: Truth>(condition: Col<V>) -> Agg<V> {
+        Agg::new(vec![condition.name()], functions::any::<V>())
+    }
+    /// Whether a condition holds in every row; as [`any`].
+    pub fn all<V: Truth>(condition: Col<V>) -> Agg<V> {
+        Agg::new(vec![condition.name()], functions::all::<V>())
+    }
+    /// [`any`] without a key: there may be no row at all, and then it is null.
+    pub fn any_of_all<V: Truth>(condition: Col<V>) -> Agg<Option<bool>> {
+        Agg::new(vec![condition.name()], functions::any::<Option<bool>>())
+    }
+    /// [`all`] without a key: there may be no row at all, and then it is null.
+    pub fn all_of_all<V: Truth>(condition: Col<V>) -> Agg<Option<bool>> {
+        Agg::new(vec![condition.name()], functions::all::<Option<bool>>())
     }
 }
 
@@ -130,28 +241,31 @@ impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
             graph.problem(super::handle::replaced_key(&input.id));
         }
         let parts = f(K::cols(&mut std::iter::empty()), &R::cols()).parts();
-        let functions = parts
-            .iter()
-            .map(|p| AggregateColumn {
-                name: p.name.to_owned(),
-                function: p.factory.describe().split('(').next().unwrap_or_default().to_owned(),
-                inputs: p.inputs.iter().map(|i| (*i).to_owned()).collect(),
-            })
-            .collect();
+        let (mut functions, mut factories) = (Vec::new(), Vec::new());
+        for mut part in parts {
+            if let Some(problem) = part.problem.take() {
+                graph.problem(format!("`{}`: {problem}", part.name));
+            }
+            let name = part.name.to_owned();
+            let (inputs, factory) = part.over(input.time.as_ref());
+            let function = factory.describe().split('(').next().unwrap_or_default().to_owned();
+            functions.push(AggregateColumn { name, function, inputs });
+            factories.push(factory);
+        }
         let time = window.map(|_| EventColumn { column: "window_end".into(), offset: -1 });
         let columns = plan_columns(&columns_of::<O::Out>());
         let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, keys, B::ENDS, time);
-        graph.code(node, Code::Aggregate(parts.into_iter().map(|p| p.factory).collect()));
+        graph.code(node, Code::Aggregate(factories));
         Stream::new(graph, node)
     }
 }
 
 /// The window that the nearest `window` step cut.
-fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<i64> {
+fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<Span> {
     loop {
         let node = graph.node(at)?;
         match node.op {
-            Op::Window { size } => return Some(size),
+            Op::Window(window) => return Some(window),
             _ => at = *node.inputs.first()?,
         }
     }

@@ -4,14 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::operator::{Batch, BatchItem, BatchOperator, FlatMap, KeyCtx, Keyed as KeyedOperator, KeyedSpec};
-use crate::plan::{EventColumn, JoinKind, MATCHED, NodeId, Op, PlanColumn, SortBy};
-use crate::record::{Col, Duration, HasTime, Make, Micros, Named, NoTime, Record, Slot, State, Value, View, columns_of};
+use crate::plan::{EventColumn, JoinKind, MATCHED, NodeId, Op, PlanColumn, SortBy, Span};
+use crate::record::{Col, HasTime, Make, Named, NoTime, Record, Slot, State, Value, View, columns_of};
 
 use super::batch::BecomesColumn;
 use super::graph::{Code, Site, plan_columns};
 use super::{
     And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, Keyed, Layer, LeftPair,
-    LeftSide, Pair, Returns, SameKey, SameRows, Unbounded, Unkeyed,
+    LeftSide, Pair, Returns, SameKey, SameRows, Unbounded, Unkeyed, Windows,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
@@ -89,14 +89,17 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let (columns, keys) = (self.columns(), self.keys());
         self.push(Op::EventTime, columns, keys, Some(time))
     }
-    /// Cuts event time into windows: `window(tumbling(1.day()))`.
-    pub fn window<W>(self, window: Tumbling) -> Stream<'g, R, W, B, T, C>
+    /// Cuts event time into windows: `window(tumbling(1.day()))`, `window(hop(1.hour(), 15.minute()))`.
+    pub fn window<W>(self, window: Windows) -> Stream<'g, R, W, B, T, C>
     where
         T: HasEventTime,
         K: CutsInto<W>,
     {
         let (columns, keys, time) = (self.columns(), self.keys(), self.time());
-        self.push(Op::Window { size: window.size.value() }, columns, keys, time)
+        if let Some(problem) = window.problem() {
+            self.graph.problem(format!("`{}`: {problem}", self.graph.current()));
+        }
+        self.push(Op::Window(Span { size: window.size.value(), slide: window.slide.value() }), columns, keys, time)
     }
     /// Calls `f` with state that is kept per key; rows for which it returns a value go on, with the value as a column.
     ///
@@ -289,23 +292,6 @@ impl<R, K, B, T, C> Sided for Stream<'_, R, K, B, T, C> {
     fn side(&self) -> NodeId {
         self.node
     }
-}
-
-/// A tumbling window: event time cut into intervals `[k * size, (k + 1) * size)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tumbling {
-    size: Duration<Micros>,
-}
-/// Windows of this length, aligned to the epoch: `tumbling(1.day())`.
-///
-/// # Panics
-/// If the size is not positive. `pipeline!` refuses a constant size of zero at compile time.
-#[allow(clippy::panic)]
-pub fn tumbling(size: Duration<Micros>) -> Tumbling {
-    if size.value() <= 0 {
-        panic!("a window needs a positive size, not {size}");
-    }
-    Tumbling { size }
 }
 
 /// Ascending, nulls last.

@@ -201,7 +201,7 @@ impl Lower<'_> {
                 }
                 self.out.schemas.insert(name.clone(), columns);
             }
-            Op::KeyBy | Op::EventTime | Op::Window { .. } => {}
+            Op::KeyBy | Op::EventTime | Op::Window(_) => {}
         }
         Ok(())
     }

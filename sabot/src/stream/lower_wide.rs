@@ -6,10 +6,8 @@ use arrow_schema::SchemaRef;
 
 use super::Code;
 use super::lower::{Lower, missing, schema};
-use crate::operator::{
-    AggregateSpec, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, PartialAggregate, TumblingWindow, Work,
-};
-use crate::plan::{Node, NodeId, Op};
+use crate::operator::{AggregateSpec, EventWindow, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, PartialAggregate, Work};
+use crate::plan::{Node, NodeId, Op, Span};
 use crate::{Error, Result};
 
 impl Lower<'_> {
@@ -17,13 +15,13 @@ impl Lower<'_> {
         &mut self,
         number: NodeId,
         node: &Node,
-        window: Option<i64>,
+        window: Option<Span>,
         functions: &[crate::plan::AggregateColumn],
     ) -> Result<()> {
         let Some(Code::Aggregate(factories)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let input_node = self.plan.node(*node.inputs.first().ok_or_else(|| missing(node))?)?;
         let window = match (window, &input_node.time) {
-            (Some(size), Some(time)) => Some(TumblingWindow { column: time.column.clone(), size, offset: time.offset }),
+            (Some(Span { size, slide }), Some(time)) => Some(EventWindow { column: time.column.clone(), size, slide, offset: time.offset }),
             (Some(_), None) => return Err(Error::Plan(format!("`{}` is windowed, but its input has no event time", node.id))),
             (None, _) => None,
         };

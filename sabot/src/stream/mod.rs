@@ -21,13 +21,14 @@ mod registry;
 mod running;
 mod source;
 mod spec;
+mod windows;
 
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, InputNames, agg, user};
 pub use batch::BecomesColumn;
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
-pub use handle::{Records, Sided, Stream, Tumbling, asc, desc, nulls_first, tumbling};
+pub use handle::{Records, Sided, Stream, asc, desc, nulls_first};
 pub use job::{Job, build_id};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes,
@@ -42,6 +43,7 @@ pub use running::Running;
 pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
+pub use windows::{Windows, hop, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
 pub trait Layer: crate::kernel::Added {

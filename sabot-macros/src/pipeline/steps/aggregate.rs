@@ -55,8 +55,10 @@ impl Build<'_> {
             };
             let user = function.to_string().starts_with(|ch: char| ch.is_uppercase());
             let inner = list(&args.stream());
-            all_tokens.extend(inner.iter().cloned());
             let pieces: Vec<&[TokenTree]> = split(&inner, ',').into_iter().filter(|x| !x.is_empty()).collect();
+            let (pieces, constant, wrong) =
+                if user || path.len() > 1 { (pieces, Vec::new(), None) } else { constants(function, &pieces, &rows) };
+            all_tokens.extend(pieces.iter().flat_map(|piece| piece.iter().cloned()));
             let first = inputs.len();
             let question = pieces.iter().any(|e| Facts::of(e, &rows).question);
             let nested = id(&format!("__u{first}"));
@@ -99,11 +101,24 @@ impl Build<'_> {
                 let global = self.known.keys.is_empty() && !self.known.windowed;
                 let function = match function.to_string().as_str() {
                     "count" if !columns.is_empty() => Ident::new("count_of", function.span()),
-                    "min" if global => Ident::new("min_of_all", function.span()),
-                    "max" if global => Ident::new("max_of_all", function.span()),
+                    name @ ("min" | "max" | "first" | "last" | "collect" | "any" | "all") if global => {
+                        Ident::new(&format!("{name}_of_all"), function.span())
+                    }
                     _ => function.clone(),
                 };
-                quote!(#p::agg::#function(#(#columns),*))
+                match wrong {
+                    // the column exists, with a type that nothing further is said about
+                    Some((span, message)) => {
+                        let (e, constant) = (error_expr(span, &message), constant.iter().map(|c| stream(c)));
+                        quote!({ #[cfg(rust_analyzer)] let _ = #p::agg::#function(#(#columns,)* #(#constant),*); #e })
+                    }
+                    None => {
+                        let clones = self.cx.clones(&constant.concat());
+                        let constant = constant.iter().map(|c| stream(c));
+                        let call = quote!(#p::agg::#function(#(#columns,)* #(#constant),*));
+                        if clones.is_empty() { call } else { quote!({ #clones #call }) }
+                    }
+                }
             } else {
                 let path = stream(path);
                 quote!(#path(#(#columns),*))

@@ -15,7 +15,7 @@ use crate::common::similar;
 use crate::pipeline::meta::{Facts, RowParam, mentions, pass, text};
 use crate::pipeline::model::{Chain, Head, Step};
 use crate::pipeline::parse::{chain as parse_chain, is_chain};
-use crate::pipeline::recover::{call_of, key_columns, may_be_function, not_an_aggregate, row_for};
+use crate::pipeline::recover::{call_of, constants, key_columns, may_be_function, not_an_aggregate, row_for, wrong_window};
 use crate::pipeline::row::{self, Shape};
 use crate::pipeline::tokens::{Closure, Row, closure, error, error_expr, group_of, is_punct, list, row as row_of, split, stream};
 

@@ -70,12 +70,8 @@ impl Build<'_> {
     }
 
     pub(super) fn window(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        if let [TokenTree::Ident(kind), TokenTree::Group(size), ..] = tokens
-            && kind == "tumbling"
-            && let Some(TokenTree::Literal(l)) = size.stream().into_iter().next()
-            && l.to_string().trim_start_matches('-').trim_start_matches('0').trim_start_matches('_').is_empty()
-        {
-            self.cx.error(l.span(), "a window needs a size greater than zero");
+        for (span, message) in wrong_window(name.span(), tokens) {
+            self.cx.error(span, &message);
         }
         let (s, inner, clones) = (id("__s"), stream(tokens), self.cx.clones(tokens));
         let on = self.on();

@@ -24,6 +24,12 @@ const EMITTED: &str = "sabot.emitted";
 /// The watermark, in a snapshot's metadata.
 const WATERMARK: &str = "sabot.watermark";
 
+/// Panes that are merged at once, and windows that are emitted at once, where windows overlap.
+const MANY: usize = 8192;
+
+/// Result rows, and which of them belong to which key group.
+type Results = (RecordBatch, Vec<(u16, std::ops::Range<usize>)>);
+
 /// Merges partial states; see the [module](super).
 ///
 /// Input: the output of [`PartialAggregate`](super::PartialAggregate), hashed by the key columns and ordered by split.
@@ -34,14 +40,14 @@ pub struct FinalAggregate {
     instance: Instance,
     partial: SchemaRef,
     schema: SchemaRef,
-    /// Key columns, and `window_start`.
+    /// Key columns, and the start of a pane.
     fields: Vec<FieldRef>,
     counts: Vec<usize>,
     window: Option<Units>,
     groups: Groups,
-    /// Groups of each open window, by its start.
+    /// Groups of each pane of open windows, by its start.
     open: BTreeMap<i64, Vec<u32>>,
-    /// Groups whose window was emitted; dropped when they are the majority.
+    /// Groups whose windows were emitted; dropped when they are the majority.
     dead: usize,
     watermark: EventTime,
     /// Rows that each key group emitted.
@@ -98,7 +104,7 @@ impl FinalAggregate {
             spec,
         })
     }
-    /// Enters groups from number `from` on into their windows. The numbers are those of the rows `starts`.
+    /// Enters groups from number `from` on into their panes. The numbers are those of the rows `starts`.
     fn enter(&mut self, from: usize, starts: &[i64], kept: Kept<'_>) {
         let mut next = from as u32;
         let numbers = &self.numbers;
@@ -122,11 +128,11 @@ impl FinalAggregate {
             }
             None => None,
         };
-        // windows that were emitted take no more rows
+        // panes behind the watermark take no more rows
         let mut in_time = Vec::new();
         let mut kept = kept;
         if let Some((units, starts)) = &starts {
-            let late = |row: usize| starts.get(row).is_some_and(|s| units.end(*s) <= self.watermark);
+            let late = |row: usize| starts.get(row).is_some_and(|s| units.pane_end(*s) <= self.watermark);
             let mut any = false;
             kept.each(|_, row| any |= late(row));
             if any {
@@ -154,7 +160,15 @@ impl FinalAggregate {
     }
     /// Emits these groups: by key group, then in this order.
     fn emit(&mut self, groups: &[u32], out: &mut dyn Output) -> Result<()> {
-        let keys = self.groups.keys.columns(groups)?;
+        let rows = self.groups.rows_of(groups);
+        let result = self.results(&self.groups, groups)?;
+        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
+        self.send(result, out);
+        Ok(())
+    }
+    /// The results of these groups of `of`, and which of them belong to which key group.
+    fn results(&self, of: &Groups, groups: &[u32]) -> Result<Results> {
+        let keys = of.keys.columns(groups)?;
         let key_columns = keys.get(..self.spec.keys.len()).unwrap_or(&[]);
         let (order, ranges) = by_key_group(&key_groups(key_columns, groups.len())?);
         let groups: Vec<u32> = order.iter().filter_map(|i| groups.get(*i as usize)).copied().collect();
@@ -163,20 +177,19 @@ impl FinalAggregate {
         if let (Some(units), Some(starts)) = (self.window, columns.last()) {
             columns.push(units.ends(starts)?);
         }
-        for state in &self.groups.states {
+        for state in &of.states {
             columns.push(state.finish(&groups).map_err(|f| f.at(&self.spec.name, None))?);
         }
-        let rows = self.groups.rows_of(&groups);
         let columns = self.declared(columns)?;
-        let result = batch(&self.schema, columns, groups.len())?;
-        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
+        Ok((batch(&self.schema, columns, groups.len())?, ranges))
+    }
+    fn send(&mut self, (result, ranges): Results, out: &mut dyn Output) {
         for (group, range) in ranges {
             let Some(emitted) = self.emitted.get_mut(usize::from(group)) else { continue };
             let origin = Origin { source: self.node, partition: 0, split: u64::from(group), row: *emitted };
             *emitted += range.len() as u64;
             out.emit(Morsel::new(result.slice(range.start, range.len()), origin));
         }
-        Ok(())
     }
     /// The columns as the output declares them.
     fn declared(&self, mut columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
@@ -200,8 +213,12 @@ impl FinalAggregate {
         }
         Ok(columns)
     }
-    fn emit_windows(&mut self, until: EventTime, out: &mut dyn Output) -> Result<()> {
+    /// Emits the windows that end after `from`, by `until`.
+    fn emit_windows(&mut self, from: EventTime, until: EventTime, out: &mut dyn Output) -> Result<()> {
         let Some(units) = self.window else { return Ok(()) };
+        if !units.tumbling() {
+            return self.emit_hops(units, from, until, out);
+        }
         let mut groups = Vec::new();
         while let Some(first) = self.open.first_entry()
             && units.end(*first.key()) <= until
@@ -212,11 +229,75 @@ impl FinalAggregate {
             return Ok(());
         }
         self.emit(&groups, out)?;
-        self.dead += groups.len();
-        if self.dead * 2 > self.groups.keys.len() {
-            self.compact()?;
+        self.bury(groups.len())
+    }
+    /// As [`emit_windows`](Self::emit_windows), for windows of several panes: the states of the panes are merged in the
+    /// order of time.
+    fn emit_hops(&mut self, units: Units, from: EventTime, until: EventTime, out: &mut dyn Output) -> Result<()> {
+        let mut windows = Groups::new(&self.spec, &self.fields)?;
+        let (mut panes, mut starts, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        let mut next = i64::MIN;
+        while let Some((pane, _)) = self.open.first_key_value() {
+            let start = units.first_window(*pane, from).max(next);
+            if units.end(start) > until {
+                break;
+            }
+            for (_, groups) in self.open.range(start..start.saturating_add(units.size)) {
+                panes.extend_from_slice(groups);
+            }
+            starts.resize(panes.len(), start);
+            next = start.saturating_add(units.slide);
+            // no later window holds a pane before it
+            while let Some(first) = self.open.first_entry()
+                && *first.key() < next
+            {
+                done.extend(first.remove());
+            }
+            if panes.len() >= MANY {
+                self.combine(units, &mut windows, &panes, std::mem::take(&mut starts))?;
+                panes.clear();
+            }
+            if windows.keys.len() >= MANY {
+                self.emit_combined(&mut windows, out)?;
+            }
+        }
+        self.combine(units, &mut windows, &panes, starts)?;
+        self.emit_combined(&mut windows, out)?;
+        let rows = self.groups.rows_of(&done);
+        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
+        self.bury(done.len())
+    }
+    /// Merges the states of panes into those of their windows, which begin at `starts`.
+    fn combine(&self, units: Units, windows: &mut Groups, panes: &[u32], starts: Vec<i64>) -> Result<()> {
+        if panes.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.groups.keys.columns(panes)?;
+        if let Some(last) = columns.last_mut() {
+            *last = units.column(starts, last.data_type())?;
+        }
+        let kept = Kept::Range(0, panes.len());
+        let mut numbers = Vec::new();
+        windows.keys.insert(&columns, kept, &mut numbers)?;
+        windows.resize();
+        for (to, from) in windows.states.iter_mut().zip(&self.groups.states) {
+            to.merge(&numbers, kept, &from.state(panes)?).map_err(|f| f.at(&self.spec.name, None))?;
         }
         Ok(())
+    }
+    fn emit_combined(&mut self, windows: &mut Groups, out: &mut dyn Output) -> Result<()> {
+        if windows.keys.is_empty() {
+            return Ok(());
+        }
+        let results = self.results(windows, &windows.all())?;
+        self.send(results, out);
+        windows.clear();
+        Ok(())
+    }
+    /// Notes that so many groups are dead, and drops the dead if they are many.
+    fn bury(&mut self, groups: usize) -> Result<()> {
+        self.dead += groups;
+        if self.dead * 2 > self.groups.keys.len() { self.compact() } else { Ok(()) }
     }
     /// Whether this instance gets the rows of an aggregation without keys.
     fn owns_all(&self) -> Result<bool> {
@@ -231,7 +312,7 @@ impl FinalAggregate {
         self.dead = 0;
         self.reenter()
     }
-    /// Finds the windows of all groups, none of which is dead.
+    /// Finds the panes of all groups, none of which is dead.
     fn reenter(&mut self) -> Result<()> {
         self.open.clear();
         if self.window.is_none() {
@@ -255,19 +336,20 @@ impl Operator for FinalAggregate {
         result.map(|()| Progress::Done)
     }
     fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {
-        self.watermark = self.watermark.max(time);
-        self.emit_windows(self.watermark, out)
+        let before = self.watermark;
+        self.watermark = before.max(time);
+        self.emit_windows(before, self.watermark, out)
     }
     fn hold(&self) -> EventTime {
         match (self.window, self.open.first_key_value()) {
             // the results of a window carry its end - 1
-            (Some(units), Some((start, _))) => units.end(*start).saturating_sub(1),
+            (Some(units), Some((pane, _))) => units.end(units.first_window(*pane, self.watermark)).saturating_sub(1),
             _ => END_OF_TIME,
         }
     }
     fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
         if self.window.is_some() {
-            self.emit_windows(EventTime::MAX, out)?;
+            self.emit_windows(self.watermark, EventTime::MAX, out)?;
             return Ok(Progress::Done);
         }
         if self.spec.global() && self.owns_all()? && self.groups.keys.is_empty() {

@@ -1,33 +1,55 @@
-//! Two-phase hash aggregation, over all rows or per tumbling window.
+//! Two-phase hash aggregation, over all rows or per window of event time.
 //!
 //! [`PartialAggregate`] runs in the source's stage and groups the rows of one split; at the end of the split (or of a
 //! window) it sends one row per group, with partial states as Arrow columns, by hash to [`FinalAggregate`], which merges
 //! them in split order. Results therefore do not depend on the number of threads or the size of morsels, floats included:
 //! the rows of a split are added in row order, the splits in split order.
 //!
+//! Windows are aggregated per pane, and put together from panes in the second phase (see [`EventWindow`]).
+//!
 //! What is computed is an [`Accumulator`]: the states of all groups, updated a batch at a time.
 
 mod accumulator;
+mod approx_distinct;
+mod approx_quantile;
+mod collect;
 mod count;
 mod custom;
 mod cut;
+pub(crate) mod digest;
+mod distinct;
+mod edge;
 mod extreme;
 mod last;
+mod lists;
 mod mean;
 mod number;
 mod partial;
+mod quantile;
+pub(crate) mod sketch;
 mod spec;
+mod spread;
+mod store;
 mod sum;
+mod truth;
 mod window;
 
 pub use accumulator::{Accumulator, AccumulatorFactory};
+pub use approx_distinct::approx_count_distinct;
+pub use approx_quantile::{Digested, approx_quantile};
+pub use collect::collect;
 pub use count::{count, count_of};
 pub use custom::{UserAccumulator, user};
+pub use distinct::{Distinct, count_distinct};
+pub use edge::{first, last};
 pub use extreme::{Extreme, max, min};
 pub use last::FinalAggregate;
 pub use mean::mean;
 pub use number::{Mean, Summand};
 pub use partial::PartialAggregate;
+pub use quantile::{Ranked, median, quantile};
 pub use spec::{AggregateSpec, Function};
+pub use spread::{Spread, Varies, spread};
 pub use sum::sum;
-pub use window::TumblingWindow;
+pub use truth::{Truth, all, any};
+pub use window::EventWindow;

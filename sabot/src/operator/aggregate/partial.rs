@@ -100,7 +100,7 @@ impl PartialAggregate {
         self.splits.push(Split { origin, groups, seen: 0, sent: 0 });
         Ok(self.splits.len() - 1)
     }
-    /// Sends the groups of a split whose windows end by `until` (all of them without a window).
+    /// Sends the groups of a split whose panes end by `until` (all of them without a window).
     fn flush(&mut self, at: usize, until: EventTime, out: &mut dyn Output) -> Result<()> {
         let Some(split) = self.splits.get_mut(at) else { return Ok(()) };
         let all = split.groups.all();
@@ -108,7 +108,7 @@ impl PartialAggregate {
             Some((units, _)) if until < EventTime::MAX => {
                 let starts = split.groups.keys.columns(&all)?.pop().ok_or_else(|| Error::internal("a window without its start"))?;
                 let starts = words(&starts)?;
-                let closed = |g: &u32| starts.get(*g as usize).is_some_and(|s| units.end(*s) <= until);
+                let closed = |g: &u32| starts.get(*g as usize).is_some_and(|s| units.pane_end(*s) <= until);
                 all.into_iter().partition::<Vec<u32>, _>(closed)
             }
             _ => (all, Vec::new()),
@@ -169,7 +169,7 @@ impl Operator for PartialAggregate {
         self.list = list;
         result.map(|()| Progress::Done)
     }
-    /// Sends windows that are complete: no later row of any split belongs to them, so what is sent does not depend on when.
+    /// Sends panes that are complete: no later row of any split belongs to them, so what is sent does not depend on when.
     fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {
         if self.window.is_some() { self.flush_all(time, out) } else { Ok(()) }
     }

@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 
 use super::window::Units;
-use super::{Accumulator, AccumulatorFactory, TumblingWindow};
+use super::{Accumulator, AccumulatorFactory, EventWindow};
 use crate::operator::Keys;
 use crate::operator::kept::{no_column, positions};
 use crate::{Error, Result};
@@ -41,7 +41,7 @@ pub struct AggregateSpec {
     /// Key columns; without any, all rows are one group, which exists even over no rows.
     pub keys: Vec<String>,
     /// Windows, if any.
-    pub window: Option<TumblingWindow>,
+    pub window: Option<EventWindow>,
     /// The functions, in output order.
     pub functions: Vec<Function>,
 }

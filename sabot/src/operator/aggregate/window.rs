@@ -1,4 +1,4 @@
-//! Tumbling windows of event time.
+//! Windows of event time.
 
 use arrow_array::{Array, ArrayRef, types::*};
 use arrow_array::{PrimitiveArray, cast::AsArray};
@@ -7,13 +7,19 @@ use arrow_schema::{DataType, Field, TimeUnit};
 use crate::operator::EventTime;
 use crate::{Error, Result};
 
-/// Windows of fixed size that follow one another, aligned to the Unix epoch.
+/// Windows of fixed size, aligned to the Unix epoch: tumbling ones follow one another, hopping ones overlap.
+///
+/// Rows are aggregated per *pane*: the longest span of which every window is made (Li, Maier, Tufte, Papadimos and Tucker,
+/// "No pane, no gain", 2005). A tumbling window is one pane.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct TumblingWindow {
+pub struct EventWindow {
     /// The event-time column: a timestamp without nulls.
     pub column: String,
     /// Size in microseconds.
     pub size: i64,
+    /// From the start of a window to the start of the next, in microseconds; at most the size, which it is for tumbling
+    /// windows.
+    pub slide: i64,
     /// Added to the column's value, in microseconds: a window's result carries its end - 1.
     pub offset: i64,
 }
@@ -22,13 +28,17 @@ pub struct TumblingWindow {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Units {
     per_second: i64,
-    /// Size in units.
+    /// Size of a window in units.
     pub(super) size: i64,
+    /// From window to window, in units.
+    pub(super) slide: i64,
+    /// Size of a pane in units.
+    pane: i64,
     /// Added to event time, in units (rounded down).
     offset: i64,
 }
 
-impl TumblingWindow {
+impl EventWindow {
     /// The window in the unit of its column.
     pub(super) fn units(&self, column: &Field) -> Result<Units> {
         let per_second = match column.data_type() {
@@ -38,17 +48,23 @@ impl TumblingWindow {
             DataType::Timestamp(TimeUnit::Nanosecond, _) => 1_000_000_000,
             other => return Err(Error::Plan(format!("a window needs a timestamp, but column `{}` is {other}", self.column))),
         };
-        let units = i128::from(self.size) * i128::from(per_second);
-        match i64::try_from(units / 1_000_000) {
-            Ok(size) if size > 0 && units % 1_000_000 == 0 => Ok(Units { per_second, size, offset: offset(self.offset, per_second) }),
-            _ => Err(Error::Usage(format!(
-                "a window of {} us does not fit the unit of column `{}` ({})",
-                self.size,
-                self.column,
-                column.data_type()
-            ))),
+        if self.size <= 0 || self.slide <= 0 || self.slide > self.size {
+            return Err(Error::Usage(format!("there is no window of {} us every {} us", self.size, self.slide)));
         }
+        let units = |micros: i64| {
+            let units = i128::from(micros) * i128::from(per_second);
+            i64::try_from(units / 1_000_000).ok().filter(|u| *u > 0 && units % 1_000_000 == 0).ok_or_else(|| {
+                Error::Usage(format!("a window of {micros} us does not fit the unit of column `{}` ({})", self.column, column.data_type()))
+            })
+        };
+        let (size, slide) = (units(self.size)?, units(self.slide)?);
+        Ok(Units { per_second, size, slide, pane: common(size, slide), offset: offset(self.offset, per_second) })
     }
+}
+
+/// The greatest common divisor.
+fn common(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { common(b, a % b) }
 }
 
 fn offset(micros: i64, per_second: i64) -> i64 {
@@ -62,11 +78,30 @@ impl Units {
         let end = i128::from(start) + i128::from(self.size);
         self.micros(end)
     }
+    /// Whether a window is one pane.
+    pub(super) fn tumbling(self) -> bool {
+        self.pane == self.size
+    }
+    /// The event time at which the pane that starts at `start` (units) ends.
+    pub(super) fn pane_end(self, start: i64) -> EventTime {
+        self.micros(i128::from(start) + i128::from(self.pane))
+    }
+    /// The start of the first window that holds the pane at `pane`, and that does not end by `after`.
+    pub(super) fn first_window(self, pane: i64, after: EventTime) -> i64 {
+        let after = (i128::from(after) * i128::from(self.per_second)).div_euclid(1_000_000);
+        let before = i128::from(pane).max(after) - i128::from(self.size);
+        let slide = i128::from(self.slide);
+        i64::try_from(before.div_euclid(slide) * slide + slide).unwrap_or(pane)
+    }
+    /// A window's start as the value of this many rows of the event time's type.
+    pub(super) fn column(self, starts: Vec<i64>, data_type: &DataType) -> Result<ArrayRef> {
+        Ok(arrow_cast::cast(&PrimitiveArray::<Int64Type>::from(starts), data_type)?)
+    }
     fn micros(self, units: i128) -> EventTime {
         let micros = (units * 1_000_000).div_euclid(i128::from(self.per_second));
         i64::try_from(micros).unwrap_or(if micros > 0 { EventTime::MAX } else { EventTime::MIN })
     }
-    /// The start of each row's window, as a column of the event time's type.
+    /// The start of each row's pane, as a column of the event time's type.
     pub(super) fn starts(self, times: &ArrayRef) -> Result<ArrayRef> {
         if times.null_count() > 0 {
             return Err(Error::Plan(
@@ -75,7 +110,7 @@ impl Units {
         }
         let floor = |t: i64| {
             let t = t.saturating_add(self.offset);
-            t.saturating_sub(t.rem_euclid(self.size))
+            t.saturating_sub(t.rem_euclid(self.pane))
         };
         fn map<T: ArrowPrimitiveType<Native = i64>>(times: &ArrayRef, floor: impl Fn(i64) -> i64) -> ArrayRef {
             let array = times.as_primitive::<T>();
@@ -93,8 +128,7 @@ impl Units {
     /// The ends of windows given by their starts.
     pub(super) fn ends(self, starts: &ArrayRef) -> Result<ArrayRef> {
         let words: Vec<i64> = words(starts)?.iter().map(|s| s.saturating_add(self.size)).collect();
-        let array = PrimitiveArray::<Int64Type>::from(words);
-        Ok(arrow_cast::cast(&array, starts.data_type())?)
+        self.column(words, starts.data_type())
     }
 }
 

@@ -56,7 +56,7 @@ fn spec(keys: &[&str], window: Option<i64>) -> Arc<AggregateSpec> {
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: keys.iter().map(|s| (*s).into()).collect(),
-        window: window.map(|size| TumblingWindow { column: "t".into(), size, offset: 0 }),
+        window: window.map(|size| EventWindow { column: "t".into(), size, slide: size, offset: 0 }),
         functions: vec![
             f("rows", &[], count()),
             f("some", &["i"], count_of()),
@@ -71,15 +71,15 @@ fn spec(keys: &[&str], window: Option<i64>) -> Arc<AggregateSpec> {
     })
 }
 
-struct Run<'a> {
-    spec: &'a Arc<AggregateSpec>,
-    size: usize,
-    threads: usize,
-    finals: usize,
-    keep: Option<&'a dyn Fn(usize) -> bool>,
+pub(super) struct Run<'a> {
+    pub(super) spec: &'a Arc<AggregateSpec>,
+    pub(super) size: usize,
+    pub(super) threads: usize,
+    pub(super) finals: usize,
+    pub(super) keep: Option<&'a dyn Fn(usize) -> bool>,
     /// Snapshot and restore the final instances, into this many, after half of the partial rows.
-    restart: Option<usize>,
-    max_groups: usize,
+    pub(super) restart: Option<usize>,
+    pub(super) max_groups: usize,
 }
 
 fn finals(run: &Run<'_>, input: &SchemaRef, of: usize) -> Vec<Box<dyn Operator>> {
@@ -87,7 +87,7 @@ fn finals(run: &Run<'_>, input: &SchemaRef, of: usize) -> Vec<Box<dyn Operator>>
     (0..of).map(|index| factory.create(Instance { index, of }).unwrap()).collect()
 }
 
-fn run(run: &Run<'_>, splits: &[RecordBatch]) -> RecordBatch {
+pub(super) fn run(run: &Run<'_>, splits: &[RecordBatch]) -> RecordBatch {
     let input = splits[0].schema();
     let factory = PartialAggregate::factory_with(Arc::clone(run.spec), &input, run.max_groups).unwrap();
     let mut sources: Vec<_> = (0..run.threads).map(|index| factory.create(Instance { index, of: run.threads }).unwrap()).collect();

@@ -6,6 +6,7 @@ mod hand;
 mod join;
 mod keyed;
 mod keys;
+mod measures;
 mod others;
 mod speed;
 

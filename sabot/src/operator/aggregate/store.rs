@@ -1,0 +1,178 @@
+//! Values of any column type that groups refer to by number.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, UInt32Array, cast::AsArray, make_array, new_null_array};
+use arrow_schema::DataType;
+
+use super::accumulator::input;
+use crate::operator::Kept;
+use crate::operator::kept::{plain, plain_type};
+use crate::record::Value;
+use crate::{Error, Result};
+
+/// The number of no row: it reads as null.
+pub(super) const NO_ROW: u32 = u32::MAX;
+/// Chunks are joined up to this many rows, so that a store of small batches has few chunks.
+const CHUNK: usize = 8192;
+
+/// Rows of one column, numbered from 0 in the order in which they came.
+///
+/// Cost: rows come in as arrays and leave as one array; short chunks are joined like the digits of a binary counter, so
+/// that a row is copied a few times however small the batches are.
+pub(super) struct Store {
+    data_type: DataType,
+    chunks: Vec<ArrayRef>,
+    /// Number of the first row of each chunk.
+    starts: Vec<usize>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Store {
+    pub(super) fn new(data_type: DataType) -> Self {
+        Store { data_type, chunks: Vec::new(), starts: Vec::new(), rows: 0, bytes: 0 }
+    }
+    pub(super) fn clear(&mut self) {
+        self.chunks.clear();
+        self.starts.clear();
+        (self.rows, self.bytes) = (0, 0);
+    }
+    /// The number that the next row will have.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+    /// Appends rows; they are copied if they share memory with others.
+    pub(super) fn push(&mut self, array: ArrayRef) -> Result<()> {
+        if array.is_empty() {
+            return Ok(());
+        }
+        if self.rows + array.len() >= NO_ROW as usize {
+            return Err(Error::Usage("an aggregate holds more than 2^32 values; aggregate fewer rows at a time, or approximate".into()));
+        }
+        self.starts.push(self.rows);
+        self.rows += array.len();
+        self.add(own(array))?;
+        while let [.., a, b] = self.chunks.as_slice()
+            && a.len() <= b.len()
+            && a.len() + b.len() <= CHUNK
+        {
+            let joined = arrow_select::concat::concat(&[a.as_ref(), b.as_ref()])?;
+            self.bytes -= a.get_array_memory_size() + b.get_array_memory_size();
+            self.chunks.truncate(self.chunks.len() - 2);
+            self.starts.pop();
+            self.add(own(joined))?;
+        }
+        Ok(())
+    }
+    fn add(&mut self, array: ArrayRef) -> Result<()> {
+        if *array.data_type() != self.data_type {
+            return Err(Error::Plan(format!("an aggregate over {} got a column of type {}", self.data_type, array.data_type())));
+        }
+        self.bytes += array.get_array_memory_size();
+        self.chunks.push(array);
+        Ok(())
+    }
+    /// These rows as one array.
+    pub(super) fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
+        if let ([only], false) = (self.chunks.as_slice(), rows.contains(&NO_ROW)) {
+            return Ok(arrow_select::take::take(only, &UInt32Array::from(rows.to_vec()), None)?);
+        }
+        let null = new_null_array(&self.data_type, 1);
+        let mut arrays: Vec<&dyn Array> = self.chunks.iter().map(|c| c.as_ref()).collect();
+        arrays.push(null.as_ref());
+        let (mut chunk, mut range) = (0, 0..0);
+        let places: Vec<(usize, usize)> = rows
+            .iter()
+            .map(|row| {
+                let row = *row as usize;
+                if row >= self.rows {
+                    return (self.chunks.len(), 0);
+                }
+                if !range.contains(&row) {
+                    chunk = self.starts.partition_point(|s| *s <= row).saturating_sub(1);
+                    let start = self.starts.get(chunk).copied().unwrap_or_default();
+                    range = start..start + self.chunks.get(chunk).map_or(0, |c| c.len());
+                }
+                (chunk, row - range.start)
+            })
+            .collect();
+        Ok(arrow_select::interleave::interleave(&arrays, &places)?)
+    }
+}
+
+/// Lets go of the long values of others.
+fn own(array: ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+        _ => array,
+    }
+}
+
+/// The type in which the values of `V` are stored: that of its column, but text that may come from many dictionaries is plain.
+pub(super) fn stored_type<V: Value>() -> DataType {
+    plain_type(&V::data_type())
+}
+
+/// The first input column, in the type of [`stored_type`].
+pub(super) fn stored<V: Value>(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let column =
+        input::<V>(columns).map_err(|m| Error::Plan(format!("an aggregate over {} got a column of type {}", m.expected, m.found)))?;
+    as_type(&plain(&column)?, &stored_type::<V>())
+}
+
+/// The same values as another type that has them.
+pub(super) fn as_type(array: &ArrayRef, want: &DataType) -> Result<ArrayRef> {
+    match (array.data_type(), want) {
+        (have, want) if have == want => Ok(Arc::clone(array)),
+        // another zone is the same instant
+        (DataType::Timestamp(a, _), DataType::Timestamp(b, _)) if a == b => {
+            Ok(make_array(array.to_data().into_builder().data_type(want.clone()).build()?))
+        }
+        _ => Ok(arrow_cast::cast(array, want)?),
+    }
+}
+
+/// The kept rows of a column as a column of their own.
+pub(super) fn kept_rows(column: &ArrayRef, kept: Kept<'_>) -> Result<ArrayRef> {
+    match kept {
+        Kept::Range(from, to) if from == 0 && to == column.len() => Ok(Arc::clone(column)),
+        _ => Ok(arrow_select::take::take(column, &UInt32Array::from(kept.to_vec()), None)?),
+    }
+}
+
+/// The kept rows of a column that are not null, as a column of their own, and their groups.
+pub(super) fn valid_rows(column: &ArrayRef, groups: &[u32], kept: Kept<'_>) -> Result<(ArrayRef, Vec<u32>)> {
+    let Some(nulls) = column.logical_nulls().filter(|n| n.null_count() > 0) else {
+        return Ok((
+            match kept {
+                Kept::Range(from, to) => column.slice(from, to - from),
+                Kept::Some(_) => kept_rows(column, kept)?,
+            },
+            groups.to_vec(),
+        ));
+    };
+    let (mut rows, mut of) = (Vec::with_capacity(kept.len()), Vec::with_capacity(kept.len()));
+    kept.each(|i, row| {
+        if nulls.is_valid(row) {
+            rows.push(row as u32);
+            of.push(groups.get(i).copied().unwrap_or_default());
+        }
+    });
+    Ok((arrow_select::take::take(column, &UInt32Array::from(rows), None)?, of))
+}
+
+/// The words of an event-time column.
+pub(super) fn instants(columns: &[ArrayRef], at: usize) -> Result<arrow_buffer::ScalarBuffer<i64>> {
+    let column = columns.get(at).ok_or_else(|| Error::internal("an aggregate in order of event time without its column"))?;
+    if column.null_count() > 0 {
+        return Err(Error::Plan(
+            "event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into(),
+        ));
+    }
+    super::window::words(column)
+}

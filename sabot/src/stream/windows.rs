@@ -1,0 +1,69 @@
+//! How event time is cut.
+
+use crate::record::{Duration, Micros};
+
+/// Windows of event time, aligned to the epoch: what [`tumbling`] and [`hop`] make, and the `window` step takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    pub(super) size: Duration<Micros>,
+    pub(super) slide: Duration<Micros>,
+}
+
+/// Windows of this length that follow one another, `[k * size, (k + 1) * size)`: `tumbling(1.day())`.
+///
+/// A size that is not positive is refused when the job starts; `pipeline!` refuses a constant one at compile time.
+pub fn tumbling(size: Duration<Micros>) -> Windows {
+    Windows { size, slide: size }
+}
+
+/// Windows of length `size`, of which one begins every `slide`: `[k * slide, k * slide + size)`. A row is in `size / slide`
+/// of them: `hop(1.hour(), 15.minute())` is the last hour, every quarter of an hour.
+///
+/// Rows are aggregated once, per pane (the greatest common divisor of size and slide), and panes put together into
+/// windows. A slide or size that is not positive, and a slide larger than the size, between whose windows rows would
+/// be lost, is refused when the job starts; `pipeline!` refuses constant ones at compile time.
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone, Debug)]
+/// struct Reading { sensor: i64, value: f64, #[event_time] at: Timestamp<Micros> }
+///
+/// pipeline! {
+///     /// The highest value of the last ten seconds, every five.
+///     pub fn peaks(readings: Source<Reading>);
+///     peaks = readings -> key_by(sensor) -> window(hop(10.sec(), 5.sec())) -> aggregate(|r| row { most: max(r.value) });
+///     peaks -> sink;
+/// }
+///
+/// /// A peak.
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Peak { sensor: i64, window_start: Timestamp<Micros>, window_end: Timestamp<Micros>, most: f64 }
+///
+/// fn main() -> sabot::Result<()> {
+///     let reading = |s: i64, value| Reading { sensor: 1, value, at: Timestamp::new(s * 1_000_000) };
+///     let peaks: Vec<Peak> = peaks(vec![reading(1, 2.0), reading(6, 9.0), reading(12, 4.0)]).collect()?;
+///     let most: Vec<(i64, f64)> = peaks.iter().map(|p| (p.window_start.value() / 1_000_000, p.most)).collect();
+///     assert_eq!(most, [(-5, 2.0), (0, 9.0), (5, 9.0), (10, 4.0)]);
+///     Ok(())
+/// }
+/// ```
+pub fn hop(size: Duration<Micros>, slide: Duration<Micros>) -> Windows {
+    Windows { size, slide }
+}
+
+impl Windows {
+    /// Why there are no such windows, if there are none.
+    pub(super) fn problem(self) -> Option<String> {
+        let Windows { size, slide } = self;
+        if size.value() <= 0 {
+            Some(format!("a window needs a positive size, not {size}"))
+        } else if slide.value() <= 0 {
+            Some(format!("windows need a positive slide, not {slide}"))
+        } else if slide > size {
+            Some(format!("a slide of {slide} is larger than the window of {size}: the rows between two windows would be lost"))
+        } else {
+            None
+        }
+    }
+}
