@@ -46,7 +46,7 @@ impl Digest {
             self.least = if none { *first } else { self.least.min(*first) };
             self.most = if none { *last } else { self.most.max(*last) };
         }
-        all.extend(self.clusters.drain(..));
+        all.append(&mut self.clusters);
         all.extend_from_slice(others);
         all.extend(self.pending.drain(..).map(|mean| Cluster { mean, weight: 1.0 }));
         // three sorted runs: a stable merge sort joins them in linear time
