@@ -11,6 +11,11 @@ use sabot::stream::Job;
 use sabot::testing::splits;
 use sabot_tests::{Order, everywhere};
 
+#[path = "same_rows/ordered.rs"]
+mod ordered;
+#[path = "same_rows/sets.rs"]
+mod sets;
+
 /// A row of everything.
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Item {

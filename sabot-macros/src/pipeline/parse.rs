@@ -245,7 +245,8 @@ fn heads(chain: &Chain, out: &mut Vec<Ident>) {
     for step in &chain.steps {
         let Some(args) = &step.args else { continue };
         let nested = matches!(step.name.as_ref().map(ToString::to_string).as_deref(), Some("join" | "left_join" | "union"));
-        if nested {
+        let set = step.name.as_ref().is_some_and(|n| n == "intersect" || n == "except");
+        if nested || set {
             for arg in split(&list(&args.stream()), ',') {
                 if !arg.is_empty() && !is_punct(arg.first(), '|') {
                     uses(&self::chain(arg, step.span), out);

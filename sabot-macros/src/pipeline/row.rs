@@ -238,6 +238,19 @@ pub(crate) fn record(shape: &Shape<'_>) -> (TokenStream, Names) {
     (tokens, Names { literal, marker })
 }
 
+/// For the literal of an `over`: functions in place of values.
+pub(crate) fn over_row(shape: &Shape<'_>) -> TokenStream {
+    let Parts { types, literal, marker, columns, .. } = parts(shape);
+    let p = quote!(::sabot::__private);
+    let fields = shape.fields;
+    quote! {
+        impl<#(#types: #p::Value),*> #p::OverRow for #literal<#(#p::OverFn<#types>),*> {
+            type Layer = #marker<#(#types),*>;
+            fn parts(self) -> ::std::vec::Vec<#p::OverPart> { ::std::vec![#(self.#fields.part(#columns)),*] }
+        }
+    }
+}
+
 /// For the literal of an `aggregate`: keys as columns, then aggregates. `keys` columns come first.
 pub(crate) fn aggregate_row(shape: &Shape<'_>, keys: usize) -> TokenStream {
     let Parts { types, record, literal, columns, .. } = parts(shape);

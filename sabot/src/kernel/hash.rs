@@ -8,7 +8,8 @@
 //! - Equal values hash equal whatever their encoding: `Utf8` = `LargeUtf8` = `Utf8View` = a dictionary of them;
 //!   integers by value, whatever their width. A null hashes to a constant.
 //! - Columns combine in order: `(a, b)` and `(b, a)` differ.
-//! - Floats are refused: `0.0 == -0.0` and `NaN != NaN` make them useless as keys.
+//! - Floats hash by value, as SQL compares them: `-0.0` as `0.0`, every NaN alike. The language has no float keys; steps
+//!   that compare whole rows (`distinct`, `intersect`) need them.
 //!
 //! Cost: about one multiplication per fixed-width value, one per eight bytes of a string; a dictionary hashes its
 //! values once.
@@ -124,6 +125,12 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// The bits of a float, the same for `0.0` and `-0.0`, and for every NaN.
+#[inline(always)]
+pub fn float_bits(value: f64) -> u64 {
+    if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
+}
+
 fn wide(value: i128) -> u64 {
     match i64::try_from(value) {
         Ok(v) => hash_integer(v),
@@ -172,6 +179,9 @@ fn hash_one<const FIRST: bool>(array: &dyn Array, hashes: &mut [u64]) -> Result<
             Some(v) => wide(v),
             None => hash_bytes(&v.to_le_bytes()),
         }),
+        DataType::Float16 => primitive::<FIRST, Float16Type>(array, hashes, |v| hash_integer(float_bits(v.to_f64()) as i64)),
+        DataType::Float32 => primitive::<FIRST, Float32Type>(array, hashes, |v| hash_integer(float_bits(v.into()) as i64)),
+        DataType::Float64 => primitive::<FIRST, Float64Type>(array, hashes, |v| hash_integer(float_bits(v) as i64)),
         DataType::Boolean => {
             for (h, v) in hashes.iter_mut().zip(array.as_boolean().iter()) {
                 *h = put::<FIRST>(*h, v.map_or(NULL, |v| hash_integer(v.into())));
@@ -276,10 +286,18 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_refused() {
-        let mut out = Vec::new();
-        let floats: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
-        assert!(hash_arrays([&floats].into_iter(), 1, &mut out).is_err());
+    fn floats_hash_by_value() {
+        let other_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63 | 5);
+        let floats = hash(&[Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, other_nan, 1.5]))]);
+        assert_eq!((floats[0], floats[2]), (floats[1], floats[3]));
+        assert_eq!(floats[4], hash(&[Arc::new(Float32Array::from(vec![1.5]))])[0]);
+        assert!(floats[0] != floats[4] && floats[0] != floats[2]);
+    }
+
+    #[test]
+    fn lists_are_refused() {
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1)])]));
+        assert!(hash_arrays([&list].into_iter(), 1, &mut Vec::new()).is_err());
     }
 
     #[test]

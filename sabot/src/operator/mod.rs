@@ -2,8 +2,10 @@
 
 pub mod aggregate;
 mod batch;
+mod by_group;
 mod conform;
 mod contract;
+mod distinct;
 mod fault;
 mod flat_map;
 mod inspect;
@@ -14,13 +16,20 @@ mod kept;
 mod keyed;
 mod keys;
 mod limit;
+mod order;
+mod over;
 mod physical;
+mod ranked;
 mod run;
+mod sample;
+mod sets;
 mod sink;
 mod sort;
 mod source;
 #[cfg(test)]
 mod tests;
+mod top;
+mod unnest;
 mod user;
 
 pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
@@ -30,6 +39,7 @@ pub use aggregate::{
 pub use batch::BatchOperator;
 pub use conform::{Conform, conform};
 pub use contract::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
+pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
 pub use fault::Failure;
 pub use flat_map::FlatMap;
 pub use inspect::Inspect;
@@ -39,9 +49,15 @@ pub(crate) use kept::schema_with;
 pub use keyed::{Keyed, KeyedSpec, keyed_schema};
 pub use keys::Keys;
 pub use limit::Limit;
+pub use over::{Over, OverFunction, OverSpec};
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, SourceTime, Work};
+pub use ranked::{Neighbour, Partitions, Ranking, RunningCount, RunningExtreme, RunningMean, RunningSum, WindowFunction};
 pub use run::RunOperator;
+pub use sample::{Sample, SampleSpec};
+pub use sets::{SetOperator, SetSpec};
 pub use sink::Sink;
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
 pub use source::{Read, Source, Split, SplitReader};
+pub use top::{PartialTop, Top, TopSpec};
+pub use unnest::Unnest;
 pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Stored};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{JoinKind, Node, Op, Plan, Span};
+use super::{JoinKind, Node, Op, Plan, SortBy, Span};
 
 /// The plan as an indented listing, sources first.
 pub fn explain(plan: &Plan) -> String {
@@ -68,11 +68,23 @@ pub(super) fn describe(node: &Node) -> String {
             };
             format!("{kind} join on {} = {}", left.join(", "), right.join(", "))
         }
-        Op::Sort { by } => {
-            let list: Vec<String> = by.iter().map(|b| format!("{}{}", b.column, if b.descending { " desc" } else { "" })).collect();
-            format!("sort by {}", list.join(", "))
+        Op::Sort { by } => format!("sort by {}", order(by)),
+        Op::Top { rows, by } => {
+            let per = if node.keys.is_empty() { String::new() } else { format!(" per {}", node.keys.join(", ")) };
+            format!("top {rows}{per} by {}", order(by))
         }
+        Op::Over { by, functions } => {
+            let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();
+            let per = if node.keys.is_empty() { String::new() } else { format!(" {}", node.keys.join(", ")) };
+            let by = if by.is_empty() { String::new() } else { format!(" by {}", order(by)) };
+            format!("over{per}{by}: {}", list.join(", "))
+        }
+        Op::Unnest { column } => format!("rows of {column}"),
         Op::Limit { rows } => format!("limit {rows}"),
+        Op::Distinct { columns: None } => "distinct".into(),
+        Op::Distinct { columns: Some(columns) } => format!("distinct by {}", columns.join(", ")),
+        Op::Set { .. } => node.op.step().into(),
+        Op::Sample { fraction, seed } => format!("sample {fraction}, seed {seed}"),
         Op::Union => "union".into(),
         Op::Sink { name, .. } => format!("sink {name}"),
     }
@@ -84,6 +96,12 @@ fn windows(window: &Span) -> String {
         true => format!("tumbling {}", span(window.size)),
         false => format!("hop {} every {}", span(window.size), span(window.slide)),
     }
+}
+
+/// Columns to sort by.
+fn order(by: &[SortBy]) -> String {
+    let list: Vec<String> = by.iter().map(|b| format!("{}{}", b.column, if b.descending { " desc" } else { "" })).collect();
+    list.join(", ")
 }
 
 /// A span of microseconds in the largest unit that fits.

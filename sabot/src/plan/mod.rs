@@ -9,7 +9,7 @@ mod time;
 
 pub use explain::explain;
 pub use mermaid::mermaid;
-pub use node::{AggregateColumn, EventColumn, JoinKind, Node, NodeId, Op, Plan, PlanColumn, SortBy, Span};
+pub use node::{AggregateColumn, EventColumn, JoinKind, Node, NodeId, Op, Plan, PlanColumn, SetKind, SortBy, Span};
 pub use prune::{Lineages, prune};
 pub use push_down::push_down;
 pub use time::{Times, times};

@@ -69,6 +69,16 @@ pub enum JoinKind {
     Left,
 }
 
+/// Which rows of two streams stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetKind {
+    /// Distinct rows of the left that are on the right.
+    Intersect,
+    /// Distinct rows of the left that are not on the right.
+    Except,
+}
+
 /// A column to sort by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortBy {
@@ -188,6 +198,42 @@ pub enum Op {
         /// How many.
         rows: u64,
     },
+    /// The first rows in an order, of all or of each key.
+    Top {
+        /// How many.
+        rows: u64,
+        /// The order.
+        by: Vec<SortBy>,
+    },
+    /// Functions over the rows of each key in an order.
+    Over {
+        /// The order; empty if functions see whole partitions.
+        by: Vec<SortBy>,
+        /// The functions.
+        functions: Vec<AggregateColumn>,
+    },
+    /// The rows in a column of structs; a null is no row.
+    Unnest {
+        /// The column.
+        column: String,
+    },
+    /// The first row of each distinct key.
+    Distinct {
+        /// The columns; `None` is all.
+        columns: Option<Vec<String>>,
+    },
+    /// Distinct rows of the left that are, or are not, on the right.
+    Set {
+        /// Which.
+        kind: SetKind,
+    },
+    /// A random part of the rows.
+    Sample {
+        /// Probability of a row to stay.
+        fraction: f64,
+        /// Chooses among samples.
+        seed: u64,
+    },
     /// All rows of all inputs.
     Union,
     /// Stores rows in the sink of this name.
@@ -215,6 +261,13 @@ impl Op {
             Op::Join { .. } => "join",
             Op::Sort { .. } => "sort",
             Op::Limit { .. } => "limit",
+            Op::Top { .. } => "top",
+            Op::Over { .. } => "over",
+            Op::Unnest { .. } => "unnest",
+            Op::Distinct { .. } => "distinct",
+            Op::Set { kind: SetKind::Intersect } => "intersect",
+            Op::Set { kind: SetKind::Except } => "except",
+            Op::Sample { .. } => "sample",
             Op::Union => "union",
             Op::Sink { .. } => "sink",
         }

@@ -93,7 +93,33 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 node.columns.retain(|c| up.contains(&c.name));
                 need.push(up);
             }
-            Op::Limit { .. } => {
+            Op::Top { by, .. } => {
+                let mut up = mine.clone();
+                up.extend(by.iter().map(|b| b.column.clone()).chain(node.keys.iter().cloned()));
+                node.columns.retain(|c| up.contains(&c.name));
+                need.push(up);
+            }
+            Op::Over { by, functions } => {
+                let wanted = functions.iter().filter(|f| mine.contains(&f.name));
+                let mut up: BTreeSet<String> = mine.iter().filter(|c| !functions.iter().any(|f| f.name == **c)).cloned().collect();
+                up.extend(wanted.flat_map(|f| f.inputs.iter().cloned()));
+                up.extend(by.iter().map(|b| b.column.clone()).chain(keyed_by.iter().cloned()));
+                node.columns.retain(|c| mine.contains(&c.name));
+                need.push(up);
+            }
+            Op::Unnest { column } => {
+                node.columns.retain(|c| mine.contains(&c.name));
+                need.push(node.keys.iter().cloned().chain([column.clone()]).collect());
+            }
+            // all columns tell rows apart, read or not
+            Op::Distinct { columns: None } | Op::Set { .. } => need.extend(node.inputs.iter().map(|_| all.clone())),
+            Op::Distinct { columns: Some(columns) } => {
+                let mut up = mine.clone();
+                up.extend(columns.iter().cloned());
+                node.columns.retain(|c| up.contains(&c.name));
+                need.push(up);
+            }
+            Op::Limit { .. } | Op::Sample { .. } => {
                 node.columns.retain(|c| mine.contains(&c.name));
                 need.push(mine.clone());
             }

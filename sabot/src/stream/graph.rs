@@ -20,6 +20,8 @@ pub enum Code {
     Run(Arc<dyn RunKernel>),
     /// The functions of an aggregate, in order.
     Aggregate(Vec<Arc<dyn AccumulatorFactory>>),
+    /// The functions of an `over`, in order.
+    Over(Vec<Arc<dyn crate::operator::WindowFunction>>),
     /// Any other typed operator.
     Operator(Arc<dyn MakeOperator>),
 }

@@ -54,14 +54,22 @@ impl<'g, R, K, B, T, C> Stream<'g, R, K, B, T, C> {
     fn retype<R2, K2, B2, T2>(self) -> Stream<'g, R2, K2, B2, T2, C> {
         Stream::new(self.graph, self.node)
     }
-    fn keys(&self) -> Vec<String> {
+    pub(super) fn keys(&self) -> Vec<String> {
         self.graph.node(self.node).map(|n| n.keys).unwrap_or_default()
     }
-    fn time(&self) -> Option<EventColumn> {
+    pub(super) fn time(&self) -> Option<EventColumn> {
         self.graph.node(self.node).and_then(|n| n.time)
     }
-    fn columns(&self) -> Vec<PlanColumn> {
+    pub(super) fn columns(&self) -> Vec<PlanColumn> {
         self.graph.node(self.node).map(|n| n.columns).unwrap_or_default()
+    }
+    /// Adds a node that leaves rows as they are.
+    pub(super) fn same_rows(self, op: Op) -> Self
+    where
+        B: Bound,
+    {
+        let (columns, keys, time) = (self.columns(), self.keys(), self.time());
+        self.push(op, columns, keys, time)
     }
     /// Adds a node on top of this one.
     pub(super) fn push<R2, K2, B2: Bound, T2>(

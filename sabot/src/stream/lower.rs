@@ -11,8 +11,8 @@ use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::kernel::{Level, Lineage, Predicate, Request};
 use crate::operator::{
-    Conform, Exchange, Input, Limit, MergeSort, OperatorFactory, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SortKey, SortSpec,
-    SourceTime, Work, schema_with,
+    Conform, Exchange, Input, Limit, MergeSort, OperatorFactory, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey,
+    SortSpec, SourceTime, Unnest, Work, schema_with,
 };
 use crate::plan::{Node, NodeId, Op, Plan, Times, times};
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ pub(super) struct Lower<'a> {
     times: Times,
     pub(super) out: Lowered,
     /// Physical node that delivers a plan node's rows.
-    at: BTreeMap<NodeId, usize>,
+    pub(super) at: BTreeMap<NodeId, usize>,
     /// Rows that a plan node delivers at most, if known.
     pub(super) rows: BTreeMap<NodeId, u64>,
 }
@@ -142,9 +142,7 @@ impl Lower<'_> {
             }
             Op::Join { .. } => self.join(number, node)?,
             Op::Sort { by } => {
-                let keys =
-                    by.iter().map(|b| SortKey { column: b.column.clone(), ascending: !b.descending, nulls_first: b.nulls_first }).collect();
-                let spec = Arc::new(SortSpec { name: node.id.clone(), by: keys });
+                let spec = Arc::new(sort_spec(node, by));
                 let input = self.forward_input(node)?;
                 let (from_schema, single) = self.upstream(input.from);
                 let factory = PartialSort::factory(Arc::clone(&spec), &from_schema)?;
@@ -170,6 +168,15 @@ impl Lower<'_> {
                 self.push(number, node.id.clone(), Work::Operator(Limit::factory(*n)), vec![input], true, from_schema, bounded, true);
                 self.rows.insert(number, *n);
             }
+            Op::Top { rows: n, by } => self.top(number, node, *n, by)?,
+            Op::Over { by, functions } => self.over(number, node, by, functions)?,
+            Op::Unnest { column } => {
+                let factory = Unnest::factory(&node.id, column, &node.keys, &columns);
+                self.forward(number, node, factory, columns, false)?;
+            }
+            Op::Distinct { columns } => self.distinct(number, node, columns.as_deref())?,
+            Op::Set { kind } => self.set(number, node, *kind)?,
+            Op::Sample { fraction, seed } => self.sample(number, node, SampleSpec { fraction: *fraction, seed: *seed })?,
             Op::Union => {
                 let mut inputs = Vec::new();
                 for i in 0..node.inputs.len() {
@@ -263,7 +270,7 @@ impl Lower<'_> {
     }
 
     /// The keys that a step's input has.
-    fn keys(&self, node: &Node) -> Result<Vec<String>> {
+    pub(super) fn keys(&self, node: &Node) -> Result<Vec<String>> {
         let up = node.inputs.first().copied().ok_or_else(|| missing(node))?;
         Ok(self.plan.node(up)?.keys.clone())
     }
@@ -309,6 +316,12 @@ impl Lower<'_> {
         }
         at
     }
+}
+
+/// The order of a step.
+pub(super) fn sort_spec(node: &Node, by: &[crate::plan::SortBy]) -> SortSpec {
+    let key = |b: &crate::plan::SortBy| SortKey { column: b.column.clone(), ascending: !b.descending, nulls_first: b.nulls_first };
+    SortSpec { name: node.id.clone(), by: by.iter().map(key).collect() }
 }
 
 pub(super) fn missing(node: &Node) -> Error {

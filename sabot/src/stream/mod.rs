@@ -12,13 +12,16 @@ mod graph;
 mod handle;
 mod job;
 mod lower;
+mod lower_sets;
 mod lower_wide;
 mod marks;
+mod ordered;
 mod pair;
 mod params;
 mod pipe;
 mod registry;
 mod running;
+mod sets;
 mod source;
 mod spec;
 mod windows;
@@ -34,11 +37,13 @@ pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes,
     KeyValue, Keyed, LeftSide, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
+pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible, over};
 pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
 pub use params::{ParamEntry, Params, Secret};
 pub use pipe::{Looks, Part, Pipe, named};
 pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
 pub use running::Running;
+pub use sets::{Comparable, Compared, compared};
 #[cfg(feature = "parquet")]
 pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};

@@ -172,6 +172,6 @@ impl Build<'_> {
         self.cx.items.extend(row::aggregate_row(&shape, keys));
         let literal = Ident::new(&types.literal.to_string(), row.word.span().resolved_at(Span::call_site()));
         self.out.extend(quote!(let #s = #on.#name(|#k, #cols| #literal { #(#fields: #values),* });));
-        self.known = Known::default();
+        self.known = Known { anonymous: true, ..Known::default() };
     }
 }

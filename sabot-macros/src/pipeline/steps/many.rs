@@ -75,7 +75,7 @@ impl Build<'_> {
 }
 
 /// `carrier`, `desc(delay)`, `nulls_first(desc(delay))`.
-fn sort_key(tokens: &[TokenTree], c: &Ident) -> TokenStream {
+pub(super) fn sort_key(tokens: &[TokenTree], c: &Ident) -> TokenStream {
     let p = quote!(::sabot::__private);
     match tokens {
         [TokenTree::Ident(column)] => quote!(#p::asc(#c.#column)),

@@ -3,7 +3,9 @@
 mod aggregate;
 mod many;
 mod notes;
+mod ordered;
 mod rows;
+mod sets;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) keys: Vec<Ident>,
     /// Whether the keyed rows are cut into windows.
     pub(crate) windowed: bool,
+    /// Whether its rows are of an anonymous record, as far as can be told from the steps.
+    pub(crate) anonymous: bool,
     /// Whether its run is still growing: `(stream, part)` instead of a stream.
     pub(crate) open: bool,
 }
@@ -292,6 +296,12 @@ impl Build<'_> {
             "join" | "left_join" => self.join(name, &tokens),
             "union" => self.union(name, &tokens),
             "sort" => self.sort(name, &tokens),
+            "top" => self.top(name, &tokens),
+            "over" => self.over(name, &tokens),
+            "reduce" => self.reduce(name, &tokens),
+            "distinct" => self.distinct(name, &tokens),
+            "intersect" | "except" => self.set(name, &tokens),
+            "sample" => self.sample(name, &tokens),
             "sink" if tokens.is_empty() => self.open_sink(name),
             _ => {
                 self.seal();

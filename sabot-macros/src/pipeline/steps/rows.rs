@@ -115,6 +115,7 @@ impl Build<'_> {
         let method = if joined.is_some() { id("select") } else { name.clone() };
         let call = quote!(#method(move |#(#params,)* #m| { #prelude #literal { #(#names: #values),* }.#finish() }));
         self.row_wise(&call, &clones, step, name, &metas);
+        self.known.anonymous = true;
         if word == "select" {
             self.known.keys.clear();
             self.known.windowed = false;
@@ -166,6 +167,7 @@ impl Build<'_> {
             #p::Made::<'_, #p::All<#record>>::new(__row, #bad)
         }));
         self.row_wise(&call, clones, "select", name, &metas);
+        self.known.anonymous = false;
         self.known.keys.clear();
         self.known.windowed = false;
     }
@@ -220,5 +222,6 @@ impl Build<'_> {
             calls: &[#op_text], plain: true, hoist: true, simple: ::core::option::Option::None,
         });
         self.row_wise(&call, &TokenStream::new(), "map", name, &[meta]);
+        self.known.anonymous = true;
     }
 }

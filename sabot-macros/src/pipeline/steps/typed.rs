@@ -52,7 +52,7 @@ impl Build<'_> {
                 #called.map(|v| #p::col(#m, v))
             }) };
         });
-        self.known = Known::default();
+        self.known = Known { anonymous: true, ..Known::default() };
     }
 
     pub(super) fn batch(&mut self, name: &Ident, tokens: &[TokenTree]) {
@@ -72,6 +72,7 @@ impl Build<'_> {
         self.cx.items.extend(items);
         let (marker, path) = (&types.marker, stream(tokens));
         self.out.extend(quote!(let #s = #on.#name::<#marker<_>, _, #path>();));
+        self.known.anonymous = true;
     }
 
     pub(super) fn flat_map(&mut self, name: &Ident, tokens: &[TokenTree]) {

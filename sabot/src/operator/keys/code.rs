@@ -9,6 +9,7 @@ use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field};
 
 use super::intern::{Interner, NULL, UNKNOWN};
+use crate::kernel::hash::float_bits;
 use crate::operator::kept::{Kept, as_views, is_text, is_utf8, view_value};
 use crate::{Error, Result};
 
@@ -17,6 +18,8 @@ use crate::{Error, Result};
 pub(super) enum Coder {
     /// The value's own bits; this many bytes (16 bytes take two codes).
     Fixed(usize),
+    /// The bits of a float of this many bytes, one for `0.0` and `-0.0`, and one for every NaN.
+    Float(usize),
     /// One bit.
     Bool,
     /// Numbers of interned values; 0 is null.
@@ -51,7 +54,9 @@ impl KeyColumn {
         let coder = match &base {
             t if is_text(t) => Coder::Text(Box::default()),
             DataType::Boolean => Coder::Bool,
-            DataType::Float16 | DataType::Float32 | DataType::Float64 => return Err(not_a_key(field)),
+            DataType::Float16 => Coder::Float(2),
+            DataType::Float32 => Coder::Float(4),
+            DataType::Float64 => Coder::Float(8),
             DataType::Decimal128(..) => Coder::Fixed(16),
             t => match t.primitive_width() {
                 Some(w @ (1 | 2 | 4 | 8)) => Coder::Fixed(w),
@@ -64,7 +69,7 @@ impl KeyColumn {
     pub(super) fn bits(&self) -> (u32, u32) {
         match &self.coder {
             Coder::Fixed(16) => (64, 64),
-            Coder::Fixed(w) => (*w as u32 * 8, 0),
+            Coder::Fixed(w) | Coder::Float(w) => (*w as u32 * 8, 0),
             Coder::Bool => (1, 0),
             Coder::Text(_) => (32, 0),
         }
@@ -99,6 +104,11 @@ impl KeyColumn {
                     }
                 }
             }
+            Coder::Float(2) => {
+                words::<half::f16>(&array.to_data(), kept, &mut out.low, |v| half::f16::from_f64(plain_float(v.to_f64())).to_bits().into())?
+            }
+            Coder::Float(4) => words::<f32>(&array.to_data(), kept, &mut out.low, |v| (plain_float(v.into()) as f32).to_bits().into())?,
+            Coder::Float(_) => words::<f64>(&array.to_data(), kept, &mut out.low, float_bits)?,
             Coder::Text(_) => {}
         }
         if let Some(nulls) = array.nulls().filter(|n| n.null_count() > 0) {
@@ -124,7 +134,7 @@ impl KeyColumn {
             Coder::Bool => {
                 Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(rows, |i| codes.low.get(i).is_some_and(|c| *c == 1)), nulls))
             }
-            Coder::Fixed(width) => {
+            Coder::Fixed(width) | Coder::Float(width) => {
                 let low = &codes.low;
                 let buffer = match width {
                     1 => Buffer::from_vec(low.iter().map(|c| *c as u8).collect::<Vec<_>>()),
@@ -168,10 +178,15 @@ impl KeyColumn {
 
 fn not_a_key(field: &Field) -> Error {
     Error::Plan(format!(
-        "column `{}` of type {} cannot be a key; keys may be integers, bool, dates, times, decimals, text and binary",
+        "column `{}` of type {} cannot be a key; keys may be numbers, bool, dates, times, decimals, text and binary",
         field.name(),
         field.data_type()
     ))
+}
+
+/// A float without the sign of its zero, or of its NaN.
+fn plain_float(value: f64) -> f64 {
+    f64::from_bits(float_bits(value))
 }
 
 fn words<T: ArrowNativeType>(data: &ArrayData, kept: Kept<'_>, out: &mut Vec<u64>, code: impl Fn(T) -> u64) -> Result<()> {
@@ -237,7 +252,7 @@ fn view_of(bytes: &[u8]) -> u128 {
     u128::from_le_bytes(view)
 }
 
-/// Whether a code says that the text is unknown or null: it matches nothing.
-pub(super) fn unmatched(code: u64) -> bool {
-    code == u64::from(NULL) || code == u64::from(UNKNOWN)
+/// Whether a code says that the text is unknown, or null where that matches nothing.
+pub(super) fn unmatched(code: u64, nulls_match: bool) -> bool {
+    (code == u64::from(NULL) && !nulls_match) || code == u64::from(UNKNOWN)
 }

@@ -132,7 +132,7 @@ impl Keys {
     /// # Errors
     /// If a column is missing or has another type, or there are more than 2^32 - 2 groups.
     pub fn insert(&mut self, columns: &[ArrayRef], kept: Kept<'_>, out: &mut Vec<u32>) -> Result<()> {
-        self.look::<true>(columns, kept, out)?;
+        self.look::<true>(columns, kept, out, true)?;
         if self.groups >= NO_GROUP as usize { Err(Error::internal("more than 2^32 groups")) } else { Ok(()) }
     }
     /// The groups of the kept rows; `NO_GROUP` for unknown keys and for keys with a null, which match nothing.
@@ -140,10 +140,17 @@ impl Keys {
     /// # Errors
     /// If a column is missing or has another type.
     pub fn find(&mut self, columns: &[ArrayRef], kept: Kept<'_>, out: &mut Vec<u32>) -> Result<()> {
-        self.look::<false>(columns, kept, out)
+        self.look::<false>(columns, kept, out, false)
+    }
+    /// As [`find`](Self::find), but nulls are equal, as in a set.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn find_same(&mut self, columns: &[ArrayRef], kept: Kept<'_>, out: &mut Vec<u32>) -> Result<()> {
+        self.look::<false>(columns, kept, out, true)
     }
 
-    fn look<const INSERT: bool>(&mut self, arrays: &[ArrayRef], kept: Kept<'_>, out: &mut Vec<u32>) -> Result<()> {
+    fn look<const INSERT: bool>(&mut self, arrays: &[ArrayRef], kept: Kept<'_>, out: &mut Vec<u32>, nulls_match: bool) -> Result<()> {
         out.clear();
         let rows = kept.len();
         if arrays.len() < self.columns.len() {
@@ -154,7 +161,7 @@ impl Keys {
             out.resize(rows, if self.groups > 0 { 0 } else { NO_GROUP });
             return Ok(());
         }
-        self.pack::<INSERT>(arrays, kept)?;
+        self.pack::<INSERT>(arrays, kept, nulls_match)?;
         out.reserve(rows);
         if self.small {
             self.probe_direct::<INSERT>(out);
@@ -169,7 +176,7 @@ impl Keys {
         Ok(())
     }
     /// Packs the codes of the kept rows into `words`.
-    fn pack<const INSERT: bool>(&mut self, arrays: &[ArrayRef], kept: Kept<'_>) -> Result<()> {
+    fn pack<const INSERT: bool>(&mut self, arrays: &[ArrayRef], kept: Kept<'_>, nulls_match: bool) -> Result<()> {
         let (width, rows) = (self.width, kept.len());
         self.lost.clear();
         if !INSERT {
@@ -184,9 +191,12 @@ impl Keys {
             column.coder.codes::<INSERT>(array, kept, &mut self.codes)?;
             if !INSERT {
                 if column.coder.is_text() {
-                    self.lost.iter_mut().zip(&self.codes.low).for_each(|(l, c)| *l |= unmatched(*c));
+                    self.lost.iter_mut().zip(&self.codes.low).for_each(|(l, c)| *l |= unmatched(*c, nulls_match));
                 }
-                self.lost.iter_mut().zip(&self.codes.null).for_each(|(l, n)| *l |= n);
+                // without a place for it, a null is no value of the table
+                if !nulls_match || column.null.is_none() {
+                    self.lost.iter_mut().zip(&self.codes.null).for_each(|(l, n)| *l |= n);
+                }
             } else if column.null.is_none() && self.codes.null.iter().any(|n| *n) {
                 return Err(Error::Plan("a key column that is declared without nulls has one".into()));
             }
