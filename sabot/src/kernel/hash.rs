@@ -290,13 +290,13 @@ mod tests {
         let other_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63 | 5);
         let floats = hash(&[Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, other_nan, 1.5]))]);
         assert_eq!((floats[0], floats[2]), (floats[1], floats[3]));
-        assert_eq!(floats[4], hash(&[Arc::new(Float32Array::from(vec![1.5]))])[0]);
+        assert_eq!(floats[4], hash(&[Arc::new(arrow_array::Float32Array::from(vec![1.5]))])[0]);
         assert!(floats[0] != floats[4] && floats[0] != floats[2]);
     }
 
     #[test]
     fn lists_are_refused() {
-        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1)])]));
+        let list: ArrayRef = Arc::new(arrow_array::ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1)])]));
         assert!(hash_arrays([&list].into_iter(), 1, &mut Vec::new()).is_err());
     }
 

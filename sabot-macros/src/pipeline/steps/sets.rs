@@ -74,11 +74,11 @@ impl Build<'_> {
         };
         let literal: String = fraction.iter().map(ToString::to_string).collect::<String>().replace('_', "");
         let number = literal.trim_end_matches("f64");
-        if let (Ok(value), Some(first)) = (number.parse::<f64>(), fraction.first()) {
-            if !(0.0..=1.0).contains(&value) {
-                let hint = if value > 1.0 && value <= 100.0 { format!("; {value} percent is `{}`", value / 100.0) } else { String::new() };
-                self.cx.error(first.span(), &format!("`{name}` keeps a part of the rows, from 0 to 1, not {value}{hint}"));
-            }
+        if let (Ok(value), Some(first)) = (number.parse::<f64>(), fraction.first())
+            && !(0.0..=1.0).contains(&value)
+        {
+            let hint = if value > 1.0 && value <= 100.0 { format!("; {value} percent is `{}`", value / 100.0) } else { String::new() };
+            self.cx.error(first.span(), &format!("`{name}` keeps a part of the rows, from 0 to 1, not {value}{hint}"));
         }
         let fraction = match (number.parse::<u64>(), fraction) {
             // an integer literal is meant as a float
