@@ -77,6 +77,12 @@ fn groups_as_a_hash_map_does() {
             let expected = model.get(&key).copied().filter(|_| !null).unwrap_or(NO_GROUP);
             assert_eq!(*group, expected, "{key:?}");
         }
+        // where nulls are equal, those too
+        keys.find_same(&probe, Kept::Range(0, 200), &mut groups).unwrap();
+        for (row, group) in groups.iter().enumerate().take(200) {
+            let key: Vec<String> = probe.iter().map(|a| show(a, row)).collect();
+            assert_eq!(*group, model.get(&key).copied().unwrap_or(NO_GROUP), "{key:?}");
+        }
         assert_eq!(keys.len(), model.len());
         keys.clear();
         keys.insert(&arrays, Kept::Range(0, 1), &mut groups).unwrap();
@@ -111,5 +117,22 @@ fn key_groups_in_order() {
     let (order, ranges) = by_key_group(&[5, 127, 0, 5, 0]);
     assert_eq!(order, [2, 4, 0, 3, 1]);
     assert_eq!(ranges, [(0, 0..2), (5, 2..4), (127, 4..5)]);
-    assert!(Keys::new(&[Arc::new(Field::new("f", DataType::Float64, false))]).is_err());
+    let list = DataType::List(Arc::new(Field::new("item", DataType::Int64, true)));
+    assert!(Keys::new(&[Arc::new(Field::new("l", list, false))]).is_err());
+}
+
+#[test]
+fn floats_group_by_value() {
+    let other_nan = f64::from_bits(f64::NAN.to_bits() | 1 << 63 | 5);
+    let values: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), Some(f64::NAN), Some(other_nan), None, Some(1.5)]));
+    for t in [DataType::Float64, DataType::Float32, DataType::Float16] {
+        let array = arrow_cast::cast(&values, &t).unwrap();
+        let mut keys = Keys::new(&[Arc::new(Field::new("f", t.clone(), true))]).unwrap();
+        let mut groups = Vec::new();
+        keys.insert(&[Arc::clone(&array)], Kept::Range(0, 6), &mut groups).unwrap();
+        assert_eq!(groups, [0, 0, 1, 1, 2, 3], "{t}");
+        let hashes = crate::operator::keys::key_groups(&[array], 6).unwrap();
+        assert_eq!((hashes[0], hashes[2]), (hashes[1], hashes[3]));
+        assert_eq!(keys.columns(&[0, 3]).unwrap()[0].data_type(), &t);
+    }
 }
