@@ -307,3 +307,78 @@ fn a_reader_that_goes_away() -> Any {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
     Ok(())
 }
+
+#[test]
+fn schemas_of_files_and_records() -> Any {
+    let fields = |printed: &str| -> Result<Vec<String>, Box<dyn std::error::Error>> {
+        let json: serde_json::Value = serde_json::from_str(printed)?;
+        let all = json.get("fields").and_then(|f| f.as_array()).ok_or("no fields")?;
+        let text = |f: &serde_json::Value, k: &str| f.get(k).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
+        Ok(all.iter().map(|f| format!("{} {} {}", text(f, "name"), text(f, "type"), text(f, "nullable"))).collect())
+    };
+    // the record is checked against this file when the program is compiled
+    assert_eq!(prints(&["schema", "Reading"]), std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/reading.json"))?);
+    let parquet = fields(&prints(&["schema", &flights().display().to_string()]))?;
+    assert!(parquet.contains(&"dep_delay Int64 true".to_owned()) && parquet.iter().any(|f| f.starts_with("time_hour Timestamp")), "{parquet:?}");
+    let dir = tempfile::tempdir()?;
+    let rows = (0..5000).map(|i| format!("{i},{}.5,{},2013-01-0{},2013-01-01T00:00:0{}Z,x{i}\n", i, i % 2 == 0, i % 9 + 1, i % 9));
+    let text = format!("n,x,b,d,t,s\n{}7,,,,,\n", rows.collect::<String>());
+    let csv = fields(&prints(&["schema", &file(&dir, "all.csv", &text)?]))?;
+    assert_eq!(csv, ["n Int64 false", "x Float64 true", "b Boolean true", "d Date32 true", "t Timestamp(µs) true", "s Utf8 true"]);
+    // a value that only comes late decides all the same
+    let late = fields(&prints(&["schema", &file(&dir, "late.csv", &format!("n\n{}1.5\n", "1\n".repeat(9000)))?]))?;
+    assert_eq!(late, ["n Float64 false"]);
+    fails(2, &["schema", "Raeding"], &["no source of this program has the record `Raeding`", "did you mean `Reading`?"]);
+    fails(1, &["schema", "missing.parquet"], &["missing.parquet"]);
+    Ok(())
+}
+
+#[test]
+fn explained_and_drawn() -> Any {
+    let source = format!("flights={}", flights().display());
+    assert!(prints(&["explain", "miles", "--source", &source]).contains("flights/source: per thread; at most 336776 rows"));
+    assert!(prints(&["graph", "miles", "--format", "svg"]).starts_with("<svg xmlns="));
+    fails(2, &["explain", "miles", "--source", "fligths=x.csv"], &["no source `fligths`", "did you mean `flights`?"]);
+    Ok(())
+}
+
+/// What bash offers for a line, by the script that the tool prints.
+fn offered(script: &Path, words: &[&str]) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let line = words.iter().map(|w| format!("'{w}'")).collect::<Vec<_>>().join(" ");
+    let last = words.len() - 1;
+    let program = format!(
+        "compopt() {{ echo nospace; }}; source '{}'; COMP_WORDS=({line}); COMP_CWORD={last}; \
+         f=$(complete -p tool | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $f tool \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{}]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        script.display(),
+        last - 1
+    );
+    let output = Command::new("bash").args(["--norc", "-c", &program]).output()?;
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    Ok(text(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn completions() -> Any {
+    let dir = tempfile::tempdir()?;
+    let path = PathBuf::from(file(&dir, "tool.bash", &prints(&["completions", "bash"]))?);
+    assert!(Command::new("bash").arg("-n").arg(&path).status()?.success());
+    assert_eq!(offered(&path, &["tool", "expl"])?, ["explain"]);
+    assert_eq!(offered(&path, &["tool", "run", "lar"])?, ["large"]);
+    assert_eq!(offered(&path, &["tool", "run", "large", "--mini"])?, ["--minimum"]);
+    assert_eq!(offered(&path, &["tool", "run", "large", "--source", "re"])?, ["nospace", "readings="]);
+    assert_eq!(offered(&path, &["tool", "run", "two", "--sink", ""])?, ["low=", "high="]);
+    assert_eq!(offered(&path, &["tool", "graph", "large", "--format", "s"])?, ["svg"]);
+    for shell in ["zsh", "fish"] {
+        let script = prints(&["completions", shell]);
+        assert!(script.contains("large") && script.contains("minimum") && script.contains("readings="), "{shell}: {script}");
+    }
+    fails_with(&["completions", "csh"], "bash");
+    Ok(())
+}
+
+/// Refused by clap itself, which names the possible values.
+fn fails_with(args: &[&str], word: &str) {
+    let output = tool(args);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
+}

@@ -217,3 +217,134 @@ fn a_library_that_is_only_named_has_its_items() {
     let plan = trading::clean(raws(), 1).plan().unwrap();
     assert!(matches!(plan.nodes.last().map(|n| &n.op), Some(Op::Sink { fixed: false, .. })));
 }
+
+/// Another name for a symbol, total or not, volatile or not.
+#[operator]
+fn upper(symbol: &str) -> String {
+    symbol.to_uppercase()
+}
+/// Never panics.
+#[operator(total)]
+fn half(price: f64) -> f64 {
+    price / 2.0
+}
+/// Differs each time.
+#[operator(volatile)]
+fn noise(qty: i64) -> i64 {
+    qty + i64::from(std::process::id() == 0)
+}
+
+/// What was traded.
+#[derive(Record, Clone, Debug)]
+struct Symbol {
+    symbol: Str,
+}
+
+pipeline! {
+    /// One of each: what `explain` has to say.
+    pub fn shown(raw: Source<Raw, Bounded>, listed: Source<Listed, Bounded>, limit: i64);
+
+    lanes = raw -> filter(|r| r.qty >= limit) -> with(|r| row { half: half(r.price?) });
+    daily = lanes -> key_by(symbol) -> window(tumbling(1.day())) -> aggregate(|r| row { half: sum(r.half), trades: count() });
+    named = lanes -> key_by(symbol) -> join(listed -> key_by(symbol), |r, l| row { name: l.name, upper: upper(l.name), qty: r.qty })
+            -> filter(|n| n.qty > 2) -> with(|n| row { noise: noise(n.qty) });
+    clean = trading::clean(raw, limit) -> key_by(symbol) -> keyed(|c| row { total: trading::ops::running(c.qty) }) -> limit(5);
+    all   = daily -> select(|d| row Symbol { symbol: d.symbol }) -> union(clean -> select(|c| row Symbol { symbol: c.symbol }));
+    daily -> sort(symbol, desc(trades)) -> sink;
+    named -> sink;
+    clean -> sink;
+    all -> sink;
+}
+
+/// Compares with `golden/<name>`; `GOLDEN=overwrite` writes it anew.
+fn golden(name: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    if std::env::var("GOLDEN").is_ok_and(|v| v == "overwrite") {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(text, expected, "{}: see CONTRIBUTING.md", path.display());
+}
+
+#[test]
+fn explained() {
+    let job = shown(raws(), listed(), 3);
+    golden("shown.txt", &job.explain().unwrap());
+    let json = serde_json::to_value(job.explanation().unwrap()).unwrap();
+    assert_eq!(json["pipeline"], "shown");
+    let run = json["steps"].as_array().unwrap().iter().find(|s| s["name"] == "lanes/run").unwrap();
+    assert_eq!(run["exprs"][1]["column"], "half");
+    assert_eq!(run["how"][0], "one pass over 64 lanes, without a branch");
+    assert!(json["plan"]["nodes"].as_array().unwrap().len() > 10);
+    // what is shown of a join is what runs: the number of rows of a file is known
+    let listed_file = std::env::temp_dir().join(format!("sabot-listed-{}.parquet", std::process::id()));
+    let written = relisted(listed()).sink("listed", to(listed_file.to_str().unwrap())).run();
+    written.unwrap();
+    let job = shown(raws(), parquet::<Listed>(listed_file.to_str().unwrap()), 3);
+    let broadcast = job.explain().unwrap();
+    assert!(broadcast.contains("broadcast join: the number of right rows is at most 2,"), "{broadcast}");
+    let hashed = job.settings(|s| s.broadcast_rows = 1).explain().unwrap();
+    assert!(hashed.contains("hash join: the number of right rows is at most 2, more than 1"), "{hashed}");
+    std::fs::remove_file(listed_file).unwrap();
+}
+
+pipeline! {
+    /// As they are.
+    pub fn relisted(listed: Source<Listed>);
+    listed -> sink;
+}
+
+#[test]
+fn drawn() {
+    let svg = shown(raws(), listed(), 3).svg().unwrap();
+    golden("shown.svg", &svg);
+    // well formed: every tag is closed in order, and no text has a bare `<` or `&`
+    let mut open: Vec<&str> = Vec::new();
+    for tag in svg.split('<').skip(1) {
+        let (tag, text) = tag.split_once('>').unwrap();
+        assert!(!text.contains('>'), "{text}");
+        assert!(text.split('&').skip(1).all(|e| ["amp;", "lt;", "gt;", "quot;"].iter().any(|k| e.starts_with(k))), "{text}");
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop(), Some(name)),
+            None if tag.ends_with('/') => {}
+            None => open.push(tag.split(' ').next().unwrap()),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let number = |rect: &str, key: &str| -> f64 {
+        let from = rect.split(&format!(" {key}=\"")).nth(1).unwrap();
+        from.split('"').next().unwrap().parse().unwrap()
+    };
+    let boxes: Vec<[f64; 4]> =
+        svg.split("<rect").skip(1).map(|r| ["x", "y", "width", "height"].map(|k| number(r, k))).collect();
+    let plan = shown(raws(), listed(), 3).plan().unwrap();
+    assert_eq!(boxes.len(), plan.nodes.iter().filter(|n| !n.op.is_note()).count());
+    let [w, h] = ["width", "height"].map(|k| number(svg.split('>').next().unwrap(), k));
+    for (i, [x, y, bw, bh]) in boxes.iter().enumerate() {
+        assert!(*x >= 0.0 && *y >= 0.0 && x + bw <= w && y + bh <= h, "within the drawing");
+        for [x2, y2, w2, h2] in &boxes[..i] {
+            assert!(x + bw <= *x2 || x2 + w2 <= *x || y + bh <= *y2 || y2 + h2 <= *y, "boxes do not overlap");
+        }
+    }
+}
+
+/// What was paid.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Paid {
+    symbol: Str,
+    notional: f64,
+}
+pipeline! {
+    /// A column that is replaced, twice, before an operator of another crate takes it by name.
+    pub fn shadowed(raw: Source<Raw>);
+    paid = raw -> with(|r| row { price: r.price.unwrap_or(1.0), q: r.qty }) -> with(|r| row { price: r.price + 1.0, symbol: r.symbol })
+        -> map(trading::ops::notional) -> select(|r| row Paid { symbol: r.symbol, notional: r.notional });
+    paid -> sink;
+}
+
+#[test]
+fn a_replaced_column_is_the_one_that_operators_take() {
+    let paid = |r: Raw| Paid { symbol: r.symbol, notional: (r.price.unwrap_or(1.0) + 1.0) * r.qty as f64 };
+    let expected: Vec<Paid> = raws().into_iter().map(paid).collect();
+    everywhere(|| shadowed(splits(&raws(), 7)), "paid", &expected, Order::Same, 0.0);
+}

@@ -9,10 +9,13 @@ pub(crate) fn bare(ident: &Ident) -> String {
     text.strip_prefix("r#").map_or(text.clone(), str::to_owned)
 }
 
-/// A name as a type: `(Ch<'q'>, Ch<'t'>, Ch<'y'>,)`, the same in every crate.
+/// A name as a type, the same in every crate: the list of its bytes, `((H7, H1), ((H7, H4), ((H7, H9), ())))` for `qty`.
 pub(crate) fn name_type(name: &str, span: Span) -> TokenStream {
-    let chars = name.chars().map(|c| quote_spanned!(span=> ::sabot::__private::Ch<#c>));
-    quote_spanned!(span=> (#(#chars,)*))
+    let digit = |d: u8| Ident::new(&format!("H{d:X}"), span);
+    name.bytes().rev().fold(quote_spanned!(span=> ()), |rest, byte| {
+        let (high, low) = (digit(byte >> 4), digit(byte & 15));
+        quote_spanned!(span=> ((::sabot::__private::#high, ::sabot::__private::#low), #rest))
+    })
 }
 
 /// The conventions of `rename_all`.

@@ -270,8 +270,9 @@ fn write(tokens: &[TokenTree], out: &mut String) {
             TokenTree::Punct(p) => {
                 let c = p.as_char();
                 let joint = p.spacing() == proc_macro2::Spacing::Joint;
-                let tight = matches!(c, '.' | '?' | ':' | '!' | '\'') || (matches!(c, '&' | '|' | '*' | '-') && unary(tokens, i));
                 let second = i > 0 && matches!(tokens.get(i - 1), Some(TokenTree::Punct(q)) if q.spacing() == proc_macro2::Spacing::Joint);
+                let tight =
+                    matches!(c, '.' | '?' | ':' | '!' | '\'') || (!second && matches!(c, '&' | '|' | '*' | '-') && unary(tokens, i));
                 if !tight && c != ',' && !second && !out.ends_with([' ', '(']) && !out.is_empty() {
                     out.push(' ');
                 }

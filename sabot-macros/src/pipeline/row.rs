@@ -6,6 +6,8 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
+use crate::common::name_type;
+
 /// A row's columns, and which of them are computed.
 pub(crate) struct Shape<'a> {
     /// Name of the record type (the stream's name); other names derive from it.
@@ -65,8 +67,7 @@ fn pick<'a>(items: &'a [Ident], computed: &'a [bool]) -> impl DoubleEndedIterato
 }
 
 fn type_name(column: &str) -> TokenStream {
-    let chars = column.chars();
-    quote!((#(::sabot::__private::Ch<#chars>,)*))
+    name_type(column, Span::call_site())
 }
 
 /// Types for columns on top of a base record: `with`, `map`, `keyed`, the inputs of `aggregate`.
@@ -79,6 +80,8 @@ pub(crate) fn layer(shape: &Shape<'_>) -> (TokenStream, Names) {
     let made_vals = cons(at.iter().zip(shape.computed).filter(|(_, c)| **c).map(|(i, _)| quote!(vals.#i)));
     let named = if shape.named_columns {
         let mut out = TokenStream::new();
+        // a column of a name that is repeated here is not to be found below
+        let others: Vec<TokenStream> = columns.iter().map(|c| type_name(c)).collect();
         for ((column, ty), field) in columns.iter().zip(&types).zip(fields) {
             let name = type_name(column);
             out.extend(quote! {
@@ -89,7 +92,9 @@ pub(crate) fn layer(shape: &Shape<'_>) -> (TokenStream, Names) {
             });
         }
         out.extend(quote! {
-            impl<N, W, B: #p::HasColumn<N, W>, #(#types: #p::Value),*> #p::HasColumn<N, #p::There<W>> for #record<B, #(#types),*> {
+            impl<N, W, B: #p::HasColumn<N, W>, #(#types: #p::Value),*> #p::HasColumn<N, #p::There<W>> for #record<B, #(#types),*>
+            where #(N: #p::OtherName<#others>),*
+            {
                 type V = B::V;
                 fn get<'a>(row: &Self::Row<'a>) -> <B::V as #p::Value>::Ref<'a> { B::get(&row.__base) }
             }

@@ -11,7 +11,7 @@ use crate::words::unknown;
 use crate::{Error, Result};
 
 /// Options of every pipeline; a parameter of such a name is given by `--param`.
-const OWN: &[&str] = &["param", "source", "sink", "threads", "memory", "output", "all", "stats", "json", "help"];
+const OWN: &[&str] = &["param", "source", "sink", "threads", "memory", "output", "all", "stats", "json", "format", "help"];
 
 /// The prefix of a parameter's argument, apart from the tool's own.
 pub(super) const PARAM: &str = "parameter:";
@@ -36,12 +36,32 @@ pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(per("run", "Run a pipeline", running))
-        .subcommand(per("explain", "Show a pipeline's plan", |c| c.arg(json())))
-        .subcommand(per("graph", "Show a pipeline's plan as a mermaid flowchart", |c| c))
+        .subcommand(per("explain", "Show a pipeline's plan: what runs, how, and why so", |c| c.arg(source()).arg(json())))
+        .subcommand(per("graph", "Draw a pipeline's plan", |c| c.arg(format())))
         .subcommand(Command::new("ops").about("List the operators").arg(json()))
         .subcommand(Command::new("pipelines").about("List the pipelines").arg(json()))
+        .subcommand(
+            Command::new("schema")
+                .about("Print the columns of a file or a record, for `#[record(schema = \"..\")]`")
+                .arg(Arg::new("of").value_name("FILE|RECORD").required(true).help("file.parquet, file.csv, or the record of a source")),
+        )
+        .subcommand(
+            Command::new("completions").about("Print a script that completes pipelines, parameters and names in a shell").arg(
+                Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
+            ),
+        )
 }
 
+fn source() -> Arg {
+    Arg::new("source")
+        .long("source")
+        .value_name("NAME=URI")
+        .help("Bind a source: file.parquet, dir/, 'data/*.csv', 'csv:x.txt?delimiter=;'")
+        .action(ArgAction::Append)
+}
+fn format() -> Arg {
+    Arg::new("format").long("format").value_name("FORMAT").help("A mermaid flowchart (the default), or an SVG drawing").value_parser(["mermaid", "svg"])
+}
 fn json() -> Arg {
     Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON")
 }
@@ -69,9 +89,7 @@ fn parameters(mut command: Command, pipeline: &PipelineEntry) -> Command {
 fn running(command: Command) -> Command {
     let arg = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
     command
-        .arg(
-            arg("source", "NAME=URI", "Bind a source: file.parquet, dir/, 'data/*.csv', 'csv:x.txt?delimiter=;'").action(ArgAction::Append),
-        )
+        .arg(source())
         .arg(
             arg("sink", "NAME=URI", "Bind a sink: out.parquet, out.csv, out.jsonl, out.arrow, blackhole:, or - to print")
                 .action(ArgAction::Append),
@@ -119,7 +137,11 @@ pub(super) fn refuse(args: &[OsString], error: &clap::Error) -> Result<i32> {
             ErrorKind::UnknownArgument => {
                 let given = word(ContextKind::InvalidArg);
                 let pipeline = args.get(2).and_then(|a| a.to_str()).and_then(|n| crate::stream::pipeline_named(n).ok());
-                let own: &[&str] = if verb == "run" { OWN } else { &["param", "json", "help"] };
+                let own: &[&str] = match verb {
+                    "run" => OWN,
+                    "explain" => &["param", "source", "json", "help"],
+                    _ => &["param", "format", "help"],
+                };
                 if let (Some(pipeline), Some(name)) = (pipeline, given.strip_prefix("--")) {
                     let all: Vec<String> =
                         pipeline.params.iter().map(|p| p.name).chain(own.iter().copied()).map(|n| format!("--{n}")).collect();

@@ -57,6 +57,15 @@ pub(super) fn params(pipeline: &PipelineEntry, matches: &ArgMatches) -> Result<(
     Ok((params, missing))
 }
 
+/// A job with placeholders for all parameters, if there are such that it can be built with.
+pub(super) fn sample(pipeline: &PipelineEntry) -> Option<Job> {
+    let mut params = Params::new();
+    for p in pipeline.params {
+        params.set(p.name, p.placeholder()?);
+    }
+    job(pipeline, params).ok()
+}
+
 /// The message about parameters that were not given.
 pub(super) fn missing(pipeline: &PipelineEntry, names: &[&str]) -> Error {
     let list: Vec<String> =
@@ -70,8 +79,8 @@ pub(super) fn job(pipeline: &PipelineEntry, params: Params) -> Result<Job> {
         .unwrap_or_else(|p| Err(Error::Usage(format!("pipeline `{}` cannot be built with these parameters: it {p}", pipeline.name))))
 }
 
-/// Binds the sources that `--source` names; all must be bound then.
-pub(super) fn sources(mut job: Job, pipeline: &PipelineEntry, matches: &ArgMatches) -> Result<Job> {
+/// Binds the sources that `--source` names.
+pub(super) fn some_sources(mut job: Job, pipeline: &PipelineEntry, matches: &ArgMatches) -> Result<Job> {
     let all = job.source_names();
     let names: Vec<&str> = all.iter().map(|(n, _)| n.as_str()).collect();
     for (name, uri) in pairs(matches, "source", &names)? {
@@ -81,6 +90,12 @@ pub(super) fn sources(mut job: Job, pipeline: &PipelineEntry, matches: &ArgMatch
         }
         job = job.bind_source(&name, SourceBinding::Spec(SourceSpec::from_uri(&uri)?));
     }
+    Ok(job)
+}
+
+/// Binds the sources that `--source` names; all must be bound then.
+pub(super) fn sources(job: Job, pipeline: &PipelineEntry, matches: &ArgMatches) -> Result<Job> {
+    let job = some_sources(job, pipeline, matches)?;
     let open = job.open_sources();
     if !open.is_empty() {
         let list: Vec<String> = open.iter().map(|(n, record)| format!("`--source {n}=<file of {record} rows>`")).collect();

@@ -41,13 +41,16 @@ fn sketch(pipeline: &PipelineEntry, matches: &ArgMatches) -> Result<Job> {
 pub(super) fn explain(matches: &ArgMatches) -> Result<i32> {
     let (pipeline, sub) = chosen(matches)?;
     let job = sketch(pipeline, sub)?;
-    if sub.get_flag("json") { pretty(&job.plan()?) } else { print(&job.explain()?) }
+    let job = bind::some_sources(job, pipeline, sub)?;
+    let explanation = job.explanation()?;
+    if sub.get_flag("json") { pretty(&explanation) } else { print(&explanation.to_string()) }
 }
 
-/// Prints a plan as mermaid source.
+/// Prints a plan as mermaid source or as a drawing.
 pub(super) fn graph(matches: &ArgMatches) -> Result<i32> {
     let (pipeline, sub) = chosen(matches)?;
-    print(&sketch(pipeline, sub)?.mermaid()?)
+    let job = sketch(pipeline, sub)?;
+    if sub.get_one::<String>("format").is_some_and(|f| f == "svg") { print(&job.svg()?) } else { print(&job.mermaid()?) }
 }
 
 fn pretty(value: &impl serde::Serialize) -> Result<i32> {

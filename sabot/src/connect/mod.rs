@@ -81,6 +81,7 @@ mod csv_text;
 mod fit;
 mod fitted;
 mod generate;
+mod infer;
 #[cfg(feature = "json")]
 mod json_sink;
 mod memory_sink;

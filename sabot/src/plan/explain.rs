@@ -1,46 +1,113 @@
-//! A plan as text: one line per node, runs with their steps.
+//! What the steps of a plan do, how, and why so.
 
-use std::fmt::Write;
+use super::{ExplainedExpr, ExplainedStep, Explanation, JoinKind, Node, NodeId, Op, Plan, SortBy, Span};
+use crate::kernel::{Expr, Form, StepInfo, Way};
 
-use super::{JoinKind, Node, Op, Plan, SortBy, Span};
+/// Explains a plan, apart from what is decided when it is lowered.
+pub fn explain(plan: &Plan) -> Explanation {
+    let steps = plan.nodes.iter().enumerate().map(|(number, node)| step(plan, number, node)).collect();
+    let sinks = plan.nodes.iter().enumerate().filter_map(|(number, node)| match &node.op {
+        Op::Sink { name, .. } => Some((name.clone(), promised(plan, number))),
+        _ => None,
+    });
+    Explanation { pipeline: plan.pipeline.clone(), steps, physical: Ok(Vec::new()), order: sinks.collect(), plan: plan.clone() }
+}
 
-/// The plan as an indented listing, sources first.
-pub fn explain(plan: &Plan) -> String {
-    let mut out = format!("pipeline {}\n", plan.pipeline);
-    for (number, node) in plan.nodes.iter().enumerate() {
-        let inputs: Vec<String> = node.inputs.iter().map(|i| format!("#{i}")).collect();
-        let from = if inputs.is_empty() { String::new() } else { format!(" <- {}", inputs.join(", ")) };
-        let _ = writeln!(out, "  #{number} {}{from}: {}", stream_of(node), describe(node));
-        if let Op::Run { steps, .. } = &node.op {
-            for step in steps {
-                for e in &step.exprs {
-                    let made = if e.name.is_empty() { step.step.clone() } else { format!("{} {} =", step.step, e.name) };
-                    let text = if e.text.is_empty() { "<closure>" } else { &e.text };
-                    let tier = if e.pass.is_some() {
-                        "passed on"
-                    } else if e.total {
-                        "lanes"
-                    } else {
-                        "rows"
-                    };
-                    let _ = writeln!(out, "       {made} {text}  [{tier}]");
-                }
-            }
+fn step(plan: &Plan, number: NodeId, node: &Node) -> ExplainedStep {
+    let mut how = Vec::new();
+    let mut exprs = Vec::new();
+    match &node.op {
+        Op::Run { steps, form, .. } => {
+            exprs = steps.iter().flat_map(|s| s.exprs.iter().map(|e| expr(s, e))).collect();
+            how.extend(way(steps, form));
         }
-        if matches!(node.op, Op::Source { .. }) {
+        Op::Source { filter, .. } => {
             let columns: Vec<&str> = node.columns.iter().map(|c| c.name.as_str()).collect();
-            let _ = writeln!(out, "       columns {}", columns.join(", "));
-            if let Op::Source { filter: Some(filter), .. } = &node.op {
-                let _ = writeln!(out, "       may leave out rows unless {filter}");
-            }
+            how.push(format!("columns {}", columns.join(", ")));
+            how.extend(filter.iter().map(|filter| format!("may leave out rows unless {filter}")));
+        }
+        _ => {}
+    }
+    let inputs = node.inputs.clone();
+    ExplainedStep { number, name: stream_of(node).to_owned(), inputs, what: describe_in(plan, node), exprs, how }
+}
+
+fn expr(step: &StepInfo, e: &Expr) -> ExplainedExpr {
+    let tier = if e.pass.is_some() {
+        "passed on"
+    } else if e.total {
+        "lanes"
+    } else {
+        "rows"
+    };
+    ExplainedExpr {
+        step: step.step.clone(),
+        column: Some(e.name.clone()).filter(|n| !n.is_empty()),
+        text: e.text.clone(),
+        reads: e.reads.clone(),
+        tier,
+        why: if tier == "rows" { e.doubts.iter().map(ToString::to_string).collect() } else { Vec::new() },
+    }
+}
+
+/// How a run goes over rows, and why not faster.
+fn way(steps: &[StepInfo], form: &Form) -> Vec<String> {
+    let computed = || steps.iter().flat_map(|s| &s.exprs).filter(|e| e.pass.is_none());
+    let mut why: Vec<String> = computed().flat_map(|e| &e.doubts).map(ToString::to_string).collect();
+    why.extend(form.wide.iter().map(|name| match name.as_str() {
+        "" => "a column in between has no fixed width".to_owned(),
+        name => format!("`{name}` has no fixed width"),
+    }));
+    why.sort();
+    why.dedup();
+    let why = if why.is_empty() { String::new() } else { format!(", because {}", why.join(", ")) };
+    let way = match form.way {
+        Way::Lanes => "one pass over 64 lanes, without a branch".to_owned(),
+        Way::TwoPasses(1) => format!("two passes: the first predicate over 64 lanes, the rest on the rows it keeps{why}"),
+        Way::TwoPasses(n) => format!("two passes: the first {n} predicates over 64 lanes, the rest on the rows they keep{why}"),
+        Way::Rows => format!("row by row{why}"),
+    };
+    let hoisted = (!form.hoisted.is_empty()).then(|| format!("nulls of {} by validity words", form.hoisted.join(", ")));
+    [Some(way), hoisted].into_iter().flatten().collect()
+}
+
+/// What is promised of the order of a step's rows.
+fn promised(plan: &Plan, mut at: NodeId) -> String {
+    while let Ok(node) = plan.node(at) {
+        match &node.op {
+            Op::Source { name, .. } => return format!("in the order of source {name}"),
+            Op::Sort { by } => return format!("sorted by {}", order(by)),
+            Op::Top { by, .. } if node.keys.is_empty() => return format!("sorted by {}", order(by)),
+            Op::Keyed { .. } => return "in order per key".to_owned(),
+            Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
+            Op::Unnest { .. } | Op::Sample { .. } => {}
+            op if op.is_note() => {}
+            op => return format!("in any order ({})", op.step()),
+        }
+        match node.inputs.first() {
+            Some(up) => at = *up,
+            None => break,
         }
     }
-    out
+    "in any order".to_owned()
 }
 
 /// `stream/step` of a node's stable id.
-fn stream_of(node: &Node) -> &str {
+pub(super) fn stream_of(node: &Node) -> &str {
     node.id.split_once('/').map_or(node.id.as_str(), |(_, rest)| rest)
+}
+
+/// What a node does, in a few words; what an aggregate takes as the user wrote it.
+pub(super) fn describe_in(plan: &Plan, node: &Node) -> String {
+    let mut text = describe(node);
+    let up = node.inputs.first().and_then(|i| plan.work(*i).ok()).and_then(|i| plan.nodes.get(i));
+    if let Some(Op::Run { steps, .. }) = up.map(|n| &n.op) {
+        // the last first: `__in1` is a part of `__in10`
+        for e in steps.iter().rev().filter(|s| s.step == "inputs").flat_map(|s| s.exprs.iter().rev()) {
+            text = text.replace(&e.name, &e.text);
+        }
+    }
+    text
 }
 
 /// What a node does, in a few words.

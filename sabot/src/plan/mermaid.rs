@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::explain::describe;
+use super::explain::{describe, describe_in};
 use super::{Op, Plan};
 
 /// The plan as mermaid source (`flowchart LR`); notes (`key_by`, `window`) label their edges.
@@ -12,7 +12,7 @@ pub fn mermaid(plan: &Plan) -> String {
         if node.op.is_note() {
             continue;
         }
-        let text = describe(node).replace('"', "'");
+        let text = describe_in(plan, node).replace('"', "'");
         let (open, close) = match node.op {
             Op::Source { .. } | Op::Sink { .. } => ("([", "])"),
             Op::Run { .. } => ("[[", "]]"),

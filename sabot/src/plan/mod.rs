@@ -1,17 +1,21 @@
 //! The logical DAG, its passes, and how it is explained and drawn.
 
 mod explain;
+mod explanation;
 mod mermaid;
 mod node;
 mod prune;
 mod push_down;
+mod svg;
 mod time;
 
 pub use explain::explain;
+pub use explanation::{ExplainedExpr, ExplainedStep, Explanation, PhysicalStep};
 pub use mermaid::mermaid;
 pub use node::{AggregateColumn, EventColumn, JoinKind, Node, NodeId, Op, Plan, PlanColumn, SetKind, SortBy, Span};
 pub use prune::{Lineages, prune};
 pub use push_down::push_down;
+pub use svg::svg;
 pub use time::{Times, times};
 
 /// The column that a left join adds: whether the row has a partner.

@@ -33,7 +33,9 @@ pub use boolean::BoolWrite;
 pub use cell::{Cell, Fault, Faults, Flat, Make, Slot, col};
 pub use decimal::Decimal;
 pub use list::{List, ListRead, ListRef, ListWrite};
-pub use named::{Ch, HasColumn, Here, There};
+pub use named::{
+    Answer, H0, H1, H2, H3, H4, H5, H6, H7, H8, H9, HA, HB, HC, HD, HE, HF, HasColumn, Here, No, OtherName, SameDigit, SameName, There, Yes,
+};
 pub use nested::{accept_struct, all_fixed, debug_row, finish_struct, read_struct, struct_type};
 pub use option::{NotNull, Nullable, OptionWrite};
 pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use crate::connect::MemorySink;
 use crate::kernel::Predicate;
 use crate::operator::BoundSink;
-use crate::plan::{Op, Plan, explain, mermaid, prune, push_down};
+use crate::plan::{Explanation, Op, Plan, explain, mermaid, prune, push_down, svg};
 use crate::record::{Named, from_batch};
 use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};
 use crate::words::unknown;
@@ -16,6 +16,7 @@ use crate::{Error, Result};
 
 use super::Running;
 use super::lower::{Lowered, lineages, lower};
+use super::physical::{Assumed, physical};
 use super::{Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, SinkBinding, Source, SourceBinding, pipeline_named};
 
 /// A pipeline with its parameters. Made by calling the pipeline's function; see [`run`](Self::run),
@@ -236,7 +237,27 @@ impl Job {
     /// # Errors
     /// As for [`plan`](Self::plan).
     pub fn explain(&self) -> Result<String> {
-        Ok(explain(&self.plan()?))
+        Ok(self.explanation()?.to_string())
+    }
+    /// The plan explained: what runs, how, and why so. Of sources that are bound to files it says how many rows they have.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn explanation(&self) -> Result<Explanation> {
+        let plan = self.plan()?;
+        let mut out = explain(&plan);
+        let must_end: BTreeMap<&str, bool> = plan.nodes.iter().filter_map(|n| ends(&n.op)).collect();
+        let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef, _: Option<&Predicate>| -> Result<Arc<dyn crate::operator::Source>> {
+            if let Some(SourceBinding::Spec(spec)) = self.sources.get(name)
+                && let Ok(source) = spec.open(record, schema)
+            {
+                return Ok(Arc::from(source));
+            }
+            let bounded = must_end.get(name).copied().unwrap_or(false);
+            Ok(Arc::new(Assumed { schema: Arc::clone(schema), bounded }))
+        };
+        out.physical = physical(&plan, &self.built.table, &self.settings, &mut open).map_err(|e| e.to_string());
+        Ok(out)
     }
     /// The plan as a mermaid flowchart.
     ///
@@ -244,6 +265,13 @@ impl Job {
     /// As for [`plan`](Self::plan).
     pub fn mermaid(&self) -> Result<String> {
         Ok(mermaid(&self.plan()?))
+    }
+    /// The plan as a drawing: an SVG document that shows on light and dark backgrounds.
+    ///
+    /// # Errors
+    /// As for [`plan`](Self::plan).
+    pub fn svg(&self) -> Result<String> {
+        Ok(svg(&self.plan()?))
     }
 
     fn lowered(&self) -> Result<Lowered> {
@@ -373,6 +401,11 @@ impl Job {
     pub fn spawn(self) -> Running {
         Running::start(self)
     }
+}
+
+/// A source's name, and whether it is declared to end.
+fn ends(op: &Op) -> Option<(&str, bool)> {
+    if let Op::Source { name, must_end, .. } = op { Some((name.as_str(), *must_end)) } else { None }
 }
 
 fn live(sink: MemorySink) -> SinkBinding {

@@ -28,6 +28,10 @@ pub(super) struct Lowered {
     pub sinks: BTreeMap<String, usize>,
     /// Columns of each sink.
     pub schemas: BTreeMap<String, SchemaRef>,
+    /// Physical node that delivers a plan node's rows.
+    pub at: BTreeMap<NodeId, usize>,
+    /// Rows that a physical node delivers at most, if known.
+    pub rows: BTreeMap<usize, u64>,
 }
 
 /// Opens the source of a name for these columns, and the rows that are not certainly dropped.
@@ -51,13 +55,15 @@ pub(super) struct Lower<'a> {
 /// If code is missing for a node, or a source cannot be opened.
 pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, open: &mut OpenSource<'_>) -> Result<Lowered> {
     let times = times(plan, &lineages(table))?;
-    let out = Lowered { plan: PhysicalPlan::default(), sinks: BTreeMap::new(), schemas: BTreeMap::new() };
+    let out = Lowered { plan: PhysicalPlan::default(), sinks: BTreeMap::new(), schemas: BTreeMap::new(), at: BTreeMap::new(), rows: BTreeMap::new() };
     let mut l = Lower { plan, table, settings, times, out, at: BTreeMap::new(), rows: BTreeMap::new() };
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
             l.node(number, node, open)?;
         }
     }
+    l.out.rows = l.rows.iter().filter_map(|(n, rows)| Some((*l.at.get(n)?, *rows))).collect();
+    l.out.at = l.at;
     Ok(l.out)
 }
 

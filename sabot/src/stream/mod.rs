@@ -18,6 +18,7 @@ mod marks;
 mod ordered;
 mod pair;
 mod params;
+mod physical;
 mod pipe;
 mod registry;
 mod running;

@@ -8,6 +8,7 @@ use sabot::prelude::*;
 
 /// A reading of a sensor.
 #[derive(Record, Clone, Debug)]
+#[record(schema = "schemas/reading.json")]
 struct Reading {
     sensor: Str,
     value: f64,

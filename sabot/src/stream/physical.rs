@@ -1,0 +1,124 @@
+//! The physical plan of a job that does not run: what `explain` shows of exchanges, phases and state.
+//!
+//! It is lowered like a job that runs, so what is shown is what would run. Sources that are not bound, or not to files, are
+//! not opened: how many rows they have is not known.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use crate::operator::{Exchange, Source, Split, SplitReader};
+use crate::plan::{NodeId, Op, PhysicalStep, Plan};
+use crate::{Error, Result};
+
+use super::lower::{Lowered, OpenSource, lower};
+use super::{Settings, Table};
+
+/// A source that is not opened.
+pub(super) struct Assumed {
+    pub(super) schema: SchemaRef,
+    pub(super) bounded: bool,
+}
+
+impl Source for Assumed {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+    fn project(&mut self, _: &[String]) -> Result<()> {
+        Ok(())
+    }
+    fn bounded(&self) -> bool {
+        self.bounded
+    }
+    fn splits(&self) -> Result<Vec<Split>> {
+        Ok(vec![Split { partition: 0, sequence: 0, rows: None, bytes: None, spec: serde_json::Value::Null }])
+    }
+    fn open(&self, _: &Split, _: Option<&serde_json::Value>) -> Result<Box<dyn SplitReader>> {
+        Err(Error::internal("a source that stands for another cannot be read"))
+    }
+    fn describe(&self) -> String {
+        "a source that is not bound".into()
+    }
+}
+
+/// What would run.
+pub(super) fn physical(plan: &Plan, table: &Table, settings: &Settings, open: &mut OpenSource<'_>) -> Result<Vec<PhysicalStep>> {
+    let lowered = lower(plan, table, settings, open)?;
+    let short = |name: &str| name.split_once('/').map_or(name, |(_, rest)| rest).to_owned();
+    let mut out = Vec::new();
+    for (at, node) in lowered.plan.nodes.iter().enumerate() {
+        // the columns of a sink are brought into order by an operator of their own, which decides nothing
+        if node.name.ends_with(".conform") {
+            continue;
+        }
+        let inputs = node.inputs.iter().filter_map(|input| {
+            let mut from = lowered.plan.nodes.get(input.from)?;
+            if from.name.ends_with(".conform") {
+                from = from.inputs.first().and_then(|i| lowered.plan.nodes.get(i.from))?;
+            }
+            Some((short(&from.name), travels(&input.exchange, input.ordered)))
+        });
+        let (id, phase) = match node.name.strip_suffix(".partial") {
+            Some(id) => (id, Some("first of two phases: each thread for itself")),
+            None => (node.name.as_str(), None),
+        };
+        let step = plan.nodes.iter().position(|n| n.id == id);
+        let op = step.and_then(|n| plan.nodes.get(n)).map(|n| &n.op);
+        let mut notes: Vec<String> = phase.iter().map(|p| (*p).to_owned()).collect();
+        if let (Some(Op::Join { .. }), Some(number)) = (op, step) {
+            notes.push(joined(plan, &lowered, settings, number, node.inputs.get(1).map(|i| &i.exchange)));
+        }
+        if let Some(time) = &node.time {
+            let lag = time.disorder as f64 / 1e6;
+            notes.push(format!("tells time by `{}`; a row more than {lag} s behind the rows before it is late", time.column));
+        }
+        out.push(PhysicalStep {
+            name: short(&node.name),
+            inputs: inputs.collect(),
+            single: node.single,
+            state: if node.stateful { Some(state(op, phase.is_some())) } else { None },
+            rows: lowered.rows.get(&at).copied(),
+            notes,
+        });
+    }
+    Ok(out)
+}
+
+fn travels(exchange: &Exchange, ordered: bool) -> String {
+    let way = match exchange {
+        Exchange::Forward => "forward".to_owned(),
+        Exchange::Hash(keys) => format!("hash({})", keys.join(", ")),
+        Exchange::Gather => "gather".to_owned(),
+        Exchange::Broadcast => "broadcast".to_owned(),
+        Exchange::Rebalance => "rebalance".to_owned(),
+    };
+    if ordered { format!("{way} in source order") } else { way }
+}
+
+/// Why a join sends its right side where it does.
+fn joined(plan: &Plan, lowered: &Lowered, settings: &Settings, number: NodeId, build: Option<&Exchange>) -> String {
+    let right = plan.nodes.get(number).and_then(|n| n.inputs.get(1)).and_then(|i| plan.work(*i).ok());
+    let rows = right.and_then(|i| lowered.at.get(&i)).and_then(|at| lowered.rows.get(at));
+    let (limit, known) = (settings.broadcast_rows, rows.map_or("is not known".to_owned(), |r| format!("is at most {r}")));
+    match build {
+        Some(Exchange::Broadcast) => format!("broadcast join: the number of right rows {known}, up to {limit} are sent to every thread"),
+        _ => format!("hash join: the number of right rows {known}, more than {limit} are not sent to every thread"),
+    }
+}
+
+/// What an operator keeps between rows.
+fn state(op: Option<&Op>, partial: bool) -> &'static str {
+    match (op, partial) {
+        (Some(Op::Aggregate { .. }), true) => "accumulators per group of a split",
+        (Some(Op::Aggregate { .. }), false) => "accumulators per group",
+        (Some(Op::Keyed { .. }), _) => "the operator's state per key",
+        (Some(Op::Join { .. }), _) => "the right rows by key",
+        (Some(Op::Sort { .. }), true) => "the rows of a split",
+        (Some(Op::Sort { .. }), false) => "all rows",
+        (Some(Op::Limit { .. }), _) => "a count",
+        (Some(Op::Top { .. }), _) => "the first rows",
+        (Some(Op::Over { .. }), _) => "the rows of each key",
+        (Some(Op::Distinct { .. } | Op::Set { .. }), _) => "distinct rows",
+        _ => "state",
+    }
+}
