@@ -313,13 +313,20 @@ fn schemas_of_files_and_records() -> Any {
     let fields = |printed: &str| -> Result<Vec<String>, Box<dyn std::error::Error>> {
         let json: serde_json::Value = serde_json::from_str(printed)?;
         let all = json.get("fields").and_then(|f| f.as_array()).ok_or("no fields")?;
-        let text = |f: &serde_json::Value, k: &str| f.get(k).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
+        let text =
+            |f: &serde_json::Value, k: &str| f.get(k).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
         Ok(all.iter().map(|f| format!("{} {} {}", text(f, "name"), text(f, "type"), text(f, "nullable"))).collect())
     };
     // the record is checked against this file when the program is compiled
-    assert_eq!(prints(&["schema", "Reading"]), std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/reading.json"))?);
+    assert_eq!(
+        prints(&["schema", "Reading"]),
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/reading.json"))?
+    );
     let parquet = fields(&prints(&["schema", &flights().display().to_string()]))?;
-    assert!(parquet.contains(&"dep_delay Int64 true".to_owned()) && parquet.iter().any(|f| f.starts_with("time_hour Timestamp")), "{parquet:?}");
+    assert!(
+        parquet.contains(&"dep_delay Int64 true".to_owned()) && parquet.iter().any(|f| f.starts_with("time_hour Timestamp")),
+        "{parquet:?}"
+    );
     let dir = tempfile::tempdir()?;
     let rows = (0..5000).map(|i| format!("{i},{}.5,{},2013-01-0{},2013-01-01T00:00:0{}Z,x{i}\n", i, i % 2 == 0, i % 9 + 1, i % 9));
     let text = format!("n,x,b,d,t,s\n{}7,,,,,\n", rows.collect::<String>());

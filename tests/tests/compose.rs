@@ -314,8 +314,7 @@ fn drawn() {
         let from = rect.split(&format!(" {key}=\"")).nth(1).unwrap();
         from.split('"').next().unwrap().parse().unwrap()
     };
-    let boxes: Vec<[f64; 4]> =
-        svg.split("<rect").skip(1).map(|r| ["x", "y", "width", "height"].map(|k| number(r, k))).collect();
+    let boxes: Vec<[f64; 4]> = svg.split("<rect").skip(1).map(|r| ["x", "y", "width", "height"].map(|k| number(r, k))).collect();
     let plan = shown(raws(), listed(), 3).plan().unwrap();
     assert_eq!(boxes.len(), plan.nodes.iter().filter(|n| !n.op.is_note()).count());
     let [w, h] = ["width", "height"].map(|k| number(svg.split('>').next().unwrap(), k));

@@ -46,9 +46,9 @@ pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -
                 .arg(Arg::new("of").value_name("FILE|RECORD").required(true).help("file.parquet, file.csv, or the record of a source")),
         )
         .subcommand(
-            Command::new("completions").about("Print a script that completes pipelines, parameters and names in a shell").arg(
-                Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell)),
-            ),
+            Command::new("completions")
+                .about("Print a script that completes pipelines, parameters and names in a shell")
+                .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell))),
         )
 }
 
@@ -60,7 +60,11 @@ fn source() -> Arg {
         .action(ArgAction::Append)
 }
 fn format() -> Arg {
-    Arg::new("format").long("format").value_name("FORMAT").help("A mermaid flowchart (the default), or an SVG drawing").value_parser(["mermaid", "svg"])
+    Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .help("A mermaid flowchart (the default), or an SVG drawing")
+        .value_parser(["mermaid", "svg"])
 }
 fn json() -> Arg {
     Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON")

@@ -23,7 +23,8 @@ pub(super) fn completions(given: &[OsString], matches: &ArgMatches) -> Result<i3
             for (option, names) in [("source", &sources), ("sink", &sinks)] {
                 if !names.is_empty() && (verb, option) != ("explain", "sink") {
                     let values = PossibleValuesParser::new(names.clone());
-                    command = command.mut_subcommand(verb, |c| c.mut_subcommand(pipeline.name, |c| c.mut_arg(option, |a| a.value_parser(values))));
+                    command = command
+                        .mut_subcommand(verb, |c| c.mut_subcommand(pipeline.name, |c| c.mut_arg(option, |a| a.value_parser(values))));
                 }
             }
         }

@@ -65,7 +65,9 @@ fn dispatch(args: &[OsString]) -> Result<i32> {
         Some(("completions", sub)) => completions::completions(args, sub),
         Some(("ops", sub)) => show::operators(sub.get_flag("json")),
         Some(("pipelines", sub)) => show::pipelines(sub.get_flag("json")),
-        _ => Err(Error::usage("which command? `run`, `explain`, `graph`, `schema`, `ops`, `pipelines` or `completions`; `--help` explains them")),
+        _ => Err(Error::usage(
+            "which command? `run`, `explain`, `graph`, `schema`, `ops`, `pipelines` or `completions`; `--help` explains them",
+        )),
     }
 }
 

@@ -70,7 +70,9 @@ pub fn svg(plan: &Plan) -> String {
          font-family=\"ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace\" font-size=\"12\">\n<title>{}</title>\n",
         escape(&plan.pipeline)
     );
-    out.push_str("<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\">");
+    out.push_str(
+        "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\">",
+    );
     out.push_str("<path d=\"M0 0 L8 4 L0 8 z\" fill=\"#808894\"/></marker></defs>\n");
     edges.iter_mut().zip(&ports).for_each(|(edge, ends)| line(&mut out, &places, edge, *ends, &layers, (dx, dy)));
     places.iter().for_each(|p| draw(&mut out, plan, p, (dx, dy)));
@@ -91,7 +93,17 @@ fn graph(plan: &Plan) -> (Vec<Place>, Vec<Edge>) {
         let height = (lines.len() as f64 * LINE).max(ports) + 2.0 * PAD;
         let layer = froms.iter().filter_map(|(f, _)| places.get(*f)).map(|p| p.layer + 1).max().unwrap_or(0);
         let me = places.len();
-        let place = |node, layer, lines, width, height| Place { node, layer, lines, width, height, x: 0.0, y: 0.0, before: Vec::new(), after: Vec::new() };
+        let place = |node, layer, lines, width, height| Place {
+            node,
+            layer,
+            lines,
+            width,
+            height,
+            x: 0.0,
+            y: 0.0,
+            before: Vec::new(),
+            after: Vec::new(),
+        };
         places.push(place(Some(number), layer, lines, chars as f64 * CHAR + 2.0 * PAD, height));
         if let Some(slot) = at.get_mut(number) {
             *slot = Some(me);
@@ -240,7 +252,10 @@ fn settle(places: &mut [Place], layer: &[usize], wish: &[f64]) {
         let mut moved = false;
         for pair in layer.windows(2) {
             let [a, b] = pair else { continue };
-            let (Some((ya, ha)), Some((yb, hb))) = (places.get(*a).map(|p| (p.y, p.height)), places.get(*b).map(|p| (p.y, p.height))) else { continue };
+            let (Some((ya, ha)), Some((yb, hb))) = (places.get(*a).map(|p| (p.y, p.height)), places.get(*b).map(|p| (p.y, p.height)))
+            else {
+                continue;
+            };
             let lack = ya + (ha + hb) / 2.0 + GAP - yb;
             if lack > 0.01 {
                 moved = true;
@@ -301,7 +316,8 @@ fn line(out: &mut String, places: &[Place], edge: &Edge, ends: (f64, f64), layer
     out.push_str("\" fill=\"none\" stroke=\"#808894\" stroke-width=\"1.5\" marker-end=\"url(#tip)\"/>\n");
     for (n, text) in edge.label.iter().rev().enumerate() {
         let (x, y) = (px - 12.0 + dx, py - 6.0 - n as f64 * 13.0 + dy);
-        let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\" font-size=\"11\" fill=\"#808894\">{}</text>", escape(text));
+        let _ =
+            writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\" font-size=\"11\" fill=\"#808894\">{}</text>", escape(text));
     }
 }
 
@@ -326,7 +342,12 @@ fn draw(out: &mut String, plan: &Plan, p: &Place, (dx, dy): (f64, f64)) {
         let weight = if n == 0 { " font-weight=\"bold\"" } else { "" };
         let indent = line.len() - line.trim_start().len();
         let x = x + PAD + indent as f64 * CHAR;
-        let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{:.1}\" fill=\"#1c2330\"{weight}>{}</text>", first + n as f64 * LINE, escape(line.trim_start()));
+        let _ = writeln!(
+            out,
+            "<text x=\"{x:.1}\" y=\"{:.1}\" fill=\"#1c2330\"{weight}>{}</text>",
+            first + n as f64 * LINE,
+            escape(line.trim_start())
+        );
     }
     out.push_str("</g>\n");
 }

@@ -247,7 +247,11 @@ impl Job {
         let plan = self.plan()?;
         let mut out = explain(&plan);
         let must_end: BTreeMap<&str, bool> = plan.nodes.iter().filter_map(|n| ends(&n.op)).collect();
-        let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef, _: Option<&Predicate>| -> Result<Arc<dyn crate::operator::Source>> {
+        let mut open = |name: &str,
+                        record: &str,
+                        schema: &arrow_schema::SchemaRef,
+                        _: Option<&Predicate>|
+         -> Result<Arc<dyn crate::operator::Source>> {
             if let Some(SourceBinding::Spec(spec)) = self.sources.get(name)
                 && let Ok(source) = spec.open(record, schema)
             {

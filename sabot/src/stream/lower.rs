@@ -55,7 +55,13 @@ pub(super) struct Lower<'a> {
 /// If code is missing for a node, or a source cannot be opened.
 pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, open: &mut OpenSource<'_>) -> Result<Lowered> {
     let times = times(plan, &lineages(table))?;
-    let out = Lowered { plan: PhysicalPlan::default(), sinks: BTreeMap::new(), schemas: BTreeMap::new(), at: BTreeMap::new(), rows: BTreeMap::new() };
+    let out = Lowered {
+        plan: PhysicalPlan::default(),
+        sinks: BTreeMap::new(),
+        schemas: BTreeMap::new(),
+        at: BTreeMap::new(),
+        rows: BTreeMap::new(),
+    };
     let mut l = Lower { plan, table, settings, times, out, at: BTreeMap::new(), rows: BTreeMap::new() };
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
