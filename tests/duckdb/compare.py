@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+import joins
+
 DUCKDB = "duckdb==1.5.6"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "examples" / "data" / "nycflights13"
@@ -228,6 +230,12 @@ def main():
             for i, threads in enumerate(map(int, args.threads.split(","))):
                 extension = "csv" if (n + i) % 2 else "parquet"
                 failures.append(check(duckdb, question, directory, threads, extension, DATA, None))
+        for name, folder in joins.write(duckdb, directory).items():
+            for table in ("a", "b"):
+                duckdb.sql(f"create or replace view {table} as from '{folder}/{table}.parquet'")
+            for question in (Question(n, sql, sources=("a", "b")) for n, sql in joins.QUESTIONS.items() if args.only in (None, n)):
+                for threads in (1, 2, 3, 8):
+                    failures.append(check(duckdb, question, directory, threads, "parquet", folder, None))
         # the same rows from CSV files that DuckDB wrote
         for name, sql in {"flights": F, "weather": W}.items():
             duckdb.sql(f"copy {sql} to '{directory}/{name}.csv' (header, delimiter ',', nullstr 'NA', timestampformat '%Y-%m-%dT%H:%M:%S')")

@@ -51,6 +51,11 @@ enum Step {
     Fork,
     /// With the rows of another source.
     Other,
+    /// Rows with a partner in another source, under a condition, or without.
+    Semi,
+    Anti,
+    /// With some partners of another source.
+    Partners,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -65,6 +70,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (0..60u64).prop_map(Step::Limit),
         Just(Step::Fork),
         Just(Step::Other),
+        Just(Step::Semi),
+        Just(Step::Anti),
+        Just(Step::Partners),
     ];
     prop::collection::vec(one, 0..6)
 }
@@ -75,6 +83,18 @@ const D: StepMeta = step("filter", &[expr("", &["d"], None)]);
 const SWAP: StepMeta =
     step("select", &[expr("a", &["d"], None), expr("b", &["b"], None), expr("c", &["c"], None), expr("d", &["a"], None)]);
 const LAST: StepMeta = step("select", &[expr("a", &["a"], None), expr("c", &["c"], None)]);
+
+const PAIR: StepMeta = step(
+    "left_join",
+    &[
+        expr("a", &["left.a"], Some("left.a")),
+        expr("b", &["right.a", "__has_right"], None),
+        expr("c", &["left.c"], Some("left.c")),
+        expr("d", &["left.d"], Some("left.d")),
+    ],
+);
+const BY_C: StepMeta = step("on", &[expr("", &["left.c", "right.c"], None)]);
+const BY_B: StepMeta = step("on", &[expr("", &["left.d", "right.a", "right.b"], None)]);
 
 fn build<'g>(graph: &'g Graph, steps: &[Step]) -> Wides<'g> {
     let mut s: Wides<'g> = graph.parameter::<Wide, Bounded>("rows");
@@ -112,6 +132,21 @@ fn build<'g>(graph: &'g Graph, steps: &[Step]) -> Wides<'g> {
                 left.seal(part).union(s)
             }
             Step::Other => s.union(other),
+            Step::Semi => {
+                let s = s.key_by(|c| c.a);
+                s.semi_join(other.key_by(|c| c.d).on_with(s, Some(&BY_C), |l, r| l.c.len() >= r.c.len())).assume()
+            }
+            Step::Anti => s.key_by(|c| c.b).anti_join(other.filter(|o| o.a > 3).stream().key_by(|c| c.b)).assume(),
+            Step::Partners => {
+                let s = s.key_by(|c| c.a);
+                let pairs = s.left_join(other.key_by(|c| c.d).on_with(s, Some(&BY_B), |l, r| l.d > r.a && r.b.is_none()));
+                let row = pairs.select::<All<Wide>, _>(|p, _| {
+                    let (l, r) = (p.left(), p.right());
+                    named::<Wide>(WideRow { a: l.a, b: r.map(|r| r.a), c: l.c, d: l.d })
+                });
+                let (s, part) = row.part(&PAIR);
+                s.seal(part).assume()
+            }
         };
     }
     s
@@ -145,6 +180,25 @@ fn model(rows: &[Wide], other: &[Wide], steps: &[Step]) -> Option<Vec<Wide>> {
             Step::Other => {
                 rows.extend(other.iter().cloned());
                 ordered = false;
+            }
+            Step::Semi => {
+                rows.retain(|l| other.iter().any(|r| l.a == r.d && l.c.len() >= r.c.len()));
+                ordered = false;
+            }
+            Step::Anti => {
+                rows.retain(|l| !other.iter().any(|r| r.a > 3 && l.b.is_some() && l.b == r.b));
+                ordered = false;
+            }
+            Step::Partners => {
+                let mut out = Vec::new();
+                for l in rows {
+                    let partners: Vec<&Wide> = other.iter().filter(|r| l.a == r.d && l.d > r.a && r.b.is_none()).collect();
+                    out.extend(partners.iter().map(|r| Wide { b: Some(r.a), ..l.clone() }));
+                    if partners.is_empty() {
+                        out.push(Wide { b: None, ..l });
+                    }
+                }
+                (rows, ordered) = (out, false);
             }
         }
     }
@@ -189,7 +243,7 @@ proptest! {
             let ran = Trial::new().threads(threads).run(narrow_only(optimise)).unwrap_or_else(|e| panic!("{e}\n{plan}"));
             let found = ran.rows::<Narrow>("narrow").unwrap();
             same_rows(&found, &narrow, 0.0).unwrap_or_else(|e| panic!("optimise {optimise}: {e}\n{plan}"));
-            if !steps.iter().any(|s| matches!(s, Step::Fork | Step::Other)) {
+            if !steps.iter().any(|s| matches!(s, Step::Fork | Step::Other | Step::Semi | Step::Anti | Step::Partners)) {
                 prop_assert_eq!(found, narrow.clone(), "order; optimise {}", optimise);
             }
         }

@@ -179,7 +179,7 @@ impl Facts {
                 let column = format!("{}{field}", row.prefix);
                 self.reads.insert(column.clone());
                 if optional {
-                    self.reads.insert("__matched".into());
+                    self.reads.insert(format!("__has_{}", row.prefix.trim_end_matches('.')));
                     self.question = true;
                     self.hoist = false;
                 }

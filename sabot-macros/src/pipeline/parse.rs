@@ -5,6 +5,7 @@ use quote::quote;
 
 use super::meta::text;
 use super::model::{Chain, Head, Param, Pipeline, Step, Stmt};
+use super::steps::JOINS;
 use super::tokens::{group_of, is_ident, is_punct, list, split, split_arrows, stream};
 
 /// Reads a whole block.
@@ -244,10 +245,11 @@ fn heads(chain: &Chain, out: &mut Vec<Ident>) {
     }
     for step in &chain.steps {
         let Some(args) = &step.args else { continue };
-        let nested = matches!(step.name.as_ref().map(ToString::to_string).as_deref(), Some("join" | "left_join" | "union"));
-        let set = step.name.as_ref().is_some_and(|n| n == "intersect" || n == "except");
-        if nested || set {
-            for arg in split(&list(&args.stream()), ',') {
+        let Some(name) = step.name.as_ref().map(ToString::to_string) else { continue };
+        // a join's one stream comes first, before what else it takes
+        let streams = if JOINS.contains(&name.as_str()) { 1 } else { usize::MAX };
+        if streams == 1 || matches!(name.as_str(), "union" | "intersect" | "except") {
+            for arg in split(&list(&args.stream()), ',').into_iter().take(streams) {
                 if !arg.is_empty() && !is_punct(arg.first(), '|') {
                     uses(&self::chain(arg, step.span), out);
                 }

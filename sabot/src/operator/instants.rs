@@ -32,3 +32,18 @@ pub(crate) fn micros(times: &ArrayRef) -> Result<Vec<EventTime>> {
         other => return Err(Error::Plan(format!("event time of type {other}"))),
     })
 }
+
+/// Event times in microseconds, or in nanoseconds, plus `offset` microseconds; saturates.
+pub(crate) fn ticks(times: &ArrayRef, nanos: bool, offset: i64) -> Result<Vec<i64>> {
+    if nanos && times.null_count() == 0 && matches!(times.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) {
+        let offset = offset.saturating_mul(1000);
+        return Ok(times.as_primitive::<TimestampNanosecondType>().values().iter().map(|t| t.saturating_add(offset)).collect());
+    }
+    let scale = if nanos { 1000 } else { 1 };
+    Ok(micros(times)?.into_iter().map(|t| t.saturating_add(offset).saturating_mul(scale)).collect())
+}
+
+/// Whether a column tells time in nanoseconds.
+pub(crate) fn in_nanos(t: &DataType) -> bool {
+    matches!(t, DataType::Timestamp(TimeUnit::Nanosecond, _))
+}

@@ -43,7 +43,7 @@ pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
 pub use fault::Failure;
 pub use flat_map::FlatMap;
 pub use inspect::Inspect;
-pub use join::{HashJoin, JoinSpec};
+pub use join::{Condition, Join, JoinSpec};
 pub use kept::Kept;
 pub(crate) use kept::schema_with;
 pub use keyed::{Keyed, KeyedSpec, keyed_schema};

@@ -1,6 +1,6 @@
 //! What the steps of a plan do, how, and why so.
 
-use super::{ExplainedExpr, ExplainedStep, Explanation, JoinKind, Node, NodeId, Op, Plan, SortBy, Span};
+use super::{Direction, ExplainedExpr, ExplainedStep, Explanation, Matching, Node, NodeId, Op, Plan, SortBy, Span};
 use crate::kernel::{Expr, Form, StepInfo, Way};
 
 /// Explains a plan, apart from what is decided when it is lowered.
@@ -128,12 +128,26 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Keyed { operator, column, .. } => format!("keyed({operator}) -> {column}"),
         Op::FlatMap { text, .. } => format!("flat_map({text})"),
         Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
-        Op::Join { kind, left, right, .. } => {
-            let kind = match kind {
-                JoinKind::Inner => "inner",
-                JoinKind::Left => "left",
-            };
-            format!("{kind} join on {} = {}", left.join(", "), right.join(", "))
+        Op::Join { matching, left, right, on, .. } => {
+            let mut text = node.op.step().to_owned();
+            match matching {
+                Matching::Equal => {}
+                Matching::AsOf { direction, tolerance } => {
+                    text.push_str(match direction {
+                        Direction::Backward => " backward",
+                        Direction::Forward => " forward",
+                        Direction::Nearest => " nearest",
+                    });
+                    text.extend(tolerance.map(|t| format!(" within {}", span(t))));
+                }
+                Matching::Within { from, to } => text.push_str(&format!(" within {}..={}", span(*from), span(*to))),
+            }
+            if !left.is_empty() {
+                text.push_str(&format!(" on {} = {}", left.join(", "), right.join(", ")));
+            }
+            let conditions = on.iter().flat_map(|s| &s.exprs).map(|e| if e.text.is_empty() { "<closure>" } else { &e.text });
+            text.extend(conditions.map(|c| format!(" if {c}")));
+            text
         }
         Op::Sort { by } => format!("sort by {}", order(by)),
         Op::Top { rows, by } => {

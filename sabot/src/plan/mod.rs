@@ -2,6 +2,7 @@
 
 mod explain;
 mod explanation;
+mod join;
 mod mermaid;
 mod node;
 mod prune;
@@ -11,12 +12,10 @@ mod time;
 
 pub use explain::explain;
 pub use explanation::{ExplainedExpr, ExplainedStep, Explanation, PhysicalStep};
+pub use join::{Direction, HAS_LEFT, HAS_RIGHT, JoinKind, Matching};
 pub use mermaid::mermaid;
-pub use node::{AggregateColumn, EventColumn, JoinKind, Node, NodeId, Op, Plan, PlanColumn, SetKind, SortBy, Span};
+pub use node::{AggregateColumn, EventColumn, Node, NodeId, Op, Plan, PlanColumn, SetKind, SortBy, Span};
 pub use prune::{Lineages, prune};
 pub use push_down::push_down;
 pub use svg::svg;
 pub use time::{Times, times};
-
-/// The column that a left join adds: whether the row has a partner.
-pub const MATCHED: &str = "__matched";

@@ -6,6 +6,7 @@
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
+use super::{JoinKind, Matching};
 use crate::kernel::{Form, Predicate, StepInfo};
 
 /// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
@@ -57,16 +58,6 @@ pub struct EventColumn {
     pub column: String,
     /// Added to its value, in microseconds: a window's result carries its end - 1.
     pub offset: i64,
-}
-
-/// How two streams are joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JoinKind {
-    /// Rows with a partner.
-    Inner,
-    /// All left rows; without a partner the right row is `None`.
-    Left,
 }
 
 /// Which rows of two streams stay.
@@ -175,14 +166,18 @@ pub enum Op {
         /// Columns that it reads.
         reads: Vec<String>,
     },
-    /// A hash join.
+    /// A join by keys, by event time, or both.
     Join {
-        /// Inner or left.
+        /// Which rows come out.
         kind: JoinKind,
-        /// Key columns of the left side.
+        /// Which rows of equal keys are partners.
+        matching: Matching,
+        /// Key columns of the left side; none if all rows have the same key.
         left: Vec<String>,
         /// Key columns of the right side.
         right: Vec<String>,
+        /// A further condition on a pair, with its code beside the plan.
+        on: Option<StepInfo>,
         /// Columns of each side that are used after the join; `None` is all.
         left_used: Option<Vec<String>>,
         /// As `left_used`.
@@ -258,7 +253,7 @@ impl Op {
             Op::Keyed { .. } => "keyed",
             Op::FlatMap { .. } => "flat_map",
             Op::Batch { .. } => "batch",
-            Op::Join { .. } => "join",
+            Op::Join { kind, matching, .. } => super::join::step(*kind, *matching),
             Op::Sort { .. } => "sort",
             Op::Limit { .. } => "limit",
             Op::Top { .. } => "top",

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{JoinKind, Op, Plan};
+use super::{HAS_LEFT, HAS_RIGHT, Matching, Op, Plan};
 use crate::kernel::Lineage;
 use crate::{Error, Result};
 
@@ -77,15 +77,34 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
             Op::FlatMap { reads, .. } => {
                 need.push(reads.clone().map_or_else(|| BTreeSet::from([String::from("*")]), |r| r.into_iter().collect()));
             }
-            Op::Join { kind, left, right, left_used, right_used } => {
-                let side =
-                    |prefix: &str| -> Vec<String> { mine.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect() };
-                let (l, r) = (side("left."), side("right."));
-                need.push(l.iter().chain(left.iter()).cloned().collect());
-                need.push(r.iter().chain(right.iter()).cloned().collect());
-                node.columns.retain(|c| mine.contains(&c.name) || (*kind == JoinKind::Left && c.name == super::MATCHED));
-                *left_used = Some(l);
-                *right_used = Some(r);
+            Op::Join { kind, matching, left, right, on, left_used, right_used } => {
+                let side = |prefix: &str, of: &BTreeSet<String>| -> BTreeSet<String> {
+                    of.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect()
+                };
+                let (l, r) = if kind.pairs() { (side("left.", &mine), side("right.", &mine)) } else { (mine.clone(), BTreeSet::new()) };
+                let (mut up, mut build) = (l.clone(), r.clone());
+                up.extend(left.iter().cloned());
+                build.extend(right.iter().cloned());
+                if on.is_some() {
+                    let lineage = lineages(&node.id).ok_or_else(|| Error::Plan(format!("there is no condition of `{}`", node.id)))?;
+                    let (_, inputs, _) = lineage.require(&|_| false);
+                    let reads = inputs.iter().filter_map(|i| lineage.inputs.get(*i)).map(|c| c.name.to_string()).collect();
+                    up.extend(side("left.", &reads));
+                    build.extend(side("right.", &reads));
+                }
+                if *matching != Matching::Equal {
+                    up.extend(time);
+                    build.extend(node.inputs.get(1).and_then(|i| times.get(*i).cloned().flatten()));
+                }
+                if kind.pairs() {
+                    node.columns.retain(|c| mine.contains(&c.name) || c.name == HAS_LEFT || c.name == HAS_RIGHT);
+                } else {
+                    node.columns.retain(|c| up.contains(&c.name));
+                }
+                need.push(up);
+                need.push(build);
+                *left_used = Some(l.into_iter().collect());
+                *right_used = Some(r.into_iter().collect());
             }
             Op::Sort { by } => {
                 let mut up = mine.clone();

@@ -63,6 +63,8 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
         // the bounds of a window: its own event time was followed already
         Op::Aggregate { window: Some(_), .. } => {}
         Op::Aggregate { window: None, .. } | Op::FlatMap { .. } => return Ok(false),
+        // left rows as they are
+        Op::Join { kind, .. } if !kind.pairs() => ways.extend(node.inputs.first().map(|n| (*n, column.to_owned()))),
         Op::Join { .. } => {
             for (side, input) in ["left.", "right."].iter().zip(&node.inputs) {
                 ways.extend(column.strip_prefix(side).map(|c| (*input, c.to_owned())));

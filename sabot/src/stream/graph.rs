@@ -18,6 +18,8 @@ use super::{Bound, FixedSource, Given, PipelineEntry, SourceBinding, Stream, Unk
 pub enum Code {
     /// A fused run.
     Run(Arc<dyn RunKernel>),
+    /// The condition of a join: a predicate over pairs.
+    Condition(Arc<dyn RunKernel>),
     /// The functions of an aggregate, in order.
     Aggregate(Vec<Arc<dyn AccumulatorFactory>>),
     /// The functions of an `over`, in order.

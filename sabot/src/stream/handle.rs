@@ -4,14 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::operator::{Batch, BatchItem, BatchOperator, FlatMap, KeyCtx, Keyed as KeyedOperator, KeyedSpec};
-use crate::plan::{EventColumn, JoinKind, MATCHED, NodeId, Op, PlanColumn, SortBy, Span};
+use crate::plan::{EventColumn, NodeId, Op, PlanColumn, SortBy, Span};
 use crate::record::{Col, HasTime, Make, Named, NoTime, Record, Slot, State, Value, View, columns_of};
 
 use super::batch::BecomesColumn;
 use super::graph::{Code, Site, plan_columns};
 use super::{
-    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, JoinSide, KeyCols, Keyed, Layer, LeftPair,
-    LeftSide, Pair, Returns, SameKey, SameRows, Unbounded, Unkeyed, Windows,
+    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, KeyCols, Keyed, Layer, Returns, SameRows,
+    Unbounded, Unkeyed, Windows,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
@@ -33,12 +33,6 @@ impl<R, K, B, T, C> Clone for Stream<'_, R, K, B, T, C> {
     }
 }
 impl<R, K, B, T, C> Copy for Stream<'_, R, K, B, T, C> {}
-
-impl<R, K, B, T, C> JoinSide for Stream<'_, R, Keyed<K>, B, T, C> {
-    type Row = R;
-    type Key = K;
-    type Bound = B;
-}
 
 impl<'g, R, K, B, T, C> Stream<'g, R, K, B, T, C> {
     pub(super) fn new(graph: &'g Graph, node: NodeId) -> Self {
@@ -187,41 +181,6 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         graph.code(next.node, Code::Operator(Arc::new(make)));
         next
     }
-    /// Joins rows of equal keys; rows without a partner are dropped. Nulls never match.
-    pub fn join<S: JoinSide + Sided>(self, right: S) -> Stream<'g, Pair<R, S::Row>, Unkeyed, <B as And<S::Bound>>::Out, NoTime, C>
-    where
-        K: LeftSide,
-        <K as LeftSide>::Key: SameKey<S::Key>,
-        S::Row: Record,
-        B: And<S::Bound>,
-    {
-        self.joined::<Pair<R, S::Row>, _>(right.side(), JoinKind::Inner)
-    }
-    /// Joins rows of equal keys; a left row without a partner is kept, with `None` for the right row. Nulls never match.
-    pub fn left_join<S: JoinSide + Sided>(self, right: S) -> Stream<'g, LeftPair<R, S::Row>, Unkeyed, <B as And<S::Bound>>::Out, NoTime, C>
-    where
-        K: LeftSide,
-        <K as LeftSide>::Key: SameKey<S::Key>,
-        S::Row: Record,
-        B: And<S::Bound>,
-    {
-        self.joined::<LeftPair<R, S::Row>, _>(right.side(), JoinKind::Left)
-    }
-    fn joined<P: Record, B2: Bound>(self, right: NodeId, kind: JoinKind) -> Stream<'g, P, Unkeyed, B2, NoTime, C> {
-        for side in [self.node, right] {
-            if self.graph.node(side).is_some_and(|n| n.keys.is_empty()) {
-                self.graph.problem(replaced_key(&self.graph.id(side)));
-            }
-        }
-        let (left_keys, right_keys) = (self.keys(), self.graph.node(right).map(|n| n.keys).unwrap_or_default());
-        let mut columns = plan_columns(&columns_of::<P>());
-        if kind == JoinKind::Left && !columns.iter().any(|c| c.name == MATCHED) {
-            columns.push(PlanColumn { name: MATCHED.into(), data_type: arrow_schema::DataType::Boolean, nullable: false });
-        }
-        let op = Op::Join { kind, left: left_keys, right: right_keys, left_used: None, right_used: None };
-        let node = self.graph.add(op, vec![self.node, right], columns, Vec::new(), B2::ENDS, None);
-        Stream::new(self.graph, node)
-    }
     /// Sorts all rows: `sort(carrier, desc(dep_delay))`. Stable; nulls last unless `nulls_first(..)`.
     pub fn sort<const N: usize>(self, f: impl FnOnce(&R::Cols) -> [SortBy; N]) -> Stream<'g, R, K, B, T, C>
     where
@@ -288,18 +247,6 @@ pub(super) fn replaced_key(step: &str) -> String {
     format!(
         "after `{step}` the stream's key column is not what it was keyed by: a step between replaced it; move `key_by` behind that step"
     )
-}
-
-/// The node of a join's right side.
-#[doc(hidden)]
-pub trait Sided {
-    /// Its number.
-    fn side(&self) -> NodeId;
-}
-impl<R, K, B, T, C> Sided for Stream<'_, R, K, B, T, C> {
-    fn side(&self) -> NodeId {
-        self.node
-    }
 }
 
 /// Ascending, nulls last.

@@ -76,7 +76,7 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, open: &mut 
 /// The lineage of the runs of a table, by stable id.
 pub(super) fn lineages<'a>(table: &'a Table) -> impl Fn(&str) -> Option<&'a Lineage> + 'a {
     |id| match table.get(id) {
-        Some(Code::Run(kernel)) => Some(kernel.lineage()),
+        Some(Code::Run(kernel) | Code::Condition(kernel)) => Some(kernel.lineage()),
         _ => None,
     }
 }

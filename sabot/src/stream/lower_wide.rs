@@ -1,13 +1,11 @@
-//! Lowering of the steps that become more than one operator, or choose among several: aggregates and joins.
+//! Lowering of the steps that become more than one operator, or choose among several: aggregates.
 
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-
 use super::Code;
 use super::lower::{Lower, missing, schema};
-use crate::operator::{AggregateSpec, EventWindow, Exchange, FinalAggregate, Function, HashJoin, Input, JoinSpec, PartialAggregate, Work};
-use crate::plan::{Node, NodeId, Op, Span};
+use crate::operator::{AggregateSpec, EventWindow, Exchange, FinalAggregate, Function, Input, PartialAggregate, Work};
+use crate::plan::{Node, NodeId, Span};
 use crate::{Error, Result};
 
 impl Lower<'_> {
@@ -54,36 +52,6 @@ impl Lower<'_> {
         let factory = FinalAggregate::factory_as(Arc::clone(&spec), &from_schema, &columns, self.next() as u32)?;
         let input = Input { from: partial, port: 0, exchange, ordered: true };
         self.push(number, node.id.clone(), Work::Operator(factory), vec![input], global, columns, bounded, true);
-        Ok(())
-    }
-
-    pub(super) fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
-        let Op::Join { kind, left, right, left_used, right_used } = &node.op else { return Err(missing(node)) };
-        let (l, r) = (self.input(node, 0, Exchange::Forward, false)?, self.input(node, 1, Exchange::Forward, false)?);
-        let (left_schema, left_single) = self.upstream(l.from);
-        let (right_schema, _) = self.upstream(r.from);
-        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-        let spec = Arc::new(JoinSpec {
-            name: node.id.clone(),
-            kind: *kind,
-            left_on: left.clone(),
-            right_on: right.clone(),
-            left: left_used.clone().unwrap_or_else(|| all(&left_schema)),
-            right: right_used.clone().unwrap_or_else(|| all(&right_schema)),
-        });
-        let small = node
-            .inputs
-            .get(1)
-            .and_then(|i| self.plan.work(*i).ok())
-            .and_then(|i| self.rows.get(&i))
-            .is_some_and(|rows| *rows <= self.settings.broadcast_rows);
-        let (probe, build) =
-            if small { (Exchange::Forward, Exchange::Broadcast) } else { (Exchange::Hash(left.clone()), Exchange::Hash(right.clone())) };
-        let inputs = vec![Input { exchange: probe, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
-        let bounded = self.bounded(&[l.from, r.from]);
-        let output = spec.output_schema(&left_schema, &right_schema)?;
-        let factory = HashJoin::factory(spec, &left_schema, &right_schema)?;
-        self.push(number, node.id.clone(), Work::Operator(factory), inputs, small && left_single, output, bounded, true);
         Ok(())
     }
 }

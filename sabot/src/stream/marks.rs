@@ -129,35 +129,6 @@ impl<K: KeyTypes> IsKeyed for Keyed<K> {
     type Key = K;
 }
 
-/// The stream can be the side of a join.
-#[diagnostic::on_unimplemented(
-    message = "the right side of a join must be keyed",
-    label = "not keyed",
-    note = "add a `key_by(..)` step: `join(listed -> key_by(symbol), |l, r| ..)`"
-)]
-pub trait JoinSide {
-    /// Its row type.
-    type Row;
-    /// The key's types.
-    type Key;
-    /// Whether it ends.
-    type Bound;
-}
-
-/// The stream can be the left side of a join.
-#[diagnostic::on_unimplemented(
-    message = "the left side of a join must be keyed",
-    label = "the stream before this step is not keyed",
-    note = "add a `key_by(..)` step before it"
-)]
-pub trait LeftSide {
-    /// The key's types.
-    type Key: KeyTypes;
-}
-impl<K: KeyTypes> LeftSide for Keyed<K> {
-    type Key = K;
-}
-
 /// Two keys of the same types.
 #[diagnostic::on_unimplemented(
     message = "cannot join: the left stream is keyed by `{Self}`, the right stream by `{Other}`",

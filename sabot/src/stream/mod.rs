@@ -11,7 +11,9 @@ mod generate;
 mod graph;
 mod handle;
 mod job;
+mod join;
 mod lower;
+mod lower_join;
 mod lower_sets;
 mod lower_wide;
 mod marks;
@@ -25,6 +27,7 @@ mod running;
 mod sets;
 mod source;
 mod spec;
+mod timed_join;
 mod windows;
 
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, InputNames, agg, user};
@@ -32,14 +35,15 @@ pub use batch::BecomesColumn;
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
-pub use handle::{Records, Sided, Stream, asc, desc, nulls_first};
+pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use job::{Job, build_id};
+pub use join::{EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided};
 pub use marks::{
-    And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, JoinSide, KeyCols, KeyTypes,
-    KeyValue, Keyed, LeftSide, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
+    And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue,
+    Keyed, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
 pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible, over};
-pub use pair::{LeftPair, LeftPairRow, Pair, PairRow};
+pub use pair::{Always, Maybe, Pair, PairRow, PairSide};
 pub use params::{ParamEntry, Params, Secret};
 pub use pipe::{Looks, Part, Pipe, named};
 pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
@@ -49,6 +53,7 @@ pub use sets::{Comparable, Compared, compared};
 pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
+pub use timed_join::{AsOf, EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
 pub use windows::{Windows, hop, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.

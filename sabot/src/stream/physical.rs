@@ -100,7 +100,10 @@ fn joined(plan: &Plan, lowered: &Lowered, settings: &Settings, number: NodeId, b
     let right = plan.nodes.get(number).and_then(|n| n.inputs.get(1)).and_then(|i| plan.work(*i).ok());
     let rows = right.and_then(|i| lowered.at.get(&i)).and_then(|at| lowered.rows.get(at));
     let (limit, known) = (settings.broadcast_rows, rows.map_or("is not known".to_owned(), |r| format!("is at most {r}")));
+    let keeps = matches!(plan.nodes.get(number).map(|n| &n.op), Some(Op::Join { kind, .. }) if kind.keeps_right());
     match build {
+        Some(Exchange::Hash(_)) if keeps => "hash join: right rows without a partner come out, so each is at one thread alone".to_owned(),
+        Some(Exchange::Gather) => format!("join at one thread: there is no key, and the number of right rows {known}, more than {limit}"),
         Some(Exchange::Broadcast) => format!("broadcast join: the number of right rows {known}, up to {limit} are sent to every thread"),
         _ => format!("hash join: the number of right rows {known}, more than {limit} are not sent to every thread"),
     }

@@ -21,7 +21,7 @@ pub struct Part<S: Step> {
 }
 
 impl<S: Step> Part<S> {
-    fn one(step: S, kind: StepKind, meta: Option<&StepMeta>) -> Self {
+    pub(super) fn one(step: S, kind: StepKind, meta: Option<&StepMeta>) -> Self {
         let columns: Vec<String> = columns_of::<S::Out>().iter().map(|c| c.name.to_string()).collect();
         let mut types = Vec::new();
         <S::Made as crate::kernel::Computed>::types(&mut types);
@@ -34,6 +34,10 @@ impl<S: Step> Part<S> {
             _ => columns.iter().rev().take(types.len()).rev().cloned().collect(),
         };
         Part { step, shapes: vec![StepShape { info, made, bits: S::BITS, columns }] }
+    }
+    /// The step and what is known of it.
+    pub(super) fn split(self) -> (S, Vec<StepShape>) {
+        (self.step, self.shapes)
     }
     /// This run, then that one.
     pub fn then<T: Step<In = S::Out>>(self, next: Part<T>) -> Part<Then<S, T>> {

@@ -2,6 +2,9 @@
 
 use sabot::prelude::*;
 
+#[path = "../questions/joins.rs"]
+mod joins;
+
 /// A departure.
 #[derive(Record, Clone, Debug)]
 struct Flight {

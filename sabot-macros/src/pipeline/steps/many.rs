@@ -1,38 +1,8 @@
-//! Steps over several streams or all rows: `join`, `left_join`, `union`, `sort`.
+//! Steps over several streams or all rows: `union`, `sort`.
 
 use super::*;
 
 impl Build<'_> {
-    pub(super) fn join(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        self.seal();
-        let s = id("__s");
-        let on = self.on();
-        let pieces = split(tokens, ',');
-        let Some(side) = pieces.first().filter(|p| !p.is_empty()) else {
-            self.cx.error(
-                name.span(),
-                &format!("`{name}` takes a keyed stream and a closure: `{name}(listed -> key_by(symbol), |l, r| row {{ .. }})`"),
-            );
-            return;
-        };
-        let right = self.nested(side, name.span());
-        let first = side.first().map_or(name.span(), TokenTree::span);
-        let right = quote_spanned!(first=> { #right });
-        self.out.extend(quote!(let #s = #on.#name(#right);));
-        self.known = Known::default();
-        let rest = tokens.get(side.len() + 1..).unwrap_or(&[]);
-        if closure(rest).is_none() {
-            self.cx.error(
-                rest.first().map_or(name.span(), TokenTree::span),
-                &format!("`{name}` needs a closure that makes the joined row: `{name}(.., |l, r| row {{ .. }})`"),
-            );
-            return;
-        }
-        // trailing commas
-        let rest = if is_punct(rest.last(), ',') { &rest[..rest.len() - 1] } else { rest };
-        self.columns(name, "select", rest, Some(&Joined));
-    }
-
     /// A chain inside the arguments of a join or union.
     pub(super) fn nested(&mut self, tokens: &[TokenTree], span: Span) -> TokenStream {
         let chain = parse_chain(tokens, span);

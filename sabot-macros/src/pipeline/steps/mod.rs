@@ -1,6 +1,7 @@
 //! From chains to builder calls.
 
 mod aggregate;
+mod joins;
 mod many;
 mod notes;
 mod ordered;
@@ -64,6 +65,8 @@ pub(crate) struct Cx {
 
 /// Steps that become part of a run.
 pub(crate) const ROW_WISE: &[&str] = &["filter", "with", "select", "map", "inspect"];
+/// Steps that join the stream with another.
+pub(crate) const JOINS: &[&str] = &["join", "left_join", "right_join", "full_join", "semi_join", "anti_join", "asof_join", "interval_join"];
 /// Steps that only describe the stream.
 pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
 
@@ -293,7 +296,7 @@ impl Build<'_> {
             "keyed" => self.keyed(name, &tokens),
             "batch" => self.batch(name, &tokens),
             "flat_map" => self.flat_map(name, &tokens),
-            "join" | "left_join" => self.join(name, &tokens),
+            step if JOINS.contains(&step) => self.join(name, &tokens),
             "union" => self.union(name, &tokens),
             "sort" => self.sort(name, &tokens),
             "top" => self.top(name, &tokens),
@@ -348,14 +351,7 @@ impl Build<'_> {
         let (s, p, q) = (id("__s"), id("__p"), id("__q"));
         let on = self.on();
         self.cx.count += 1;
-        let label = self.label.to_string();
-        let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
-        let meta = quote! {{
-            const META: ::sabot::__private::StepMeta = ::sabot::__private::StepMeta {
-                step: #step, stream: #label, file: ::core::file!(), line: #line, exprs: &[#(#exprs),*],
-            };
-            &META
-        }};
+        let meta = self.meta(step, name, exprs);
         self.out.extend(quote!(let (#s, #q) = { #clones #on.#call.part(#meta) };));
         if self.known.open {
             self.out.extend(quote!(let #p = #p.then(#q);));
@@ -363,6 +359,18 @@ impl Build<'_> {
             self.out.extend(quote!(let #p = #q;));
         }
         self.known.open = true;
+    }
+
+    /// A reference to the `StepMeta` of a step.
+    fn meta(&self, step: &str, name: &Ident, exprs: &[TokenStream]) -> TokenStream {
+        let label = self.label.to_string();
+        let line = quote_spanned!(name.span().resolved_at(Span::mixed_site())=> ::core::line!());
+        quote! {{
+            const META: ::sabot::__private::StepMeta = ::sabot::__private::StepMeta {
+                step: #step, stream: #label, file: ::core::file!(), line: #line, exprs: &[#(#exprs),*],
+            };
+            &META
+        }}
     }
 
     fn check_panics(&mut self, tokens: &[TokenTree]) {

@@ -111,7 +111,8 @@ impl Build<'_> {
         }
         let literal = Ident::new(&types.literal.to_string(), row.word.span().resolved_at(Span::call_site()));
         let finish = if word == "with" { id("adds") } else { id("made") };
-        let step = if joined.is_some() { "join" } else { word };
+        let join = name.to_string();
+        let step = if joined.is_some() { &join } else { word };
         let method = if joined.is_some() { id("select") } else { name.clone() };
         let call = quote!(#method(move |#(#params,)* #m| { #prelude #literal { #(#names: #values),* }.#finish() }));
         self.row_wise(&call, &clones, step, name, &metas);

@@ -1,0 +1,244 @@
+//! The operator of every join.
+
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+
+use super::build::Build;
+use super::condition::{Bound, Condition};
+use super::find::Finder;
+use super::index::Index;
+use super::pairs::{CHUNKS, Gather, OUT_ROWS, Pending};
+use super::semi::Semi;
+use super::spec::JoinSpec;
+use crate::kernel::{Morsel, Origin};
+use crate::operator::kept::{RowList, pick, positions};
+use crate::operator::{Account, Frozen, GroupState, Instance, Keys, Operator, OperatorFactory, Output, Progress, instants};
+use crate::plan::JoinKind;
+use crate::{Error, Result};
+
+/// A join; see the module's page.
+pub struct Join {
+    spec: Arc<JoinSpec>,
+    build: Build,
+    keys: Keys,
+    found: Option<(Index, Finder)>,
+    condition: Option<Bound>,
+    left_on: Vec<usize>,
+    left_time: Option<usize>,
+    /// Times of both sides are compared in nanoseconds.
+    nanos: bool,
+    gather: Gather,
+    work: Work,
+    /// The last input's end was seen.
+    ended: bool,
+}
+
+/// What is under way.
+enum Work {
+    Nothing,
+    Pairs(Pending),
+    Semi(Semi),
+    /// Build rows without a partner, by key group: those to come, and how many of the last group are out.
+    Alone(Vec<(u16, Vec<u32>)>, usize),
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Join").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl Join {
+    /// Instances over inputs with these schemas.
+    ///
+    /// # Errors
+    /// If a column does not exist, or the types of a pair of keys differ.
+    pub fn factory(
+        spec: Arc<JoinSpec>,
+        condition: Option<Condition>,
+        left: &SchemaRef,
+        right: &SchemaRef,
+    ) -> Result<Arc<dyn OperatorFactory>> {
+        let (left, right) = (Arc::clone(left), Arc::clone(right));
+        Self::new(Arc::clone(&spec), condition.as_ref(), &left, &right)?;
+        Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::new(Arc::clone(&spec), condition.as_ref(), &left, &right)?) as Box<dyn Operator>)))
+    }
+    fn new(spec: Arc<JoinSpec>, condition: Option<&Condition>, left: &SchemaRef, right: &Schema) -> Result<Self> {
+        let build = Build::new(&spec, condition.map_or(&[], Condition::right), right)?;
+        let mut nanos = false;
+        let mut left_time = None;
+        if let Some((l, r)) = &spec.times {
+            let at = positions(left, std::slice::from_ref(&l.column), &spec.name)?;
+            left_time = at.first().copied();
+            let r = right.field_with_name(&r.column)?.data_type();
+            nanos = instants::in_nanos(r) || left_time.is_some_and(|i| instants::in_nanos(left.field(i).data_type()));
+        }
+        let gather = Gather {
+            kind: spec.kind,
+            schema: spec.output_schema(left, right)?,
+            left: if spec.kind.pairs() { positions(left, &spec.left, &spec.name)? } else { Vec::new() },
+            right: build.out.clone(),
+        };
+        Ok(Join {
+            keys: Keys::new(&spec.key_fields(left, right)?)?,
+            condition: condition.map(|c| c.bind(left, &build, right)).transpose()?,
+            left_on: positions(left, &spec.left_on, &spec.name)?,
+            left_time,
+            nanos,
+            build,
+            found: None,
+            gather,
+            work: Work::Nothing,
+            ended: false,
+            spec,
+        })
+    }
+    fn index(&mut self) -> Result<()> {
+        let index = Index::new(&self.spec, &mut self.build, &mut self.keys, self.nanos)?;
+        let finder = Finder::new(self.spec.matching, self.nanos, &index);
+        self.found = Some((index, finder));
+        Ok(())
+    }
+    /// Finds the candidates of a probe morsel.
+    fn probe(&mut self, morsel: Morsel) -> Result<Pending> {
+        let Some((index, finder)) = &mut self.found else {
+            return Err(Error::internal("a join got a probe row before its build side ended"));
+        };
+        let mut list = RowList::default();
+        let kept = list.of(&morsel);
+        let mut groups = Vec::new();
+        self.keys.find(&pick(&morsel.batch, &self.left_on)?, kept, &mut groups)?;
+        let rows = kept.to_vec();
+        let mut times = Vec::new();
+        if let (Some(column), Some((event, _))) = (self.left_time.and_then(|i| morsel.batch.columns().get(i)), &self.spec.times) {
+            let kept_only = super::condition::take(std::slice::from_ref(column), &rows)?;
+            for column in &kept_only {
+                times = instants::ticks(column, self.nanos, event.offset)?;
+            }
+        }
+        let ranges = finder.ranges(index, &groups, &times);
+        Ok(Pending { morsel, rows, ranges, at: 0, taken: 0, hit: false })
+    }
+    fn pump(&mut self, out: &mut dyn Output) -> Result<Progress> {
+        match std::mem::replace(&mut self.work, Work::Nothing) {
+            Work::Nothing => Ok(Progress::Done),
+            Work::Pairs(pending) => self.pairs(pending, out),
+            Work::Semi(semi) => self.semi(semi, out),
+            Work::Alone(groups, sent) => self.alone(groups, sent, out),
+        }
+    }
+    /// Emits pairs until the morsel is used up or the output is full.
+    fn pairs(&mut self, mut pending: Pending, out: &mut dyn Output) -> Result<Progress> {
+        let Some((index, _)) = &self.found else { return Ok(Progress::Done) };
+        let keep = self.spec.kind.keeps_left();
+        let (mut used, mut filtered, mut chunks) = (0, 0, 0);
+        while !pending.over() && (chunks == 0 || !out.full()) && (self.condition.is_none() || chunks < CHUNKS) {
+            chunks += 1;
+            let pairs = match &self.condition {
+                None => pending.next(index, keep),
+                Some(condition) => pending.next_if(index, condition, keep)?,
+            };
+            used += pairs.used;
+            filtered += pairs.filtered;
+            if !pairs.lefts.is_empty() {
+                if self.spec.kind.keeps_right() {
+                    self.build.found(pairs.found());
+                }
+                out.emit(Morsel::new(self.gather.pairs(&pending.morsel.batch, index, pairs)?, pending.morsel.origin));
+            }
+        }
+        out.account(Account { used, filtered, held: -((used + filtered) as i64), ..Account::default() });
+        if pending.over() {
+            return Ok(Progress::Done);
+        }
+        self.work = Work::Pairs(pending);
+        Ok(Progress::More)
+    }
+    fn semi(&mut self, mut semi: Semi, out: &mut dyn Output) -> Result<Progress> {
+        let Some((index, _)) = &self.found else { return Ok(Progress::Done) };
+        if !semi.look(index, self.condition.as_ref())? {
+            self.work = Work::Semi(semi);
+            return Ok(Progress::More);
+        }
+        let (morsel, rows) = semi.finish(self.spec.kind == JoinKind::Semi);
+        let used = morsel.rows() as u64;
+        out.account(Account { used, filtered: rows - used, held: -(rows as i64), ..Account::default() });
+        out.emit(morsel);
+        Ok(Progress::Done)
+    }
+    /// Emits build rows without a partner until none is left or the output is full. The last group comes first.
+    fn alone(&mut self, mut groups: Vec<(u16, Vec<u32>)>, mut sent: usize, out: &mut dyn Output) -> Result<Progress> {
+        let Some((index, _)) = &self.found else { return Ok(Progress::Done) };
+        while let Some((group, rows)) = groups.last() {
+            let rest = rows.get(sent..).unwrap_or(&[]);
+            let some = rest.get(..OUT_ROWS).unwrap_or(rest);
+            let origin = Origin { source: self.spec.node, partition: 0, split: u64::from(*group), row: sent as u64 };
+            out.emit(Morsel::new(self.gather.alone(index, some)?, origin));
+            // they need not come out again after a restart
+            self.build.found(some.iter().copied());
+            sent += some.len();
+            if sent >= rows.len() {
+                groups.pop();
+                sent = 0;
+            }
+            if out.full() && !groups.is_empty() {
+                self.work = Work::Alone(groups, sent);
+                return Ok(Progress::More);
+            }
+        }
+        Ok(Progress::Done)
+    }
+}
+
+impl Operator for Join {
+    fn ready(&self, port: usize) -> bool {
+        port == 1 || self.found.is_some()
+    }
+    fn process(&mut self, port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
+        out.account(Account { held: morsel.rows() as i64, ..Account::default() });
+        if port == 1 {
+            self.build.push(&morsel.compact()?)?;
+            return Ok(Progress::Done);
+        }
+        let pending = self.probe(morsel)?;
+        self.work = if self.spec.kind.pairs() { Work::Pairs(pending) } else { Work::Semi(Semi::new(pending)) };
+        self.pump(out)
+    }
+    fn resume(&mut self, out: &mut dyn Output) -> Result<Progress> {
+        self.pump(out)
+    }
+    fn finish(&mut self, port: usize, out: &mut dyn Output) -> Result<Progress> {
+        if port == 1 {
+            self.index()?;
+            return Ok(Progress::Done);
+        }
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(Progress::Done);
+        }
+        let rows = self.build.rows as u64;
+        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
+        if self.spec.kind.keeps_right() {
+            let mut groups = self.build.unseen()?;
+            groups.reverse();
+            self.work = Work::Alone(groups, 0);
+        }
+        self.pump(out)
+    }
+    fn held_bytes(&self) -> usize {
+        self.build.bytes() + self.keys.bytes() + self.found.as_ref().map_or(0, |(index, finder)| index.bytes() + finder.bytes())
+    }
+    /// The build side, by key group. The runtime cuts between two morsels, so no probe row is held.
+    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
+        Ok(self.build.snapshot())
+    }
+    fn restore(&mut self, state: &GroupState) -> Result<()> {
+        self.build.restore(state)
+    }
+    fn release(&mut self, group: u16) {
+        if self.build.release(group).is_ok() && self.found.is_some() {
+            // the same columns were indexed before
+            let _ = self.index();
+        }
+    }
+}

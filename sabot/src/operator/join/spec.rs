@@ -1,0 +1,89 @@
+//! What a join is, and the columns of its result.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+use crate::operator::kept::{is_utf8, no_column, plain_type};
+use crate::plan::{EventColumn, HAS_LEFT, HAS_RIGHT, JoinKind, Matching};
+use crate::{Error, Result};
+
+/// A join: keys, columns and kind.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct JoinSpec {
+    /// Stable id of the step, for messages.
+    pub name: String,
+    /// Which rows come out.
+    pub kind: JoinKind,
+    /// Which rows of equal keys are partners.
+    pub matching: Matching,
+    /// Key columns of the probe side; none if all rows have the same key.
+    pub left_on: Vec<String>,
+    /// Key columns of the build side, in the same order and of the same types; text may differ in encoding.
+    pub right_on: Vec<String>,
+    /// Columns of the probe side to keep; named `left.<name>` in pairs.
+    pub left: Vec<String>,
+    /// Columns of the build side to keep; named `right.<name>` in pairs. Dictionaries come out plain.
+    pub right: Vec<String>,
+    /// Event time of the probe side and of the build side, for a matching in time.
+    pub times: Option<(EventColumn, EventColumn)>,
+    /// Number of the physical node: the origin of rows that stem from no probe row.
+    pub node: u32,
+}
+
+impl JoinSpec {
+    /// The columns of the result: those of the probe side as they are, or `left.<name>` and `right.<name>`, and whether a
+    /// side that may be missing is there.
+    ///
+    /// # Errors
+    /// If a column does not exist.
+    pub fn output_schema(&self, left: &SchemaRef, right: &Schema) -> Result<SchemaRef> {
+        if !self.kind.pairs() {
+            return Ok(Arc::clone(left));
+        }
+        let mut fields = Vec::new();
+        for name in &self.left {
+            let f = left.field_with_name(name).map_err(|_| no_column(name, &self.name))?;
+            fields.push(Field::new(format!("left.{name}"), f.data_type().clone(), f.is_nullable() || self.kind.keeps_right()));
+        }
+        if self.kind.keeps_right() {
+            fields.push(Field::new(HAS_LEFT, DataType::Boolean, false));
+        }
+        for name in &self.right {
+            let f = right.field_with_name(name).map_err(|_| no_column(name, &self.name))?;
+            fields.push(Field::new(format!("right.{name}"), plain_type(f.data_type()), f.is_nullable() || self.kind.keeps_left()));
+        }
+        if self.kind.keeps_left() {
+            fields.push(Field::new(HAS_RIGHT, DataType::Boolean, false));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+    /// The key columns as the index keeps them: plain, without nulls, which match nothing.
+    pub(super) fn key_fields(&self, left: &Schema, right: &Schema) -> Result<Vec<FieldRef>> {
+        if self.left_on.len() != self.right_on.len() || (self.left_on.is_empty() && self.matching == Matching::Equal) {
+            return Err(Error::Plan(format!("`{}` joins {} key columns with {}", self.name, self.left_on.len(), self.right_on.len())));
+        }
+        let mut fields: Vec<FieldRef> = Vec::new();
+        for (l, r) in self.left_on.iter().zip(&self.right_on) {
+            let l = left.field_with_name(l).map_err(|_| no_column(l, &self.name))?;
+            let r = right.field_with_name(r).map_err(|_| no_column(r, &self.name))?;
+            if !same_keys(&plain_type(l.data_type()), &plain_type(r.data_type())) {
+                return Err(Error::Plan(format!(
+                    "`{}` joins column `{}` of type {} with `{}` of type {}; make them the same type first",
+                    self.name,
+                    l.name(),
+                    l.data_type(),
+                    r.name(),
+                    r.data_type()
+                )));
+            }
+            fields.push(Arc::new(Field::new(r.name(), plain_type(r.data_type()), false)));
+        }
+        Ok(fields)
+    }
+}
+
+/// Whether values of these types are the same if their codes are.
+fn same_keys(a: &DataType, b: &DataType) -> bool {
+    a == b || (is_utf8(a) && is_utf8(b)) || matches!((a, b), (DataType::Timestamp(x, _), DataType::Timestamp(y, _)) if x == y)
+}

@@ -1,0 +1,369 @@
+//! Joins by keys: what their sides must be, and the steps.
+
+use std::sync::Arc;
+
+use crate::kernel::{Filter, Lineage, Run, RunKernel, StepInfo, StepKind, StepMeta};
+use crate::plan::{JoinKind, Matching, NodeId, Op};
+use crate::record::{NoTime, Record, View, columns_of};
+
+use super::graph::{Code, plan_columns};
+use super::handle::replaced_key;
+use super::pipe::Part;
+use super::{Always, And, Bound, Bounded, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unkeyed};
+
+/// The stream can be the right side of a join.
+#[diagnostic::on_unimplemented(
+    message = "the right side of a join must be keyed",
+    label = "not keyed",
+    note = "add a `key_by(..)` step: `join(listed -> key_by(symbol), |l, r| ..)`"
+)]
+pub trait JoinSide: Sided {
+    /// Its row type.
+    type Row: Record;
+    /// The key's types.
+    type Key;
+    /// Whether it ends.
+    type Bound;
+}
+impl<R: Record, K, B, T, C> JoinSide for Stream<'_, R, Keyed<K>, B, T, C> {
+    type Row = R;
+    type Key = K;
+    type Bound = B;
+}
+impl<S: JoinSide> JoinSide for On<S> {
+    type Row = S::Row;
+    type Key = S::Key;
+    type Bound = S::Bound;
+}
+
+/// The stream can be the left side of a join.
+#[diagnostic::on_unimplemented(
+    message = "the left side of a join must be keyed",
+    label = "the stream before this step is not keyed",
+    note = "add a `key_by(..)` step before it"
+)]
+pub trait LeftSide {
+    /// The key's types.
+    type Key: KeyTypes;
+}
+impl<K: KeyTypes> LeftSide for Keyed<K> {
+    type Key = K;
+}
+
+/// The right side of a join ends.
+#[diagnostic::on_unimplemented(
+    message = "the right side of a join is read to its end before the first row comes out, but this stream may never end",
+    label = "may never end",
+    note = "declare its source as one that ends: `Source<T, Bounded>`"
+)]
+pub trait EndsFirst {}
+impl EndsFirst for Bounded {}
+
+/// The left side of a join that keeps right rows without a partner ends.
+#[diagnostic::on_unimplemented(
+    message = "this join emits right rows without a partner when the left stream ends, but that may never end",
+    label = "needs a left stream that ends",
+    note = "declare its source as one that ends: `Source<T, Bounded>`; or swap the sides: `a -> left_join(b, ..)` keeps all rows of `a` as they come"
+)]
+pub trait EndsLast {}
+impl EndsLast for Bounded {}
+
+/// The node and the condition of a join's right side.
+#[doc(hidden)]
+pub trait Sided {
+    /// Its number.
+    fn side(&self) -> NodeId;
+    /// What pairs must fulfil beside equal keys.
+    fn condition(&self) -> Option<PairCondition> {
+        None
+    }
+}
+impl<R, K, B, T, C> Sided for Stream<'_, R, K, B, T, C> {
+    fn side(&self) -> NodeId {
+        self.node()
+    }
+}
+impl<S: Sided> Sided for On<S> {
+    fn side(&self) -> NodeId {
+        self.side.side()
+    }
+    fn condition(&self) -> Option<PairCondition> {
+        Some(self.condition.clone())
+    }
+}
+
+/// A condition on pairs of rows: what is known of it, and its code.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct PairCondition {
+    info: StepInfo,
+    kernel: Arc<dyn RunKernel>,
+}
+
+/// The right side of a join with a condition on pairs; made by [`Stream::on`].
+pub struct On<S> {
+    side: S,
+    condition: PairCondition,
+}
+
+impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
+    /// As the right side of a join with `left`: only pairs for which `f` is true are partners. It is asked inside the join,
+    /// so that a left join keeps a left row whose pairs are all refused.
+    ///
+    /// In `pipeline!`: `left_join(quotes -> key_by(symbol), on = |t, q| q.size >= t.qty, |t, q| row { .. })`.
+    pub fn on<L, K2, B2, T2, F>(self, left: Stream<'g, L, K2, B2, T2, C>, f: F) -> On<Self>
+    where
+        L: Record,
+        F: for<'a> Fn(&View<'a, L>, &View<'a, R>) -> bool + Send + Sync + 'static,
+    {
+        self.on_with(left, None, f)
+    }
+    /// The same with what the macro saw of the closure.
+    #[doc(hidden)]
+    pub fn on_with<L, K2, B2, T2, F>(self, _left: Stream<'g, L, K2, B2, T2, C>, meta: Option<&StepMeta>, f: F) -> On<Self>
+    where
+        L: Record,
+        F: for<'a> Fn(&View<'a, L>, &View<'a, R>) -> bool + Send + Sync + 'static,
+    {
+        let step = Filter::<Pair<Always<L>, Always<R>>, _>::new(predicate(f));
+        let (step, shapes) = Part::one(step, StepKind::Filter, meta).split();
+        let mut inputs = Vec::new();
+        Pair::<Always<L>, Always<R>>::columns(&mut inputs);
+        let lineage = Lineage::new(inputs, &shapes);
+        let infos: Vec<StepInfo> = shapes.into_iter().map(|s| s.info).collect();
+        let info = infos.first().cloned().unwrap_or_else(|| StepInfo::new(StepKind::Filter, meta, &[]));
+        On { side: self, condition: PairCondition { info, kernel: Arc::new(Run::new(step, infos, lineage)) } }
+    }
+}
+
+/// A predicate over two rows as one over the pair.
+fn predicate<L: Record, R: Record, F>(f: F) -> impl for<'a> Fn(&View<'a, Pair<Always<L>, Always<R>>>) -> bool + Send + Sync + 'static
+where
+    F: for<'a> Fn(&View<'a, L>, &View<'a, R>) -> bool + Send + Sync + 'static,
+{
+    move |pair| f(&pair.left(), &pair.right())
+}
+
+/// What joins make: rows of both sides.
+pub type Joined<'g, L, R, B, C> = Stream<'g, Pair<L, R>, Unkeyed, B, NoTime, C>;
+
+impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
+    /// Joins rows of equal keys; rows without a partner are dropped. Nulls never match.
+    pub fn join<S: JoinSide>(self, right: S) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    where
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
+        S::Bound: EndsFirst,
+        B: And<S::Bound>,
+    {
+        self.joined(&right, JoinKind::Inner, Matching::Equal)
+    }
+    /// Joins rows of equal keys; a left row without a partner is kept, with `None` for the right row. Nulls never match.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Person { id: i64, city: Option<Str> }
+    /// #[derive(Record, Clone)]
+    /// struct City { name: Str, people: i64 }
+    /// #[derive(Record, Clone, Debug, PartialEq)]
+    /// struct Home { id: Option<i64>, city: Option<Str> }
+    ///
+    /// pipeline! {
+    ///     pub fn found(people: Source<Person, Bounded>, cities: Source<City, Bounded>);
+    ///     found = people -> key_by(city) -> left_join(cities -> key_by(name), on = |p, c| c.people > 1_000 * p.id, |p, c| row Home { id: Some(p.id), city: c?.name });
+    ///     found -> sink;
+    /// }
+    ///
+    /// let person = |id: i64, city: Option<&str>| Person { id, city: city.map(Into::into) };
+    /// let people = vec![person(1, Some("Bergen")), person(2, None), person(3, Some("Paris"))];
+    /// let cities = vec![City { name: "Bergen".into(), people: 290_000 }, City { name: "Oslo".into(), people: 710_000 }];
+    /// let rows: Vec<Home> = found(people, cities).collect()?;
+    /// assert_eq!(rows.iter().filter(|r| r.city.is_none()).count(), 2);
+    /// # Ok::<(), sabot::Error>(())
+    /// ```
+    pub fn left_join<S: JoinSide>(self, right: S) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    where
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
+        S::Bound: EndsFirst,
+        B: And<S::Bound>,
+    {
+        self.joined(&right, JoinKind::Left, Matching::Equal)
+    }
+    /// Joins rows of equal keys; a right row without a partner is kept, with `None` for the left row. Nulls never match.
+    /// Rows without a partner come last, in an order of their keys that does not depend on the number of threads.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Person { id: i64, city: Option<Str> }
+    /// #[derive(Record, Clone)]
+    /// struct City { name: Str, people: i64 }
+    /// #[derive(Record, Clone, Debug, PartialEq)]
+    /// struct Home { id: Option<i64>, city: Option<Str> }
+    ///
+    /// pipeline! {
+    ///     pub fn found(people: Source<Person, Bounded>, cities: Source<City, Bounded>);
+    ///     found = people -> key_by(city) -> right_join(cities -> key_by(name), |p, c| row Home { id: p?.id, city: Some(c.name) });
+    ///     found -> sink;
+    /// }
+    ///
+    /// let person = |id: i64, city: Option<&str>| Person { id, city: city.map(Into::into) };
+    /// let people = vec![person(1, Some("Bergen")), person(2, None), person(3, Some("Paris"))];
+    /// let cities = vec![City { name: "Bergen".into(), people: 290_000 }, City { name: "Oslo".into(), people: 710_000 }];
+    /// let rows: Vec<Home> = found(people, cities).collect()?;
+    /// assert_eq!(rows.last(), Some(&Home { id: None, city: Some("Oslo".into()) }));
+    /// # Ok::<(), sabot::Error>(())
+    /// ```
+    pub fn right_join<S: JoinSide>(self, right: S) -> Joined<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    where
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
+        S::Bound: EndsFirst,
+        B: And<S::Bound> + EndsLast,
+    {
+        self.joined(&right, JoinKind::Right, Matching::Equal)
+    }
+    /// Joins rows of equal keys; rows of both sides without a partner are kept, with `None` for the other. Nulls never
+    /// match. Right rows without a partner come last.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Person { id: i64, city: Option<Str> }
+    /// #[derive(Record, Clone)]
+    /// struct City { name: Str, people: i64 }
+    /// #[derive(Record, Clone, Debug, PartialEq)]
+    /// struct Home { id: Option<i64>, city: Option<Str> }
+    ///
+    /// pipeline! {
+    ///     pub fn found(people: Source<Person, Bounded>, cities: Source<City, Bounded>);
+    ///     found = people -> key_by(city) -> full_join(cities -> key_by(name), |p, c| row Home { id: p?.id, city: c?.name });
+    ///     found -> sink;
+    /// }
+    ///
+    /// let person = |id: i64, city: Option<&str>| Person { id, city: city.map(Into::into) };
+    /// let people = vec![person(1, Some("Bergen")), person(2, None), person(3, Some("Paris"))];
+    /// let cities = vec![City { name: "Bergen".into(), people: 290_000 }, City { name: "Oslo".into(), people: 710_000 }];
+    /// let rows: Vec<Home> = found(people, cities).collect()?;
+    /// assert_eq!(rows.len(), 4, "Bergen, nobody's city, Paris and Oslo");
+    /// # Ok::<(), sabot::Error>(())
+    /// ```
+    pub fn full_join<S: JoinSide>(self, right: S) -> Joined<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    where
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
+        S::Bound: EndsFirst,
+        B: And<S::Bound> + EndsLast,
+    {
+        self.joined(&right, JoinKind::Full, Matching::Equal)
+    }
+    /// Keeps the left rows that have a partner, once and as they are, with key and event time. Nulls never match.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Person { id: i64, city: Option<Str> }
+    /// #[derive(Record, Clone)]
+    /// struct City { name: Str, people: i64 }
+    ///
+    ///
+    /// pipeline! {
+    ///     pub fn found(people: Source<Person, Bounded>, cities: Source<City, Bounded>);
+    ///     found = people -> key_by(city) -> semi_join(cities -> key_by(name));
+    ///     found -> sink;
+    /// }
+    ///
+    /// let person = |id: i64, city: Option<&str>| Person { id, city: city.map(Into::into) };
+    /// let people = vec![person(1, Some("Bergen")), person(2, None), person(3, Some("Paris"))];
+    /// let cities = vec![City { name: "Bergen".into(), people: 290_000 }, City { name: "Oslo".into(), people: 710_000 }];
+    /// let rows: Vec<Person> = found(people, cities).collect()?;
+    /// assert_eq!(rows.iter().map(|p| p.id).collect::<Vec<_>>(), [1]);
+    /// # Ok::<(), sabot::Error>(())
+    /// ```
+    pub fn semi_join<S: JoinSide>(self, right: S) -> Self
+    where
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
+        S::Bound: EndsFirst,
+    {
+        self.kept(&right, JoinKind::Semi)
+    }
+    /// Keeps the left rows that have no partner, as they are, with key and event time. A null key has no partner.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Person { id: i64, city: Option<Str> }
+    /// #[derive(Record, Clone)]
+    /// struct City { name: Str, people: i64 }
+    ///
+    ///
+    /// pipeline! {
+    ///     pub fn found(people: Source<Person, Bounded>, cities: Source<City, Bounded>);
+    ///     found = people -> key_by(city) -> anti_join(cities -> key_by(name));
+    ///     found -> sink;
+    /// }
+    ///
+    /// let person = |id: i64, city: Option<&str>| Person { id, city: city.map(Into::into) };
+    /// let people = vec![person(1, Some("Bergen")), person(2, None), person(3, Some("Paris"))];
+    /// let cities = vec![City { name: "Bergen".into(), people: 290_000 }, City { name: "Oslo".into(), people: 710_000 }];
+    /// let rows: Vec<Person> = found(people, cities).collect()?;
+    /// assert_eq!(rows.iter().map(|p| p.id).collect::<Vec<_>>(), [2, 3]);
+    /// # Ok::<(), sabot::Error>(())
+    /// ```
+    pub fn anti_join<S: JoinSide>(self, right: S) -> Self
+    where
+        K: LeftSide,
+        <K as LeftSide>::Key: SameKey<S::Key>,
+        S::Bound: EndsFirst,
+    {
+        self.kept(&right, JoinKind::Anti)
+    }
+    /// Left rows as they are.
+    fn kept(self, right: &impl Sided, kind: JoinKind) -> Self {
+        let (op, inputs) = self.op(right, kind, Matching::Equal);
+        let node = self.graph().add(op, inputs, self.columns(), self.keys(), B::ENDS, self.time());
+        self.conditional(node, right)
+    }
+}
+
+impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
+    /// Rows of both sides.
+    pub(super) fn joined<P: Record, B2: Bound>(
+        self,
+        right: &impl Sided,
+        kind: JoinKind,
+        matching: Matching,
+    ) -> Stream<'g, P, Unkeyed, B2, NoTime, C> {
+        let columns = plan_columns(&columns_of::<P>());
+        let (op, inputs) = self.op(right, kind, matching);
+        let node = self.graph().add(op, inputs, columns, Vec::new(), B2::ENDS, None);
+        self.conditional(node, right)
+    }
+    fn op(self, right: &impl Sided, kind: JoinKind, matching: Matching) -> (Op, Vec<NodeId>) {
+        let graph = self.graph();
+        let keys = |node: NodeId| graph.node(node).map(|n| n.keys).unwrap_or_default();
+        let (left, other) = (keys(self.node()), keys(right.side()));
+        for (side, missing) in [(self.node(), left.is_empty()), (right.side(), other.is_empty())] {
+            if missing && (matching == Matching::Equal || left.len() != other.len()) {
+                graph.problem(replaced_key(&graph.id(side)));
+            }
+        }
+        let on = right.condition().map(|c| c.info);
+        let op = Op::Join { kind, matching, left, right: other, on, left_used: None, right_used: None };
+        (op, vec![self.node(), right.side()])
+    }
+    fn conditional<R2, K2, B2, T2>(self, node: NodeId, right: &impl Sided) -> Stream<'g, R2, K2, B2, T2, C> {
+        if let Some(condition) = right.condition() {
+            self.graph().code(node, Code::Condition(condition.kernel));
+        }
+        Stream::new(self.graph(), node)
+    }
+}

@@ -1,0 +1,69 @@
+//! Lowering of joins: which side goes where.
+//!
+//! A build side that is known to be small goes to every instance, and the probe side stays where it is, in its order; else
+//! both sides are hashed by their keys, or gathered where there is no key. A build side of which rows without a partner
+//! come out is never broadcast: each of its rows must be at one instance, which alone can tell.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use super::Code;
+use super::lower::{Lower, missing};
+use crate::Result;
+use crate::operator::{Condition, Exchange, Input, Join, JoinSpec, Work};
+use crate::plan::{EventColumn, Matching, Node, NodeId, Op};
+use crate::{Error, plan::Plan};
+
+impl Lower<'_> {
+    pub(super) fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
+        let Op::Join { kind, matching, left, right, on, left_used, right_used } = &node.op else { return Err(missing(node)) };
+        let (l, r) = (self.input(node, 0, Exchange::Forward, false)?, self.input(node, 1, Exchange::Forward, false)?);
+        let (left_schema, left_single) = self.upstream(l.from);
+        let (right_schema, _) = self.upstream(r.from);
+        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        let spec = Arc::new(JoinSpec {
+            name: node.id.clone(),
+            kind: *kind,
+            matching: *matching,
+            left_on: left.clone(),
+            right_on: right.clone(),
+            left: left_used.clone().unwrap_or_else(|| all(&left_schema)),
+            right: right_used.clone().unwrap_or_else(|| if kind.pairs() { all(&right_schema) } else { Vec::new() }),
+            times: if *matching == Matching::Equal { None } else { Some((time(self.plan, node, 0)?, time(self.plan, node, 1)?)) },
+            node: self.next() as u32,
+        });
+        let condition = match (on, self.table.get(&node.id)) {
+            (None, _) => None,
+            (Some(_), Some(Code::Condition(kernel))) => Some(Condition::new(Arc::clone(kernel), &node.id)),
+            (Some(_), _) => return Err(missing(node)),
+        };
+        let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
+        let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
+        let (probe, build, single) = if small {
+            (Exchange::Forward, Exchange::Broadcast, left_single)
+        } else if left.is_empty() {
+            (Exchange::Gather, Exchange::Gather, true)
+        } else {
+            (Exchange::Hash(left.clone()), Exchange::Hash(right.clone()), false)
+        };
+        if let (false, Some(rows)) = (kind.pairs(), rows(0)) {
+            self.rows.insert(number, rows);
+        }
+        // gathered rows have no order of their own
+        let ordered = probe == Exchange::Gather;
+        let inputs = vec![Input { exchange: probe, ordered, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
+        let bounded = self.bounded(&[l.from, r.from]);
+        let output = spec.output_schema(&left_schema, &right_schema)?;
+        let factory = Join::factory(spec, condition, &left_schema, &right_schema)?;
+        self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, true);
+        Ok(())
+    }
+}
+
+/// The event time of a side.
+fn time(plan: &Plan, node: &Node, port: usize) -> Result<EventColumn> {
+    let input = node.inputs.get(port).ok_or_else(|| missing(node))?;
+    let time = plan.node(*input)?.time.clone();
+    time.ok_or_else(|| Error::Plan(format!("`{}` joins in event time, but input {port} has none", node.id)))
+}

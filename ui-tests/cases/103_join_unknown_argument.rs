@@ -1,0 +1,31 @@
+//! A named argument that a join does not have.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+#[derive(Record)]
+struct Quote {
+    id: i64,
+    symbol: Str,
+    bid: f64,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>, quotes: Source<Quote, Bounded>);
+
+    trades -> key_by(symbol) -> asof_join(quotes -> key_by(symbol), tolerence = 5.sec(), |t, q| row { bid: q?.bid }) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 26:69 | tolerence | `asof_join` has no argument `tolerence`; did you mean `tolerance`?

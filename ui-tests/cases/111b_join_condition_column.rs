@@ -1,0 +1,31 @@
+//! An unknown column in a condition.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+#[derive(Record)]
+struct Quote {
+    id: i64,
+    symbol: Str,
+    bid: f64,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>, quotes: Source<Quote, Bounded>);
+
+    trades -> key_by(symbol) -> join(quotes -> key_by(symbol), on = |t, q| t.prize > q.bid, |t, q| row { bid: q.bid }) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 26:78 | prize | no field `prize` on type
