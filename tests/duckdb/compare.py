@@ -57,6 +57,30 @@ class Question:
         self.sources, self.sink, self.ordered = sources, sink, ordered
 
 
+# Random rows: nulls, duplicates, skew (half of the rows have key 0), infinities, text of all lengths, times out of order.
+RANDOM = """select i as id, case when random() < 0.1 then null when random() < 0.5 then 0 else (random() * 30)::bigint end as k,
+    case when random() < 0.2 then null else repeat('ab', (random() * 12)::int) || (random() * 40)::int end as name,
+    case when random() < 0.2 then null when random() < 0.02 then 'inf'::double when random() < 0.3 then 1.5 else random() * 1000 - 300 end as x,
+    case when random() < 0.3 then null else (random() * 100)::bigint - 50 end as n,
+    case when random() < 0.2 then null else (random() * 10000)::decimal(12, 3) end as d,
+    case when random() < 0.3 then null else random() < 0.8 end as b,
+    timestamp '2020-01-01' + interval 1 second * (i * 5 + random() * 3000)::bigint as ts
+    from range({rows}) t(i)"""
+MEASURES = """count(distinct name) as names, count(distinct x) as xs, count(distinct d) as ds, var_samp(n) as var, var_pop(d::double) as var_pop,
+    stddev_samp(n) as stddev, stddev_pop(n) as stddev_pop, quantile_cont(n, 0.9) as q, median(x) as m, quantile_cont(d::double, 0.25) as dq,
+    first(name order by ts, id) as first_name, last(name order by ts, id) as last_name, last(d order by ts, id) as last_d,
+    list(name order by ts, id) as words, list(n order by ts, id) as ns, bool_or(b) as any_b, bool_and(b) as all_b, bool_or(x > 690) as high,
+    {about} as about_names, {near} as near_q"""
+
+
+def overlapping(size, slide):
+    """Random rows once per window of these many minutes that holds them."""
+    size, slide = size * 60000000, slide * 60000000
+    return f"""(select r.*, make_timestamp(s) as window_start, make_timestamp(s + {size}) as window_end
+               from random r, generate_series(0, {size // slide}) g(i), lateral (select (epoch_us(ts) // {slide} - i) * {slide} as s)
+               where s + {size} > epoch_us(ts))"""
+
+
 QUESTIONS = [
     Question(
         "daily_drag",
@@ -165,8 +189,37 @@ QUESTIONS = [
     ),
 ]
 
+# Over random rows, and over none.
+RANDOM_QUESTIONS = [
+    Question("measures", f"select k, {MEASURES} from random group by all".format(about=True, near=True), sources=("random",)),
+    Question(
+        "measures_all",
+        f"select {MEASURES} from random".format(about=True, near="case when count(x) > 0 then true end"),
+        sources=("random",),
+    ),
+    Question(
+        "in_order",
+        """select k, first(id order by id) as first_id, last(name order by id) as last_name, list(x order by id) as xs from random group by all""",
+        sources=("random",),
+    ),
+    Question(
+        "hopping",
+        f"""select k, window_start, window_end, count(*) as rows, sum(n)::bigint as total, avg(n) as mean, first(id order by ts, id) as first_id,
+               list(id order by ts, id) as ids, count(distinct name) as names, median(x) as middle, stddev_samp(n) as spread, max(d) as most
+            from {overlapping(60, 25)} group by all""",
+        sources=("random",),
+    ),
+    Question(
+        "hopping_far",
+        f"select window_start, window_end, k, count(*) as rows from {overlapping(120, 7)} group by all".replace("select window_start, window_end, k", "select k, window_start, window_end"),
+        sources=("random",),
+    ),
+]
+
 
 def same(a, b):
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, float) and isinstance(b, float):
         return a == b or math.isclose(a, b, rel_tol=1e-9, abs_tol=0.0) or (math.isnan(a) and math.isnan(b))
     return type(a) is type(b) and a == b
@@ -174,7 +227,7 @@ def same(a, b):
 
 def key(row):
     """An order for rows with nulls; floats last and rounded, since they may differ a little."""
-    exact = [(v is not None, str(type(v)), v if v is not None else 0) for v in row if not isinstance(v, float)]
+    exact = [(v is not None, str(type(v)), v if v is not None else 0) for v in row if not isinstance(v, (float, list))]
     return exact, [f"{v:.6g}" for v in row if isinstance(v, float)]
 
 
@@ -242,6 +295,14 @@ def main():
         for question in QUESTIONS:
             if question.program == "questions" and "planes" not in question.sources and args.only in (None, question.name):
                 failures.append(check(duckdb, question, directory, 2, "parquet", directory, "csv"))
+        duckdb.sql("select setseed(0.42)")
+        for rows in (20000, 700, 1, 0):
+            duckdb.sql(f"copy ({RANDOM.format(rows=rows)}) to '{directory}/random.parquet' (row_group_size 2048)")
+            duckdb.sql(f"create or replace table random as from '{directory}/random.parquet'")
+            for question in RANDOM_QUESTIONS:
+                if args.only in (None, question.name):
+                    for threads in (1, 2, 3, 8):
+                        failures.append(check(duckdb, question, directory, threads, "parquet", directory, None))
     failures = [f for f in failures if f]
     for f in failures:
         print(f"DIFFERENT  {f}")

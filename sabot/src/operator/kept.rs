@@ -52,6 +52,24 @@ impl<'a> Kept<'a> {
             }
         }
     }
+    /// The first row, and the one behind the last.
+    pub fn span(self) -> (usize, usize) {
+        match self {
+            Kept::Range(from, to) => (from, to),
+            Kept::Some(rows) => (rows.first().copied().unwrap_or_default() as usize, rows.last().map_or(0, |last| *last as usize + 1)),
+        }
+    }
+    /// The same rows, counted from row `from`.
+    pub(crate) fn counted_from(self, from: usize, room: &'a mut Vec<u32>) -> Kept<'a> {
+        match self {
+            Kept::Range(a, b) => Kept::Range(a - from.min(a), b - from.min(b)),
+            Kept::Some(rows) => {
+                room.clear();
+                room.extend(rows.iter().map(|row| row - (from as u32).min(*row)));
+                Kept::Some(room)
+            }
+        }
+    }
     /// The row numbers as a list.
     pub fn to_vec(self) -> Vec<u32> {
         match self {

@@ -87,9 +87,19 @@ pub trait Addable<S>: Summand<Sum = S> {}
 #[diagnostic::do_not_recommend]
 impl<V: Summand<Sum = S>, S: Value> Addable<S> for V {}
 
+/// [`Ranked`] with the quantile's type as a parameter, so that a column without quantiles is one error.
+#[diagnostic::on_unimplemented(
+    message = "`quantile` and `median` cannot take values of type `{Self}`",
+    label = "nothing lies between two of these",
+    note = "they take integers, floats, decimals, timestamps and durations, and `Option` of these; `min` and `max` take text too"
+)]
+pub trait Between<Q>: Ranked<Quantile = Q> {}
+#[diagnostic::do_not_recommend]
+impl<V: Ranked<Quantile = Q>, Q: Value> Between<Q> for V {}
+
 /// The built-in aggregate functions, as `pipeline!` names them.
 pub mod agg {
-    use super::{Addable, Agg, Col, Digested, Distinct, Extreme, List, Mean, Nullable, Ranked, Spread, Truth, Value, Varies};
+    use super::{Addable, Agg, Between, Col, Digested, Distinct, Extreme, List, Mean, Nullable, Spread, Truth, Value, Varies};
     use crate::operator::aggregate as functions;
 
     /// The sum; nulls are skipped. Integers widen to 64 bits and are checked for overflow.
@@ -175,11 +185,11 @@ pub mod agg {
         Agg::new(vec![column.name()], functions::approx_count_distinct::<V>())
     }
     /// The value below which this fraction of the values lies, interpolated; nulls are skipped, over nothing it is null.
-    pub fn quantile<V: Ranked>(column: Col<V>, fraction: f64) -> Agg<V::Quantile> {
+    pub fn quantile<V: Between<Q>, Q>(column: Col<V>, fraction: f64) -> Agg<Q> {
         Agg::at_fraction("quantile", column, fraction, functions::quantile::<V>(fraction))
     }
     /// The quantile at one half; nulls are skipped, over nothing it is null.
-    pub fn median<V: Ranked>(column: Col<V>) -> Agg<V::Quantile> {
+    pub fn median<V: Between<Q>, Q>(column: Col<V>) -> Agg<Q> {
         Agg::new(vec![column.name()], functions::median::<V>())
     }
     /// The quantile, about: exact for fewer than 512 values, beyond within 1 % of the ranks. Nulls and NaN are skipped,

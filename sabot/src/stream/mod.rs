@@ -30,7 +30,7 @@ mod spec;
 mod timed_join;
 mod windows;
 
-pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, InputNames, agg, user};
+pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, agg, user};
 pub use batch::BecomesColumn;
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use generate::{Generator, generate};

@@ -51,6 +51,29 @@ struct Leg {
     air: Option<i64>,
 }
 
+/// A row of random values.
+#[derive(Record, Clone, Debug)]
+struct Random {
+    id: i64,
+    k: Option<i64>,
+    name: Option<Str>,
+    x: Option<f64>,
+    n: Option<i64>,
+    d: Option<Decimal<12, 3>>,
+    b: Option<bool>,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+/// The same without event time.
+#[derive(Record, Clone, Debug)]
+struct Untimed {
+    id: i64,
+    k: Option<i64>,
+    name: Option<Str>,
+    x: Option<f64>,
+}
+
 /// Minutes regained in the air; sees nulls.
 #[operator]
 fn gained(dep: Option<i64>, arr: Option<i64>) -> Option<i64> {
@@ -205,6 +228,75 @@ pipeline! {
     jfk  = flights -> filter(|f| f.origin == "JFK") -> select(|f| row Leg { carrier: f.carrier, miles: f.distance, air: f.air_time });
     long = flights -> filter(|f| f.distance > 2000) -> select(|f| row Leg { carrier: f.carrier, miles: f.distance, air: f.air_time });
     out  = jfk -> union(long) -> key_by(carrier) -> aggregate(|f| row { rows: count(), miles: sum(f.miles), air: mean(f.air) });
+    out -> sink;
+}
+
+/// Whether an approximate count is within three standard errors of the exact one.
+#[operator(total)]
+fn about(near: u64, exact: u64) -> bool {
+    (near as f64 - exact as f64).abs() <= exact as f64 * 0.049
+}
+
+pipeline! {
+    /// Every other aggregate, the approximate ones against exact ones.
+    pub fn measures(random: Source<Random, Bounded>);
+    all = random -> key_by(k) -> aggregate(|r| row {
+        names: count_distinct(r.name), xs: count_distinct(r.x), ds: count_distinct(r.d), var: var(r.n), var_pop: var_pop(r.d),
+        stddev: stddev(r.n), stddev_pop: stddev_pop(r.n), q: quantile(r.n, 0.9), m: median(r.x), dq: quantile(r.d, 0.25),
+        first_name: first(r.name), last_name: last(r.name), last_d: last(r.d), words: collect(r.name), ns: collect(r.n),
+        any_b: any(r.b), all_b: all(r.b), high: any(r.x? > 690.0),
+        near_ids: approx_count_distinct(r.id), ids: count_distinct(r.id),
+        near: approx_quantile(r.x, 0.3), low: quantile(r.x, 0.29), above: quantile(r.x, 0.31)
+    });
+    out = all -> select(|r| row {
+        k: r.k, names: r.names, xs: r.xs, ds: r.ds, var: r.var, var_pop: r.var_pop, stddev: r.stddev, stddev_pop: r.stddev_pop, q: r.q, m: r.m,
+        dq: r.dq, first_name: r.first_name, last_name: r.last_name, last_d: r.last_d, words: r.words, ns: r.ns, any_b: r.any_b, all_b: r.all_b,
+        high: r.high, about_names: about(r.near_ids, r.ids), near_q: r.near.is_none_or(|n| r.low.is_some_and(|l| l <= n) && r.above.is_some_and(|a| n <= a)),
+    });
+    out -> sink;
+}
+
+pipeline! {
+    /// The same without a key.
+    pub fn measures_all(random: Source<Random, Bounded>);
+    all = random -> aggregate(|r| row {
+        names: count_distinct(r.name), xs: count_distinct(r.x), ds: count_distinct(r.d), var: var(r.n), var_pop: var_pop(r.d),
+        stddev: stddev(r.n), stddev_pop: stddev_pop(r.n), q: quantile(r.n, 0.9), m: median(r.x), dq: quantile(r.d, 0.25),
+        first_name: first(r.name), last_name: last(r.name), last_d: last(r.d), words: collect(r.name), ns: collect(r.n),
+        any_b: any(r.b), all_b: all(r.b), high: any(r.x? > 690.0),
+        near_ids: approx_count_distinct(r.id), ids: count_distinct(r.id),
+        near: approx_quantile(r.x, 0.3), low: quantile(r.x, 0.29), above: quantile(r.x, 0.31)
+    });
+    out = all -> select(|r| row {
+        names: r.names, xs: r.xs, ds: r.ds, var: r.var, var_pop: r.var_pop, stddev: r.stddev, stddev_pop: r.stddev_pop, q: r.q, m: r.m,
+        dq: r.dq, first_name: r.first_name, last_name: r.last_name, last_d: r.last_d, words: r.words, ns: r.ns, any_b: r.any_b, all_b: r.all_b,
+        high: r.high, about_names: about(r.near_ids, r.ids), near_q: r.near? >= r.low? && r.near? <= r.above?,
+    });
+    out -> sink;
+}
+
+pipeline! {
+    /// What depends on order, in source order.
+    pub fn in_order(random: Source<Untimed, Bounded>);
+    out = random -> key_by(k) -> aggregate(|r| row { first_id: first(r.id), last_name: last(r.name), xs: collect(r.x) });
+    out -> sink;
+}
+
+pipeline! {
+    /// Overlapping windows whose slide does not divide their size.
+    pub fn hopping(random: Source<Random>);
+    out = random -> key_by(k) -> window(hop(60.minute(), 25.minute()))
+                 -> aggregate(|r| row {
+                        rows: count(), total: sum(r.n), mean: mean(r.n), first_id: first(r.id), ids: collect(r.id), names: count_distinct(r.name),
+                        middle: median(r.x), spread: stddev(r.n), most: max(r.d),
+                    });
+    out -> sink;
+}
+
+pipeline! {
+    /// Overlapping windows of many panes.
+    pub fn hopping_far(random: Source<Random>);
+    out = random -> key_by(k) -> window(hop(120.minute(), 7.minute())) -> aggregate(|_r| row { rows: count() });
     out -> sink;
 }
 

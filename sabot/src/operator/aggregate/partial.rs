@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{FieldRef, SchemaRef};
 
 use super::AggregateSpec;
@@ -139,15 +139,20 @@ impl PartialAggregate {
             columns.push(units.starts(batch.column(time))?);
         }
         let inputs = self.inputs.iter().map(|at| pick(batch, at)).collect::<Result<Vec<_>>>()?;
-        let mut done = 0;
+        let (mut done, mut shifted) = (0, Vec::new());
         while done < kept.len() {
             let Some(split) = self.splits.get_mut(at) else { return Err(Error::internal("a split got lost")) };
             let piece = kept.part(done, (PIECE - split.seen % PIECE) as usize);
             split.groups.keys.insert(&columns, piece, &mut self.groups)?;
             split.groups.resize();
             split.groups.count(&self.groups);
+            // functions that convert their input convert the piece, not the batch
+            let (from, to) = piece.span();
+            let rows = piece.counted_from(from, &mut shifted);
+            let origin = Origin { row: origin.row + from as u64, ..origin };
             for (state, input) in split.groups.states.iter_mut().zip(&inputs) {
-                state.update(&self.groups, piece, input).map_err(|f| f.at(&self.spec.name, Some(origin)))?;
+                let input: Vec<ArrayRef> = input.iter().map(|c| c.slice(from, to - from)).collect();
+                state.update(&self.groups, rows, &input).map_err(|f| f.at(&self.spec.name, Some(origin)))?;
             }
             split.seen += piece.len() as u64;
             done += piece.len();
