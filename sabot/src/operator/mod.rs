@@ -19,6 +19,7 @@ mod limit;
 mod order;
 mod over;
 mod physical;
+mod places;
 mod ranked;
 mod run;
 mod sample;

@@ -1,7 +1,7 @@
 //! Sorting bounded streams: sorted runs per split, then one stable merge.
 //!
-//! Rows are compared by Arrow's row format (one `memcmp` order for all columns; floats in IEEE total order), with the
-//! first eight bytes beside the row's place, so that most comparisons touch one cache line. Equal rows keep source order.
+//! Rows are compared by Arrow's row format (one `memcmp` order for all columns; floats in IEEE total order); see
+//! [`places`](super::places). Equal rows keep source order.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use arrow_schema::{Schema, SchemaRef, SortOptions};
 use arrow_select::interleave::interleave_record_batch;
 
 use super::kept::{no_column, pick, positions, split_of};
+use super::places::{Place, sorted};
 use super::{Account, Frozen, GroupState, Instance, Operator, OperatorFactory, Output, Progress, ipc};
 use crate::kernel::{Morsel, Origin};
 use crate::{Error, Result};
@@ -59,9 +60,6 @@ struct Sorter {
     columns: Vec<usize>,
 }
 
-/// A row: the head of its sort key, its batch, its number.
-type Place = (u64, u32, u32);
-
 impl Sorter {
     fn new(spec: Arc<SortSpec>, schema: &SchemaRef) -> Result<Self> {
         let (converter, columns) = spec.converter(schema)?;
@@ -73,21 +71,7 @@ impl Sorter {
     /// The places of all rows in sorted order; `batches` are in source order.
     fn order(&self, batches: &[RecordBatch]) -> Result<Vec<Place>> {
         let rows = batches.iter().map(|b| self.rows(b)).collect::<Result<Vec<_>>>()?;
-        let mut places: Vec<Place> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-        for (batch, rows) in (0u32..).zip(&rows) {
-            let count = u32::try_from(rows.num_rows()).map_err(|_| Error::internal("a batch of more than 2^32 rows"))?;
-            for (row, bytes) in (0..count).zip(rows.iter()) {
-                places.push((head(bytes.data()), batch, row));
-            }
-        }
-        // A stable sort; the standard library's finds and merges the sorted runs.
-        places.sort_by(|a, b| {
-            a.0.cmp(&b.0).then_with(|| match (rows.get(a.1 as usize), rows.get(b.1 as usize)) {
-                (Some(x), Some(y)) => x.row(a.2 as usize).cmp(&y.row(b.2 as usize)),
-                _ => std::cmp::Ordering::Equal,
-            })
-        });
-        Ok(places)
+        sorted(&rows)
     }
     fn gather(&self, batches: &[RecordBatch], places: &[Place]) -> Result<RecordBatch> {
         let refs: Vec<&RecordBatch> = batches.iter().collect();
@@ -102,13 +86,6 @@ impl Sorter {
         RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())
             .map_err(|e| Error::Plan(format!("the rows that `{}` sorts do not have the declared columns: {e}", self.spec.name)))
     }
-}
-
-/// The first eight bytes, such that the order of heads never contradicts the order of rows.
-fn head(bytes: &[u8]) -> u64 {
-    let mut out = [0u8; 8];
-    out.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    u64::from_be_bytes(out)
 }
 
 fn write(batches: Vec<(Origin, RecordBatch)>) -> Frozen {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{BinaryViewBuilder, StringViewBuilder};
-use arrow_array::{Array, ArrayRef, BooleanArray, cast::AsArray, make_array};
+use arrow_array::types::*;
+use arrow_array::{AnyDictionaryArray, Array, ArrayRef, BooleanArray, cast::AsArray, make_array};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field};
 
-use super::intern::{Interner, NULL, UNKNOWN};
+use super::intern::{Interner, NULL, UNKNOWN, view_in, view_of};
 use crate::kernel::hash::float_bits;
 use crate::operator::kept::{Kept, as_views, is_text, is_utf8, view_value};
 use crate::{Error, Result};
@@ -43,6 +44,7 @@ pub(super) struct KeyColumn {
     /// The type that values are brought to: the value type of a dictionary, else the declared type.
     base: DataType,
     pub(super) coder: Coder,
+    looked: Looked,
 }
 
 impl KeyColumn {
@@ -63,7 +65,7 @@ impl KeyColumn {
                 _ => return Err(not_a_key(field)),
             },
         };
-        Ok(KeyColumn { data_type: field.data_type().clone(), base, coder })
+        Ok(KeyColumn { data_type: field.data_type().clone(), base, coder, looked: Looked::default() })
     }
     /// Bits of the low and the high code.
     pub(super) fn bits(&self) -> (u32, u32) {
@@ -74,6 +76,17 @@ impl KeyColumn {
             Coder::Text(_) => (32, 0),
         }
     }
+    /// Forgets all values.
+    pub(super) fn clear(&mut self) {
+        if let Coder::Text(interner) = &mut self.coder {
+            interner.clear();
+        }
+        self.looked = Looked::default();
+    }
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        if let Coder::Text(interner) = &self.coder { interner.bytes() + self.looked.codes.capacity() * 8 } else { 0 }
+    }
     pub(super) fn is_text(&self) -> bool {
         matches!(self.coder, Coder::Text(_))
     }
@@ -83,7 +96,7 @@ impl KeyColumn {
         out.high.clear();
         out.null.clear();
         if let Coder::Text(interner) = &mut self.coder {
-            return text::<INSERT>(interner, array, kept, &mut out.low);
+            return text::<INSERT>(interner, &mut self.looked, array, kept, &mut out.low);
         }
         let array = self.base_array(array)?;
         match &self.coder {
@@ -199,57 +212,118 @@ fn words<T: ArrowNativeType>(data: &ArrayData, kept: Kept<'_>, out: &mut Vec<u64
     Ok(())
 }
 
-fn text<const INSERT: bool>(interner: &mut Interner, array: &ArrayRef, kept: Kept<'_>, out: &mut Vec<u64>) -> Result<()> {
-    if let Some(dictionary) = array.as_any_dictionary_opt() {
-        let values = as_views(dictionary.values())?;
+/// The codes of the values of a dictionary, as far as they were looked up: batches share dictionaries.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    values: Option<ArrayRef>,
+    views: Option<ArrayRef>,
+    /// Code + 1; 0 was not looked up.
+    codes: Vec<u64>,
+    /// Whether a value was unknown, when this many were interned.
+    unknown: Option<usize>,
+}
+
+impl Looked {
+    fn of<const INSERT: bool>(
+        &mut self,
+        interner: &mut Interner,
+        dictionary: &dyn AnyDictionaryArray,
+        kept: Kept<'_>,
+        out: &mut Vec<u64>,
+    ) -> Result<()> {
+        let values = dictionary.values();
         if values.is_empty() {
-            out.resize(kept.len(), u64::from(NULL));
+            out.resize(out.len() + kept.len(), u64::from(NULL));
             return Ok(());
         }
-        let (keys, nulls, missing) = (dictionary.normalized_keys(), dictionary.keys().nulls(), values.nulls());
-        // code + 1 of each dictionary value that was looked up for this batch
-        let mut seen = vec![0u64; values.len()];
-        kept.each(|_, row| {
-            let key = keys.get(row).copied().unwrap_or_default();
-            if nulls.is_some_and(|n| n.is_null(row)) || missing.is_some_and(|n| n.is_null(key)) {
-                return out.push(u64::from(NULL));
-            }
-            let Some(slot) = seen.get_mut(key) else { return };
+        let same = self.values.as_ref().is_some_and(|v| Arc::ptr_eq(v, values)) && self.unknown.is_none_or(|then| then == interner.len());
+        if !same {
+            self.views = Some(as_views(values)?);
+            self.values = Some(Arc::clone(values));
+            self.codes.clear();
+            self.codes.resize(values.len(), 0);
+            self.unknown = None;
+        }
+        let Some(views) = &self.views else { return Ok(()) };
+        let missing = views.nulls();
+        let (codes, unknown) = (&mut self.codes, &mut self.unknown);
+        let mut code = |key: usize| {
+            let Some(slot) = codes.get_mut(key) else { return u64::from(NULL) };
             if *slot == 0 {
-                let bytes = view_value(&values, key);
-                *slot = 1 + u64::from(interner.code::<INSERT>(view_of(bytes), || bytes));
+                let code = if missing.is_some_and(|n| n.is_null(key)) {
+                    NULL
+                } else {
+                    let bytes = view_value(views, key);
+                    interner.code::<INSERT>(view_of(bytes), || bytes)
+                };
+                if code == UNKNOWN {
+                    *unknown = Some(interner.len());
+                }
+                *slot = 1 + u64::from(code);
             }
-            out.push(*slot - 1);
-        });
-        return Ok(());
-    }
-    if !is_text(array.data_type()) {
-        return Err(Error::Plan(format!("a key column of text has type {}", array.data_type())));
-    }
-    let array = as_views(array)?;
-    let views = match array.data_type() {
-        DataType::Utf8View => array.as_string_view().views(),
-        _ => array.as_binary_view().views(),
-    };
-    let nulls = array.nulls().filter(|n| n.null_count() > 0);
-    kept.each(|_, row| {
-        let code = match views.get(row) {
-            Some(view) if nulls.is_none_or(|n| n.is_valid(row)) => interner.code::<INSERT>(*view, || view_value(&array, row)),
-            _ => NULL,
+            *slot - 1
         };
-        out.push(u64::from(code));
-    });
+        let (keys, nulls) = (dictionary.keys(), dictionary.keys().nulls().filter(|n| n.null_count() > 0));
+        let null = |row: usize| nulls.is_some_and(|n| n.is_null(row));
+        macro_rules! of_keys {
+            ($($t:ty),*) => { $(if let Some(keys) = keys.as_primitive_opt::<$t>() {
+                let keys = keys.values();
+                kept.each(|_, row| out.push(if null(row) { u64::from(NULL) } else { code(keys.get(row).map_or(usize::MAX, |k| *k as usize)) }));
+                return Ok(());
+            })* };
+        }
+        of_keys!(Int32Type, Int8Type, Int16Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type);
+        Err(Error::internal("a dictionary without integer keys"))
+    }
+}
+
+fn text<const INSERT: bool>(
+    interner: &mut Interner,
+    looked: &mut Looked,
+    array: &ArrayRef,
+    kept: Kept<'_>,
+    out: &mut Vec<u64>,
+) -> Result<()> {
+    if let Some(dictionary) = array.as_any_dictionary_opt() {
+        return looked.of::<INSERT>(interner, dictionary, kept, out);
+    }
+    match array.data_type() {
+        DataType::Utf8 => bytes::<INSERT, Utf8Type>(interner, array, kept, out),
+        DataType::LargeUtf8 => bytes::<INSERT, LargeUtf8Type>(interner, array, kept, out),
+        DataType::Binary => bytes::<INSERT, BinaryType>(interner, array, kept, out),
+        DataType::LargeBinary => bytes::<INSERT, LargeBinaryType>(interner, array, kept, out),
+        DataType::Utf8View => views::<INSERT, StringViewType>(interner, array, kept, out),
+        DataType::BinaryView => views::<INSERT, BinaryViewType>(interner, array, kept, out),
+        t if is_text(t) => views::<INSERT, BinaryViewType>(interner, &as_views(array)?, kept, out),
+        t => return Err(Error::Plan(format!("a key column of text has type {t}"))),
+    }
     Ok(())
 }
 
-/// The bytes as an Arrow view, without a place for long ones.
-fn view_of(bytes: &[u8]) -> u128 {
-    let mut view = [0u8; 16];
-    let (head, tail) = view.split_at_mut(4);
-    head.copy_from_slice(&(bytes.len() as u32).to_le_bytes());
-    let inline = if bytes.len() <= 12 { bytes } else { bytes.get(..4).unwrap_or(&[]) };
-    tail.iter_mut().zip(inline).for_each(|(to, from)| *to = *from);
-    u128::from_le_bytes(view)
+fn bytes<const INSERT: bool, T: ByteArrayType>(interner: &mut Interner, array: &ArrayRef, kept: Kept<'_>, out: &mut Vec<u64>) {
+    let array = array.as_bytes::<T>();
+    let (offsets, data) = (array.value_offsets(), array.value_data());
+    let range = |row: usize| match (offsets.get(row), offsets.get(row + 1)) {
+        (Some(from), Some(to)) => (from.as_usize(), to.as_usize()),
+        _ => (0, 0),
+    };
+    let view = |row| {
+        let (from, to) = range(row);
+        view_in(data, from, to)
+    };
+    let bytes = |row| {
+        let (from, to) = range(row);
+        data.get(from..to).unwrap_or(&[])
+    };
+    interner.codes::<INSERT>(kept, array.nulls(), view, bytes, out);
+}
+
+fn views<const INSERT: bool, T: ByteViewType>(interner: &mut Interner, array: &ArrayRef, kept: Kept<'_>, out: &mut Vec<u64>) {
+    let array = array.as_byte_view::<T>();
+    let views = array.views();
+    let view = |row: usize| views.get(row).copied().unwrap_or_default();
+    let bytes = |row: usize| -> &[u8] { array.value(row).as_ref() };
+    interner.codes::<INSERT>(kept, array.nulls(), view, bytes, out);
 }
 
 /// Whether a code says that the text is unknown, or null where that matches nothing.

@@ -2,13 +2,16 @@
 //!
 //! Every key column becomes a code of a few bits: fixed-width values their own bits, text the number of the interned
 //! value. The codes of a row are packed into as few 64-bit words as possible (a nullable column takes one bit more); one
-//! word is its own key in the hash table, several are compared behind a stored hash. Small code spaces (one text column,
-//! bool, 8 and 16 bits) need no hash table: a code is an index.
+//! word is its own key in the hash table, several are compared behind a stored hash. No hash table is needed for a dense range of
+//! integers, where the key is an index, nor for one text column, where the number of the value is the group.
 //!
-//! Cost per row: one pass per column to collect codes, one to hash, one probe; no allocation.
+//! Cost per row: one pass per column to collect codes, one to hash, one probe, whose memory was asked for before; no
+//! allocation.
 
 mod code;
+mod dense;
 mod intern;
+mod slots;
 mod table;
 
 pub use table::Keys;

@@ -2,19 +2,18 @@
 
 use arrow_array::ArrayRef;
 use arrow_schema::FieldRef;
-use hashbrown::HashTable;
 
-use super::code::{Codes, KeyColumn, unmatched};
-use super::intern::mix;
+use super::code::{Coder, Codes, KeyColumn, unmatched};
+use super::dense::Dense;
+use super::intern::{NULL, mix};
+use super::slots::Slots;
 use crate::operator::kept::Kept;
 use crate::{Error, Result};
 
 /// The group of a row that has none.
 pub(crate) const NO_GROUP: u32 = u32::MAX;
-/// Rows whose hashes are computed before they are looked up.
-const CHUNK: usize = 1024;
-/// Code spaces of at most this many bits are looked up by index.
-const DIRECT_BITS: u32 = 16;
+/// Rows whose hashes are computed, and whose slots are asked for, before they are looked up.
+const CHUNK: usize = 512;
 
 /// Where a code lies in the words of a key.
 #[derive(Clone, Copy, Debug)]
@@ -35,26 +34,40 @@ impl Place {
 #[derive(Debug)]
 struct Column {
     coder: KeyColumn,
+    nullable: bool,
     low: Place,
     high: Option<Place>,
     null: Option<Place>,
+}
+
+/// How groups are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// There is one group, or none yet.
+    Nothing,
+    /// One text column: the code of a value gives its group.
+    Text,
+    /// One word.
+    Word,
+    /// Several words.
+    Words,
 }
 
 /// Distinct keys, numbered from 0 in order of appearance.
 #[derive(Debug)]
 pub struct Keys {
     columns: Vec<Column>,
+    by: By,
     /// Words per key.
     width: usize,
-    /// A code is an index into `direct`.
-    small: bool,
-    /// The keys, `width` words each.
+    /// The keys, `width` words each; none for one text column.
     keys: Vec<u64>,
     groups: usize,
-    /// Group + 1 by code.
-    direct: Vec<u32>,
-    /// The key's word, or the hash of its words; and the group.
-    table: HashTable<(u64, u32)>,
+    /// The group of null, where it has no bit: of one column that fills its word or is text.
+    null: u32,
+    dense: Dense,
+    /// Tags are keys of one word, or hashes.
+    slots: Slots,
     codes: Codes,
     words: Vec<u64>,
     hashes: Vec<u64>,
@@ -81,21 +94,27 @@ impl Keys {
         for field in fields {
             let coder = KeyColumn::new(field)?;
             let (low, high) = coder.bits();
+            let alone = fields.len() == 1 && high == 0;
             let low = place(low);
             let high = (high > 0).then(|| place(high));
-            let null = (field.is_nullable() && !coder.is_text()).then(|| place(1));
-            columns.push(Column { coder, low, high, null });
+            let null = (field.is_nullable() && !coder.is_text() && !alone).then(|| place(1));
+            columns.push(Column { nullable: field.is_nullable(), coder, low, high, null });
         }
-        let text = matches!(columns.as_slice(), [only] if only.coder.is_text());
-        let small = text || (used.len() == 1 && used.iter().all(|u| *u <= DIRECT_BITS));
+        let by = match (columns.as_slice(), used.len()) {
+            (_, 0) => By::Nothing,
+            ([only], _) if only.coder.is_text() => By::Text,
+            (_, 1) => By::Word,
+            _ => By::Words,
+        };
         Ok(Keys {
             columns,
+            by,
             width: used.len(),
-            small,
             keys: Vec::new(),
             groups: 0,
-            direct: Vec::new(),
-            table: HashTable::new(),
+            null: NO_GROUP,
+            dense: Dense::default(),
+            slots: Slots::default(),
             codes: Codes::default(),
             words: Vec::new(),
             hashes: Vec::new(),
@@ -114,18 +133,15 @@ impl Keys {
     pub fn clear(&mut self) {
         self.keys.clear();
         self.groups = 0;
-        self.direct.clear();
-        self.table.clear();
-        for column in &mut self.columns {
-            if let super::code::Coder::Text(interner) = &mut column.coder.coder {
-                interner.clear();
-            }
-        }
+        self.null = NO_GROUP;
+        self.dense.clear();
+        self.slots.clear();
+        self.columns.iter_mut().for_each(|c| c.coder.clear());
     }
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let text: usize = self.columns.iter().map(|c| if let super::code::Coder::Text(i) = &c.coder.coder { i.bytes() } else { 0 }).sum();
-        self.keys.capacity() * 8 + self.direct.capacity() * 4 + self.table.allocation_size() + text
+        let text: usize = self.columns.iter().map(|c| c.coder.bytes()).sum();
+        self.keys.capacity() * 8 + self.dense.bytes() + self.slots.bytes() + text
     }
     /// The groups of the kept rows; keys that are new become groups.
     ///
@@ -156,19 +172,17 @@ impl Keys {
         if arrays.len() < self.columns.len() {
             return Err(Error::internal("a batch lacks a key column"));
         }
-        if self.columns.is_empty() {
+        if self.by == By::Nothing {
             self.groups |= usize::from(INSERT && rows > 0);
             out.resize(rows, if self.groups > 0 { 0 } else { NO_GROUP });
             return Ok(());
         }
         self.pack::<INSERT>(arrays, kept, nulls_match)?;
         out.reserve(rows);
-        if self.small {
-            self.probe_direct::<INSERT>(out);
-        } else if self.width == 1 {
-            self.probe_word::<INSERT>(out);
-        } else {
-            self.probe_words::<INSERT>(out);
+        match self.by {
+            By::Text => self.text_groups::<INSERT>(out),
+            By::Words => self.probe_words::<INSERT>(out),
+            By::Nothing | By::Word => self.probe_word::<INSERT>(out),
         }
         if !INSERT {
             out.iter_mut().zip(&self.lost).filter(|(_, lost)| **lost).for_each(|(g, _)| *g = NO_GROUP);
@@ -194,10 +208,10 @@ impl Keys {
                     self.lost.iter_mut().zip(&self.codes.low).for_each(|(l, c)| *l |= unmatched(*c, nulls_match));
                 }
                 // without a place for it, a null is no value of the table
-                if !nulls_match || column.null.is_none() {
+                if !nulls_match || (column.null.is_none() && !(single && width == 1)) {
                     self.lost.iter_mut().zip(&self.codes.null).for_each(|(l, n)| *l |= n);
                 }
-            } else if column.null.is_none() && self.codes.null.iter().any(|n| *n) {
+            } else if !column.nullable && self.codes.null.iter().any(|n| *n) {
                 return Err(Error::Plan("a key column that is declared without nulls has one".into()));
             }
             if self.words.is_empty() {
@@ -214,59 +228,117 @@ impl Keys {
         }
         Ok(())
     }
-    fn probe_direct<const INSERT: bool>(&mut self, out: &mut Vec<u32>) {
-        for word in &self.words {
-            let at = *word as usize;
-            match self.direct.get(at) {
-                Some(group) if *group > 0 => out.push(group - 1),
-                _ if !INSERT => out.push(NO_GROUP),
-                _ => {
-                    if at >= self.direct.len() {
-                        self.direct.resize((at + 1).next_power_of_two(), 0);
-                    }
-                    self.keys.push(*word);
-                    self.groups += 1;
-                    if let Some(slot) = self.direct.get_mut(at) {
-                        *slot = self.groups as u32;
-                    }
-                    out.push(self.groups as u32 - 1);
-                }
+    /// The groups of one text column: values are numbered from 1 in order of appearance, as groups are from 0; a group of
+    /// null shifts those after it.
+    fn text_groups<const INSERT: bool>(&mut self, out: &mut Vec<u32>) {
+        let null = u64::from(NULL);
+        if INSERT {
+            if self.null == NO_GROUP && let Some(first) = self.words.iter().position(|code| *code == null) {
+                // values that came before
+                let old = self.groups as u64;
+                self.null = self.words.iter().take(first).fold(old, |most, code| most.max(*code)) as u32;
             }
+            self.groups = self.values() + usize::from(self.null != NO_GROUP);
+        }
+        let at = u64::from(self.null);
+        out.extend(self.words.iter().map(|code| if *code == null { at as u32 } else { (*code - u64::from(*code <= at)) as u32 }));
+    }
+    /// Number of values of one text column.
+    fn values(&self) -> usize {
+        match self.columns.first().map(|c| &c.coder.coder) {
+            Some(Coder::Text(interner)) => interner.len(),
+            _ => 0,
         }
     }
     fn probe_word<const INSERT: bool>(&mut self, out: &mut Vec<u32>) {
-        for words in self.words.chunks(CHUNK) {
-            self.hashes.clear();
-            self.hashes.extend(words.iter().map(|w| mix(*w, 0)));
-            for (word, hash) in words.iter().zip(&self.hashes) {
-                match self.table.find(*hash, |(w, _)| w == word) {
-                    Some((_, group)) => out.push(*group),
-                    None if INSERT => {
-                        let group = self.groups as u32;
-                        self.table.insert_unique(*hash, (*word, group), |(w, _)| mix(*w, 0));
-                        self.keys.push(*word);
-                        self.groups += 1;
-                        out.push(group);
-                    }
-                    None => out.push(NO_GROUP),
-                }
+        let words = std::mem::take(&mut self.words);
+        // nulls that have no bit; where they are to be found they are lost anyway
+        let alone = self.columns.len() == 1 && self.columns.iter().all(|c| c.null.is_none());
+        let nulls = if alone { std::mem::take(&mut self.codes.null) } else { Vec::new() };
+        let mut done = 0;
+        for words in words.chunks(CHUNK) {
+            let nulls = nulls.get(done..done + words.len()).unwrap_or(&[]);
+            done += words.len();
+            let from = out.len();
+            let mut missing = nulls.contains(&true);
+            if self.dense.is_empty() {
+                out.resize(from + words.len(), NO_GROUP);
+                missing = true;
+            } else {
+                // no group + 1 is 0, and no group is all ones
+                out.extend(words.iter().map(|word| {
+                    let group = self.dense.get(*word);
+                    missing |= group == 0;
+                    group.wrapping_sub(1)
+                }));
+            }
+            if missing {
+                self.look_up::<INSERT>(words, nulls, out.get_mut(from..).unwrap_or(&mut []));
             }
         }
+        self.words = words;
+        if alone {
+            self.codes.null = nulls;
+        }
+    }
+    /// Groups of keys that are outside of the dense range, or new.
+    fn look_up<const INSERT: bool>(&mut self, words: &[u64], nulls: &[bool], groups: &mut [u32]) {
+        let mut hashes = std::mem::take(&mut self.hashes);
+        hashes.clear();
+        hashes.extend(words.iter().map(|word| mix(*word, 0)));
+        if self.slots.is_large() {
+            for (hash, _) in hashes.iter().zip(groups.iter()).filter(|(_, group)| **group == NO_GROUP) {
+                self.slots.prefetch(*hash);
+            }
+        }
+        for (i, ((group, word), hash)) in groups.iter_mut().zip(words).zip(&hashes).enumerate() {
+            if nulls.get(i) == Some(&true) {
+                if INSERT && self.null == NO_GROUP {
+                    self.null = self.add(0);
+                }
+                *group = self.null;
+            } else if *group == NO_GROUP {
+                // it may be new in this chunk, and its second row
+                let dense = if INSERT { self.dense.get(*word) } else { 0 };
+                *group = if dense > 0 {
+                    dense - 1
+                } else if let Some(known) = self.slots.find(*hash, *word, |_| true) {
+                    known
+                } else if INSERT {
+                    let group = self.add(*word);
+                    if !self.dense.set(*word, group, &self.keys, self.null) {
+                        self.slots.insert(*hash, *word, group, |word| mix(word, 0));
+                    }
+                    group
+                } else {
+                    NO_GROUP
+                };
+            }
+        }
+        self.hashes = hashes;
+    }
+    /// Makes a group of a key of one word.
+    fn add(&mut self, word: u64) -> u32 {
+        self.keys.push(word);
+        self.groups += 1;
+        self.groups as u32 - 1
     }
     fn probe_words<const INSERT: bool>(&mut self, out: &mut Vec<u32>) {
         let width = self.width;
         for words in self.words.chunks(CHUNK * width) {
             self.hashes.clear();
             self.hashes.extend(words.chunks_exact(width).map(|key| key.iter().fold(0, |h, w| mix(*w, h))));
+            if self.slots.is_large() {
+                self.hashes.iter().for_each(|hash| self.slots.prefetch(*hash));
+            }
             for (key, hash) in words.chunks_exact(width).zip(&self.hashes) {
                 let keys = &self.keys;
-                let same =
-                    |(h, group): &(u64, u32)| h == hash && keys.get(*group as usize * width..).and_then(|k| k.get(..width)) == Some(key);
-                match self.table.find(*hash, same) {
-                    Some((_, group)) => out.push(*group),
+                let same = |group: u32| keys.get(group as usize * width..).and_then(|k| k.get(..width)) == Some(key);
+                match self.slots.find(*hash, *hash, same) {
+                    Some(group) => out.push(group),
                     None if INSERT => {
                         let group = self.groups as u32;
-                        self.table.insert_unique(*hash, (*hash, group), |(h, _)| *h);
+                        self.slots.insert(*hash, *hash, group, |hash| hash);
                         self.keys.extend_from_slice(key);
                         self.groups += 1;
                         out.push(group);
@@ -281,6 +353,11 @@ impl Keys {
     /// # Errors
     /// If Arrow refuses an array: a bug.
     pub fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        if self.by == By::Text {
+            let code = |group: &u32| u64::from(if *group == self.null { NULL } else { group + u32::from(*group < self.null) });
+            let codes = Codes { low: groups.iter().map(code).collect(), ..Codes::default() };
+            return self.columns.iter().map(|column| column.coder.array(&codes)).collect();
+        }
         let key = |group: u32| self.keys.get(group as usize * self.width..).and_then(|k| k.get(..self.width)).unwrap_or(&[]);
         let mut out = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
@@ -290,6 +367,8 @@ impl Keys {
             }
             if let Some(null) = column.null {
                 codes.null = groups.iter().map(|g| null.take(key(*g)) == 1).collect();
+            } else if self.null != NO_GROUP {
+                codes.null = groups.iter().map(|g| *g == self.null).collect();
             }
             out.push(column.coder.array(&codes)?);
         }

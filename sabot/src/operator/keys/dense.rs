@@ -1,0 +1,74 @@
+//! Groups of keys from a dense range of integers: found by index, without a hash.
+//!
+//! Small codes and counters are common keys. The range grows with the keys while at least a quarter of it is in use, or
+//! while it is small; keys outside of it belong into a hash table.
+
+/// Width of a range that may be as empty as it likes: 256 KiB.
+const SMALL: u64 = 1 << 16;
+/// A larger range has at most this many places for each key.
+const PLACES_PER_KEY: u64 = 4;
+
+/// Group + 1 by key, from `base` on.
+#[derive(Debug, Default)]
+pub(super) struct Dense {
+    base: u64,
+    groups: Vec<u32>,
+    /// The least and the greatest key seen, inside or not; none if the second is less.
+    low: i64,
+    high: i64,
+    any: bool,
+}
+
+impl Dense {
+    pub(super) fn bytes(&self) -> usize {
+        self.groups.capacity() * 4
+    }
+    pub(super) fn clear(&mut self) {
+        self.groups.clear();
+        self.any = false;
+    }
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+    /// The group + 1 of a key, or 0.
+    #[inline(always)]
+    pub(super) fn get(&self, key: u64) -> u32 {
+        self.groups.get(key.wrapping_sub(self.base) as usize).copied().unwrap_or(0)
+    }
+    /// Sets the group of a new key if it lies in the range, which may grow for it. `all` are the keys by group, those of the
+    /// hash table too: from now on they are found here where the range covers them.
+    pub(super) fn set(&mut self, key: u64, group: u32, all: &[u64], except: u32) -> bool {
+        let signed = key as i64;
+        (self.low, self.high) = if self.any { (self.low.min(signed), self.high.max(signed)) } else { (signed, signed) };
+        self.any = true;
+        if self.groups.get(key.wrapping_sub(self.base) as usize).is_none() && !self.extend(signed, all, except) {
+            return false;
+        }
+        match self.groups.get_mut(key.wrapping_sub(self.base) as usize) {
+            Some(slot) => {
+                *slot = group + 1;
+                true
+            }
+            None => false,
+        }
+    }
+    fn extend(&mut self, key: i64, all: &[u64], except: u32) -> bool {
+        let span = (self.high as u64).wrapping_sub(self.low as u64);
+        if span >= SMALL.max(all.len() as u64 * PLACES_PER_KEY) {
+            return false;
+        }
+        let places = (span + 1).next_power_of_two().max(1024);
+        // room where the keys grow
+        let down = !self.groups.is_empty() && key < self.base as i64;
+        self.base = if down { (self.high as u64).wrapping_sub(places - 1) } else { self.low as u64 };
+        self.groups.clear();
+        self.groups.resize(places as usize, 0);
+        for (group, key) in (0u32..).zip(all).filter(|(group, _)| *group != except) {
+            if let Some(slot) = self.groups.get_mut(key.wrapping_sub(self.base) as usize) {
+                *slot = group + 1;
+            }
+        }
+        true
+    }
+}
