@@ -58,8 +58,18 @@ const ORIGIN: &str = "sabot.origin";
 
 /// As [`push`], with the batch's origin.
 pub(crate) fn push_with_origin(batch: &RecordBatch, o: Origin, out: &mut Vec<u8>) -> Result<()> {
+    push_with(batch, o, [], out)
+}
+
+/// As [`push_with_origin`], with further entries.
+pub(crate) fn push_with(
+    batch: &RecordBatch,
+    o: Origin,
+    entries: impl IntoIterator<Item = (String, String)>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let origin = format!("{} {} {} {}", o.source, o.partition, o.split, o.row);
-    push(&tagged(batch, [(ORIGIN.to_owned(), origin)])?, out)
+    push(&tagged(batch, entries.into_iter().chain([(ORIGIN.to_owned(), origin)]))?, out)
 }
 
 /// The origin that [`push_with_origin`] wrote.

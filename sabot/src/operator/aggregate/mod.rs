@@ -4,6 +4,8 @@
 //! window) it sends one row per group, with partial states as Arrow columns, by hash to [`FinalAggregate`], which merges
 //! them in split order. Results therefore do not depend on the number of threads or the size of morsels, floats included:
 //! the rows of a split are added in row order, the splits in split order.
+//! Where the first rows of a split have nearly as many keys as rows, grouping them would be done twice: then rows go on as
+//! they are, each as a partial state (Trino calls this adaptive partial aggregation).
 //!
 //! Windows are aggregated per pane, and put together from panes in the second phase (see [`EventWindow`]).
 //!
@@ -28,6 +30,7 @@ mod partial;
 mod quantile;
 mod reduce;
 pub(crate) mod sketch;
+mod raw;
 mod spec;
 mod spread;
 mod store;

@@ -6,6 +6,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{FieldRef, SchemaRef};
 
 use super::AggregateSpec;
+use super::raw::Raw;
 use super::spec::Groups;
 use super::window::{Units, words};
 use crate::kernel::{Morsel, Origin};
@@ -18,9 +19,19 @@ use crate::{Error, Result};
 /// Rows between two looks at the size of the table, counted from the start of the split, so that flushes do not depend
 /// on how a split is cut into morsels.
 const PIECE: u64 = 4096;
+/// Rows of a split after which it is decided whether grouping pays.
+const TRIAL: u64 = 2 * PIECE;
+/// It does not if more than this many of a hundred rows began a group: then a split has so many keys that it would have to
+/// be many times as long as the trial to repeat most of them.
+const NEW_OF_100: u64 = 95;
 /// Groups at which a table is sent on before its split ends: about 10 MB of keys and states, and the whole life of a
 /// split that never ends.
 const MAX_GROUPS: usize = 1 << 18;
+
+/// Rows of a split so far, in a snapshot's metadata.
+const SEEN: &str = "sabot.seen";
+/// Whether rows of a split are sent as they come, in a snapshot's metadata.
+const RAW: &str = "sabot.raw";
 
 /// Aggregates the rows of each split, in row order; see the [module](super).
 pub struct PartialAggregate {
@@ -36,6 +47,7 @@ pub struct PartialAggregate {
     list: RowList,
     groups: Vec<u32>,
     max_groups: usize,
+    raw: Raw,
 }
 
 struct Split {
@@ -43,6 +55,9 @@ struct Split {
     groups: Groups,
     seen: u64,
     sent: u64,
+    /// Whether rows are sent as they come. Decided by the first rows of the split alone, so that it does not depend on
+    /// threads or morsels.
+    raw: bool,
 }
 
 impl std::fmt::Debug for PartialAggregate {
@@ -85,6 +100,7 @@ impl PartialAggregate {
             list: RowList::default(),
             groups: Vec::new(),
             max_groups,
+            raw: Raw::new(&spec),
             spec,
         })
     }
@@ -97,7 +113,7 @@ impl PartialAggregate {
             Some(groups) => groups,
             None => Groups::new(&self.spec, &self.fields)?,
         };
-        self.splits.push(Split { origin, groups, seen: 0, sent: 0 });
+        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: false });
         Ok(self.splits.len() - 1)
     }
     /// Sends the groups of a split whose panes end by `until` (all of them without a window).
@@ -142,6 +158,16 @@ impl PartialAggregate {
         let (mut done, mut shifted) = (0, Vec::new());
         while done < kept.len() {
             let Some(split) = self.splits.get_mut(at) else { return Err(Error::internal("a split got lost")) };
+            if split.raw {
+                let rest = kept.part(done, kept.len());
+                let batch = self.raw.rows(&self.schema, &columns, &inputs, rest, (&self.spec.name, origin))?;
+                let sent = Origin { row: split.sent, ..split.origin };
+                split.seen += rest.len() as u64;
+                split.sent += rest.len() as u64;
+                out.account(Account { used: rest.len() as u64, held: -(rest.len() as i64), ..Account::default() });
+                out.emit(Morsel::new(batch, sent));
+                return Ok(());
+            }
             let piece = kept.part(done, (PIECE - split.seen % PIECE) as usize);
             split.groups.keys.insert(&columns, piece, &mut self.groups)?;
             split.groups.resize();
@@ -156,7 +182,10 @@ impl PartialAggregate {
             }
             split.seen += piece.len() as u64;
             done += piece.len();
-            if split.seen.is_multiple_of(PIECE) && split.groups.keys.len() > self.max_groups {
+            if split.seen == TRIAL && self.window.is_none() && !self.keys.is_empty() {
+                split.raw = split.groups.keys.len() as u64 * 100 > TRIAL * NEW_OF_100;
+            }
+            if split.raw || split.seen.is_multiple_of(PIECE) && split.groups.keys.len() > self.max_groups {
                 self.flush(at, EventTime::MAX, out)?;
             }
         }
@@ -192,24 +221,30 @@ impl Operator for PartialAggregate {
         Ok(Progress::Done)
     }
     fn held_bytes(&self) -> usize {
-        self.splits.iter().map(|s| &s.groups).chain(&self.spare).map(Groups::bytes).sum()
+        self.splits.iter().map(|s| &s.groups).chain(&self.spare).map(Groups::bytes).sum::<usize>() + self.raw.bytes()
     }
-    /// The groups that were not sent yet, by key group. Their rows' counts are part of it.
+    /// The groups that were not sent yet, by key group, with the counts of their rows; and how far each split is.
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         let mut cut = Vec::new();
-        for split in self.splits.iter().filter(|s| !s.groups.keys.is_empty()) {
+        for split in self.splits.iter().filter(|s| s.seen > 0 || !s.groups.keys.is_empty()) {
             let all = split.groups.all();
             let batch = super::cut::with_rows(&split.groups.partial(&all, &self.schema)?, split.groups.rows.clone())?;
-            cut.push((Origin { row: split.sent, ..split.origin }, batch));
+            let tags = [(SEEN.to_owned(), split.seen.to_string()), (RAW.to_owned(), u8::from(split.raw).to_string())];
+            cut.push((Origin { row: split.sent, ..split.origin }, tags, batch));
         }
         let keys = self.keys.len();
         Ok(Frozen::new(move || {
             let mut states: std::collections::BTreeMap<u16, Vec<u8>> = std::collections::BTreeMap::new();
-            for (origin, batch) in cut {
+            for (origin, tags, batch) in cut {
+                if batch.num_rows() == 0 {
+                    ipc::push_with(&batch, origin, tags, states.entry(0).or_default())?;
+                    continue;
+                }
                 let (order, ranges) = by_key_group(&key_groups(batch.columns().get(..keys).unwrap_or(&[]), batch.num_rows())?);
                 let sorted = arrow_select::take::take_record_batch(&batch, &arrow_array::UInt32Array::from(order))?;
                 for (group, range) in ranges {
-                    ipc::push_with_origin(&sorted.slice(range.start, range.len()), origin, states.entry(group).or_default())?;
+                    let part = sorted.slice(range.start, range.len());
+                    ipc::push_with(&part, origin, tags.clone(), states.entry(group).or_default())?;
                 }
             }
             Ok(states.into_iter().map(|(group, bytes)| GroupState { group, bytes }).collect())
@@ -228,6 +263,10 @@ impl Operator for PartialAggregate {
             let at = self.split(origin)?;
             let Some(split) = self.splits.get_mut(at) else { continue };
             split.sent = split.sent.max(origin.row);
+            if let Some(seen) = ipc::tag(&batch, SEEN).and_then(|t| t.parse().ok()) {
+                split.seen = seen;
+                split.raw = ipc::tag(&batch, RAW) == Some("1");
+            }
             super::cut::load(&mut split.groups, &batch, &self.schema, self.fields.len(), &self.counts, &self.spec.name)?;
         }
         Ok(true)
