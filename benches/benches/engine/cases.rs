@@ -94,6 +94,14 @@ struct Transaction {
     qty: i64,
 }
 #[derive(Record)]
+struct HighOnly {
+    k_high: i64,
+}
+#[derive(Record)]
+struct CustomerOnly {
+    s_high: Str,
+}
+#[derive(Record)]
 struct Small {
     k_mid: i64,
     rate: f64,
@@ -115,15 +123,15 @@ struct Book {
     ask: f64,
 }
 
-// --- user functions --------------------------------------------------------------------------------------------------
+// --- user functions: those that cannot panic say so ------------------------------------------------------------------
 
 /// Whether a sale counts.
-#[operator]
+#[operator(total)]
 fn worthwhile(price: f64, qty: i64, k_low: i64) -> bool {
     price * qty as f64 > 500.0 && k_low != 13
 }
 /// The fee, by tiers of the amount.
-#[operator]
+#[operator(total)]
 fn fee(price: f64, qty: i64) -> f64 {
     let amount = price * qty as f64;
     if amount > 50_000.0 {
@@ -135,7 +143,7 @@ fn fee(price: f64, qty: i64) -> f64 {
     }
 }
 /// What is left after fee and tax.
-#[operator]
+#[operator(total)]
 fn net(price: f64, qty: i64, fee: f64, class: i64) -> f64 {
     let amount = price * qty as f64;
     let tax = match class % 3 {
@@ -161,7 +169,7 @@ fn check_digit(number: i64) -> i64 {
     (sum * 9) % 10
 }
 /// What is left of a loan after twelve payments.
-#[operator]
+#[operator(total)]
 fn balance(price: f64, qty: i64) -> f64 {
     let mut left = price * 100.0;
     for _ in 0..12 {
@@ -170,7 +178,7 @@ fn balance(price: f64, qty: i64) -> f64 {
     left
 }
 /// Whether somebody should look at a payment.
-#[operator]
+#[operator(total)]
 fn suspicious(amount: f64, k_mid: i64) -> bool {
     amount > 90_000.0 || (k_mid % 97 == 0 && amount > 10_000.0)
 }
@@ -273,6 +281,18 @@ pipeline! {
     out -> sink;
 }
 pipeline! {
+    /// A million integers.
+    pub fn distinct_int(t: Source<HighOnly, Bounded>);
+    out = t -> distinct();
+    out -> sink;
+}
+pipeline! {
+    /// A million strings.
+    pub fn distinct_string(t: Source<CustomerOnly, Bounded>);
+    out = t -> distinct();
+    out -> sink;
+}
+pipeline! {
     /// Payments of a day.
     pub fn transactions(t: Source<Transaction, Bounded>);
     some = t    -> with(|t| row { amount: t.price * t.qty as f64 })
@@ -332,6 +352,8 @@ cases! {
     sort_int(t: Priced),
     sort_string(t: Customer),
     sort_two(t: LowPriced),
+    distinct_int(t: HighOnly),
+    distinct_string(t: CustomerOnly),
     transactions(t: Transaction),
     enrich(t: Priced, book: Book),
 }
