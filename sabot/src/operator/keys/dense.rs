@@ -3,8 +3,8 @@
 //! Small codes and counters are common keys. The range grows with the keys while at least a quarter of it is in use, or
 //! while it is small; keys outside of it belong into a hash table.
 
-/// Width of a range that may be as empty as it likes: 256 KiB.
-const SMALL: u64 = 1 << 16;
+/// Width of a range that may be as empty as it likes: 64 KiB.
+const SMALL: u64 = 1 << 14;
 /// A larger range has at most this many places for each key.
 const PLACES_PER_KEY: u64 = 4;
 

@@ -9,6 +9,8 @@ use crate::kernel::prefetch;
 
 /// Slots that fit a second-level cache beside other things: 512 KiB.
 const LARGE: usize = 1 << 15;
+/// Smaller tables grow faster, since they soon would again.
+const SOON: usize = 1 << 10;
 /// Slots of a table with an entry.
 const SMALLEST: usize = 64;
 
@@ -83,8 +85,7 @@ impl Slots {
     }
     #[cold]
     fn grow(&mut self, hash_of: impl Fn(u64) -> u64) {
-        // small tables soon grow again
-        let times = if self.slots.len() < LARGE { 4 } else { 2 };
+        let times = if self.slots.len() < SOON { 4 } else { 2 };
         let larger = vec![Slot::default(); (self.slots.len() * times).max(SMALLEST)];
         for entry in std::mem::replace(&mut self.slots, larger).into_iter().filter(|s| s.number > 0) {
             self.put(hash_of(entry.tag), entry);
