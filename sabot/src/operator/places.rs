@@ -119,8 +119,7 @@ mod tests {
         let options = SortOptions { descending, nulls_first: true };
         let converter = RowConverter::new(types.iter().map(|t| SortField::new_with_options(t.clone(), options)).collect()).unwrap();
         let rows: Vec<Rows> = columns.iter().map(|c| converter.convert_columns(c).unwrap()).collect();
-        let mut expected: Vec<(u32, u32)> =
-            (0u32..).zip(&rows).flat_map(|(b, r)| (0..r.num_rows() as u32).map(move |i| (b, i))).collect();
+        let mut expected: Vec<(u32, u32)> = (0u32..).zip(&rows).flat_map(|(b, r)| (0..r.num_rows() as u32).map(move |i| (b, i))).collect();
         expected.sort_by_key(|(b, i)| rows[*b as usize].row(*i as usize));
         let got: Vec<(u32, u32)> = sorted(&rows).unwrap().into_iter().map(|p| (p.1, p.2)).collect();
         assert!(got == expected);

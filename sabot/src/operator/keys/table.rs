@@ -233,7 +233,9 @@ impl Keys {
     fn text_groups<const INSERT: bool>(&mut self, out: &mut Vec<u32>) {
         let null = u64::from(NULL);
         if INSERT {
-            if self.null == NO_GROUP && let Some(first) = self.words.iter().position(|code| *code == null) {
+            if self.null == NO_GROUP
+                && let Some(first) = self.words.iter().position(|code| *code == null)
+            {
                 // values that came before
                 let old = self.groups as u64;
                 self.null = self.words.iter().take(first).fold(old, |most, code| most.max(*code)) as u32;
