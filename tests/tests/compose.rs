@@ -84,6 +84,13 @@ pipeline! {
     trading::clean(raw, 2) -> union(trading::clean(raw, 3)) -> sink;
 }
 
+pipeline! {
+    /// A source is given beside a stream, and what is given is a call.
+    pub fn beside(raw: Source<Raw>);
+    mixed = trading::named(large(raw, 0), listed(), 9);
+    mixed -> sink;
+}
+
 #[test]
 fn several_uses() {
     let job = || twice(splits(&raws(), 7), listed());
@@ -99,7 +106,10 @@ fn several_uses() {
     };
     everywhere(|| alone(job(), "few"), "few", &cleaned(9), Order::Same, 0.0);
     everywhere(|| alone(job(), "clean"), "clean", &both, Order::Any, 0.0);
+    // a source beside a stream
+    let mixed: Vec<Named> = beside(raws()).collect().unwrap();
     let named: Vec<Named> = trading::named(raws(), listed(), 9).collect().unwrap();
+    assert_eq!(format!("{mixed:?}"), format!("{named:?}"));
     let mut sorted = named.clone();
     sorted.sort_by(|a, b| a.value.total_cmp(&b.value));
     assert!(named.len() > 5);

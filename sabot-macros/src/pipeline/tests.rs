@@ -91,6 +91,25 @@ fn every_prefix_of_a_block_expands() {
 }
 
 #[test]
+fn calls_as_heads() {
+    let p = block("fn p(raw: Source<Raw>, limit: Limit) -> lib::Clean; a = lib::clean(raw -> filter(|r| r.x > 1), limit) -> limit(3); b = two(one(a), 3) -> apply(|s| s.union(raw)); b -> sink;");
+    assert_eq!(p.output.as_ref().map(ToString::to_string).as_deref(), Some("lib :: Clean"));
+    assert!(p.mistakes.is_empty(), "a parameter that is given as a value is none: {:?}", p.mistakes);
+    let Head::Call(path, args) = &p.stmts[0].chain.head else { panic!("{:?}", p.stmts[0]) };
+    assert_eq!((text(path), list(&args.stream()).len() > 5), ("lib::clean".to_owned(), true));
+    let used = used(&p);
+    assert_eq!((used["raw"], used["a"], used["b"]), (2, 1, 1));
+    assert_eq!(messages(expand::expand(&p)), [""; 0]);
+    let own = messages(expand::expand(&block("fn p(raw: Source<Raw>) -> Raw; a = p(raw); a -> sink; raw -> sink;")));
+    assert_eq!(own.len(), 2, "{own:?}");
+    assert!(own.iter().any(|m| m.contains("pipeline `p` uses itself")) && own.iter().any(|m| m.contains("one open end, and `a` is it")));
+    // a tuple struct, a method and a half-typed call are left to rustc and the editor
+    for head in ["flights.filter", "[1, 2]", "a + b", "\"x\""] {
+        assert!(!matches!(block(&format!("fn p(); a = {head}; a -> sink;")).stmts[0].chain.head, Head::Call(..)), "{head}");
+    }
+}
+
+#[test]
 fn dots_are_steps() {
     let p = header("trades.filter(|t| t.a > 1).key_by(a) -> sink;");
     let chain = &p.stmts[0].chain;

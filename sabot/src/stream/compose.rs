@@ -3,6 +3,37 @@
 //! The function of a pipeline that returns rows (`pub fn clean(raw: Source<Raw>, limit: i64) -> Clean;`) takes sources or
 //! streams. With sources it makes a [`Job`]. With streams it is inlined: its steps are added to their graph, under names that
 //! begin with the stream and the pipeline (`cleaned/clean/..`), its sources are those streams, and its open end is the result.
+//!
+//! ```
+//! use sabot::prelude::*;
+//!
+//! #[derive(Record, Clone, Debug, PartialEq)]
+//! struct Trade {
+//!     symbol: Str,
+//!     qty: i64,
+//! }
+//!
+//! pipeline! {
+//!     pub fn clean(raw: Source<Trade>, least: i64) -> Trade;
+//!
+//!     good = raw -> filter(|t| t.qty >= least);
+//!     good -> sink;
+//! }
+//!
+//! pipeline! {
+//!     pub fn report(raw: Source<Trade>);
+//!
+//!     cleaned = clean(raw, 2) -> filter(|t| t.symbol != "TEST");
+//!     cleaned -> sink;
+//! }
+//!
+//! # fn main() -> sabot::Result<()> {
+//! let trade = |symbol: &str, qty| Trade { symbol: symbol.into(), qty };
+//! let raw = vec![trade("ACME", 1), trade("BOLT", 3), trade("TEST", 9)];
+//! assert_eq!(clean(raw.clone(), 5).collect::<Trade>()?, [trade("TEST", 9)]);
+//! assert_eq!(report(raw).collect::<Trade>()?, [trade("BOLT", 3)]);
+//! # Ok(()) }
+//! ```
 
 use std::marker::PhantomData;
 

@@ -207,6 +207,32 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         Stream::new(self.graph, node)
     }
     /// What a function over streams makes of this one: `apply(|s| top_carriers(s, 10))`, `apply(deduplicated)`.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    /// use sabot::stream::Records;
+    ///
+    /// #[derive(Record, Clone, Debug, PartialEq)]
+    /// struct Trade {
+    ///     qty: i64,
+    /// }
+    ///
+    /// fn large(trades: Records<'_, Trade, Bounded>, least: i64) -> Records<'_, Trade, Bounded> {
+    ///     trades.filter(move |t| t.qty >= least).stream()
+    /// }
+    ///
+    /// pipeline! {
+    ///     pub fn few(trades: Source<Trade, Bounded>, least: i64);
+    ///
+    ///     few = trades -> apply(|s| large(s, least)) -> limit(1);
+    ///     few -> sink;
+    /// }
+    ///
+    /// # fn main() -> sabot::Result<()> {
+    /// let rows: Vec<Trade> = few(vec![Trade { qty: 1 }, Trade { qty: 5 }], 2).collect()?;
+    /// assert_eq!(rows, [Trade { qty: 5 }]);
+    /// # Ok(()) }
+    /// ```
     pub fn apply<F: super::Flow<S>, S>(self, f: impl FnOnce(Self) -> F) -> S {
         f(self).flow()
     }
