@@ -62,6 +62,7 @@ fn way(steps: &[StepInfo], form: &Form) -> Vec<String> {
     why.dedup();
     let why = if why.is_empty() { String::new() } else { format!(", because {}", why.join(", ")) };
     let way = match form.way {
+        _ if computed().next().is_none() => "passes its columns on, at no cost".to_owned(),
         Way::Lanes => "one pass over 64 lanes, without a branch".to_owned(),
         Way::TwoPasses(1) => format!("two passes: the first predicate over 64 lanes, the rest on the rows it keeps{why}"),
         Way::TwoPasses(n) => format!("two passes: the first {n} predicates over 64 lanes, the rest on the rows they keep{why}"),
