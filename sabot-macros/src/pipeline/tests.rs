@@ -92,7 +92,9 @@ fn every_prefix_of_a_block_expands() {
 
 #[test]
 fn calls_as_heads() {
-    let p = block("fn p(raw: Source<Raw>, limit: Limit) -> lib::Clean; a = lib::clean(raw -> filter(|r| r.x > 1), limit) -> limit(3); b = two(one(a), 3) -> apply(|s| s.union(raw)); b -> sink;");
+    let p = block(
+        "fn p(raw: Source<Raw>, limit: Limit) -> lib::Clean; a = lib::clean(raw -> filter(|r| r.x > 1), limit) -> limit(3); b = two(one(a), 3) -> apply(|s| s.union(raw)); b -> sink;",
+    );
     assert_eq!(p.output.as_ref().map(ToString::to_string).as_deref(), Some("lib :: Clean"));
     assert!(p.mistakes.is_empty(), "a parameter that is given as a value is none: {:?}", p.mistakes);
     let Head::Call(path, args) = &p.stmts[0].chain.head else { panic!("{:?}", p.stmts[0]) };
