@@ -65,9 +65,11 @@ pub fn derive_state(item: TokenStream) -> TokenStream {
 /// | `fn f(state: &mut S, ..) -> Option<T>` | keyed: state per key |
 /// | `impl T { fn update(&mut self, ..) fn merge(&mut self, other: Self) fn finish(&self) -> V }` | aggregate |
 /// | `#[operator(batch)] fn f(b: &Batch<R>) -> Float64Array` | whole batches |
+/// | `async fn f(ip: &str) -> Result<Str, E>` | async: many calls at once (Sabot's feature `async`) |
 ///
 /// Options: `total` (never panics, whatever the arguments), `volatile` (differs for equal arguments), `batch`,
-/// `name = ".."` (the stable name), `T = [i32, i64]` (the instances of a generic function).
+/// `name = ".."` (the stable name), `T = [i32, i64]` (the instances of a generic function); of an `async fn`:
+/// `max_in_flight = 64`, `timeout = "2s"`, `unordered`, `retry = 3`, `retry_wait = "100ms"`.
 #[proc_macro_attribute]
 pub fn operator(options: TokenStream, item: TokenStream) -> TokenStream {
     operator::attribute(options.into(), item.into()).into()

@@ -41,8 +41,10 @@ pub mod __private {
         Added, Adds, All, Cat, Comparison, Computed, ConstantMeta, ExprMeta, Filter, Made, Makes, Select, SimpleMeta, Step, StepMeta, Then,
         With,
     };
+    #[cfg(feature = "async")]
+    pub use crate::operator::{AsyncItem, AsyncMap, Awaited};
     pub use crate::operator::{
-        Aggregate, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Stored,
+        Aggregate, AsyncOptions, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Stored,
         Tier, Typed,
     };
     pub use crate::record::*;

@@ -3,6 +3,9 @@
 #![deny(warnings)]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "operators/asynchronous.rs"]
+mod asynchronous;
+
 use sabot::operator::{Aggregate, BatchItem, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Tier, operators};
 use sabot::prelude::*;
 use sabot::record::{Arena, Make, Value, View, to_batch};

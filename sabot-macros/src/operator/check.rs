@@ -12,12 +12,18 @@ use crate::common::{Errors, generic_args, last_segment, text};
 pub(super) fn check(f: &Function, errors: &mut Errors) -> bool {
     let before = errors.len();
     modifiers(f, errors);
+    super::check_async::check(f, cfg!(feature = "async"), errors);
     generics(f, errors);
     for p in &f.params {
         if p.ident.is_none() && f.kind != Kind::Batch {
             errors.at(p.span, "a parameter is named like the column it reads: write `name: Type`");
         }
-        if p.stray_mut() {
+        if p.stray_mut() && f.kind == Kind::Async {
+            errors.at(
+                at(&p.ty),
+                "an async operator keeps no state: its calls run side by side; count or compare in a `keyed` operator behind it",
+            );
+        } else if p.stray_mut() {
             errors.at(at(&p.ty), "an operator may change its state only, which is the first parameter");
         } else if p.role == Role::Column {
             borrowed(&p.ty, errors);
@@ -39,12 +45,12 @@ fn modifiers(f: &Function, errors: &mut Errors) {
     if let Some(abi) = &f.sig.abi {
         errors.at(abi.extern_token.span(), "an operator is a Rust function: remove `extern`, and call the foreign function in its body");
     }
-    if let Some(token) = &f.sig.asyncness {
-        errors.at(token.span(), "asynchronous operators are not supported yet: look the value up in a join, or in a source");
-    }
 }
 
 fn generics(f: &Function, errors: &mut Errors) {
+    if f.kind == Kind::Async {
+        return;
+    }
     let lists = &f.about.options.instances;
     for param in &f.sig.generics.params {
         let ident = match param {
@@ -127,6 +133,7 @@ fn options(f: &Function, errors: &mut Errors) {
         Kind::FlatMap => ("a flat_map", false),
         Kind::Keyed => ("a keyed operator", false),
         Kind::Batch => ("a batch operator", false),
+        Kind::Async => ("an async operator", false),
     };
     let mut useless = |span: Option<Span>, name: &str, why: &str| {
         if let Some(span) = span {
@@ -136,8 +143,8 @@ fn options(f: &Function, errors: &mut Errors) {
     if !row_wise {
         useless(f.about.options.total, "total", "it is never called for a row that was dropped");
     }
-    if matches!(f.kind, Kind::Keyed | Kind::Batch) {
-        useless(f.about.options.volatile, "volatile", "it is called exactly once anyway");
+    if matches!(f.kind, Kind::Keyed | Kind::Batch | Kind::Async) {
+        useless(f.about.options.volatile, "volatile", "it is called once per row anyway");
     }
 }
 
@@ -190,7 +197,7 @@ mod tests {
             ("", "fn f<T>(a: T) -> T { a }", vec!["operators are registered by type: list the instances, `#[operator(T = [i32, f64])]`"]),
             ("U = [i32]", "fn f<T>(a: T) -> T { a }", vec!["list the instances", "no type parameter `U`"]),
             ("", "fn f(&self, a: f64) -> f64 { a }", vec!["free function"]),
-            ("", "async unsafe extern \"C\" fn f(a: f64) -> f64 { a }", vec!["safe function", "Rust function", "not supported yet"]),
+            ("", "unsafe extern \"C\" fn f(a: f64) -> f64 { a }", vec!["safe function", "Rust function"]),
             ("", "fn f(a: impl Into<f64>) -> f64 { 0. }", vec!["name the type"]),
             ("", "fn f((a, b): (f64, f64)) -> f64 { a }", vec!["named like the column"]),
             ("", "fn f(a: f64, s: &mut S) -> f64 { a }", vec!["first parameter"]),

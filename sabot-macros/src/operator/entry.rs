@@ -22,13 +22,14 @@ pub(super) fn facts(f: &Function) -> Facts {
         Kind::FlatMap => "FlatMap",
         Kind::Keyed => "Keyed",
         Kind::Batch => "Batch",
+        Kind::Async => "Async",
     };
     let row_wise = matches!(f.kind, Kind::Scalar | Kind::Predicate);
     let fallible = f.returned().and_then(last_segment).is_some_and(|s| s.ident == "Result");
     let total = row_wise && (f.about.options.total.is_some() || (f.about.options.instances.is_empty() && obvious(&f.params, &f.body)));
     let fixed = f.columns().all(|p| Known::fixed(&p.ty)) && f.returned().is_some_and(Known::fixed);
     let tier = match f.kind {
-        Kind::Keyed | Kind::Batch => "Batches",
+        Kind::Keyed | Kind::Batch | Kind::Async => "Batches",
         _ if total && fixed => "Lanes",
         _ => "Rows",
     };

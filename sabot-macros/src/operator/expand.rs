@@ -17,6 +17,7 @@ pub(super) fn expand(f: &Function, item: TokenStream, good: bool) -> TokenStream
     let entry = entry(&f.about, &name, &facts(f), &inputs(f.columns(), &[]), &typed("", f.returned(), &[]));
     let registered = registered(f, good);
     let keyed = if f.kind == Kind::Keyed { keyed(f, good) } else { not_keyed(f) };
+    let waits = super::expand_async::expand(f, good);
     let batch = (f.kind == Kind::Batch && good).then(|| batch(f));
     let map = good.then(|| expand_map::expand(f));
     ours! {
@@ -37,6 +38,7 @@ pub(super) fn expand(f: &Function, item: TokenStream, good: bool) -> TokenStream
             }
             #registered
             #keyed
+            #waits
             #batch
             #map
         };

@@ -1,4 +1,4 @@
-//! `map(op)`: parameters are bound to columns of the same name.
+//! `map(op)`, `map(op.await)`: parameters are bound to columns of the same name.
 //!
 //! Two private traits per parameter carry the messages: one says that the record has the column, the other that the
 //! column has the type. Their texts hold literal names, because no generic message could.
@@ -12,7 +12,7 @@ use crate::common::{Known, bare, generic_args, last_segment, name_type, span_of,
 
 /// Nothing if a parameter or the result is not one column value.
 pub(super) fn expand(f: &Function) -> TokenStream {
-    if !matches!(f.kind, Kind::Scalar | Kind::Predicate) || !f.about.options.instances.is_empty() {
+    if !matches!(f.kind, Kind::Scalar | Kind::Predicate | Kind::Async) || !f.about.options.instances.is_empty() {
         return TokenStream::new();
     }
     let Some((out, stored)) = f.returned().and_then(result) else { return TokenStream::new() };
@@ -36,6 +36,21 @@ pub(super) fn expand(f: &Function) -> TokenStream {
     bounds.extend(stored);
     let list = places.iter().rev().fold(ours!(()), |rest, place| ours!(((#place), #rest)));
     let ident = &f.sig.ident;
+    if f.kind == Kind::Async {
+        return ours! {
+            #traits
+            #[automatically_derived]
+            impl<R: ::sabot::__private::Record, #(#places),*> ::sabot::__private::AsyncMap<R, #list, #out> for #ident
+            where #(#bounds),*
+            {
+                fn call(row: &::sabot::__private::View<'_, R>) -> ::sabot::__private::Awaited<#out> {
+                    let row = row.row();
+                    let _ = &row;
+                    ::sabot::__private::Awaited::call(#ident::__async(#(#args),*))
+                }
+            }
+        };
+    }
     let call = if stored_as {
         ours!(::sabot::__private::Stored::store(#ident(#(#args),*), make))
     } else {
@@ -88,12 +103,16 @@ fn unknown(ty: &Type, what: &str) -> Option<TokenStream> {
     Some(quote_spanned!(bound.span()=> #ty: ::sabot::__private::#bound))
 }
 
+fn waits(f: &Function) -> &'static str {
+    if f.kind == Kind::Async { ".await" } else { "" }
+}
+
 /// `R` has a column of the parameter's name.
 fn has_column(f: &Function, p: &Param, name: &str, has: &Ident) -> TokenStream {
     let (operator, ty) = (bare(&f.sig.ident), text(&p.ty));
     let message = format!("`{{Self}}` has no column `{name}: {ty}`, which operator `{operator}` reads");
     let label = format!("`{operator}` needs column `{name}: {ty}` here");
-    let note = format!("bind it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..) }}}})`");
+    let note = format!("bind it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..){} }}}})`", waits(f));
     let column = name_type(name, Span::mixed_site());
     ours! {
         #[diagnostic::on_unimplemented(message = #message, label = #label, note = #note)]
@@ -117,7 +136,7 @@ fn is_type(f: &Function, p: &Param, name: &str, is: &Ident, value: &TokenStream)
     let message = format!("column `{name}` is `{{Self}}`, but operator `{operator}` takes `{ty}`");
     let label = format!("`{operator}` takes `{name}: {ty}`");
     let note =
-        format!("convert it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..) }}}})`, where `t.{name}?` passes a null on");
+        format!("convert it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..){} }}}})`, where `t.{name}?` passes a null on", waits(f));
     let optional = last_segment(&p.ty).filter(|s| s.ident == "Option").and_then(|s| generic_args(s).first().copied());
     let inner = optional.and_then(value_type);
     let (plain, is_option) = match &inner {

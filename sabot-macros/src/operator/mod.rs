@@ -2,13 +2,16 @@
 
 mod check;
 mod check_aggregate;
+mod check_async;
 mod entry;
 mod expand;
 mod expand_aggregate;
+mod expand_async;
 mod expand_map;
 mod model;
 mod parse;
 mod total;
+mod waiting;
 
 use proc_macro2::TokenStream;
 

@@ -19,8 +19,22 @@ pub(crate) struct Options {
     pub(crate) volatile: Option<Span>,
     pub(crate) batch: Option<Span>,
     pub(crate) name: Option<String>,
+    /// How an `async fn` is called.
+    pub(crate) waiting: Waiting,
     /// `T = [i32, f64]`.
     pub(crate) instances: Vec<(Ident, Vec<TokenStream>)>,
+}
+
+/// The options that an `async fn` has. Durations are in microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) max_in_flight: Option<u64>,
+    pub(crate) timeout: Option<u64>,
+    pub(crate) unordered: bool,
+    pub(crate) retry: Option<u64>,
+    pub(crate) retry_wait: Option<u64>,
+    /// Those that were given, where they are.
+    pub(crate) given: Vec<(String, Span)>,
 }
 
 /// What every operator has.
@@ -54,6 +68,7 @@ pub(crate) enum Kind {
     FlatMap,
     Keyed,
     Batch,
+    Async,
 }
 
 /// A parameter.
@@ -81,7 +96,7 @@ impl Function {
     /// Its kind and parameters, from the signature.
     pub(crate) fn new(about: About, vis: Visibility, sig: Signature, body: TokenStream, inline: bool) -> Self {
         let mut params = params_of(&sig);
-        let keyed = params.first().is_some_and(|p| p.mutable());
+        let keyed = sig.asyncness.is_none() && params.first().is_some_and(|p| p.mutable());
         if keyed {
             for (i, p) in params.iter_mut().enumerate() {
                 p.role = if i == 0 {
@@ -93,7 +108,9 @@ impl Function {
                 };
             }
         }
-        let kind = if about.options.batch.is_some() {
+        let kind = if sig.asyncness.is_some() {
+            Kind::Async
+        } else if about.options.batch.is_some() {
             Kind::Batch
         } else if keyed {
             Kind::Keyed

@@ -62,6 +62,7 @@ fn read_options(attr: TokenStream, errors: &mut Errors) -> Options {
                     _ => out.batch = Some(span),
                 }
             }
+            key if super::waiting::OPTIONS.contains(&key) => super::waiting::read(&option, &mut out.waiting, errors),
             "name" => out.name = text_of(&option, "name = \"prices::notional\"", errors),
             _ => match option.list() {
                 Some(types) if types.is_empty() => errors.at(span, format!("list at least one type: `{key} = [i32, f64]`")),
@@ -71,7 +72,9 @@ fn read_options(attr: TokenStream, errors: &mut Errors) -> Options {
                 }
                 None => errors.at(
                     span,
-                    format!("unknown option `{key}`; known are `total`, `volatile`, `batch`, `name = \"..\"` and `T = [i32, f64]`"),
+                    format!(
+                        "unknown option `{key}`; known are `total`, `volatile`, `batch`, `name = \"..\"` and `T = [i32, f64]`, and for an `async fn` also `max_in_flight = 64`, `timeout = \"2s\"`, `unordered`, `retry = 3` and `retry_wait = \"100ms\"`"
+                    ),
                 ),
             },
         }

@@ -18,6 +18,20 @@ pub(crate) fn group_of(t: Option<&TokenTree>, d: Delimiter) -> Option<&Group> {
         _ => None,
     }
 }
+/// `x` of `x.await`.
+pub(crate) fn awaited(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
+    let (word, rest) = tokens.split_last()?;
+    let (dot, rest) = rest.split_last()?;
+    (is_ident(Some(word), "await") && is_punct(Some(dot), '.')).then_some(rest)
+}
+/// The first `.await` anywhere in the tokens: where its word is.
+pub(crate) fn await_in(tokens: &[TokenTree]) -> Option<Span> {
+    tokens.iter().enumerate().find_map(|(i, t)| match t {
+        TokenTree::Group(g) => await_in(&list(&g.stream())),
+        TokenTree::Ident(word) if word == "await" && i > 0 && is_punct(tokens.get(i - 1), '.') => Some(word.span()),
+        _ => None,
+    })
+}
 /// The tokens as a stream.
 pub(crate) fn stream(tokens: &[TokenTree]) -> TokenStream {
     tokens.iter().cloned().collect()

@@ -18,6 +18,8 @@ pub enum OperatorKind {
     Keyed,
     /// Whole batches.
     Batch,
+    /// `async fn`: many calls at once.
+    Async,
 }
 
 /// How fast a row-wise operator can run.

@@ -3,7 +3,11 @@
 //! An operator is a value that turns morsels into morsels. It never blocks, sleeps, reads a clock, spawns, or holds a
 //! lock across a call: the runtime owns time and threads, and calls one instance from one thread at a time.
 
-use crate::kernel::Morsel;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kernel::{Morsel, Origin};
 use crate::{Error, Result};
 
 /// Event time in microseconds since the Unix epoch.
@@ -21,10 +25,76 @@ pub enum Progress {
     More,
 }
 
+/// What travels between rows and speaks about everything before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A split of a source ended.
+    SplitEnd(Origin),
+    /// No row before this event time follows.
+    Watermark(EventTime),
+    /// Nothing comes for now, and nobody shall wait for event time.
+    Idle,
+    /// The input ended.
+    End,
+}
+
+/// Whether an operator still owes output for rows that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// It owes nothing.
+    Nothing,
+    /// It waits for the [`Outside`], which will wake it.
+    Waits,
+    /// It can go on: call [`Operator::poll`].
+    Ready,
+}
+
+/// A future that runs beside the tasks. Dropping the flight ends it.
+pub struct Flight(Option<Box<dyn FnOnce() + Send>>);
+
+impl std::fmt::Debug for Flight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Flight")
+    }
+}
+
+impl Flight {
+    /// A flight that `end` ends early.
+    pub fn new(end: impl FnOnce() + Send + 'static) -> Self {
+        Flight(Some(Box::new(end)))
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}
+
+/// A piece of work that waits for something.
+pub type Beside = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What the runtime does for an operator that answers rows later. Nothing here blocks.
+pub trait Outside: Send + Sync {
+    /// Runs a future beside the tasks; when it ends, the operator's task is woken.
+    ///
+    /// # Errors
+    /// If nothing can run it.
+    fn run(&self, future: Beside) -> Result<Flight>;
+    /// Wakes the operator's task after this time.
+    fn wake_after(&self, delay: Duration);
+    /// The runtime's clock.
+    fn now(&self) -> Duration;
+}
+
 /// Where an operator's output goes.
 pub trait Output {
     /// Emits rows. Empty morsels are dropped.
     fn emit(&mut self, morsel: Morsel);
+    /// Passes on a mark that the operator [held back](Operator::hold_back).
+    fn pass(&mut self, mark: Mark);
     /// Whether the consumer wants no more for now; a well-behaved producer of many rows returns [`Progress::More`].
     fn full(&self) -> bool;
     /// Counts rows against this operator's account.
@@ -147,7 +217,7 @@ pub trait Operator: Send {
     ///
     /// # Errors
     /// As for [`process`](Self::process).
-    fn split_end(&mut self, _port: usize, _origin: crate::kernel::Origin, _out: &mut dyn Output) -> Result<()> {
+    fn split_end(&mut self, _port: usize, _origin: Origin, _out: &mut dyn Output) -> Result<()> {
         Ok(())
     }
 
@@ -181,7 +251,7 @@ pub trait Operator: Send {
     ///
     /// # Errors
     /// As for [`restore`](Self::restore).
-    fn restore_splits(&mut self, _state: &GroupState, _mine: &dyn Fn(crate::kernel::Origin) -> bool) -> Result<bool> {
+    fn restore_splits(&mut self, _state: &GroupState, _mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
         Ok(false)
     }
 
@@ -194,6 +264,33 @@ pub trait Operator: Send {
     /// As for [`process`](Self::process).
     fn finish(&mut self, _port: usize, _out: &mut dyn Output) -> Result<Progress> {
         Ok(Progress::Done)
+    }
+
+    /// Before anything else, for an operator that answers rows later: how it reaches the world outside.
+    fn attach(&mut self, _outside: Arc<dyn Outside>) {}
+
+    /// Whether output for rows that were taken is still to come. Only the first operator of a stage is asked, so a step
+    /// that answers later is [kept apart](super::PhysicalNode::later) from its producer.
+    fn pending(&self) -> Pending {
+        Pending::Nothing
+    }
+
+    /// Emits what has come from outside.
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn poll(&mut self, _out: &mut dyn Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// No one wants output any more (a `limit` behind has its rows): what is owed may be dropped, counted as filtered. Like
+    /// [`pending`](Self::pending), only for the first operator of a stage.
+    fn unwanted(&mut self, _out: &mut dyn Output) {}
+
+    /// Whether the operator holds a mark back that the runtime is about to pass on: then it [passes it on](Output::pass) itself,
+    /// behind the rows that came before it. Barriers are not held back: rows that are not answered yet are part of the cut.
+    fn hold_back(&mut self, _mark: Mark) -> bool {
+        false
     }
 
     /// Bytes held in state, reported to the memory budget.

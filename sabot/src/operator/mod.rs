@@ -1,6 +1,7 @@
 //! Physical operators: RecordBatch in, RecordBatch out. One operator per file.
 
 pub mod aggregate;
+mod asynchronous;
 mod batch;
 mod by_group;
 mod conform;
@@ -37,9 +38,14 @@ pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 pub use aggregate::{
     Accumulator, AccumulatorFactory, AggregateSpec, EventWindow, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand,
 };
+pub use asynchronous::AsyncOptions;
+#[cfg(feature = "async")]
+pub use asynchronous::{Async, AsyncItem, AsyncMap, AsyncSpec, Awaited};
 pub use batch::BatchOperator;
 pub use conform::{Conform, conform};
-pub use contract::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
+pub use contract::{
+    Account, Beside, END_OF_TIME, EventTime, Flight, Frozen, GroupState, Mark, Operator, Outside, Output, Pending, Progress,
+};
 pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
 pub use fault::Failure;
 pub use flat_map::FlatMap;

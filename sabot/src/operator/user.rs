@@ -18,7 +18,7 @@ pub trait OperatorItem {
 #[diagnostic::on_unimplemented(
     message = "operator `{Self}` cannot be bound by the names of its parameters",
     label = "a parameter or the result of `{Self}` is not one column value",
-    note = "call it by hand: `with(|t| row {{ .. }})`; `map(..)` takes scalar operators and predicates over plain columns"
+    note = "call it by hand: `with(|t| row {{ .. }})`; `map(..)` takes scalar operators and predicates over plain columns, and async ones as `map({Self}.await)`"
 )]
 pub trait MapOperator<R: Record, W, V: Value>: OperatorItem {
     /// Calls it on a row. `V` is the result's column type; as a parameter, so that a column that does not fit is one error.

@@ -129,6 +129,7 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Keyed { operator, column, .. } => format!("keyed({operator}) -> {column}"),
         Op::FlatMap { text, .. } => format!("flat_map({text})"),
         Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
+        Op::Async { operator, column, options, .. } => format!("async {operator} -> {column}: {options}"),
         Op::Join { matching, left, right, on, .. } => {
             let mut text = node.op.step().to_owned();
             match matching {

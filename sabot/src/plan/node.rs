@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{JoinKind, Matching};
 use crate::kernel::{Form, Predicate, StepInfo};
+use crate::operator::AsyncOptions;
 
 /// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -166,6 +167,17 @@ pub enum Op {
         /// Columns that it reads.
         reads: Vec<String>,
     },
+    /// A function that waits, called for many rows at once.
+    Async {
+        /// The operator's name.
+        operator: String,
+        /// The column it makes.
+        column: String,
+        /// Columns that its arguments read; `None` is all.
+        reads: Option<Vec<String>>,
+        /// How it is called.
+        options: AsyncOptions,
+    },
     /// A join by keys, by event time, or both.
     Join {
         /// Which rows come out.
@@ -253,6 +265,7 @@ impl Op {
             Op::Keyed { .. } => "keyed",
             Op::FlatMap { .. } => "flat_map",
             Op::Batch { .. } => "batch",
+            Op::Async { .. } => "async",
             Op::Join { kind, matching, .. } => super::join::step(*kind, *matching),
             Op::Sort { .. } => "sort",
             Op::Limit { .. } => "limit",

@@ -59,7 +59,7 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 up.extend(time.filter(|_| window.is_some()));
                 need.push(up);
             }
-            Op::Keyed { reads: None, .. } => need.push(BTreeSet::from([String::from("*")])),
+            Op::Keyed { reads: None, .. } | Op::Async { reads: None, .. } => need.push(BTreeSet::from([String::from("*")])),
             Op::Keyed { column, reads: Some(reads), .. } => {
                 let mut up = mine.clone();
                 up.remove(column);
@@ -68,6 +68,13 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 need.push(up);
             }
             Op::Batch { column, reads, .. } => {
+                let mut up = mine.clone();
+                up.remove(column);
+                up.extend(reads.iter().cloned());
+                node.columns.retain(|c| up.contains(&c.name) || c.name == *column);
+                need.push(up);
+            }
+            Op::Async { column, reads: Some(reads), .. } => {
                 let mut up = mine.clone();
                 up.remove(column);
                 up.extend(reads.iter().cloned());

@@ -121,7 +121,8 @@ impl<'a, V: Value> Slot<'a, V> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored in an Arrow column",
     label = "no Arrow mapping for this type",
-    note = "columns may be bool, integers, floats, text, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, lists or nested records, and `Option` or `Result` of these"
+    note = "columns may be bool, integers, floats, text, `Decimal`, `Date`, `Time`, `Timestamp`, `Duration`, lists or nested records, and `Option` or `Result` of these",
+    note = "a future comes from an async operator that is not awaited: `row {{ place: geo(t.ip).await }}`"
 )]
 pub trait Cell<'a, V: Value> {
     /// The value for the column.

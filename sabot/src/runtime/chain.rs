@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::job::Job;
 use super::util::{at, at_mut};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Operator, Output, Progress};
+use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Mark, Operator, Output, Pending, Progress};
 use crate::shuffle::{Channel, Message, Outlet};
 use crate::{Error, Result};
 
@@ -28,6 +28,10 @@ use crate::{Error, Result};
 pub(super) enum Signal {
     Rows(Morsel),
     Resume,
+    /// Something came from outside.
+    Poll,
+    /// No one wants more of the root's rows.
+    Unwanted,
     /// The end of a split, and whether the node passes it on now.
     SplitEnd(Origin, bool),
     Watermark(EventTime),
@@ -90,7 +94,8 @@ pub(super) struct Chain {
 }
 
 struct Collector {
-    rows: Vec<Morsel>,
+    /// Rows, and marks that the operator had held back.
+    sent: Vec<Message>,
     count: usize,
     want: usize,
     account: Account,
@@ -102,8 +107,16 @@ impl Output for Collector {
         let rows = morsel.rows();
         if rows > 0 {
             self.count += rows;
-            self.rows.push(morsel);
+            self.sent.push(Message::Rows(morsel));
         }
+    }
+    fn pass(&mut self, mark: Mark) {
+        self.sent.push(match mark {
+            Mark::SplitEnd(origin) => Message::SplitEnd(origin),
+            Mark::Watermark(t) => Message::Watermark(t),
+            Mark::Idle => Message::Idle,
+            Mark::End => Message::End,
+        });
     }
     fn full(&self) -> bool {
         self.count >= self.want
@@ -113,6 +126,12 @@ impl Output for Collector {
     }
     fn satisfied(&mut self) {
         self.satisfied = true;
+    }
+}
+
+impl Collector {
+    fn rows(&mut self) -> impl Iterator<Item = &mut Morsel> {
+        self.sent.iter_mut().filter_map(|m| if let Message::Rows(rows) = m { Some(rows) } else { None })
     }
 }
 
@@ -127,6 +146,21 @@ impl Chain {
     /// Whether the root takes rows on `port` now.
     pub(super) fn ready(&self, port: usize) -> bool {
         self.nodes.first().and_then(|n| n.operator.as_ref()).is_none_or(|o| o.ready(port))
+    }
+    /// Whether the root still owes output for rows that it took.
+    pub(super) fn pending(&self) -> Pending {
+        self.nodes.first().and_then(|n| n.operator.as_ref()).map_or(Pending::Nothing, |o| o.pending())
+    }
+    /// The plan node of the root.
+    pub(super) fn root(&self) -> usize {
+        self.nodes.first().map_or(usize::MAX, |n| n.plan)
+    }
+    /// Lets the root reach the world outside.
+    #[cfg(feature = "async")]
+    pub(super) fn attach(&mut self, outside: Arc<dyn crate::operator::Outside>) {
+        if let Some(operator) = self.nodes.first_mut().and_then(|n| n.operator.as_mut()) {
+            operator.attach(outside);
+        }
     }
     /// What the operators froze at the last barrier.
     pub(super) fn take_frozen(&mut self) -> Vec<(usize, Frozen)> {
@@ -194,7 +228,7 @@ impl Chain {
             self.current.1 = m.origin;
         }
         let node = at_mut(&mut self.nodes, index)?;
-        let mut out = Collector { rows: Vec::new(), count: 0, want: self.morsel_rows, account: Account::default(), satisfied: false };
+        let mut out = Collector { sent: Vec::new(), count: 0, want: self.morsel_rows, account: Account::default(), satisfied: false };
         let mut progress = Progress::Done;
         let mut mark = None;
         let Some(operator) = &mut node.operator else {
@@ -211,7 +245,7 @@ impl Chain {
                 Signal::Barrier(epoch) => mark = Some(Message::Barrier(epoch)),
                 Signal::Finish => mark = Some(Message::End),
                 Signal::Forward(m) => mark = Some(m),
-                Signal::Resume => {}
+                Signal::Resume | Signal::Poll | Signal::Unwanted => {}
             }
             return self.emitted(index, out, false, mark, job);
         };
@@ -222,6 +256,11 @@ impl Chain {
                 progress = operator.process(port, m, &mut out)?;
             }
             Signal::Resume => progress = operator.resume(&mut out)?,
+            Signal::Poll => {
+                node.stamp = Stamp::Keep;
+                operator.poll(&mut out)?;
+            }
+            Signal::Unwanted => operator.unwanted(&mut out),
             Signal::SplitEnd(origin, forward) => {
                 node.stamp = Stamp::Split(origin);
                 operator.split_end(port, origin, &mut out)?;
@@ -252,6 +291,7 @@ impl Chain {
             }
             Signal::Forward(m) => return self.emitted(index, out, false, Some(m), job),
         }
+        let mark = mark.filter(|m| !held_back(operator.as_mut(), m));
         self.emitted(index, out, progress == Progress::More, mark, job)
     }
 
@@ -266,14 +306,17 @@ impl Chain {
         }
         match node.stamp {
             Stamp::Keep => {}
-            Stamp::Split(split) => out.rows.iter_mut().for_each(|m| m.origin = Origin { row: m.origin.row, ..split }),
-            Stamp::Own => out.rows.iter_mut().for_each(|m| m.origin.source = node.plan as u32),
+            Stamp::Split(split) => out.rows().for_each(|m| m.origin = Origin { row: m.origin.row, ..split }),
+            Stamp::Own => out.rows().for_each(|m| m.origin.source = node.plan as u32),
         }
         let mut wake = |task| job.wake(task);
         // Channels take all now: `full` was asked before, and a call emits a bounded amount.
-        for morsel in &out.rows {
+        for message in &out.sent {
             for outlet in &mut node.outlets {
-                outlet.rows(morsel.clone(), &mut wake)?;
+                match message {
+                    Message::Rows(morsel) => outlet.rows(morsel.clone(), &mut wake)?,
+                    mark => outlet.mark(mark, &mut wake),
+                }
             }
         }
         if let (Some(mark), true) = (&mark, more) {
@@ -290,8 +333,9 @@ impl Chain {
             if let Some(mark) = &mark {
                 self.stack.extend(to_signals(mark).into_iter().rev().map(|signal| Item { node: below, port, signal }));
             }
-            let rows = out.rows.iter().rev();
-            self.stack.extend(rows.map(|m| Item { node: below, port, signal: Signal::Rows(m.clone()) }));
+            for message in out.sent.iter().rev() {
+                self.stack.extend(to_signals(message).into_iter().rev().map(|signal| Item { node: below, port, signal }));
+            }
         }
         Ok(())
     }
@@ -332,6 +376,17 @@ impl Chain {
     }
     pub(super) fn name(&self) -> Result<Arc<str>> {
         Ok(Arc::clone(&at(&self.nodes, 0)?.name))
+    }
+}
+
+/// Whether the operator holds a mark back, to pass it on behind rows that it has not answered yet.
+fn held_back(operator: &mut dyn Operator, mark: &Message) -> bool {
+    match mark {
+        Message::SplitEnd(origin) => operator.hold_back(Mark::SplitEnd(*origin)),
+        Message::Watermark(t) => operator.hold_back(Mark::Watermark(*t)),
+        Message::Idle => operator.hold_back(Mark::Idle),
+        Message::End => operator.hold_back(Mark::End),
+        Message::Rows(_) | Message::Barrier(_) => false,
     }
 }
 

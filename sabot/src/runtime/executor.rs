@@ -25,6 +25,12 @@ pub trait Executor: Send + Sync {
     fn spawn(&self, run: Run);
     /// Runs this after at least `delay`, as long as someone [drives](Self::drive).
     fn after(&self, delay: Duration, run: Run);
+    /// Runs a future, beside the pieces of work. In production on tokio: the caller's, or one of the executor's own.
+    ///
+    /// # Errors
+    /// If the system refuses threads.
+    #[cfg(feature = "async")]
+    fn future(&self, future: crate::operator::Beside) -> crate::Result<crate::operator::Flight>;
     /// Lends the calling thread to the executor until `done` is set. Returns `false` if the executor died first, as
     /// only a simulated one can: nothing runs any more.
     fn drive(&self, done: &Done) -> bool;

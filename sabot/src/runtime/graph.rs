@@ -3,7 +3,8 @@
 //! A node joins the stage of its producer if it has no other input, both have as many instances, and rows go straight
 //! through. There is one exception, for the sake of *equal results at any thread count*: an input that wants source
 //! order is only fused if its stage emits in that order anyway (a source followed by stateless steps). Otherwise it
-//! becomes a stage of its own whose [gate](super::gate) restores the order, also with a single instance.
+//! becomes a stage of its own whose [gate](super::gate) restores the order, also with a single instance. An operator that
+//! answers rows later begins a stage, so that it can refuse input.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +62,7 @@ impl Graph {
                 }
             }
             let stage = match node.inputs.as_slice() {
-                [only] if !apart(only.from, n) && g.fuses(plan, only, instances)? => *at(&g.stage_of, only.from)?,
+                [only] if !node.later && !apart(only.from, n) && g.fuses(plan, only, instances)? => *at(&g.stage_of, only.from)?,
                 _ => {
                     g.stages.push(Stage { nodes: Vec::new(), instances });
                     g.stages.len() - 1

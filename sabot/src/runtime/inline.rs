@@ -13,6 +13,8 @@ pub struct Inline {
     start: Instant,
     state: Mutex<State>,
     nudged: Condvar,
+    #[cfg(feature = "async")]
+    tokio: super::tokio::Tokio,
 }
 
 #[derive(Default)]
@@ -30,7 +32,7 @@ impl std::fmt::Debug for Inline {
 
 impl Default for Inline {
     fn default() -> Self {
-        Inline { start: Instant::now(), state: Mutex::default(), nudged: Condvar::new() }
+        Inline { start: Instant::now(), state: Mutex::default(), nudged: Condvar::new(), #[cfg(feature = "async")] tokio: super::tokio::Tokio::new() }
     }
 }
 
@@ -61,6 +63,10 @@ impl Executor for Inline {
         let due = self.now() + delay;
         self.lock().timers.add(due, run);
         self.nudged.notify_all();
+    }
+    #[cfg(feature = "async")]
+    fn future(&self, future: crate::operator::Beside) -> crate::Result<crate::operator::Flight> {
+        self.tokio.run(future)
     }
     fn drive(&self, done: &Done) -> bool {
         let mut state = self.lock();

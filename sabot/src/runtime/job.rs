@@ -6,7 +6,8 @@
 //! The job counts tasks that are queued or running. When none is, nothing can happen by itself any more but timers. If a
 //! task then waits for room in a channel, the wait is circular (a join that takes one side first, an input that
 //! waits for its turn): the limits of the channels waited for are doubled and their producers woken. If no task waits
-//! and none sleeps, a mark was lost: the job ends with an internal error instead of hanging.
+//! and none sleeps, a mark was lost: the job ends with an internal error instead of hanging. While something outside is
+//! still to wake a task, neither is the case.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -60,6 +61,8 @@ pub(super) struct Job {
     pub(super) remaining: AtomicUsize,
     pub(super) activations: AtomicU64,
     pub(super) sleeping: AtomicUsize,
+    /// Futures and timers that will wake a task.
+    pub(super) outside: AtomicUsize,
     pub(super) aborted: AtomicBool,
     pub(super) error: Mutex<Option<Error>>,
     pub(super) coordinator: Mutex<Coordinator>,
@@ -220,7 +223,17 @@ impl Job {
         self.done.set();
         self.executor.nudge();
     }
+    /// Something outside has ended, and has woken its task if that was due.
+    #[cfg(feature = "async")]
+    pub(super) fn landed(self: &Arc<Self>) {
+        if self.outside.fetch_sub(1, SeqCst) == 1 && self.active.load(SeqCst) == 0 && !self.is_aborted() && !self.done.is_set() {
+            self.stand_still();
+        }
+    }
     fn stand_still(self: &Arc<Self>) {
+        if self.outside.load(SeqCst) > 0 {
+            return;
+        }
         let before = self.activations.load(SeqCst);
         let mut relaxed = 0;
         for channel in self.channels.iter().filter(|c| c.waited_for()) {
@@ -248,10 +261,10 @@ impl Job {
         }
     }
 
-    /// An operator instance needs no more input. Sources that nobody needs any more end.
+    /// An operator instance needs no more input. Sources that nobody needs any more end, calls that are out are dropped.
     pub(super) fn satisfied(self: &Arc<Self>, node: usize) {
         if self.needs.satisfied(node) {
-            self.wake_sources();
+            (0..self.slots().len()).for_each(|id| self.wake(id));
         }
     }
     /// Whether the source `node` shall end where it is.

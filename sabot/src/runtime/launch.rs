@@ -229,6 +229,7 @@ fn assemble(
         remaining: AtomicUsize::new(tasks),
         activations: AtomicU64::new(0),
         sleeping: AtomicUsize::new(0),
+        outside: AtomicUsize::new(0),
         aborted: AtomicBool::new(false),
         error: Mutex::new(None),
         coordinator: Mutex::new(Coordinator::new(names.clone(), wired.nodes, epoch, base, done)),

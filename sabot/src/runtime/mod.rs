@@ -24,6 +24,8 @@ mod launch;
 mod marks;
 mod needs;
 mod options;
+#[cfg(feature = "async")]
+mod outside;
 mod pool;
 mod progress;
 mod report;
@@ -31,6 +33,8 @@ mod simulated;
 mod sink;
 mod task;
 mod timers;
+#[cfg(feature = "async")]
+mod tokio;
 mod util;
 
 #[cfg(test)]

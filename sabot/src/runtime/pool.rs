@@ -21,6 +21,8 @@ pub struct Pool {
     timers: Mutex<Timers>,
     nudged: Condvar,
     seed: Mutex<u64>,
+    #[cfg(feature = "async")]
+    tokio: super::tokio::Tokio,
 }
 
 impl std::fmt::Debug for Pool {
@@ -43,7 +45,7 @@ impl Pool {
             }
         };
         let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8);
-        Ok(Pool { pool, start: Instant::now(), timers: Mutex::default(), nudged: Condvar::new(), seed: Mutex::new(seed) })
+        Ok(Pool { pool, start: Instant::now(), timers: Mutex::default(), nudged: Condvar::new(), seed: Mutex::new(seed), #[cfg(feature = "async")] tokio: super::tokio::Tokio::new() })
     }
 }
 
@@ -74,6 +76,10 @@ impl Executor for Pool {
         let due = self.now() + delay;
         self.timers.lock().unwrap_or_else(PoisonError::into_inner).add(due, run);
         self.nudged.notify_all();
+    }
+    #[cfg(feature = "async")]
+    fn future(&self, future: crate::operator::Beside) -> crate::Result<crate::operator::Flight> {
+        self.tokio.run(future)
     }
     fn drive(&self, done: &Done) -> bool {
         // A driver inside a rayon worker must not block it: it helps instead.

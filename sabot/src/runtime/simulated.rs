@@ -4,7 +4,7 @@
 //! time jumps to the next timer when nothing else can run, and the whole may stop dead at a chosen step. The same seed
 //! gives the same run.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::executor::split_mix;
@@ -19,7 +19,7 @@ const DELAYED: u64 = 16;
 
 /// A deterministic executor.
 pub struct Simulated {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Simulated {
 impl Simulated {
     /// An executor whose every choice follows from `seed`.
     pub fn new(seed: u64) -> Self {
-        Simulated { state: Mutex::new(State { random: seed, ..State::default() }) }
+        Simulated { state: Arc::new(Mutex::new(State { random: seed, ..State::default() })) }
     }
     /// Stops dead before step `step`: all work is dropped, nothing is told.
     pub fn crash_at(self, step: u64) -> Self {
@@ -63,6 +63,19 @@ impl Simulated {
     }
 }
 
+impl State {
+    /// Anything that may run next may also be late.
+    fn spawn(&mut self, run: Run) {
+        let choice = split_mix(&mut self.random);
+        if choice.is_multiple_of(DELAYED) {
+            let due = self.now + STEP * (1 + (choice >> 32) as u32 % 50);
+            self.timers.add(due, run);
+        } else {
+            self.ready.push(run);
+        }
+    }
+}
+
 impl Executor for Simulated {
     fn threads(&self) -> usize {
         1
@@ -77,19 +90,16 @@ impl Executor for Simulated {
         split_mix(&mut self.lock().random)
     }
     fn spawn(&self, run: Run) {
-        let mut state = self.lock();
-        let choice = split_mix(&mut state.random);
-        if choice.is_multiple_of(DELAYED) {
-            let due = state.now + STEP * (1 + (choice >> 32) as u32 % 50);
-            state.timers.add(due, run);
-        } else {
-            state.ready.push(run);
-        }
+        self.lock().spawn(run);
     }
     fn after(&self, delay: Duration, run: Run) {
         let mut state = self.lock();
         let due = state.now + delay;
         state.timers.add(due, run);
+    }
+    #[cfg(feature = "async")]
+    fn future(&self, future: crate::operator::Beside) -> crate::Result<crate::operator::Flight> {
+        Ok(polled::start(&self.state, future))
     }
     fn drive(&self, done: &Done) -> bool {
         loop {
@@ -133,4 +143,54 @@ impl Executor for Simulated {
         }
     }
     fn nudge(&self) {}
+}
+
+/// Futures as pieces of work: each poll is a step that the scheduler chooses, each wake-up makes it runnable again.
+#[cfg(feature = "async")]
+mod polled {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::sync::{Arc, Mutex, PoisonError, Weak};
+    use std::task::{Context, Wake, Waker};
+
+    use super::State;
+    use crate::operator::{Beside, Flight};
+
+    struct Polled {
+        future: Mutex<Option<Beside>>,
+        queued: AtomicBool,
+        state: Weak<Mutex<State>>,
+    }
+
+    pub(super) fn start(state: &Arc<Mutex<State>>, future: Beside) -> Flight {
+        let polled = Arc::new(Polled { future: Mutex::new(Some(future)), queued: AtomicBool::new(false), state: Arc::downgrade(state) });
+        let theirs = Arc::downgrade(&polled);
+        polled.wake();
+        Flight::new(move || drop(theirs.upgrade().and_then(|p| p.take())))
+    }
+
+    impl Polled {
+        fn take(&self) -> Option<Beside> {
+            self.future.lock().unwrap_or_else(PoisonError::into_inner).take()
+        }
+        fn poll(self: &Arc<Self>) {
+            self.queued.store(false, SeqCst);
+            let Some(mut future) = self.take() else { return };
+            let waker = Waker::from(Arc::clone(self));
+            if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                *self.future.lock().unwrap_or_else(PoisonError::into_inner) = Some(future);
+            }
+        }
+    }
+
+    impl Wake for Polled {
+        fn wake(self: Arc<Self>) {
+            if self.queued.swap(true, SeqCst) {
+                return;
+            }
+            if let Some(state) = self.state.upgrade() {
+                let polled = Arc::clone(&self);
+                state.lock().unwrap_or_else(PoisonError::into_inner).spawn(Box::new(move || polled.poll()));
+            }
+        }
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::chain::{Chain, Drained};
+use super::chain::{Chain, Drained, Signal};
 use super::checkpoint::NodeState;
 use super::coordinate::Part;
 use super::feed::Feed;
 use super::inlet::Inlet;
 use super::job::Job;
 use crate::Result;
+use crate::operator::Pending;
 use std::time::Duration;
 
 /// What a task did with its turn.
@@ -49,6 +50,10 @@ pub(super) struct Task {
     pub(super) chain: Chain,
     barrier: Option<u64>,
     ending: bool,
+    /// Whether the root was told that no one wants more.
+    unwanted: bool,
+    #[cfg(feature = "async")]
+    attached: bool,
 }
 
 /// Work of one turn, for the statistics.
@@ -60,11 +65,15 @@ pub(super) struct Moved {
 
 impl Task {
     pub(super) fn new(id: usize, instance: usize, root: Root, chain: Chain) -> Self {
-        Task { id, instance, root, chain, barrier: None, ending: false }
+        Task { id, instance, root, chain, barrier: None, ending: false, unwanted: false, #[cfg(feature = "async")] attached: false }
     }
 
     /// Carries one morsel's worth of rows through the stage.
     pub(super) fn turn(&mut self, job: &Arc<Job>, moved: &mut Moved) -> Result<Turn> {
+        #[cfg(feature = "async")]
+        if !std::mem::replace(&mut self.attached, true) {
+            self.chain.attach(Arc::new(super::outside::TaskOutside::new(job, self.id)));
+        }
         let turn = self.work(job, moved)?;
         self.chain.report_held(job)?;
         Ok(turn)
@@ -82,6 +91,19 @@ impl Task {
             }
             if let Some(epoch) = self.barrier.take() {
                 self.cut(epoch, job)?;
+            }
+            if !self.unwanted && job.needs.over(self.chain.root()) {
+                self.unwanted = true;
+                self.chain.signal(0, Signal::Unwanted);
+                continue;
+            }
+            let pending = self.chain.pending();
+            if pending == Pending::Ready {
+                self.chain.signal(0, Signal::Poll);
+                continue;
+            }
+            if self.ending && pending == Pending::Waits {
+                return Ok(Turn::Wait);
             }
             if self.ending {
                 self.finish(job)?;

@@ -2,7 +2,7 @@
 //!
 //! Exchanges come from keys and are never left out where keys need them: an aggregate's final phase, a keyed step and
 //! the sides of a hash join are hashed by their keys; a small build side is broadcast instead. A final sort, a limit and
-//! sinks gather, in source order.
+//! sinks gather, in source order. So does an async step: its calls run side by side, it does not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -152,6 +152,16 @@ impl Lower<'_> {
                 let schema = self.added(node, &columns, &self.forward_input(node)?);
                 self.forward(number, node, factory, schema, false)?;
             }
+            Op::Async { options, .. } => {
+                let factory = self.typed(node, &[])?;
+                let input = self.input(node, 0, Exchange::Gather, options.ordered)?;
+                let bounded = self.bounded(&[input.from]);
+                let schema = self.added(node, &columns, &input);
+                let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![input], true, schema, bounded, true);
+                if let Some(physical) = self.out.plan.nodes.get_mut(at) {
+                    physical.later = true;
+                }
+            }
             Op::Join { .. } => self.join(number, node)?,
             Op::Sort { by } => {
                 let spec = Arc::new(sort_spec(node, by));
@@ -228,7 +238,7 @@ impl Lower<'_> {
     /// The columns of the input and the one that the step makes.
     fn added(&self, node: &Node, columns: &SchemaRef, input: &Input) -> SchemaRef {
         let (from, _) = self.upstream(input.from);
-        let (Op::Keyed { column, .. } | Op::Batch { column, .. }) = &node.op else { return from };
+        let (Op::Keyed { column, .. } | Op::Batch { column, .. } | Op::Async { column, .. }) = &node.op else { return from };
         match columns.field_with_name(column) {
             Ok(field) => schema_with(&from, field.clone()),
             Err(_) => from,
@@ -321,7 +331,7 @@ impl Lower<'_> {
         bounded: bool,
         stateful: bool,
     ) -> usize {
-        self.out.plan.nodes.push(PhysicalNode { name, work, inputs, single, schema, bounded, stateful, time: None });
+        self.out.plan.nodes.push(PhysicalNode { name, work, inputs, single, schema, bounded, stateful, later: false, time: None });
         let at = self.out.plan.nodes.len() - 1;
         if number != usize::MAX {
             self.at.insert(number, at);

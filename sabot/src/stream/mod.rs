@@ -5,6 +5,8 @@
 //! finished graph with parameters, sources and sinks.
 
 mod aggregate;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod batch;
 mod compose;
 mod generate;

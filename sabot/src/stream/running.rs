@@ -46,7 +46,12 @@ impl Running {
                 }
             }));
         });
+        // async operators run on the caller's tokio, if there is one
+        #[cfg(feature = "async")]
+        let tokio = tokio::runtime::Handle::try_current().ok();
         let body = move || {
+            #[cfg(feature = "async")]
+            let _inside = tokio.as_ref().map(tokio::runtime::Handle::enter);
             let result = job.run_with(&handle);
             if let Ok(mut state) = theirs.state.lock() {
                 state.result = Some(result);

@@ -36,6 +36,7 @@ impl Rng {
 #[derive(Default)]
 pub(super) struct Out {
     pub(super) morsels: Vec<Morsel>,
+    pub(super) marks: Vec<Mark>,
     pub(super) account: Account,
     pub(super) tight: bool,
     pub(super) satisfied: bool,
@@ -44,6 +45,9 @@ impl Output for Out {
     fn emit(&mut self, morsel: Morsel) {
         self.account.rows_out += morsel.rows() as u64;
         self.morsels.push(morsel);
+    }
+    fn pass(&mut self, mark: Mark) {
+        self.marks.push(mark);
     }
     fn full(&self) -> bool {
         self.tight
