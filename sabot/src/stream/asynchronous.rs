@@ -15,6 +15,29 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// In `pipeline!`: `with(|t| row { place: geo(t.ip).await })`, `map(geo.await)`. Up to
     /// [`max_in_flight`](AsyncOptions::max_in_flight) calls are out at once, over the whole job; the input waits meanwhile.
     /// Each row is emitted once. A job that is restored from a checkpoint makes the calls that were out then again.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Visit { ip: Str }
+    /// #[derive(Record, Debug, PartialEq)]
+    /// struct Place { ip: Str, place: Str }
+    ///
+    /// #[operator(max_in_flight = 8, timeout = "2s")]
+    /// async fn geo(ip: &str) -> Result<String, std::fmt::Error> { Ok(format!("near {ip}")) }
+    ///
+    /// pipeline! {
+    ///     /// Where visits come from.
+    ///     pub fn places(visits: Source<Visit>);
+    ///     places = visits -> with(|v| row { place: geo(v.ip).await }) -> select(|v| row Place { ip: v.ip, place: v.place });
+    ///     places -> sink;
+    /// }
+    /// # fn main() -> Result<()> {
+    /// let rows: Vec<Place> = places(vec![Visit { ip: "192.0.2.1".into() }]).collect()?;
+    /// assert_eq!(rows, [Place { ip: "192.0.2.1".into(), place: "near 192.0.2.1".into() }]);
+    /// # Ok(()) }
+    /// ```
     pub fn with_async<X, V, F>(self, operator: &str, column: &'static str, options: AsyncOptions, f: F) -> Stream<'g, X::On<R>, K, B, T, C>
     where
         X: Layer<V = V>,

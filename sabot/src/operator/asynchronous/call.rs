@@ -24,8 +24,8 @@ use crate::record::{Accepted, Buffers, Env, Missing, Record, Rows, Value, View, 
 use crate::{Error, Result};
 
 /// In order, rows whose calls have ended wait for slower ones before them, and new calls go on meanwhile, up to this many
-/// times `max_in_flight` rows. With calls of 0 to 20 ms, evenly spread, one such window keeps about half of the allowed
-/// calls busy, eight keep nearly all (test `windows_keep_calls_busy`).
+/// times `max_in_flight` rows. With calls of 0 to 20 ms, evenly spread, one such window keeps less than three quarters of the allowed
+/// calls busy, eight more than nine tenths (test `windows_keep_calls_busy`).
 pub(super) const WINDOW: usize = 8;
 
 /// Which function is called, and how.

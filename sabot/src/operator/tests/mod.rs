@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod aggregate;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod hand;
 mod join;
 mod keyed;
