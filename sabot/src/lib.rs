@@ -41,12 +41,12 @@ pub mod __private {
         Added, Adds, All, Cat, Comparison, Computed, ConstantMeta, ExprMeta, Filter, Made, Makes, Select, SimpleMeta, Step, StepMeta, Then,
         With,
     };
+    pub use crate::operator::{
+        Aggregate, AsyncOptions, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind,
+        Plain, Stored, Tier, Typed,
+    };
     #[cfg(feature = "async")]
     pub use crate::operator::{AsyncItem, AsyncMap, Awaited};
-    pub use crate::operator::{
-        Aggregate, AsyncOptions, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Plain, Stored,
-        Tier, Typed,
-    };
     pub use crate::record::*;
     pub use crate::stream::*;
     pub use {arrow_array, arrow_schema, inventory, serde, serde_json};

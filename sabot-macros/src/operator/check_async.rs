@@ -54,7 +54,10 @@ pub(super) fn check(f: &Function, enabled: bool, errors: &mut Errors) {
 fn result(f: &Function, errors: &mut Errors) {
     let Some(returned) = f.returned() else { return };
     if let Type::ImplTrait(t) = returned {
-        errors.at(t.impl_token.span(), "an async operator returns one value; for any number of rows return a `List`, and spread it in a `flat_map`");
+        errors.at(
+            t.impl_token.span(),
+            "an async operator returns one value; for any number of rows return a `List`, and spread it in a `flat_map`",
+        );
         return;
     }
     let inner = last_segment(returned).filter(|s| s.ident == "Result" || s.ident == "Option");
@@ -107,11 +110,11 @@ mod tests {
     #[test]
     fn wrong() {
         for (options, item, parts) in [
-            ("timeout = \"soon\", max_in_flight = 0, retry = \"x\"", "async fn f(a: f64) -> Result<f64, E> { a }", vec![
-                "`timeout` is a number and a unit",
-                "`max_in_flight = 0`: at least one call",
-                "`retry` needs a whole number",
-            ]),
+            (
+                "timeout = \"soon\", max_in_flight = 0, retry = \"x\"",
+                "async fn f(a: f64) -> Result<f64, E> { a }",
+                vec!["`timeout` is a number and a unit", "`max_in_flight = 0`: at least one call", "`retry` needs a whole number"],
+            ),
             ("unordered", "fn f(a: f64) -> f64 { a }", vec!["`unordered` is an option of an `async fn`"]),
             ("retry_wait = \"1s\"", "async fn f(a: f64) -> Result<f64, E> { a }", vec!["means nothing without `retry`"]),
             ("retry = 2", "async fn f(a: f64) -> f64 { a }", vec!["nothing to retry"]),

@@ -135,8 +135,10 @@ fn is_type(f: &Function, p: &Param, name: &str, is: &Ident, value: &TokenStream)
     let (operator, ty) = (bare(&f.sig.ident), text(&p.ty));
     let message = format!("column `{name}` is `{{Self}}`, but operator `{operator}` takes `{ty}`");
     let label = format!("`{operator}` takes `{name}: {ty}`");
-    let note =
-        format!("convert it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..){} }}}})`, where `t.{name}?` passes a null on", waits(f));
+    let note = format!(
+        "convert it by hand: `with(|t| row {{{{ {operator}: {operator}(<expr>, ..){} }}}})`, where `t.{name}?` passes a null on",
+        waits(f)
+    );
     let optional = last_segment(&p.ty).filter(|s| s.ident == "Option").and_then(|s| generic_args(s).first().copied());
     let inner = optional.and_then(value_type);
     let (plain, is_option) = match &inner {

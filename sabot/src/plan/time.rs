@@ -59,7 +59,9 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
             let Some(input) = lineage.inputs.get(*i) else { return Ok(false) };
             ways.extend(node.inputs.iter().map(|n| (*n, input.name.to_string())));
         }
-        Op::Keyed { column: made, .. } | Op::Batch { column: made, .. } | Op::Async { column: made, .. } if made == column => return Ok(false),
+        Op::Keyed { column: made, .. } | Op::Batch { column: made, .. } | Op::Async { column: made, .. } if made == column => {
+            return Ok(false);
+        }
         // the bounds of a window: its own event time was followed already
         Op::Aggregate { window: Some(_), .. } => {}
         Op::Aggregate { window: None, .. } | Op::FlatMap { .. } => return Ok(false),

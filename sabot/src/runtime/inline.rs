@@ -32,7 +32,13 @@ impl std::fmt::Debug for Inline {
 
 impl Default for Inline {
     fn default() -> Self {
-        Inline { start: Instant::now(), state: Mutex::default(), nudged: Condvar::new(), #[cfg(feature = "async")] tokio: super::tokio::Tokio::new() }
+        Inline {
+            start: Instant::now(),
+            state: Mutex::default(),
+            nudged: Condvar::new(),
+            #[cfg(feature = "async")]
+            tokio: super::tokio::Tokio::new(),
+        }
     }
 }
 

@@ -45,7 +45,15 @@ impl Pool {
             }
         };
         let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8);
-        Ok(Pool { pool, start: Instant::now(), timers: Mutex::default(), nudged: Condvar::new(), seed: Mutex::new(seed), #[cfg(feature = "async")] tokio: super::tokio::Tokio::new() })
+        Ok(Pool {
+            pool,
+            start: Instant::now(),
+            timers: Mutex::default(),
+            nudged: Condvar::new(),
+            seed: Mutex::new(seed),
+            #[cfg(feature = "async")]
+            tokio: super::tokio::Tokio::new(),
+        })
     }
 }
 

@@ -65,7 +65,17 @@ pub(super) struct Moved {
 
 impl Task {
     pub(super) fn new(id: usize, instance: usize, root: Root, chain: Chain) -> Self {
-        Task { id, instance, root, chain, barrier: None, ending: false, unwanted: false, #[cfg(feature = "async")] attached: false }
+        Task {
+            id,
+            instance,
+            root,
+            chain,
+            barrier: None,
+            ending: false,
+            unwanted: false,
+            #[cfg(feature = "async")]
+            attached: false,
+        }
     }
 
     /// Carries one morsel's worth of rows through the stage.

@@ -212,7 +212,8 @@ fn throughput() {
         let rows: Vec<Made> = ten_by_ten(numbers(10_000)).parallel(threads).collect().unwrap();
         println!("{} calls of 10 ms, 64 at once, {threads} threads: {:?}", rows.len(), start.elapsed());
         let start = Instant::now();
-        let rows: Vec<Made> = fussily(numbers(1_000_000).into_iter().filter(|n| n.n != 17).collect::<Vec<_>>()).parallel(threads).collect().unwrap();
+        let rows: Vec<Made> =
+            fussily(numbers(1_000_000).into_iter().filter(|n| n.n != 17).collect::<Vec<_>>()).parallel(threads).collect().unwrap();
         println!("{} calls that do not wait, 4 at once, {threads} threads: {:?}", rows.len(), start.elapsed());
     }
 }
@@ -245,7 +246,8 @@ fn a_limit_ends_calls() {
 #[test]
 fn inside_of_tokio() {
     use tokio::runtime::Builder;
-    let (one, two) = (Builder::new_current_thread().enable_time().build(), Builder::new_multi_thread().worker_threads(2).enable_time().build());
+    let (one, two) =
+        (Builder::new_current_thread().enable_time().build(), Builder::new_multi_thread().worker_threads(2).enable_time().build());
     for tokio in [one.unwrap(), two.unwrap()] {
         tokio.block_on(async {
             assert_eq!(ten_by_ten(numbers(100)).parallel(2).collect::<Made>().unwrap(), made(100), "blocking");

@@ -12,7 +12,11 @@ impl Build<'_> {
     pub(super) fn waits(&mut self, name: &Ident, tokens: &[TokenTree], word: Span) {
         let step = name.to_string();
         if cfg!(not(feature = "async")) {
-            self.broken(word, "`.await` needs Sabot's feature `async`: write `sabot = { version = \"..\", features = [\"async\"] }` in Cargo.toml", &TokenStream::new());
+            self.broken(
+                word,
+                "`.await` needs Sabot's feature `async`: write `sabot = { version = \"..\", features = [\"async\"] }` in Cargo.toml",
+                &TokenStream::new(),
+            );
             return;
         }
         match step.as_str() {
@@ -44,7 +48,8 @@ impl Build<'_> {
         let mut replaced: Vec<String> = plain.iter().map(|(n, _)| n.to_string()).collect();
         for (column, expr) in &waiting {
             let call = awaited(expr).filter(|call| await_in(call).is_none());
-            let called = call.and_then(<[TokenTree]>::split_last).filter(|(args, _)| group_of(Some(args), Delimiter::Parenthesis).is_some());
+            let called =
+                call.and_then(<[TokenTree]>::split_last).filter(|(args, _)| group_of(Some(args), Delimiter::Parenthesis).is_some());
             if !called.is_some_and(|(_, path)| is_path(path)) {
                 let span = await_in(expr).unwrap_or(word);
                 let shown = column.to_string();
@@ -109,7 +114,8 @@ impl Build<'_> {
             Some(TokenTree::Ident(op)) => Some((p, Ident::new(&op.to_string(), op.span()))),
             _ => None,
         }) else {
-            let message = "`map` takes the name of an operator: `map(geo.await)`; for a call use `with(|t| row { place: geo(t.ip).await })`";
+            let message =
+                "`map` takes the name of an operator: `map(geo.await)`; for a call use `with(|t| row { place: geo(t.ip).await })`";
             self.broken(word, message, &TokenStream::new());
             return;
         };

@@ -21,7 +21,9 @@ use crate::pipeline::model::{Chain, Head, Step};
 use crate::pipeline::parse::{chain as parse_chain, is_chain};
 use crate::pipeline::recover::{call_of, constants, key_columns, may_be_function, not_an_aggregate, row_for, wrong_window};
 use crate::pipeline::row::{self, Shape};
-use crate::pipeline::tokens::{Closure, Row, await_in, awaited, closure, error, error_expr, group_of, is_punct, list, row as row_of, split, stream};
+use crate::pipeline::tokens::{
+    Closure, Row, await_in, awaited, closure, error, error_expr, group_of, is_punct, list, row as row_of, split, stream,
+};
 
 /// What is known of a stream while expanding.
 #[derive(Clone, Debug, Default)]

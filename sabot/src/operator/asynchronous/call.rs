@@ -18,7 +18,7 @@ use super::queue::{Front, Queue, State, rows_of};
 use crate::kernel::{Morsel, catch};
 use crate::operator::kept::batch_with;
 use crate::operator::{
-    Account, Failure, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Outside, Output, Pending, Progress,
+    Account, Failure, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Outside, Pending, Progress,
 };
 use crate::record::{Accepted, Buffers, Env, Missing, Record, Rows, Value, View, Writer};
 use crate::{Error, Result};

@@ -18,9 +18,15 @@ pub(super) enum State<V> {
     /// Not called yet.
     Fresh,
     /// Its call is out, for the `attempt`-th time, until `deadline`.
-    Out { attempt: u32, deadline: Option<Duration>, _flight: Option<Flight> },
+    Out {
+        attempt: u32,
+        deadline: Option<Duration>,
+        _flight: Option<Flight>,
+    },
     /// Will be called again.
-    Again { attempt: u32 },
+    Again {
+        attempt: u32,
+    },
     Done(V),
     Sent,
 }

@@ -74,7 +74,11 @@ fn busy(window: usize) -> f64 {
         let open = given - out.account.used as usize;
         if given < rows.len() && (window > 1 || open < 64) {
             let take = if window == 1 { step - open } else { step }.min(rows.len() - given);
-            out.feed(operator.as_mut(), 0, Morsel::new(to_batch(&rows[given..given + take]), Origin { row: given as u64, ..Origin::default() }));
+            out.feed(
+                operator.as_mut(),
+                0,
+                Morsel::new(to_batch(&rows[given..given + take]), Origin { row: given as u64, ..Origin::default() }),
+            );
             given += take;
         }
         hand.tick(Duration::from_millis(1));

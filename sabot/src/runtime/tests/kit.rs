@@ -395,7 +395,17 @@ impl Plan {
             Work::Source(s) => s.bounded(),
             _ => inputs.iter().all(|i| self.0.nodes[i.from].bounded),
         };
-        self.0.nodes.push(PhysicalNode { name: name.into(), work, inputs, single, schema: schema(), bounded, stateful, later: false, time: None });
+        self.0.nodes.push(PhysicalNode {
+            name: name.into(),
+            work,
+            inputs,
+            single,
+            schema: schema(),
+            bounded,
+            stateful,
+            later: false,
+            time: None,
+        });
         self.0.nodes.len() - 1
     }
     pub(super) fn source(&mut self, source: impl Source + 'static) -> usize {
