@@ -38,16 +38,13 @@ pub(super) fn check(f: &Function, enabled: bool, errors: &mut Errors) {
         }
     }
     result(f, errors);
-    if let Some((_, span)) = waiting.given.iter().find(|(o, _)| o == "retry_wait").filter(|_| waiting.retry.is_none()) {
-        if !waiting.given.iter().any(|(o, _)| o == "retry") {
-            errors.at(*span, "`retry_wait` means nothing without `retry`: write `retry = 3` too");
-        }
+    let given = |option: &str| waiting.given.iter().find(|(o, _)| o == option).map(|(_, span)| *span);
+    if let (Some(span), None) = (given("retry_wait"), given("retry")) {
+        errors.at(span, "`retry_wait` means nothing without `retry`: write `retry = 3` too");
     }
     let fails = f.returned().and_then(last_segment).is_some_and(|s| s.ident == "Result");
-    if let Some((_, span)) = waiting.given.iter().find(|(o, _)| o == "retry").filter(|_| !fails)
-        && !waiting.given.iter().any(|(o, _)| o == "timeout")
-    {
-        errors.at(*span, format!("there is nothing to retry: `{}` returns no `Result`, and has no `timeout`", f.sig.ident));
+    if let (Some(span), None, false) = (given("retry"), given("timeout"), fails) {
+        errors.at(span, format!("there is nothing to retry: `{}` returns no `Result`, and has no `timeout`", f.sig.ident));
     }
 }
 
