@@ -166,7 +166,8 @@ one_step!(hanging, hangs);
 #[test]
 fn a_job_is_cancelled_while_calls_hang() {
     for threads in [1, 2] {
-        (STARTED.store(0, SeqCst), DROPPED.store(0, SeqCst));
+        STARTED.store(0, SeqCst);
+        DROPPED.store(0, SeqCst);
         let control = Control::new();
         let theirs = control.clone();
         let job = std::thread::spawn(move || {

@@ -339,7 +339,9 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
     fn unwanted(&mut self, out: &mut dyn Output) {
         let (rows, marks) = self.queue.clear();
         (self.over, self.next, self.open, self.out) = (true, self.queue.taken, 0, 0);
-        (self.again.clear(), self.due.clear(), self.done.clear());
+        self.again.clear();
+        self.due.clear();
+        self.done.clear();
         out.account(Account { filtered: rows as u64, held: -(rows as i64), ..Account::default() });
         marks.into_iter().for_each(|mark| out.pass(mark));
     }
