@@ -82,6 +82,8 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             Op::Keyed { .. } => return "in order per key".to_owned(),
             Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
             Op::Unnest { .. } | Op::Sample { .. } => {}
+            Op::Async { options, .. } if options.ordered => {}
+            Op::Async { .. } => return "as calls end (async)".to_owned(),
             op if op.is_note() => {}
             op => return format!("in any order ({})", op.step()),
         }

@@ -115,6 +115,7 @@ fn state(op: Option<&Op>, partial: bool) -> &'static str {
         (Some(Op::Aggregate { .. }), true) => "accumulators per group of a split",
         (Some(Op::Aggregate { .. }), false) => "accumulators per group",
         (Some(Op::Keyed { .. }), _) => "the operator's state per key",
+        (Some(Op::Async { .. }), _) => "rows in flight",
         (Some(Op::Join { .. }), _) => "the right rows by key",
         (Some(Op::Sort { .. }), true) => "the rows of a split",
         (Some(Op::Sort { .. }), false) => "all rows",
