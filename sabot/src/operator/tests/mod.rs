@@ -8,6 +8,7 @@ mod hand;
 mod join;
 mod keyed;
 mod keys;
+mod ordered;
 mod measures;
 mod others;
 mod speed;
