@@ -187,6 +187,54 @@ QUESTIONS = [
         f"""with u as (select * from {F} where origin = 'JFK' union all select * from {F} where distance > 2000)
             select carrier, count(*) as rows, sum(distance)::bigint as miles, avg(air_time) as air from u group by all""",
     ),
+    Question("distinct_routes", f"select distinct carrier, origin, dest, tailnum from {F}"),
+    Question("distinct_weather", f"select distinct origin, temp, wind_dir, wind_gust from {W}", sources=("weather",)),
+    Question(
+        "first_of_tail",
+        f"""select tailnum, {ROUTE} from (select * replace (time_hour at time zone 'UTC' as time_hour)
+               from read_parquet('{DATA}/flights.parquet', file_row_number = true))
+            qualify row_number() over (partition by tailnum order by file_row_number) = 1""",
+    ),
+    Question(
+        "top_all",
+        f"select arr_delay, {ROUTE} from {F} order by arr_delay desc nulls last, carrier, flight, origin, time_hour, dest limit 333",
+        params=("--n", "333"), ordered=True,
+    ),
+    Question(
+        "top_of_tail",
+        f"""select tailnum, arr_delay, {ROUTE} from {F}
+            qualify row_number() over (partition by tailnum order by arr_delay desc nulls first, carrier, flight, origin, time_hour, dest) <= 3""",
+        params=("--n", "3"),
+    ),
+    Question(
+        "in_both_months",
+        f"select carrier, dest, tailnum from {F} where month = 6 intersect select carrier, dest, tailnum from {F} where month = 7",
+    ),
+    Question(
+        "in_one_month",
+        f"select carrier, dest, tailnum from {F} where month = 6 except select carrier, dest, tailnum from {F} where month = 7",
+    ),
+    Question(
+        "running",
+        f"""select carrier, time_hour, flight, origin, dest, row_number() over o as n, lag(dep_delay) over o as before,
+               lag(tailnum, 3) over o as third, lead(dest, 2) over o as after, sum(distance) over r::bigint as miles,
+               sum(dep_delay) over r::bigint as delay, count(dep_delay) over r as known, min(arr_delay) over r as least,
+               max(tailnum) over r as most, avg(dep_delay - arr_delay) over r as mean_gain
+            from {F} where month <= 3 window o as (partition by carrier order by time_hour, flight, origin, dest),
+               r as (partition by carrier order by time_hour, flight, origin, dest rows between unbounded preceding and current row)""",
+    ),
+    Question(
+        "ranks",
+        f"""select carrier, time_hour, flight, origin, dest, rank() over o as rank, dense_rank() over o as dense, percent_rank() over o as share
+            from {F} where month = 2 window o as (partition by origin, day order by dep_delay desc nulls last)""",
+    ),
+    Question(
+        "day_share",
+        f"""select origin, month, day, temp, count(*) over d as hours, max(temp) over d as warm, min(temp) over d as cold,
+               count(wind_gust) over d as gusts, avg(wind_gust) over d as gust from {W} window d as (partition by origin, month, day)""",
+        sources=("weather",),
+    ),
+    Question("of_nothing", f"select distinct carrier, dest, tailnum from {F} where distance > 4000"),
 ]
 
 # Over random rows, and over none.

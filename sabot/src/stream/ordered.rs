@@ -143,7 +143,7 @@ pub mod over {
 /// The column in which `reduce` keeps rows.
 const ROW: &str = "__row";
 
-impl<'g, R: Record, K: PerKey, B: Bound + Finite, T, C> Stream<'g, R, K, B, T, C> {
+impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// The first `rows` rows in an order, in that order; of a keyed stream, of each key. Rows of equal rank are in source
     /// order. Of a keyed stream rows come by key group, then key, then order. In `pipeline!`:
     /// `top(10, desc(price), symbol)`.
@@ -167,7 +167,11 @@ impl<'g, R: Record, K: PerKey, B: Bound + Finite, T, C> Stream<'g, R, K, B, T, C
     /// assert_eq!(rows, [score("a", 3), score("b", 7)]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn top<const N: usize>(self, rows: u64, f: impl FnOnce(&R::Cols) -> [SortBy; N]) -> Self {
+    pub fn top<const N: usize>(self, rows: u64, f: impl FnOnce(&R::Cols) -> [SortBy; N]) -> Self
+    where
+        K: PerKey,
+        B: Finite,
+    {
         let by = f(&R::cols()).to_vec();
         self.key_is_there::<K>();
         self.same_rows(Op::Top { rows, by })
@@ -208,7 +212,11 @@ impl<'g, R: Record, K: PerKey, B: Bound + Finite, T, C> Stream<'g, R, K, B, T, C
         _base: Stream<'g, R0, K0, B0, T0, C0>,
         by: impl FnOnce(&R::Cols) -> [SortBy; N],
         f: impl FnOnce(&R::Cols) -> O,
-    ) -> Stream<'g, <O::Layer as Added>::On<R0>, K, B, T, C> {
+    ) -> Stream<'g, <O::Layer as Added>::On<R0>, K, B, T, C>
+    where
+        K: PerKey,
+        B: Finite,
+    {
         let graph = self.graph();
         let (by, parts) = (by(&R::cols()).to_vec(), f(&R::cols()).parts());
         self.key_is_there::<K>();
@@ -258,6 +266,8 @@ impl<'g, R: Record, K: PerKey, B: Bound + Finite, T, C> Stream<'g, R, K, B, T, C
     pub fn reduce<F: Fn(R, R) -> R + Send + Sync + 'static>(self, f: F) -> Self
     where
         R: Reducible,
+        K: PerKey,
+        B: Finite,
     {
         let graph = self.graph();
         self.key_is_there::<K>();

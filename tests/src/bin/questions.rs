@@ -4,6 +4,8 @@ use sabot::prelude::*;
 
 #[path = "../questions/joins.rs"]
 mod joins;
+#[path = "questions/ordered.rs"]
+mod ordered;
 
 /// A departure.
 #[derive(Record, Clone, Debug)]

@@ -8,8 +8,8 @@ mod hand;
 mod join;
 mod keyed;
 mod keys;
-mod ordered;
 mod measures;
+mod ordered;
 mod others;
 mod speed;
 

@@ -26,12 +26,21 @@ fn schema() -> SchemaRef {
 fn rows(rng: &mut Rng, n: usize, keys: u64) -> RecordBatch {
     let mut some = |below: u64| (rng.below(9) > 0).then(|| rng.below(below));
     let key: Int64Array = (0..n).map(|_| some(keys).map(|v| v as i64)).collect();
-    let whole: Int64Array = (0..n).map(|_| some(40_000).map(|v| match v { 0 => i64::MIN, 1 => i64::MAX, v => v as i64 - 20_000 })).collect();
+    let whole: Int64Array = (0..n)
+        .map(|_| {
+            some(40_000).map(|v| match v {
+                0 => i64::MIN,
+                1 => i64::MAX,
+                v => v as i64 - 20_000,
+            })
+        })
+        .collect();
     let float: Float64Array = (0..n).map(|_| some(30).map(|v| if v == 0 { -0.0 } else { v as f64 - 11.0 })).collect();
     let text: StringViewArray = (0..n).map(|_| some(500).map(|v| format!("a long beginning {v}"))).collect();
     let flag: BooleanArray = (0..n).map(|_| some(2).map(|v| v == 1)).collect();
     let id = Int64Array::from((0..n as i64).collect::<Vec<_>>());
-    RecordBatch::try_new(schema(), vec![Arc::new(id), Arc::new(key), Arc::new(whole), Arc::new(float), Arc::new(text), Arc::new(flag)]).unwrap()
+    RecordBatch::try_new(schema(), vec![Arc::new(id), Arc::new(key), Arc::new(whole), Arc::new(float), Arc::new(text), Arc::new(flag)])
+        .unwrap()
 }
 
 /// Runs both phases over splits of the rows; what the final phase gave, and both accounts.
@@ -123,7 +132,8 @@ fn distinct_beyond_its_blocks() {
     for (spread, n) in [(1_000_000u64, 180_000), (300, 90_000)] {
         let mut rng = Rng(3);
         let key: Int64Array = (0..n).map(|_| (rng.below(50) > 0).then(|| rng.below(spread) as i64)).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(key.clone()), Arc::new(Int64Array::from_iter_values(0..n))]).unwrap();
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(key.clone()), Arc::new(Int64Array::from_iter_values(0..n))]).unwrap();
         let mut seen = HashSet::new();
         let expected: HashSet<i64> = key.iter().zip(0..n).filter(|(k, _)| seen.insert(*k)).map(|(_, id)| id).collect();
         let mut first = PartialDistinct::factory(Arc::clone(&spec), &schema).unwrap().create(ONE).unwrap();

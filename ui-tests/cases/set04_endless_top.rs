@@ -1,0 +1,24 @@
+//! The first rows of a stream that never ends.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> top(10, desc(price)) -> sink;
+}
+
+fn main() {}
+
+//~ UNTEXTED the sentences below are compared
+//~ ERROR 17:15 | top | an unbounded stream never ends, so this step would never emit
+//~ ALSO add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`

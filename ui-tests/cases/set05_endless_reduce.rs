@@ -1,0 +1,24 @@
+//! A result of rows that never end.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> reduce(|a, b| if b.price > a.price { b } else { a }) -> sink;
+}
+
+fn main() {}
+
+//~ UNTEXTED the sentences below are compared
+//~ ERROR 17:15 | reduce | an unbounded stream never ends, so this step would never emit
+//~ ALSO add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`

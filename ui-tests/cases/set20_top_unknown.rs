@@ -1,0 +1,24 @@
+//! An order by a column that does not exist.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    qty: i64,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>);
+
+    trades -> top(3, desc(prize)) -> sink;
+}
+
+fn main() {}
+
+//~ UNTEXTED the sentences below are compared
+//~ ERROR 17:27 | prize | no field `prize` on type
+//~ ALSO a field with a similar name exists
