@@ -4,7 +4,7 @@ use sabot::prelude::*;
 
 #[path = "../questions/joins.rs"]
 mod joins;
-#[path = "questions/ordered.rs"]
+#[path = "../questions/ordered.rs"]
 mod ordered;
 
 /// A departure.
