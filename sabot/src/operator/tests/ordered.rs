@@ -100,7 +100,7 @@ fn top_as_a_sort_does() {
     for (round, by) in orders.into_iter().enumerate() {
         let forms = converter(&by);
         for (keys, n) in [(vec![], 1u64), (vec![], 10), (vec![], 4500), (vec!["key".to_owned()], 3), (vec!["key".to_owned()], 400)] {
-            let keep = |row: usize| round % 2 == 0 || row % 3 != 0;
+            let keep = |row: usize| round.is_multiple_of(2) || !row.is_multiple_of(3);
             let spec = Arc::new(TopSpec { rows: n, keys: keys.clone(), order: SortSpec { name: "top".into(), by: by.clone() } });
             let got = top(&spec, &batch, 5000, 1000 + round * 777, &keep);
             let mut order: Vec<u32> = (0..batch.num_rows() as u32).filter(|r| keep(*r as usize)).collect();
