@@ -95,7 +95,8 @@ pipeline! {
     pub fn positions(trades: Source<Trade, Bounded>);
 
     signed = trades -> with(|t| row { ticker: ticker(t.symbol), signed: side(t.side) })
-                    -> with(|t| row { signed: t.signed * t.qty });
+                    -> with(|t| row { signed: t.signed * t.qty })
+                    -> on_error(fail);
     totals = signed -> key_by(ticker)
                     -> aggregate(|t| row { vwap: Vwap(t.price, t.qty), position: sum(t.signed) })
                     -> sort(ticker);

@@ -84,6 +84,27 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>, what: impl Into<String>, source: std::io::Error) -> Self {
         Error::Io { path: path.into(), what: what.into(), source }
     }
+    /// Whether it may go away by itself, so that reading or writing is tried again: an [`Error::Io`] that was interrupted,
+    /// timed out, or lost or did not get a connection. Missing files, permissions, full disks and broken data are not.
+    pub fn is_transient(&self) -> bool {
+        use std::io::ErrorKind as Kind;
+        let Error::Io { source, .. } = self else { return false };
+        matches!(
+            source.kind(),
+            Kind::Interrupted
+                | Kind::TimedOut
+                | Kind::WouldBlock
+                | Kind::ConnectionRefused
+                | Kind::ConnectionReset
+                | Kind::ConnectionAborted
+                | Kind::NotConnected
+                | Kind::HostUnreachable
+                | Kind::NetworkUnreachable
+                | Kind::NetworkDown
+                | Kind::StaleNetworkFileHandle
+                | Kind::ResourceBusy
+        )
+    }
     /// An [`Error::Usage`] with this sentence.
     pub fn usage(sentence: impl Into<String>) -> Self {
         Error::Usage(sentence.into())

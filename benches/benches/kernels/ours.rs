@@ -99,7 +99,7 @@ pipeline! {
 pipeline! {
     /// A fallible operator; no row fails.
     pub fn result(rows: Source<Row>);
-    out = rows -> select(|t| row { x: checked(t.p, t.q) });
+    out = rows -> select(|t| row { x: checked(t.p, t.q) }) -> on_error(fail);
     out -> sink;
 }
 pipeline! {

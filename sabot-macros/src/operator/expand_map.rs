@@ -75,10 +75,12 @@ pub(super) fn expand(f: &Function) -> TokenStream {
 /// The result's column type; for a type that the macro does not know also the bound that says it is one.
 fn result(ty: &Type) -> Option<(TokenStream, Option<TokenStream>)> {
     let value = value_type(ty)?;
+    let fallible = last_segment(ty).is_some_and(|s| s.ident == "Result");
+    let value = if fallible { ours!(::sabot::__private::MayFail<#value>) } else { value };
     if unknown(ty, "Stored").is_none() {
         return Some((value, None));
     }
-    if last_segment(ty).is_some_and(|s| s.ident == "Result") {
+    if fallible {
         return None;
     }
     let bound = Ident::new("Stored", Span::mixed_site().located_at(span_of(ty)));

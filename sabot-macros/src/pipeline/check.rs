@@ -31,7 +31,7 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
     let edges: BTreeMap<String, Vec<Ident>> = pipeline
         .stmts
         .iter()
-        .filter_map(|s| s.name.as_ref().map(|n| (n.to_string(), s)))
+        .flat_map(|s| [s.name.as_ref(), s.bad()].into_iter().flatten().map(move |n| (n.to_string(), s)))
         .map(|(n, s)| {
             let mut names = Vec::new();
             uses(&s.chain, &mut names);
@@ -45,6 +45,16 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
             errors.extend(error(name.span(), &format!("stream `{name}` is defined twice")));
         }
         seen.insert(text.clone(), name.clone());
+        if let Some(bad) = stmt.bad() {
+            let text = bad.to_string();
+            if seen.insert(text.clone(), bad.clone()).is_some() {
+                errors.extend(error(bad.span(), &format!("stream `{bad}` is defined twice")));
+            }
+            if !text.starts_with('_') && !used.contains_key(&text) {
+                let message = format!("the rows in `{bad}` are lost: end it with `-> sink(..)`, or write `-> on_error(skip)` instead of `-> dead_letter()`");
+                errors.extend(error(bad.span(), &message));
+            }
+        }
         if let Some(path) = cycle(&text, &edges) {
             if !cyclic.contains(&text) {
                 if let Some(first) = edges.get(&text).and_then(|e| e.iter().find(|i| path.get(1).is_some_and(|p| *i == p))) {

@@ -22,6 +22,9 @@ pub(crate) fn mermaid(pipeline: &Pipeline) -> String {
         };
         let text = [title, steps.join(" → ")].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(": ");
         let _ = writeln!(out, "  {node}[\"{text}\"]");
+        if let Some(bad) = stmt.bad() {
+            let _ = writeln!(out, "  {bad}[\"{bad}\"]\n  {node} -. failed .-> {bad}");
+        }
         let mut names = Vec::new();
         uses(&stmt.chain, &mut names);
         for from in names {

@@ -7,7 +7,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
 use super::check::{check, used};
-use super::model::{Head, Pipeline, Stmt};
+use super::model::{Head, Pair, Pipeline, Stmt};
 use super::simple::{constant_name, primitive};
 use super::steps::{Cx, Known, NOTES, ROW_WISE, id};
 use super::tokens::{error, error_expr, list};
@@ -23,11 +23,12 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     let mut cx = Cx {
         headless: pipeline.name.is_none().then(|| headless(pipeline)),
         output: pipeline.output.clone(),
+        pair: false,
         params: values.iter().map(|p| p.name.clone()).collect(),
         pipeline: pipeline.name.as_ref().map(ToString::to_string).unwrap_or_default(),
         primitives: values.iter().filter(|p| primitive(&p.ty)).map(|p| p.name.clone()).collect(),
         streams: sources.iter().map(|p| (p.name.to_string(), Known::default())).collect(),
-        continues: pipeline.stmts.iter().filter_map(|s| s.name.as_ref()).map(|n| (n.to_string(), continues(pipeline, n, &used))).collect(),
+        continues: pipeline.stmts.iter().filter_map(|s| s.name.as_ref()).map(|n| (n.to_string(), continues(pipeline, n, &used))).chain(pipeline.stmts.iter().filter_map(|s| s.bad()).map(|n| (n.to_string(), false))).collect(),
         maps: pipeline.stmts.iter().any(|s| s.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "map"))),
         items: TokenStream::new(),
         errors: TokenStream::new(),
@@ -44,16 +45,27 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
         if let Some(n) = &stmt.name
             && let Some(broken) = cycles.get(&n.to_string())
         {
-            cx.streams.insert(n.to_string(), Known::default());
-            body.extend(quote!(let #n = #broken;));
+            let bad = stmt.bad();
+            for n in [Some(n), bad].into_iter().flatten() {
+                cx.streams.insert(n.to_string(), Known::default());
+                body.extend(quote!(let #n = #broken;));
+            }
             continue;
         }
         let label = label_of(stmt, cx.count);
         let name = label.to_string();
         let open = cx.continues.get(&name).copied().unwrap_or(false);
+        cx.pair = stmt.pair.is_some();
         let ends = stmt.chain.steps.last().and_then(|s| s.name.as_ref()).is_some_and(|n| n == "sink");
-        let (code, known) = cx.chain(&stmt.chain, &label, open && !ends);
+        let (code, known) = cx.chain(&stmt.chain, &label, open && !ends && stmt.pair.is_none());
         body.extend(quote!(#g.stream(#name);));
+        if let Some(pair) = &stmt.pair {
+            body.extend(two(stmt, pair, &code, &mut cx));
+            if let Some(n) = &stmt.name {
+                cx.streams.insert(n.to_string(), known);
+            }
+            continue;
+        }
         match &stmt.name {
             Some(n) if !ends => {
                 let value = if known.open { quote!((#s, #p)) } else { quote!(#s) };
@@ -70,6 +82,33 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
     errors.extend(std::mem::take(&mut cx.errors));
     let items = std::mem::take(&mut cx.items);
     item(pipeline, &body, &items, &errors)
+}
+
+/// `let (good, bad) = ..;`, or what is wrong with it.
+fn two(stmt: &Stmt, pair: &Pair, code: &TokenStream, cx: &mut Cx) -> TokenStream {
+    let step = stmt.chain.steps.iter().find(|s| s.name.as_ref().is_some_and(|n| n == "dead_letter"));
+    let wrong = if pair.odd {
+        Some("two names of streams stand here: `(good, bad) = .. -> dead_letter();`")
+    } else if step.is_none() {
+        Some("`(good, bad)` are the two streams of a `dead_letter()`: end the statement with `-> dead_letter();`")
+    } else {
+        None
+    };
+    if let Some(message) = wrong {
+        cx.errors.extend(error(pair.span, message));
+    }
+    let (s, b) = (id("__s"), id("__b"));
+    let second = match step {
+        Some(step) if step.args.is_some() => quote!(#b),
+        Some(step) => error_expr(step.span, "expected `(` after step `dead_letter`"),
+        None => error_expr(pair.span, wrong.unwrap_or_default()),
+    };
+    let named = |n: Option<&Ident>| n.map_or_else(|| quote!(_), |n| quote!(#n));
+    let (good, bad) = (named(stmt.name.as_ref()), named(stmt.bad()));
+    if let Some(bad) = stmt.bad() {
+        cx.streams.insert(bad.to_string(), Known::default());
+    }
+    quote!(let (#good, #bad) = { #code (#s, #second) };)
 }
 
 /// Names that row types must not take, as if each were in use once: the pipeline's, and those of operators that steps
@@ -111,7 +150,7 @@ fn continues(pipeline: &Pipeline, name: &Ident, used: &BTreeMap<String, usize>) 
         && pipeline.stmts.iter().any(|s| {
             matches!(&s.chain.head, Head::Stream(n) if n == name)
                 && s.chain.steps.first().and_then(|s| s.name.as_ref()).is_some_and(|n| {
-                    ROW_WISE.contains(&n.to_string().as_str()) || n == "aggregate" || NOTES.contains(&n.to_string().as_str())
+                    ROW_WISE.contains(&n.to_string().as_str()) || ["aggregate", "on_error", "dead_letter"].iter().any(|w| n == w) || NOTES.contains(&n.to_string().as_str())
                 })
         })
 }

@@ -39,8 +39,28 @@ pub(crate) struct Param {
 pub(crate) struct Stmt {
     /// The stream that it defines; a statement without one ends in a sink.
     pub(crate) name: Option<Ident>,
+    /// `(good, bad) = ..`: what was written on the left instead of one name.
+    pub(crate) pair: Option<Pair>,
     /// Where its rows come from and what happens to them.
     pub(crate) chain: Chain,
+}
+
+impl Stmt {
+    /// The second stream that it defines.
+    pub(crate) fn bad(&self) -> Option<&Ident> {
+        self.pair.as_ref().and_then(|p| p.bad.as_ref())
+    }
+}
+
+/// Two streams that a statement defines.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// The second name.
+    pub(crate) bad: Option<Ident>,
+    /// What is wrong with it.
+    pub(crate) odd: bool,
+    /// Where it stands.
+    pub(crate) span: Span,
 }
 
 /// A head and its steps.

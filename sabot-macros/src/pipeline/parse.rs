@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 
 use super::meta::text;
-use super::model::{Chain, Head, Param, Pipeline, Step, Stmt};
+use super::model::{Chain, Head, Pair, Param, Pipeline, Step, Stmt};
 use super::steps::JOINS;
 use super::tokens::{group_of, is_ident, is_punct, list, split, split_arrows, stream};
 
@@ -125,9 +125,16 @@ fn source_type(ty: &[TokenTree]) -> Option<(TokenStream, Option<TokenStream>)> {
 fn statement(tokens: &[TokenTree]) -> Stmt {
     match tokens {
         [TokenTree::Ident(name), eq, rest @ ..] if is_punct(Some(eq), '=') => {
-            Stmt { name: Some(name.clone()), chain: chain(rest, name.span()) }
+            Stmt { name: Some(name.clone()), pair: None, chain: chain(rest, name.span()) }
         }
-        _ => Stmt { name: None, chain: chain(tokens, tokens.first().map_or_else(Span::call_site, TokenTree::span)) },
+        [TokenTree::Group(g), eq, rest @ ..] if g.delimiter() == Delimiter::Parenthesis && is_punct(Some(eq), '=') => {
+            let inner = list(&g.stream());
+            let mut names = split(&inner, ',').into_iter().map(|piece| if let [TokenTree::Ident(i)] = piece { Some(i.clone()) } else { None });
+            let (name, bad) = (names.next().flatten(), names.next().flatten());
+            let odd = name.is_none() || bad.is_none() || names.next().is_some();
+            Stmt { name, pair: Some(Pair { bad, odd, span: g.span() }), chain: chain(rest, g.span()) }
+        }
+        _ => Stmt { name: None, pair: None, chain: chain(tokens, tokens.first().map_or_else(Span::call_site, TokenTree::span)) },
     }
 }
 

@@ -70,6 +70,25 @@ fn type_name(column: &str) -> TokenStream {
     name_type(column, Span::call_site())
 }
 
+/// What `on_error` makes of the columns: whether one may fail, and their types behind it. Columns that are passed on are
+/// what they were.
+fn handled(types: &[Ident], computed: &[bool]) -> [TokenStream; 3] {
+    let p = quote!(::sabot::__private);
+    let fails = pick(types, computed).rev().fold(quote!(#p::Never), |rest, t| {
+        if rest.to_string() == quote!(#p::Never).to_string() {
+            quote!(<#t as #p::Value>::Fails)
+        } else {
+            quote!(<<#t as #p::Value>::Fails as #p::Fallible>::Or<#rest>)
+        }
+    });
+    let each = |what: &str| {
+        let what = Ident::new(what, Span::mixed_site());
+        let all = types.iter().zip(computed).map(|(t, c)| if *c { quote!(<#t as #p::Value>::#what) } else { quote!(#t) });
+        quote!(#(#all),*)
+    };
+    [fails, each("Good"), each("Nulled")]
+}
+
 /// Types for columns on top of a base record: `with`, `map`, `keyed`, the inputs of `aggregate`.
 pub(crate) fn layer(shape: &Shape<'_>) -> (TokenStream, Names) {
     let Parts { types, view, cols, record, literal, marker, columns } = parts(shape);
@@ -77,6 +96,7 @@ pub(crate) fn layer(shape: &Shape<'_>) -> (TokenStream, Names) {
     let p = quote!(::sabot::__private);
     let made = cons(pick(&types, shape.computed).map(|t| quote!(#t)));
     let at: Vec<syn::Index> = (0..fields.len()).map(syn::Index::from).collect();
+    let [fails, good, nulled] = handled(&types, shape.computed);
     let made_vals = cons(at.iter().zip(shape.computed).filter(|(_, c)| **c).map(|(i, _)| quote!(vals.#i)));
     let named = if shape.named_columns {
         let mut out = TokenStream::new();
@@ -138,6 +158,9 @@ pub(crate) fn layer(shape: &Shape<'_>) -> (TokenStream, Names) {
             type On<B: #p::Record> = #record<B, #(#types),*>;
             type Vals<'a> = (#(#types::Ref<'a>,)*);
             type Made = #made;
+            type Fails = #fails;
+            type Good = #marker<#good>;
+            type Nulled = #marker<#nulled>;
             #[inline(always)]
             fn made<'a>(vals: Self::Vals<'a>) -> <Self::Made as #p::Computed>::Vals<'a> { #made_vals }
             #[inline(always)]
@@ -180,6 +203,7 @@ pub(crate) fn record(shape: &Shape<'_>) -> (TokenStream, Names) {
     let p = quote!(::sabot::__private);
     let made = cons(pick(&types, shape.computed).map(|t| quote!(#t)));
     let made_vals = cons(pick(fields, shape.computed).map(|f| quote!(row.#f)));
+    let [fails, good, nulled] = handled(&types, shape.computed);
     let mut named = TokenStream::new();
     if shape.named_columns {
         for ((column, ty), field) in columns.iter().zip(&types).zip(fields) {
@@ -216,6 +240,10 @@ pub(crate) fn record(shape: &Shape<'_>) -> (TokenStream, Names) {
         impl<#(#types: #p::Value),*> #p::Makes for #marker<#(#types),*> {
             type Out = #record<#(#types),*>;
             type Made = #made;
+            type Fails = #fails;
+            type Good = #record<#good>;
+            type Nulled = #record<#nulled>;
+            type Bars = #p::Never;
             #[inline(always)]
             fn made<'a>(row: <Self::Out as #p::Record>::Row<'a>) -> <Self::Made as #p::Computed>::Vals<'a> { let _ = row; #made_vals }
         }

@@ -221,6 +221,10 @@ fn as_value(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             type Read<'a> = __Read<'a>;
             type Chunk<'a> = __Chunk<'a>;
             type Write = __Write;
+            type Fails = ::sabot::__private::Never;
+            type Good = Self;
+            type Nulled = Self;
+            type OrNull = ::core::option::Option<Self>;
             const FIXED: bool = ::sabot::__private::all_fixed(&[#(#values::FIXED),*]);
             fn data_type() -> ::sabot::__private::arrow_schema::DataType { ::sabot::__private::struct_type::<Self>() }
             fn accept(array: &::sabot::__private::arrow_array::ArrayRef) -> ::core::result::Result<::sabot::__private::arrow_array::ArrayRef, ::sabot::__private::Mismatch> {

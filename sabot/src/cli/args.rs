@@ -11,7 +11,8 @@ use crate::words::unknown;
 use crate::{Error, Result};
 
 /// Options of every pipeline; a parameter of such a name is given by `--param`.
-const OWN: &[&str] = &["param", "source", "sink", "threads", "memory", "output", "all", "stats", "json", "format", "help"];
+const OWN: &[&str] =
+    &["param", "source", "sink", "threads", "memory", "output", "all", "stats", "retries", "retry-wait", "json", "format", "help"];
 
 /// The prefix of a parameter's argument, apart from the tool's own.
 pub(super) const PARAM: &str = "parameter:";
@@ -73,7 +74,7 @@ fn json() -> Arg {
 /// The values a pipeline takes.
 fn parameters(mut command: Command, pipeline: &PipelineEntry) -> Command {
     let mut args = Vec::new();
-    for p in pipeline.params.iter().filter(|p| !OWN.contains(&p.name)) {
+    for p in pipeline.params.iter().filter(|p| !OWN.contains(&p.name.replace('_', "-").as_str())) {
         let arg = Arg::new(format!("{PARAM}{}", p.name)).long(p.name).value_name(p.type_name).help_heading("Parameters");
         let dashed = p.name.replace('_', "-");
         let arg = if dashed == p.name { arg } else { arg.alias(dashed) };
@@ -101,6 +102,11 @@ fn running(command: Command) -> Command {
         .arg(arg("threads", "N", "Worker threads; 0 for all cores").value_parser(clap::value_parser!(usize)))
         .arg(arg("memory", "BYTES", "What all operators together may hold: 500M, 8G").value_parser(bytes))
         .arg(
+            arg("retries", "N", "How often to read or write again after a transient error (a lost connection, a timeout); 3 by default")
+                .value_parser(clap::value_parser!(u32)),
+        )
+        .arg(arg("retry-wait", "TIME", "The wait before the first of these, doubled for each further one: 200ms, 5s").value_parser(span))
+        .arg(
             arg("output", "FORMAT", "How to print rows; by default a table on a terminal, else CSV")
                 .value_parser(["table", "csv", "json", "arrow"]),
         )
@@ -124,6 +130,21 @@ fn bytes(text: &str) -> Result<usize, String> {
     let number: f64 = digits.trim().parse().map_err(|_| "write a number of bytes, such as 500M or 8G".to_owned())?;
     let bytes = number * (1u64 << shift) as f64;
     if bytes >= 1.0 && bytes < usize::MAX as f64 { Ok(bytes as usize) } else { Err("it must be at least 1 byte".into()) }
+}
+
+/// `200ms`, `5s`, `1m`.
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || "write a time such as 200ms, 5s or 1m".to_owned();
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let millis = match text.get(digits.len()..) {
+        Some("ms") => 1,
+        Some("s") => 1000,
+        Some("m" | "min") => 60_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| wrong())?;
+    number.checked_mul(millis).map(std::time::Duration::from_millis).ok_or_else(wrong)
 }
 
 /// What clap refused. Unknown pipelines and parameters get a message of our own, the rest is printed as clap says it.

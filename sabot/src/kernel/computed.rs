@@ -193,10 +193,11 @@ impl<A: Computed, B: Computed> Computed for Cat<A, B> {
 }
 
 /// All columns of a named record: the `row Alert { .. }` of a step. One writer (a struct column), taken apart at the end.
+/// `F` lists the types of the expressions, which say whether one may fail.
 #[derive(Debug)]
-pub struct All<R>(std::marker::PhantomData<fn() -> R>);
+pub struct All<R, F = ()>(std::marker::PhantomData<fn() -> (R, F)>);
 
-impl<R: Named> Computed for All<R> {
+impl<R: Named, F: Send + Sync + 'static> Computed for All<R, F> {
     type Vals<'a> = <R as crate::record::Record>::Row<'a>;
     type Write = <R as Value>::Write;
     type Spots<'w> = ();

@@ -198,7 +198,7 @@ fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
     write: &mut <S::Made as Computed>::Write,
     env: &Env<'_>,
 ) -> (u64, bool) {
-    let (mut visit, mut rest, mut open) = (place.alive, make, S::FILTERS);
+    let (mut visit, mut rest, mut open) = (place.alive, make, S::FILTERS || task.drops);
     if S::LEAD > 0 && task.track.is_none() {
         let any = place.len == LANES && task.lead && visit.count_ones() > CROWD;
         if S::LEAD > 1 && task.lead {
@@ -232,6 +232,10 @@ fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
         // SAFETY: `j` is a set bit of `alive`, which has bits below the window's length only.
         let row = S::In::row::<VALID>(chunk, unsafe { Lane::with_text(j, TEXT) });
         if let Some(done) = step.one(row, rest, 0) {
+            bad |= done.bad;
+            if done.bad && task.drops {
+                continue;
+            }
             let to = match (task.dense, open) {
                 (false, _) => place.base + j,
                 (true, true) => next,
@@ -240,7 +244,6 @@ fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
             S::Made::put(write, to, done.made, env);
             next += 1;
             keep |= 1 << j;
-            bad |= done.bad;
         }
     }
     (keep, bad)

@@ -7,6 +7,7 @@
 mod by_value;
 mod computed;
 mod drive;
+mod faults;
 pub mod hash;
 mod info;
 mod level;
@@ -24,6 +25,7 @@ mod step;
 mod task;
 
 pub use computed::{All, Cat, Computed};
+pub use faults::{ErrorPolicy, LETTER};
 pub use info::{Doubt, Expr, ExprMeta, Form, StepInfo, StepKind, StepMeta, Way};
 pub use level::Level;
 pub use lineage::{From as ColumnFrom, Lineage, Needs, StepShape, Unit};
@@ -31,7 +33,7 @@ pub use morsel::{Morsel, Origin, Selection, SetBits};
 pub use panics::{Panicked, catch};
 pub use predicate::{Comparison, Constant, ConstantMeta, Predicate, SimpleMeta};
 pub(crate) use prefetch::prefetch;
-pub(crate) use registry::operator_at;
+pub(crate) use registry::{operator_at, returns_result};
 pub use registry::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 pub use run::{Ran, Request, Run, RunKernel};
 pub use step::{Added, Adds, Done, Filter, Made, Makes, Select, Step, Then, With};

@@ -99,6 +99,11 @@ pub fn operators() -> Result<Vec<&'static OperatorEntry>> {
     Ok(all)
 }
 
+/// Whether one of these operators may return an error.
+pub(crate) fn returns_result(calls: &[String]) -> bool {
+    inventory::iter::<OperatorEntry>.into_iter().any(|o| o.fallible && calls.iter().any(|c| c == o.ident))
+}
+
 /// The name of the operator whose source text contains this line.
 pub(crate) fn operator_at(file: &str, line: u32) -> Option<&'static str> {
     let inside = |o: &&OperatorEntry| o.file == file && (o.line..=o.end_line).contains(&line);

@@ -9,6 +9,7 @@ use arrow_schema::{DataType, SchemaRef};
 
 use super::computed::Computed;
 use super::drive::drive_base;
+use super::faults::{self, ErrorPolicy};
 use super::info::{Form, StepInfo, Way};
 use super::lineage::Lineage;
 use super::panics::{Panicked, catch};
@@ -52,12 +53,25 @@ pub struct Request {
     pub name: String,
     /// Name of the source, for errors.
     pub source: String,
+    /// What becomes of rows on which user code returns an error.
+    pub errors: ErrorPolicy,
+    /// Input columns that dead letters carry.
+    pub letters: Vec<String>,
 }
 
 impl Request {
     /// Everything, at the machine's best level.
     pub fn all(name: impl Into<String>) -> Self {
-        Request { mask: !0, outputs: None, level: Level::current(), dense: false, name: name.into(), source: String::new() }
+        Request {
+            mask: !0,
+            outputs: None,
+            level: Level::current(),
+            dense: false,
+            name: name.into(),
+            source: String::new(),
+            errors: ErrorPolicy::Fail,
+            letters: Vec::new(),
+        }
     }
 }
 
@@ -70,6 +84,10 @@ pub struct Ran {
     pub rows_in: usize,
     /// Rows that a predicate dropped.
     pub filtered: usize,
+    /// Rows that left because user code returned an error.
+    pub failed: usize,
+    /// These rows with the reason, under [`ErrorPolicy::DeadLetter`]; `None` if there are none.
+    pub letters: Option<Morsel>,
 }
 
 /// A run of steps of one type.
@@ -86,15 +104,15 @@ pub struct Run<S: Step> {
 }
 
 impl<S: Step> Run<S> {
-    /// The run, with what is known of its steps.
-    pub fn new(step: S, steps: Vec<StepInfo>, lineage: Lineage) -> Self {
+    /// The run, with what is known of its steps. `Out` is the record that it leaves, once errors are dealt with.
+    pub fn new<Out: Record>(step: S, steps: Vec<StepInfo>, lineage: Lineage) -> Self {
         let mut types = Vec::new();
         S::Made::types(&mut types);
         let total = |u: &super::Unit| u.total && !u.volatile;
         let lanes = AtomicBool::new(S::Made::FIXED && lineage.units.iter().all(total));
         let volatile = lineage.units.iter().any(|u| u.volatile);
         let lead = AtomicBool::new(!volatile && lineage.units.iter().take(S::LEAD as usize).all(total));
-        let schema = Arc::new(crate::record::schema_of::<S::Out>());
+        let schema = Arc::new(crate::record::schema_of::<Out>());
         Run { step, steps, lineage, schema, types, lanes, lead, volatile, plan: RwLock::new(None) }
     }
 
@@ -139,6 +157,7 @@ impl<S: Step> Run<S> {
                 dense: input.dense,
                 make: Make::new(pass.mask, &arena, track.then_some(&faults)),
                 track: track.then_some(&faults),
+                drops: track && input.errors.drops(),
                 buffers: &buffers,
             };
             match (input.level, pass.mask == !0) {
@@ -156,8 +175,9 @@ impl<S: Step> Run<S> {
             Ok(driven) => driven,
             Err(panicked) => return Ok(Outcome::Panicked(panicked, track.then_some(faults.row()))),
         };
-        if driven.bad {
-            return Ok(Outcome::Failed(faults.take().into_iter().next()));
+        let faults = faults.take();
+        if (driven.bad || !faults.is_empty()) && (!track || input.errors == ErrorPolicy::Fail) {
+            return Ok(Outcome::Failed(faults.into_iter().next()));
         }
         let rows = if input.dense { driven.count } else { input.rows };
         let mut columns = Vec::with_capacity(self.types.len());
@@ -165,7 +185,7 @@ impl<S: Step> Run<S> {
         if hoisted {
             strike_all(&self.lineage, input.accepted, &driven.kept, input.dense, rows, &mut columns);
         }
-        Ok(Outcome::Done(driven, columns))
+        Ok(Outcome::Done(driven, columns, faults))
     }
 
     /// A pass over rows: at full speed, and once more, row by row, on the rows it may see only, if that failed.
@@ -198,11 +218,13 @@ pub(super) struct Input<'a> {
     pub(super) alive: Option<&'a [u64]>,
     pub(super) dense: bool,
     pub(super) level: Level,
+    pub(super) errors: ErrorPolicy,
 }
 
 /// How an attempt ended.
 pub(super) enum Outcome {
-    Done(Driven, Vec<Option<ArrayRef>>),
+    /// Kept rows, computed columns, and what went wrong with single rows, unless that ends the job.
+    Done(Driven, Vec<Option<ArrayRef>>, Vec<crate::record::Fault>),
     Failed(Option<crate::record::Fault>),
     Panicked(Panicked, Option<usize>),
 }
@@ -238,21 +260,25 @@ impl<S: Step> RunKernel for Run<S> {
         let plan = self.plan(request);
         let bound = plan.bind(&morsel.batch, &self.lineage, &self.types, S::LEAD as usize);
         let mut done = None;
-        if !bound.by_value.is_empty() {
+        // what is volatile must not run again to find the row
+        let once = self.volatile && request.errors != ErrorPolicy::Fail;
+        if !bound.by_value.is_empty() && !once {
             done = self.by_value(&plan, &bound, morsel, request)?;
         }
-        let (driven, columns) = match done {
-            Some(done) => done,
+        let (driven, mut columns, faults) = match done {
+            Some((driven, columns)) => (driven, columns, Vec::new()),
             None => {
                 let accepted = self.accept(&plan.pass, &bound, morsel, request)?;
                 let (rows, alive) = (accepted.rows(), morsel.selection.as_ref().map(Selection::words));
-                let input = Input { pass: &plan.pass, accepted: &accepted, rows, alive, dense: plan.dense, level: request.level };
+                let input = Input { pass: &plan.pass, accepted: &accepted, rows, alive, dense: plan.dense, level: request.level, errors: request.errors };
                 match self.execute(&input).map_err(|p| Error::internal(p.to_string()))? {
-                    Outcome::Done(driven, columns) => (driven, columns),
-                    Outcome::Failed(fault) => {
-                        let (row, what) = fault.map_or((None, "failed".to_owned()), |f| (Some(f.row), format!("failed: {}", f.message)));
-                        return Err(Error::Operator { operator: self.who(request, None), what, row: place(request, morsel.origin, row) });
+                    Outcome::Done(driven, columns, faults) => (driven, columns, faults),
+                    Outcome::Failed(Some(f)) => {
+                        let operator = faults::who(&self.steps, request, &f);
+                        let row = place(request, morsel.origin, Some(f.row));
+                        return Err(Error::Operator { operator, what: format!("failed: {}", f.message), row });
                     }
+                    Outcome::Failed(None) => return Err(Error::internal(format!("`{}` failed without saying where", request.name))),
                     Outcome::Panicked(p, row) => {
                         let (operator, row) = (self.who(request, p.operator), place(request, morsel.origin, row));
                         return Err(Error::Operator { operator, what: p.to_string(), row });
@@ -260,11 +286,21 @@ impl<S: Step> RunKernel for Run<S> {
                 }
             }
         };
+        if request.errors == ErrorPolicy::Null && !faults.is_empty() {
+            let place = |row: usize| if plan.dense { rank(&driven.kept, row) } else { row };
+            faults::nulls(&self.steps, &self.lineage, &faults, &mut columns, &place)?;
+        }
         let (rows_in, rows) = (morsel.rows(), morsel.batch.num_rows());
         let batch = result::batch(&plan, &bound, &morsel.batch, &columns, if plan.dense { driven.count } else { rows })?;
-        let filtered = rows_in - driven.count;
+        let dropped = if request.errors.drops() { faults::rows(&faults).len() } else { 0 };
+        let filtered = rows_in - driven.count - dropped;
+        let letters = if dropped > 0 && request.errors == ErrorPolicy::DeadLetter {
+            Some(Morsel::new(faults::letters(&self.steps, request, morsel, &faults)?, morsel.origin))
+        } else {
+            None
+        };
         let selection = if plan.dense || driven.count == rows { None } else { Some(Selection::new(driven.kept)) };
-        Ok(Ran { morsel: Morsel { batch, selection, origin: morsel.origin }, rows_in, filtered })
+        Ok(Ran { morsel: Morsel { batch, selection, origin: morsel.origin }, rows_in, filtered, failed: dropped, letters })
     }
 }
 
@@ -281,6 +317,12 @@ impl<S: Step> Run<S> {
             format!("{}` in step `{}", calls.into_iter().collect::<Vec<_>>().join(", "), request.name)
         }
     }
+}
+
+/// How many bits are set before `row`.
+fn rank(words: &[u64], row: usize) -> usize {
+    let whole = words.iter().take(row / 64).map(|w| w.count_ones() as usize).sum::<usize>();
+    whole + words.get(row / 64).map_or(0, |w| (w & ((1 << (row % 64)) - 1)).count_ones() as usize)
 }
 
 fn place(request: &Request, origin: Origin, row: Option<usize>) -> String {

@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 
 use super::computed::{Cat, Computed};
-use crate::record::{Make, Record, View};
+use crate::record::{Fallible, Kinds, Make, Never, Record, Sometimes, View};
 
 /// What a step made of a row.
 pub struct Done<'a, O: Record, C: Computed> {
@@ -29,6 +29,16 @@ pub trait Step: Send + Sync + 'static {
     type Out: Record;
     /// The values it computes.
     type Made: Computed;
+    /// Whether user code in it may return an error.
+    type Fails: Fallible;
+    /// The record it leaves, of this one, once errors are dealt with.
+    type Good<In: Record>: Record;
+    /// The same where errors became nulls.
+    type Nulled<In: Record>: Record;
+    /// Whether a value that failed cannot become a null: a later step of the run has seen it, or the column's type is fixed.
+    type Bars: Fallible;
+    /// Number of single steps.
+    const STEPS: u32 = 1;
     /// Number of bits it takes in a run's mask: one per predicate and per computed column.
     const BITS: u32;
     /// Whether there is a predicate.
@@ -62,6 +72,10 @@ impl<R: Record, F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static> Ste
     type In = R;
     type Out = R;
     type Made = ();
+    type Fails = Never;
+    type Good<In: Record> = In;
+    type Nulled<In: Record> = In;
+    type Bars = Never;
     const BITS: u32 = 1;
     const FILTERS: bool = true;
     const LEAD: u32 = 1;
@@ -91,6 +105,12 @@ pub trait Added: Send + Sync + 'static {
     type Vals<'a>: Copy;
     /// The computed ones; the others pass a column on under another name.
     type Made: Computed;
+    /// Whether one may fail.
+    type Fails: Fallible;
+    /// The columns once errors are dealt with.
+    type Good: Added;
+    /// The columns once errors are nulls.
+    type Nulled: Added;
     /// The computed values.
     fn made<'a>(vals: Self::Vals<'a>) -> <Self::Made as Computed>::Vals<'a>;
     /// The row with the values on top.
@@ -122,6 +142,10 @@ impl<R: Record, X: Added, F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Adds<'a, X> +
     type In = R;
     type Out = X::On<R>;
     type Made = X::Made;
+    type Fails = X::Fails;
+    type Good<In: Record> = <X::Good as Added>::On<In>;
+    type Nulled<In: Record> = <X::Nulled as Added>::On<In>;
+    type Bars = Never;
     const BITS: u32 = X::Made::LEN;
     const FILTERS: bool = false;
     const LEAD: u32 = 0;
@@ -144,12 +168,24 @@ pub trait Makes: Send + Sync + 'static {
     type Out: Record;
     /// The computed columns, in order.
     type Made: Computed;
+    /// Whether one may fail.
+    type Fails: Fallible;
+    /// The record once errors are dealt with.
+    type Good: Record;
+    /// The record once errors are nulls.
+    type Nulled: Record;
+    /// Whether the types of its columns are fixed, so that a value that failed cannot become a null.
+    type Bars: Fallible;
     /// The computed values of a row.
     fn made<'a>(row: <Self::Out as Record>::Row<'a>) -> <Self::Made as Computed>::Vals<'a>;
 }
-impl<R: crate::record::Named> Makes for super::computed::All<R> {
+impl<R: crate::record::Named, F: Kinds> Makes for super::computed::All<R, F> {
     type Out = R;
     type Made = Self;
+    type Fails = F::Fails;
+    type Good = R;
+    type Nulled = R;
+    type Bars = Sometimes;
     #[inline(always)]
     fn made<'a>(row: <R as Record>::Row<'a>) -> <R as Record>::Row<'a> {
         row
@@ -181,6 +217,10 @@ impl<R: Record, X: Makes, F: for<'a> Fn(&View<'a, R>, Make<'a>) -> Made<'a, X> +
     type In = R;
     type Out = X::Out;
     type Made = X::Made;
+    type Fails = X::Fails;
+    type Good<In: Record> = X::Good;
+    type Nulled<In: Record> = X::Nulled;
+    type Bars = X::Bars;
     const BITS: u32 = X::Made::LEN;
     const FILTERS: bool = false;
     const LEAD: u32 = 0;
@@ -204,6 +244,11 @@ impl<A: Step, B: Step<In = A::Out>> Step for Then<A, B> {
     type In = A::In;
     type Out = B::Out;
     type Made = Cat<A::Made, B::Made>;
+    type Fails = <A::Fails as Fallible>::Or<B::Fails>;
+    type Good<In: Record> = B::Good<A::Good<In>>;
+    type Nulled<In: Record> = B::Nulled<A::Good<In>>;
+    type Bars = <A::Fails as Fallible>::Or<B::Bars>;
+    const STEPS: u32 = A::STEPS + B::STEPS;
     const BITS: u32 = A::BITS + B::BITS;
     const FILTERS: bool = A::FILTERS || B::FILTERS;
     const LEAD: u32 = A::LEAD + if A::ONLY { B::LEAD } else { 0 };
@@ -221,13 +266,17 @@ impl<A: Step, B: Step<In = A::Out>> Step for Then<A, B> {
     #[inline(always)]
     fn lane<'a>(&self, row: <A::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, B::Out, Self::Made> {
         let a = self.0.lane(row, make, at);
-        let b = self.1.lane(a.row, make, at + A::BITS);
+        let b = self.1.lane(a.row, make.after(A::STEPS), at + A::BITS);
         Done { keep: a.keep & b.keep, bad: a.bad | b.bad, row: b.row, made: (a.made, b.made) }
     }
     #[inline(always)]
     fn one<'a>(&self, row: <A::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, B::Out, Self::Made>> {
         let a = self.0.one(row, make, at)?;
-        let b = self.1.one(a.row, make, at + A::BITS)?;
+        if a.bad && make.tracks() {
+            // noted: no later step sees a value that is not there
+            return None;
+        }
+        let b = self.1.one(a.row, make.after(A::STEPS), at + A::BITS)?;
         Some(Done { keep: true, bad: a.bad | b.bad, row: b.row, made: (a.made, b.made) })
     }
 }

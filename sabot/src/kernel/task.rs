@@ -28,6 +28,8 @@ pub(super) struct Task<'a> {
     pub make: Make<'a>,
     /// Whether to report the row before each call.
     pub track: Option<&'a Faults>,
+    /// Whether rows on which user code fails are dropped. Only while tracking.
+    pub drops: bool,
     /// Buffers that text may point into.
     pub buffers: &'a [arrow_buffer::Buffer],
 }

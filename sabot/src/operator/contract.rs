@@ -89,12 +89,23 @@ pub trait Outside: Send + Sync {
     fn now(&self) -> Duration;
 }
 
+/// A wait before [`Operator::resume`], and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// How long.
+    pub wait: std::time::Duration,
+    /// A sentence for the report.
+    pub why: String,
+}
+
 /// Where an operator's output goes.
 pub trait Output {
     /// Emits rows. Empty morsels are dropped.
     fn emit(&mut self, morsel: Morsel);
     /// Passes on a mark that the operator [held back](Operator::hold_back).
     fn pass(&mut self, mark: Mark);
+    /// Emits rows that failed to the second output. Only while processing rows.
+    fn emit_failed(&mut self, morsel: Morsel);
     /// Whether the consumer wants no more for now; a well-behaved producer of many rows returns [`Progress::More`].
     fn full(&self) -> bool;
     /// Counts rows against this operator's account.
@@ -191,6 +202,11 @@ pub trait Operator: Send {
     /// As for [`process`](Self::process).
     fn resume(&mut self, _out: &mut dyn Output) -> Result<Progress> {
         Ok(Progress::Done)
+    }
+
+    /// Asked after [`Progress::More`]: a wait before the next [`resume`](Self::resume), which the runtime takes care of.
+    fn pause(&mut self) -> Option<Pause> {
+        None
     }
 
     /// Whether the operator takes rows on `port` now. A hash join refuses its probe side until its build side ended.

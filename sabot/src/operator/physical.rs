@@ -88,6 +88,9 @@ pub struct PhysicalNode {
     pub single: bool,
     /// Columns of the output.
     pub schema: SchemaRef,
+    /// Whether it reads the second output of its one input, the rows that failed there, instead of the first. It is then
+    /// in the same task.
+    pub side: bool,
     /// Whether the output ends.
     pub bounded: bool,
     /// Whether the operator keeps state that a checkpoint must hold.

@@ -26,6 +26,11 @@ pub trait Sink: Send {
     fn commit(&mut self) -> Result<()>;
     /// The job failed or was cancelled: remove what was staged.
     fn abort(&mut self);
+    /// Whether a call that failed has stored nothing and may be repeated with the same rows. Transient errors of such a sink
+    /// are tried again (`RunOptions::retries`).
+    fn repeatable(&self) -> bool {
+        false
+    }
     /// A name for messages.
     fn describe(&self) -> String;
 }

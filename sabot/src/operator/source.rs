@@ -71,7 +71,8 @@ pub trait SplitReader: Send {
     /// returns [`Read::Idle`].
     ///
     /// # Errors
-    /// If the data is broken or unreadable.
+    /// If the data is broken or unreadable. After a transient error (`RunOptions::retries`) the split is opened anew at the
+    /// position that the reader had before this call.
     fn next(&mut self, max_rows: usize) -> Result<Read>;
     /// The position after the last row returned: enough to continue here after a restart.
     fn position(&self) -> serde_json::Value;

@@ -1,7 +1,7 @@
 //! What the steps of a plan do, how, and why so.
 
 use super::{Direction, ExplainedExpr, ExplainedStep, Explanation, Matching, Node, NodeId, Op, Plan, SortBy, Span};
-use crate::kernel::{Expr, Form, StepInfo, Way};
+use crate::kernel::{ErrorPolicy, Expr, Form, StepInfo, Way};
 
 /// Explains a plan, apart from what is decided when it is lowered.
 pub fn explain(plan: &Plan) -> Explanation {
@@ -81,7 +81,7 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             Op::Top { by, .. } if node.keys.is_empty() => return format!("sorted by {}", order(by)),
             Op::Keyed { .. } => return "in order per key".to_owned(),
             Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
-            Op::Unnest { .. } | Op::Sample { .. } => {}
+            Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter => {}
             Op::Async { options, .. } if options.ordered => {}
             Op::Async { .. } => return "as calls end (async)".to_owned(),
             op if op.is_note() => {}
@@ -118,7 +118,16 @@ pub(super) fn describe(node: &Node) -> String {
     let bounds = if node.bounded { "bounded" } else { "may be endless" };
     match &node.op {
         Op::Source { name, record, .. } => format!("source {name}: {record} ({bounds})"),
-        Op::Run { steps, .. } => format!("run of {}", steps.iter().map(|s| s.step.as_str()).collect::<Vec<_>>().join(", ")),
+        Op::Run { steps, errors, .. } => {
+            let policy = match errors {
+                ErrorPolicy::Fail => "",
+                ErrorPolicy::Null => "; errors are null",
+                ErrorPolicy::Skip => "; rows with errors are dropped",
+                ErrorPolicy::DeadLetter => "; rows with errors are dead letters",
+            };
+            format!("run of {}{policy}", steps.iter().map(|s| s.step.as_str()).collect::<Vec<_>>().join(", "))
+        }
+        Op::DeadLetter => "dead letters".into(),
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
         Op::EventTime => format!("event_time({})", node.time.as_ref().map_or("", |t| &t.column)),
         Op::Window(window) => format!("window({})", windows(window)),

@@ -30,6 +30,9 @@ pub fn mermaid(plan: &Plan) -> String {
                 }
             }
             labels.reverse();
+            if node.op == Op::DeadLetter {
+                labels.push("failed".into());
+            }
             let label = if labels.is_empty() { String::new() } else { format!("|\"{}\"|", labels.join("<br>")) };
             let _ = writeln!(out, "  n{at} -->{label} n{number}");
         }

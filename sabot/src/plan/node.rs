@@ -7,7 +7,7 @@ use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
 use super::{JoinKind, Matching};
-use crate::kernel::{Form, Predicate, StepInfo};
+use crate::kernel::{ErrorPolicy, Form, Predicate, StepInfo};
 use crate::operator::AsyncOptions;
 
 /// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
@@ -128,7 +128,11 @@ pub enum Op {
         outputs: Option<Vec<String>>,
         /// Predicates and outputs to compute.
         mask: u64,
+        /// What becomes of rows on which a function returns an error.
+        errors: ErrorPolicy,
     },
+    /// The rows that failed in the run that is its input, as they entered it, with reason and place.
+    DeadLetter,
     /// Names the keys: no code of its own.
     KeyBy,
     /// Names the event-time column: no code of its own.
@@ -258,6 +262,7 @@ impl Op {
         match self {
             Op::Source { .. } => "source",
             Op::Run { .. } => "run",
+            Op::DeadLetter => "dead_letter",
             Op::KeyBy => "key_by",
             Op::EventTime => "event_time",
             Op::Window(_) => "window",

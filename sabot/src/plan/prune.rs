@@ -3,10 +3,10 @@
 //! Walks from the sinks to the sources. A run computes only the outputs that are read, sources deliver only the columns
 //! that are read. Predicates always run: a pass may never change which rows there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HAS_LEFT, HAS_RIGHT, Matching, Op, Plan};
-use crate::kernel::Lineage;
+use crate::kernel::{LETTER, Lineage};
 use crate::{Error, Result};
 
 /// The lineage of the runs of a plan, by stable id.
@@ -20,6 +20,8 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
     let mut wanted: Vec<BTreeSet<String>> = vec![BTreeSet::new(); plan.nodes.len()];
     let mut dropped = 0;
     let keys: Vec<Vec<String>> = plan.nodes.iter().map(|n| n.keys.clone()).collect();
+    // what dead letters want of the rows that entered a run
+    let mut letters: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     let times: Vec<Option<String>> = plan.nodes.iter().map(|n| n.time.as_ref().map(|t| t.column.clone())).collect();
     for number in (0..plan.nodes.len()).rev() {
         let mine = wanted.get(number).cloned().unwrap_or_default();
@@ -45,7 +47,15 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                     node.columns.retain(|c| keep.contains(&c.name));
                     *outputs = Some(keep);
                 }
-                need.push(inputs.iter().filter_map(|i| lineage.inputs.get(*i)).map(|c| c.name.to_string()).collect());
+                let mut up: BTreeSet<String> = inputs.iter().filter_map(|i| lineage.inputs.get(*i)).map(|c| c.name.to_string()).collect();
+                up.extend(letters.remove(&number).unwrap_or_default());
+                need.push(up);
+            }
+            Op::DeadLetter => {
+                node.columns.retain(|c| mine.contains(&c.name));
+                let of_row = node.columns.iter().map(|c| c.name.clone()).filter(|c| !LETTER.iter().any(|(own, _)| own == c));
+                letters.entry(node.inputs.first().copied().unwrap_or_default()).or_default().extend(of_row);
+                need.push(BTreeSet::new());
             }
             Op::KeyBy | Op::EventTime | Op::Window(_) => {
                 let mut up = mine.clone();

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use super::prune::Lineages;
 use super::{NodeId, Op, Plan};
 use crate::Result;
-use crate::kernel::{Predicate, StepInfo, StepKind};
+use crate::kernel::{Predicate, StepInfo, StepKind, returns_result};
 
 /// Sets the filter of each source; returns how many have one.
 ///
@@ -56,7 +56,7 @@ fn leading(steps: &[StepInfo]) -> Predicate {
         for e in &step.exprs {
             // `simple` is there only for filters
             let predicate = e.simple.clone().unwrap_or(Predicate::Unknown);
-            let safe = e.pass.is_some() || (e.total && !e.volatile);
+            let safe = e.pass.is_some() || (e.total && !e.volatile && !returns_result(&e.calls));
             let predicate = if safe { predicate } else { predicate.before_unknown() };
             let same = |ident: &str| (!made.contains(ident)).then(|| ident.to_owned());
             all.push(predicate.resolve(&same, &|_| None));

@@ -59,6 +59,11 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
             let Some(input) = lineage.inputs.get(*i) else { return Ok(false) };
             ways.extend(node.inputs.iter().map(|n| (*n, input.name.to_string())));
         }
+        // the row as it entered the run
+        Op::DeadLetter => {
+            let run = plan.node(*node.inputs.first().ok_or_else(|| Error::Plan(format!("`{}` has no input", node.id)))?)?;
+            ways.extend(run.inputs.iter().map(|n| (*n, column.to_owned())));
+        }
         Op::Keyed { column: made, .. } | Op::Batch { column: made, .. } | Op::Async { column: made, .. } if made == column => {
             return Ok(false);
         }

@@ -6,6 +6,7 @@ use arrow_array::{ArrayRef, BooleanArray, cast::AsArray};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 
+use super::may_fail::never_fails;
 use super::raw::{Raw, compress, unwritten, written, zeroed};
 use super::{Bits, Buffers, Env, Keep, LANES, Lane, Spots, Value, Window, Writer};
 
@@ -15,6 +16,7 @@ impl Value for bool {
     type Read<'a> = Option<Bits<'a>>;
     type Chunk<'a> = u64;
     type Write = BoolWrite;
+    never_fails!(Option<Self>);
     fn data_type() -> DataType {
         DataType::Boolean
     }

@@ -6,7 +6,7 @@
 use std::cell::{Cell as StdCell, RefCell};
 use std::fmt::Display;
 
-use super::{Arena, Bytes, Date, Decimal, Duration, Env, List, ListRef, NotNull, Str, Time, Timestamp, Value, Zone};
+use super::{Arena, Bytes, Date, Decimal, Duration, Env, Fallible, List, ListRef, MayFail, Never, NotNull, Str, Time, Timestamp, Value, Zone};
 use super::{Micros, Millis, Nanos, Seconds};
 
 /// A failure of user code on one row.
@@ -14,6 +14,10 @@ use super::{Micros, Millis, Nanos, Seconds};
 pub struct Fault {
     /// Row number within the batch.
     pub row: usize,
+    /// Number of the step within the run.
+    pub step: u32,
+    /// Number of the expression within the step, if its code says.
+    pub cell: Option<u32>,
     /// The error's text.
     pub message: String,
 }
@@ -34,8 +38,9 @@ impl Faults {
         self.row.get()
     }
     #[cold]
-    fn record(&self, error: &dyn Display) {
-        self.found.borrow_mut().push(Fault { row: self.row.get(), message: error.to_string() });
+    fn record(&self, make: Make<'_>, error: &dyn Display) {
+        let cell = Some(u32::from(make.cell)).filter(|_| make.cell != Make::UNKNOWN);
+        self.found.borrow_mut().push(Fault { row: self.row.get(), step: make.number.into(), cell, message: error.to_string() });
     }
     /// The faults, in row order.
     pub fn take(&self) -> Vec<Fault> {
@@ -48,19 +53,38 @@ impl Faults {
 pub struct Make<'a> {
     mask: u64,
     at: u32,
+    /// Number of the step in its run, and of the expression in the step: only looked at when it fails.
+    number: u16,
+    cell: u16,
     arena: &'a Arena,
     faults: Option<&'a Faults>,
 }
 impl<'a> Make<'a> {
+    const UNKNOWN: u16 = u16::MAX;
     /// Bits of `mask` say which predicates and outputs of the run are wanted; all of them with `!0`.
     #[inline(always)]
     pub fn new(mask: u64, arena: &'a Arena, faults: Option<&'a Faults>) -> Self {
-        Make { mask, at: 0, arena, faults }
+        Make { mask, at: 0, number: 0, cell: Make::UNKNOWN, arena, faults }
     }
     /// The same for a step whose first bit is `at`.
     #[inline(always)]
     pub fn step(self, at: u32) -> Self {
         Make { at, ..self }
+    }
+    /// The same for the step after `steps` others of the run.
+    #[inline(always)]
+    pub(crate) fn after(self, steps: u32) -> Self {
+        Make { number: self.number.wrapping_add(steps as u16), ..self }
+    }
+    /// The same for expression `number` of the step: errors are put down to it.
+    #[inline(always)]
+    pub fn cell(self, number: u16) -> Self {
+        Make { cell: number, ..self }
+    }
+    /// Whether errors are collected, so that a row is not looked at any more once it failed.
+    #[inline(always)]
+    pub(crate) fn tracks(self) -> bool {
+        self.faults.is_some()
     }
     /// The same with another mask.
     #[inline(always)]
@@ -109,12 +133,40 @@ impl<'a, V: Value> Slot<'a, V> {
     pub fn unwanted() -> Self {
         Slot { value: V::blank(), bad: false }
     }
+    /// [`take`](Self::take), which also tells the type of the column.
+    #[inline(always)]
+    pub fn take_of(self, bad: &mut bool, _kind: &Kind<V>) -> V::Ref<'a> {
+        self.take(bad)
+    }
     /// The value; `bad` is set if its computation failed.
     #[inline(always)]
     pub fn take(self, bad: &mut bool) -> V::Ref<'a> {
         *bad |= self.bad;
         self.value
     }
+}
+
+/// The type of a column, without a value.
+#[derive(Debug)]
+pub struct Kind<V>(std::marker::PhantomData<fn() -> V>);
+impl<V> Kind<V> {
+    /// To be inferred.
+    #[inline(always)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Kind(std::marker::PhantomData)
+    }
+}
+/// A cons list of [`Kind`]s.
+pub trait Kinds: Send + Sync + 'static {
+    /// Whether one of the columns may fail.
+    type Fails: Fallible;
+}
+impl Kinds for () {
+    type Fails = Never;
+}
+impl<V: Value, Rest: Kinds> Kinds for (Kind<V>, Rest) {
+    type Fails = <V::Fails as Fallible>::Or<Rest::Fails>;
 }
 
 /// Values of expressions that belong to a column of type `V`.
@@ -136,6 +188,13 @@ pub trait Flat {}
 #[inline(always)]
 pub fn col<'a, V: Value, T: Cell<'a, V>>(make: Make<'a>, value: T) -> Slot<'a, V> {
     value.cell(make)
+}
+
+/// As [`col`] where an error ends the job anyway, so that the column is what it is without.
+#[inline(always)]
+pub fn sure<'a, V: Value, W: Value<Good = V, Ref<'a> = V::Ref<'a>>, T: Cell<'a, W>>(make: Make<'a>, value: T) -> Slot<'a, V> {
+    let slot = value.cell(make);
+    Slot { value: slot.value, bad: slot.bad }
 }
 
 macro_rules! plain {
@@ -211,7 +270,6 @@ impl Flat for std::borrow::Cow<'_, str> {}
 impl Flat for &[u8] {}
 impl Flat for Vec<u8> {}
 impl<T: Value> Flat for ListRef<'_, T> {}
-impl<T, E> Flat for Result<T, E> {}
 
 impl<'a, V: NotNull, T: Cell<'a, V> + Flat> Cell<'a, Option<V>> for Option<T> {
     #[inline(always)]
@@ -231,17 +289,33 @@ impl<'a, V: NotNull, T: Cell<'a, V> + Flat> Cell<'a, Option<V>> for Option<Optio
         self.flatten().cell(make)
     }
 }
-impl<'a, V: Value, T: Cell<'a, V>, E: Display> Cell<'a, V> for Result<T, E> {
+impl<'a, V: Value, T: Cell<'a, V>, E: Display> Cell<'a, MayFail<V>> for Result<T, E> {
     #[inline(always)]
-    fn cell(self, make: Make<'a>) -> Slot<'a, V> {
+    fn cell(self, make: Make<'a>) -> Slot<'a, MayFail<V>> {
         match self {
-            Ok(value) => value.cell(make),
+            Ok(value) => {
+                let slot = value.cell(make);
+                Slot { value: slot.value, bad: slot.bad }
+            }
             Err(error) => {
                 if let Some(faults) = make.faults {
-                    faults.record(&error);
+                    faults.record(make, &error);
                 }
                 Slot { value: V::blank(), bad: true }
             }
         }
+    }
+}
+/// `parse(t.text?)`: a null, or a `Result`.
+impl<'a, V: NotNull, T: Cell<'a, V> + Flat, E: Display> Cell<'a, MayFail<Option<V>>> for Option<Result<T, E>> {
+    #[inline(always)]
+    fn cell(self, make: Make<'a>) -> Slot<'a, MayFail<Option<V>>> {
+        self.transpose().cell(make)
+    }
+}
+impl<'a, V: NotNull, T: Cell<'a, V> + Flat, E: Display> Cell<'a, MayFail<Option<V>>> for Option<Result<Option<T>, E>> {
+    #[inline(always)]
+    fn cell(self, make: Make<'a>) -> Slot<'a, MayFail<Option<V>>> {
+        self.transpose().map(Option::flatten).cell(make)
     }
 }

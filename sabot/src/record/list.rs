@@ -95,6 +95,7 @@ impl<T: Value> Value for List<T> {
     type Read<'a> = ListRead<'a, T>;
     type Chunk<'a> = (ListRead<'a, T>, Window);
     type Write = ListWrite<T>;
+    super::may_fail::never_fails!(Option<Self>);
     const FIXED: bool = false;
     fn data_type() -> DataType {
         DataType::List(Arc::new(Field::new_list_field(T::data_type(), T::NULLABLE)))

@@ -10,6 +10,7 @@ mod boolean;
 mod cell;
 mod decimal;
 mod list;
+mod may_fail;
 mod named;
 mod nested;
 mod option;
@@ -30,9 +31,10 @@ mod window;
 pub use arena::{Arena, Buffers, Env};
 pub use bits::Bits;
 pub use boolean::BoolWrite;
-pub use cell::{Cell, Fault, Faults, Flat, Make, Slot, col};
+pub use cell::{Cell, Fault, Faults, Flat, Kind, Kinds, Make, Slot, col, sure};
 pub use decimal::Decimal;
 pub use list::{List, ListRead, ListRef, ListWrite};
+pub use may_fail::{Fallible, MayFail, MayFailWrite, Never, Sometimes};
 pub use named::{
     Answer, H0, H1, H2, H3, H4, H5, H6, H7, H8, H9, HA, HB, HC, HD, HE, HF, HasColumn, Here, No, OtherName, SameDigit, SameName, There, Yes,
 };
@@ -52,6 +54,9 @@ pub use window::{LANES, Lane, Window};
 
 pub(crate) use arena::text_buffers;
 pub(crate) use boolean::pack_word;
+pub(crate) use may_fail::null_at;
+#[cfg(test)]
+pub(crate) use may_fail::never_fails;
 pub(crate) use option::with_nulls;
 pub(crate) use time::to_micros;
 

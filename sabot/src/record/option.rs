@@ -7,6 +7,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
 use super::boolean::pack;
+use super::may_fail::never_fails;
 use super::raw::{Raw, compress, unwritten, written, zeroed};
 use super::{Bits, Buffers, Env, Keep, LANES, Lane, Mismatch, Spots, Value, Window, Writer};
 
@@ -36,6 +37,7 @@ impl<T: NotNull> Value for Option<T> {
     type Read<'a> = (T::Read<'a>, Bits<'a>, bool);
     type Chunk<'a> = (T::Chunk<'a>, u64);
     type Write = OptionWrite<T>;
+    never_fails!(Self);
     const NULLABLE: bool = true;
     const FIXED: bool = T::FIXED;
     fn data_type() -> DataType {

@@ -88,6 +88,7 @@ macro_rules! fixed_value {
             type Read<'a> = FixedRead<'a, $t>;
             type Chunk<'a> = FixedChunk<'a, $t>;
             type Write = FixedWrite<$t>;
+            $crate::record::may_fail::never_fails!(Option<Self>);
             fn data_type() -> DataType {
                 <$t as Fixed>::arrow_type()
             }

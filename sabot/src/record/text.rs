@@ -197,6 +197,7 @@ macro_rules! text_value {
             type Read<'a> = TextRead<'a>;
             type Chunk<'a> = (TextRead<'a>, Window);
             type Write = $write;
+            $crate::record::may_fail::never_fails!(Option<Self>);
             const FIXED: bool = false;
             fn data_type() -> DataType {
                 $data_type

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
-use super::{Buffers, Column, Env, Keep, Lane, Spots, Window};
+use super::{Buffers, Column, Env, Fallible, Keep, Lane, Spots, Window};
 
 /// Why a column cannot be read as a [`Value`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,14 @@ pub trait Value: Sized + Send + Sync + 'static {
     type Chunk<'a>: Copy;
     /// Collects values into a column.
     type Write: Writer<Self>;
+    /// Whether values come from functions that may fail: [`Never`](super::Never) but for [`MayFail`](super::MayFail).
+    type Fails: Fallible;
+    /// The column once errors end the job, or drop their rows: the same, but for [`MayFail`](super::MayFail).
+    type Good: Value;
+    /// The column once errors are nulls: the same, but for [`MayFail`](super::MayFail).
+    type Nulled: Value;
+    /// The nullable column of the same values.
+    type OrNull: Value;
 
     /// Whether nulls are values of this type.
     const NULLABLE: bool = false;

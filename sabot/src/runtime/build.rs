@@ -11,6 +11,7 @@ use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
 use super::graph::Graph;
 use super::inlet::{InChannel, Inlet};
 use super::marks::{MarkedEdge, Marks};
+use super::retry::Retry;
 use super::sink::{SharedSink, SinkOperator};
 use super::task::{Root, Task};
 use super::util::at;
@@ -170,7 +171,14 @@ impl Build<'_> {
             Work::Operator(factory) => Some(factory.create(Instance { index: instance, of })?),
             Work::Sink => {
                 let sink = self.sinks.get(&node).ok_or_else(|| Error::usage(format!("no sink is bound to `{}`", plan.name)))?;
-                Some(Box::new(SinkOperator { sink: Arc::clone(sink), written: self.options.checkpoints.then(Vec::new) }))
+                Some(Box::new(SinkOperator {
+                    sink: Arc::clone(sink),
+                    written: self.options.checkpoints.then(Vec::new),
+                    patience: (self.options.retries, self.options.retry_wait),
+                    retry: Retry::default(),
+                    waiting: None,
+                    pause: None,
+                }))
             }
         };
         let mut below = Vec::new();
@@ -178,6 +186,9 @@ impl Build<'_> {
         for &(consumer, edge) in at(&self.graph.consumers, node)? {
             let input = at(&at(&self.plan.nodes, consumer)?.inputs, edge)?;
             match matrix.get(&(consumer, edge)) {
+                Some(_) if at(&self.plan.nodes, consumer)?.side => {
+                    return Err(Error::internal("dead letters leave the task of their run"));
+                }
                 Some(rows) => outlets.push(Outlet::new(&input.exchange, instance, of, at(rows, instance)?.clone())),
                 None => below.extend(stage.iter().position(|n| *n == consumer).map(|i| (i, input.port))),
             }
@@ -187,6 +198,7 @@ impl Build<'_> {
             plan: node,
             name: plan.name.as_str().into(),
             operator,
+            side: below.iter().map(|(i, _)| *i).filter(|i| stage.get(*i).and_then(|n| self.plan.nodes.get(*n)).is_some_and(|n| n.side)).collect(),
             below,
             outlets,
             times: vec![EventTime::MIN; ports],

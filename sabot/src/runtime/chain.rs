@@ -16,6 +16,7 @@
 //!   gets the order of key groups at any number of instances.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::job::Job;
 use super::util::{at, at_mut};
@@ -63,6 +64,8 @@ pub(super) struct ChainNode {
     pub(super) operator: Option<Box<dyn Operator>>,
     /// (index in the chain, port)
     pub(super) below: Vec<(usize, usize)>,
+    /// Of those below, the ones that read the rows that failed here.
+    pub(super) side: Vec<usize>,
     pub(super) outlets: Vec<Outlet>,
     /// Watermark of each port.
     pub(super) times: Vec<EventTime>,
@@ -82,6 +85,8 @@ pub(super) enum Drained {
     Blocked,
     /// The operator has more for the same morsel: let others run first.
     Yield,
+    /// An operator asked to wait.
+    Pause(Duration),
 }
 
 pub(super) struct Chain {
@@ -89,6 +94,8 @@ pub(super) struct Chain {
     stack: Vec<Item>,
     frozen: Vec<(usize, Frozen)>,
     morsel_rows: usize,
+    /// When an operator that asked to wait goes on.
+    until: Option<Duration>,
     /// Where an error or a panic would be.
     current: (usize, Origin),
 }
@@ -96,6 +103,7 @@ pub(super) struct Chain {
 struct Collector {
     /// Rows, and marks that the operator had held back.
     sent: Vec<Message>,
+    failed: Vec<Morsel>,
     count: usize,
     want: usize,
     account: Account,
@@ -118,6 +126,9 @@ impl Output for Collector {
             Mark::End => Message::End,
         });
     }
+    fn emit_failed(&mut self, morsel: Morsel) {
+        self.failed.push(morsel);
+    }
     fn full(&self) -> bool {
         self.count >= self.want
     }
@@ -137,7 +148,7 @@ impl Collector {
 
 impl Chain {
     pub(super) fn new(nodes: Vec<ChainNode>, morsel_rows: usize) -> Self {
-        Chain { nodes, stack: Vec::new(), frozen: Vec::new(), morsel_rows, current: (0, Origin::default()) }
+        Chain { nodes, stack: Vec::new(), frozen: Vec::new(), morsel_rows, until: None, current: (0, Origin::default()) }
     }
     /// Sends a signal to the root. Call [`drain`](Self::drain) before the next one.
     pub(super) fn signal(&mut self, port: usize, signal: Signal) {
@@ -212,6 +223,13 @@ impl Chain {
             if self.blocked() {
                 return Ok(Drained::Blocked);
             }
+            if let Some(until) = self.until {
+                let now = job.executor.now();
+                if now < until {
+                    return Ok(Drained::Pause(until - now));
+                }
+                self.until = None;
+            }
             let Some(item) = self.stack.pop() else { return Ok(Drained::Empty) };
             let resumed = matches!(item.signal, Signal::Resume);
             self.run(item, job)?;
@@ -228,7 +246,8 @@ impl Chain {
             self.current.1 = m.origin;
         }
         let node = at_mut(&mut self.nodes, index)?;
-        let mut out = Collector { sent: Vec::new(), count: 0, want: self.morsel_rows, account: Account::default(), satisfied: false };
+        let mut out =
+            Collector { sent: Vec::new(), failed: Vec::new(), count: 0, want: self.morsel_rows, account: Account::default(), satisfied: false };
         let mut progress = Progress::Done;
         let mut mark = None;
         let Some(operator) = &mut node.operator else {
@@ -291,6 +310,12 @@ impl Chain {
             }
             Signal::Forward(m) => return self.emitted(index, out, false, Some(m), job),
         }
+        if progress == Progress::More
+            && let Some(pause) = operator.pause()
+        {
+            self.until = Some(job.executor.now() + pause.wait);
+            job.event(pause.why);
+        }
         let mark = mark.filter(|m| !held_back(operator.as_mut(), m));
         self.emitted(index, out, progress == Progress::More, mark, job)
     }
@@ -333,9 +358,15 @@ impl Chain {
             if let Some(mark) = &mark {
                 self.stack.extend(to_signals(mark).into_iter().rev().map(|signal| Item { node: below, port, signal }));
             }
-            for message in out.sent.iter().rev() {
+            // marks that were held back go both ways, rows do not
+            let failed = node.side.contains(&below).then_some(&out.failed);
+            let rows = failed.into_iter().flatten().rev();
+            let rows = rows.map(|m| Item { node: below, port, signal: Signal::Rows(m.clone()) });
+            let sent = out.sent.iter().rev().filter(|m| failed.is_none() || !matches!(m, Message::Rows(_)));
+            for message in sent {
                 self.stack.extend(to_signals(message).into_iter().rev().map(|signal| Item { node: below, port, signal }));
             }
+            self.stack.extend(rows);
         }
         Ok(())
     }

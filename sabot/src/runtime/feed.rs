@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::chain::{Chain, Signal};
 use super::checkpoint::{OpenSplit, SourcePosition};
 use super::job::Job;
+use super::retry::Retry;
 use super::task::Next;
 use super::util::{at_mut, lock};
 use crate::kernel::{Morsel, Origin, Selection};
@@ -49,11 +50,16 @@ pub(super) struct Feed {
     time: EventTime,
     idle_sent: bool,
     ended: bool,
+    /// Of the first split in `resumed`, which could not be opened yet.
+    opening: Retry,
 }
 
 struct Open {
     split: Split,
     reader: Box<dyn SplitReader>,
+    /// Where the reader was before it was last asked, and what came of asking.
+    before: serde_json::Value,
+    retry: Retry,
     row: u64,
     time: EventTime,
     quiet_since: Option<Duration>,
@@ -75,13 +81,24 @@ impl Feed {
             time: EventTime::MIN,
             idle_sent: false,
             ended: false,
+            opening: Retry::default(),
         }
     }
-    fn open(&mut self, waiting: Waiting) -> Result<()> {
-        let (row, position, time) = waiting.from.map_or((0, None, None), |f| (f.row, Some(f.position), f.time));
-        let time = time.unwrap_or(EventTime::MIN);
-        let reader = self.source.open(&waiting.split, position.as_ref())?;
-        self.open.push(Open { split: waiting.split, reader, row, time, quiet_since: None, idle: false });
+    /// Opens a split, or puts it back until a transient error may have passed.
+    fn open(&mut self, waiting: Waiting, job: &Job) -> Result<()> {
+        let position = waiting.from.as_ref().map(|f| &f.position);
+        let reader = match self.source.open(&waiting.split, position) {
+            Ok(reader) => reader,
+            Err(error) => {
+                job.event(self.opening.until(job.executor.now(), &self.source.describe(), error, &job.options)?);
+                self.resumed.push_front(waiting);
+                return Ok(());
+            }
+        };
+        self.opening.over();
+        let (row, time) = waiting.from.map_or((0, None), |f| (f.row, f.time));
+        let (before, time) = (reader.position(), time.unwrap_or(EventTime::MIN));
+        self.open.push(Open { split: waiting.split, reader, before, retry: Retry::default(), row, time, quiet_since: None, idle: false });
         Ok(())
     }
     /// Where this instance stands.
@@ -90,7 +107,7 @@ impl Feed {
             partition: o.split.partition,
             sequence: o.split.sequence,
             row: o.row,
-            position: o.reader.position(),
+            position: if o.retry.pending() { o.before.clone() } else { o.reader.position() },
             time: (o.time > EventTime::MIN).then_some(o.time),
         };
         // splits of a former run that this instance has not gone on with yet are where they were
@@ -108,9 +125,12 @@ impl Feed {
         if job.sources_stop(self.node) {
             self.ended = true;
         }
-        while !self.ended && (!bounded || self.open.is_empty()) {
+        while !self.ended && (!bounded || self.open.is_empty()) && self.opening.left(job.executor.now()).is_none() {
             let Some(waiting) = self.resumed.pop_front().or_else(|| lock(&self.queue).pop_front()) else { break };
-            self.open(waiting)?;
+            self.open(waiting, job)?;
+        }
+        if let Some(wait) = self.opening.left(job.executor.now()).filter(|_| !self.ended && self.open.is_empty()) {
+            return Ok(Next::Sleep(wait));
         }
         if self.ended || self.open.is_empty() {
             // A stopped reader stays open: its position belongs to checkpoints to come.
@@ -136,19 +156,43 @@ impl Feed {
         if self.watermark(chain) || idle {
             return Ok(Next::Mark);
         }
-        Ok(Next::Sleep(job.options.poll_every))
+        let now = job.executor.now();
+        let waits: Option<Vec<Duration>> = self.open.iter().map(|o| o.retry.left(now)).collect();
+        Ok(Next::Sleep(waits.and_then(|w| w.into_iter().min()).unwrap_or(job.options.poll_every)))
     }
 
     /// Reads one split once. `None`: nothing now.
     fn read(&mut self, index: usize, chain: &mut Chain, job: &Arc<Job>) -> Result<Option<Next>> {
-        let Open { split, reader, row, time, quiet_since, idle } = at_mut(&mut self.open, index)?;
-        let read = reader.next(job.options.morsel_rows);
+        let now = job.executor.now();
+        let Open { split, reader, before, retry, row, time, quiet_since, idle } = at_mut(&mut self.open, index)?;
+        if retry.left(now).is_some() {
+            return Ok(None);
+        }
+        // after an error the reader may be anywhere: another one goes on where it was before
+        let read = if retry.pending() {
+            self.source.open(split, Some(before)).and_then(|anew| {
+                *reader = anew;
+                retry.trying();
+                reader.next(job.options.morsel_rows)
+            })
+        } else {
+            *before = reader.position();
+            reader.next(job.options.morsel_rows)
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                job.event(retry.until(now, &self.source.describe(), error, &job.options)?);
+                return Ok(None);
+            }
+        };
+        retry.over();
         chain.source_failed(reader.take_failed());
         let left_out = reader.take_left_out();
         chain.source_left_out(left_out);
         *row += left_out;
         let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
-        match read? {
+        match read {
             Read::Rows(batch, watermark) => {
                 *quiet_since = None;
                 *idle = false;

@@ -11,6 +11,7 @@ use super::graph::Graph;
 use super::job::{Job, Slot, message};
 use super::needs::Needs;
 use super::progress::Progress;
+use super::retry::patiently;
 use super::sink::SharedSink;
 use super::task::Root;
 use super::util::{at, lock};
@@ -109,9 +110,10 @@ fn attempt(
         None => Arc::new(Pool::new(options.threads).map_err(abort)?) as Arc<dyn Executor>,
     };
     let started = executor.now();
+    let mut events = Vec::new();
     for (node, sink) in sinks {
         let schema = at(&plan.nodes, *node).map(|n| &n.schema).map_err(abort)?;
-        lock(sink).open(schema).map_err(abort)?;
+        settle(&executor, options, &mut events, sink, |sink| sink.open(schema)).map_err(abort)?;
     }
     let threads = if bypassed { 1 } else { Some(options.threads).filter(|t| *t > 0).unwrap_or_else(|| executor.threads()) };
     let (total_rows, total_bytes) = (sum(&splits, |s| s.rows), sum(&splits, |s| s.bytes));
@@ -142,17 +144,36 @@ fn attempt(
     let mut order: Vec<_> = sinks.iter().collect();
     order.sort_by_key(|(node, _)| **node);
     for (_, sink) in order {
-        lock(sink).commit().map_err(abort)?;
+        settle(&executor, options, &mut events, sink, |sink| sink.commit()).map_err(abort)?;
     }
     job.progress.end();
+    events.splice(0..0, std::mem::take(&mut *lock(&job.events)));
     Ok(Report {
         nodes,
         workers: job.workers.iter().map(|w| *lock(w)).collect(),
         wall: executor.now().saturating_sub(started),
         bypassed,
         peak_channel_bytes: job.channels.iter().map(|c| c.peak()).max().unwrap_or(0),
-        events: std::mem::take(&mut *lock(&job.events)),
+        events,
     })
+}
+
+/// Opens or commits a sink; tries again after transient errors if the sink allows it.
+fn settle(
+    executor: &Arc<dyn Executor>,
+    options: &RunOptions,
+    events: &mut Vec<String>,
+    sink: &SharedSink,
+    call: impl Fn(&mut dyn crate::operator::Sink) -> Result<()>,
+) -> Result<()> {
+    let who = {
+        let mut sink = lock(sink);
+        if !sink.repeatable() {
+            return call(sink.as_mut());
+        }
+        sink.describe()
+    };
+    patiently(executor, options, events, &who, || call(lock(sink).as_mut()))
 }
 
 fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
@@ -276,7 +297,7 @@ fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>) -> 
         }
         let copies = |i: &Input| if i.exchange == Exchange::Broadcast { *instances as u64 } else { 1 };
         let inputs = node.inputs.iter().map(|i| (i.from, copies(i))).collect();
-        nodes.push(NodeReport { name: node.name.clone(), account, inputs });
+        nodes.push(NodeReport { name: node.name.clone(), account, inputs, side: node.side });
     }
     Ok(nodes)
 }

@@ -29,6 +29,7 @@ mod outside;
 mod pool;
 mod progress;
 mod report;
+mod retry;
 mod simulated;
 mod sink;
 mod task;

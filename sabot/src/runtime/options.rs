@@ -42,6 +42,12 @@ pub struct RunOptions {
     pub idle_after: Duration,
     /// How long an endless source that has nothing waits before it is asked again.
     pub poll_every: Duration,
+    /// How often reading or writing is tried again after a transient error ([`Error::is_transient`](crate::Error::is_transient))
+    /// until it ends the job; a success starts the count anew. Each time is an event of the report. Sinks are only asked
+    /// again if they [allow it](crate::operator::Sink::repeatable).
+    pub retries: u32,
+    /// The wait before the first of these attempts; doubled for each further one, up to 30 seconds.
+    pub retry_wait: Duration,
     /// Told about progress.
     pub progress: Option<ProgressHook>,
     /// The shortest time between two calls of [`progress`](Self::progress).
@@ -60,6 +66,8 @@ impl Default for RunOptions {
             checkpoints: false,
             idle_after: Duration::from_secs(5),
             poll_every: Duration::from_millis(5),
+            retries: 3,
+            retry_wait: Duration::from_millis(200),
             progress: None,
             progress_every: Duration::from_millis(50),
         }

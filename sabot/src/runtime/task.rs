@@ -97,6 +97,7 @@ impl Task {
             match self.chain.drain(job)? {
                 Drained::Blocked => return Ok(Turn::Wait),
                 Drained::Yield => return Ok(Turn::Again),
+                Drained::Pause(wait) => return Ok(Turn::Sleep(wait)),
                 Drained::Empty => {}
             }
             if let Some(epoch) = self.barrier.take() {

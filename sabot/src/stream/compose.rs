@@ -244,8 +244,11 @@ impl<'g, R, K, B, T, C> Flow<Stream<'g, R, K, B, T, C>> for Stream<'g, R, K, B, 
         self
     }
 }
-impl<'g, S: crate::kernel::Step, K, B, T, C> Flow<Stream<'g, S::Out, K, B, T, C>> for Pipe<'g, S, K, B, T, C> {
-    fn flow(self) -> Stream<'g, S::Out, K, B, T, C> {
+impl<'g, S: crate::kernel::Step, K, B, T, C> Flow<Stream<'g, S::Good<S::In>, K, B, T, C>> for Pipe<'g, S, K, B, T, C>
+where
+    S::Fails: super::Handled,
+{
+    fn flow(self) -> Stream<'g, S::Good<S::In>, K, B, T, C> {
         self.stream()
     }
 }

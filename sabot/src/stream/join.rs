@@ -132,7 +132,7 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         let lineage = Lineage::new(inputs, &shapes);
         let infos: Vec<StepInfo> = shapes.into_iter().map(|s| s.info).collect();
         let info = infos.first().cloned().unwrap_or_else(|| StepInfo::new(StepKind::Filter, meta, &[]));
-        On { side: self, condition: PairCondition { info, kernel: Arc::new(Run::new(step, infos, lineage)) } }
+        On { side: self, condition: PairCondition { info, kernel: Arc::new(Run::new::<Pair<Always<L>, Always<R>>>(step, infos, lineage)) } }
     }
 }
 

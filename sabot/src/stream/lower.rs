@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 
-use crate::kernel::{Level, Lineage, Predicate, Request};
+use crate::kernel::{LETTER, Level, Lineage, Predicate, Request};
 use crate::operator::{
     Conform, Exchange, Input, Limit, MergeSort, OperatorFactory, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey,
     SortSpec, SourceTime, Unnest, Work, schema_with,
@@ -119,7 +119,7 @@ impl Lower<'_> {
                     physical.time = time;
                 }
             }
-            Op::Run { outputs, mask, .. } => {
+            Op::Run { outputs, mask, errors, .. } => {
                 let Some(Code::Run(kernel)) = self.table.get(&node.id) else { return Err(missing(node)) };
                 let request = Request {
                     mask: *mask,
@@ -128,9 +128,19 @@ impl Lower<'_> {
                     dense: false,
                     name: node.id.clone(),
                     source: self.source_of(number),
+                    errors: *errors,
+                    letters: self.letters(number),
                 };
                 let factory = RunOperator::factory(Arc::clone(kernel), request);
                 self.forward(number, node, factory, columns, false)?;
+                rows.map(|r| self.rows.insert(number, r));
+            }
+            Op::DeadLetter => {
+                let conform = Conform::factory(&node.id, &columns);
+                self.forward(number, node, conform, columns, false)?;
+                if let Some(physical) = self.out.plan.nodes.last_mut() {
+                    physical.side = true;
+                }
                 rows.map(|r| self.rows.insert(number, r));
             }
             Op::Aggregate { window, functions } => self.aggregate(number, node, *window, functions)?,
@@ -235,6 +245,13 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// The columns of the row that the dead letters of a run carry.
+    fn letters(&self, run: NodeId) -> Vec<String> {
+        let nodes = self.plan.nodes.iter().filter(|n| n.op == Op::DeadLetter && n.inputs.first() == Some(&run));
+        let names = nodes.flat_map(|n| &n.columns).map(|c| &c.name).filter(|c| !LETTER.iter().any(|(own, _)| own == c));
+        names.cloned().collect()
+    }
+
     /// The columns of the input and the one that the step makes.
     fn added(&self, node: &Node, columns: &SchemaRef, input: &Input) -> SchemaRef {
         let (from, _) = self.upstream(input.from);
@@ -331,7 +348,18 @@ impl Lower<'_> {
         bounded: bool,
         stateful: bool,
     ) -> usize {
-        self.out.plan.nodes.push(PhysicalNode { name, work, inputs, single, schema, bounded, stateful, later: false, time: None });
+        self.out.plan.nodes.push(PhysicalNode {
+            name,
+            work,
+            inputs,
+            single,
+            schema,
+            bounded,
+            stateful,
+            later: false,
+            side: false,
+            time: None,
+        });
         let at = self.out.plan.nodes.len() - 1;
         if number != usize::MAX {
             self.at.insert(number, at);

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use crate::kernel::{
-    Added, Adds, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With,
+    Added, Adds, ErrorPolicy, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With,
 };
 use crate::plan::Op;
 use crate::record::{Make, Record, View, columns_of};
 
 use super::graph::{Code, plan_columns};
-use super::{Graph, Stream};
+use super::{Graph, Handled, Stream};
 
 /// A run that is still growing: its steps by type, and what is known of each.
 pub struct Part<S: Step> {
@@ -58,6 +58,13 @@ pub fn named<R: crate::record::Named>(row: R::Row<'_>) -> Made<'_, crate::kernel
     Made::new(row, false)
 }
 
+/// As [`named`], with the types of the expressions and whether computing one failed; used by generated code.
+#[doc(hidden)]
+#[inline(always)]
+pub fn all_of<R: crate::record::Named, F: crate::record::Kinds>(row: R::Row<'_>, bad: bool, _kinds: F) -> Made<'_, crate::kernel::All<R, F>> {
+    Made::new(row, bad)
+}
+
 /// A predicate that only looks.
 #[doc(hidden)]
 pub trait Looks<R: Record>: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static {}
@@ -99,16 +106,23 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     fn pipe<S: Step<In = R>, K2, B2, T2, C2>(self, step: S, kind: StepKind) -> Pipe<'g, S, K2, B2, T2, C2> {
         Pipe { stream: Stream::new(self.graph(), self.node()), part: Part::one(step, kind, None) }
     }
-    /// Finishes a run: one node, one kernel.
+    /// Finishes a run that cannot fail: one node, one kernel.
     #[doc(hidden)]
-    pub fn seal<S: Step<Out = R>>(self, part: Part<S>) -> Self {
+    pub fn seal<S: Step<Out = R>>(self, part: Part<S>) -> Stream<'g, S::Good<S::In>, K, B, T, C>
+    where
+        S::Fails: Handled,
+    {
+        self.close(part, ErrorPolicy::Fail)
+    }
+    /// Finishes a run. `Out` is the record behind it, once errors are dealt with in this way.
+    pub(super) fn close<S: Step<Out = R>, Out: Record>(self, part: Part<S>, errors: ErrorPolicy) -> Stream<'g, Out, K, B, T, C> {
         let graph: &'g Graph = self.graph();
-        let Some(input) = graph.node(self.node()) else { return self };
+        let Some(input) = graph.node(self.node()) else { return Stream::new(graph, self.node()) };
         let mut inputs = Vec::new();
         S::In::columns(&mut inputs);
         let lineage = Lineage::new(inputs, &part.shapes);
         let steps: Vec<StepInfo> = part.shapes.into_iter().map(|s| s.info).collect();
-        let columns = plan_columns(&columns_of::<S::Out>());
+        let columns = plan_columns(&columns_of::<Out>());
         let survives = |name: &String| {
             lineage.outputs.iter().any(|(n, f)| {
                 n == name && matches!(f, crate::kernel::ColumnFrom::Input(i) if lineage.inputs.get(*i).is_some_and(|c| c.name == *name))
@@ -116,11 +130,11 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         };
         let replaced = steps.iter().any(|s| s.kind == StepKind::Select);
         let keys = if !replaced && input.keys.iter().all(survives) { input.keys.clone() } else { Vec::new() };
-        let marked = columns_of::<S::Out>().into_iter().find(|c| c.event_time && replaced);
+        let marked = columns_of::<Out>().into_iter().find(|c| c.event_time && replaced);
         let marked = marked.map(|c| crate::plan::EventColumn { column: c.name.to_string(), offset: 0 });
         let time = marked.or_else(|| input.time.clone().filter(|t| survives(&t.column)));
-        let run = Run::new(part.step, steps.clone(), lineage);
-        let op = Op::Run { steps, form: run.form(), outputs: None, mask: !0 };
+        let run = Run::new::<Out>(part.step, steps.clone(), lineage);
+        let op = Op::Run { steps, form: run.form(), outputs: None, mask: !0, errors };
         let node = graph.add(op, vec![self.node()], columns, keys, input.bounded, time);
         graph.code(node, Code::Run(Arc::new(run)));
         Stream::new(graph, node)
@@ -141,8 +155,15 @@ impl<'g, S: Step, K, B, T, C> Pipe<'g, S, K, B, T, C> {
         }
         (self.stream, part)
     }
-    /// Finishes the run.
-    pub fn stream(self) -> Stream<'g, S::Out, K, B, T, C> {
+    /// The two as they are.
+    pub(super) fn split(self) -> (Stream<'g, S::Out, K, B, T, C>, Part<S>) {
+        (self.stream, self.part)
+    }
+    /// Finishes the run, which cannot fail; else see [`on_error`](Self::on_error) and [`dead_letter`](Self::dead_letter).
+    pub fn stream(self) -> Stream<'g, S::Good<S::In>, K, B, T, C>
+    where
+        S::Fails: Handled,
+    {
         self.stream.seal(self.part)
     }
     /// Keeps the rows for which `f` is true.

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 
 use crate::connect::{Collected, MemorySink};
 use crate::record::{Named, from_batch};
-use crate::runtime::{Checkpoint, Control, Report, Simulated, Ticket};
+use crate::runtime::{Checkpoint, Control, NodeReport, Report, Simulated, Ticket};
 use crate::stream::{Job, Sink};
 use crate::{Error, Result};
 
@@ -165,7 +165,8 @@ fn check(report: &Report) -> Result<()> {
         }
     }
     for node in report.nodes.iter().filter(|n| !n.inputs.is_empty()) {
-        let sent: u64 = node.inputs.iter().map(|(from, copies)| report.nodes.get(*from).map_or(0, |n| n.account.rows_out) * copies).sum();
+        let sent = |n: &NodeReport| if node.side { n.account.failed } else { n.account.rows_out };
+        let sent: u64 = node.inputs.iter().map(|(from, copies)| report.nodes.get(*from).map_or(0, sent) * copies).sum();
         if node.account.rows_in != sent {
             return Err(Error::internal(format!("`{}` took {} rows, but its inputs let out {sent}", node.name, node.account.rows_in)));
         }

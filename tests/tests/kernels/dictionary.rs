@@ -51,7 +51,7 @@ pipeline! {
 }
 pipeline! {
     pub fn fussing(rows: Source<Tagged>);
-    out = rows -> filter(|t| t.id != 5) -> select(|t| row { id: t.id, len: fussy(t.name) });
+    out = rows -> filter(|t| t.id != 5) -> select(|t| row { id: t.id, len: fussy(t.name) }) -> on_error(fail);
     out -> sink;
 }
 

@@ -82,7 +82,7 @@ impl Build<'_> {
                     reach.extend(quote!(.1));
                     quote!(#p::col(#m, #got))
                 } else {
-                    cell(piece, facts.question, None)
+                    cell(piece, facts.question, None, metas.len())
                 };
                 let meta_name = format!("__in{}", inputs.len());
                 let facts = if user && question { Facts::of(&inner, &rows) } else { facts };

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod asynchronous;
+mod errors;
 mod joins;
 mod many;
 mod notes;
@@ -44,6 +45,8 @@ pub(crate) struct Cx {
     pub(crate) headless: Option<TokenStream>,
     /// The record that it returns.
     pub(crate) output: Option<TokenStream>,
+    /// Whether the statement to come defines two streams.
+    pub(crate) pair: bool,
     /// Value parameters.
     pub(crate) params: Vec<Ident>,
     /// Those of primitive types.
@@ -96,6 +99,12 @@ struct Build<'c> {
     here: Span,
     /// Whether a step was written with a dot, and that was said.
     dotted: bool,
+    /// Whether the statement defines two streams.
+    pair: bool,
+    /// Whether the step before was `dead_letter()`.
+    letters: bool,
+    /// Whether errors of the steps before are dealt with.
+    handled: bool,
     /// Notes (`key_by`, `window`, `event_time`) that wait for the run before them, which the input side of an
     /// `aggregate` may still join.
     notes: TokenStream,
@@ -104,7 +113,11 @@ struct Build<'c> {
 impl Cx {
     /// Expands a chain into statements that leave `__s` (and `__p`, if its run is still open), and what is known of it.
     pub(crate) fn chain(&mut self, chain: &Chain, label: &Ident, may_stay_open: bool) -> (TokenStream, Known) {
+        let pair = std::mem::take(&mut self.pair);
         let mut b = Build {
+            pair,
+            letters: false,
+            handled: false,
             cx: self,
             label: label.clone(),
             out: TokenStream::new(),
@@ -251,15 +264,17 @@ impl Build<'_> {
     /// Ends the run, and emits the notes behind it.
     fn seal(&mut self) {
         if self.known.open {
-            let (s, p) = (id("__s"), id("__p"));
-            self.out.extend(quote!(let #s = #s.seal(#p);));
+            let (s, part) = (id("__s"), self.part());
+            self.out.extend(quote!(let #s = #s.seal(#part);));
             self.known.open = false;
+            self.handled = false;
         }
         self.out.extend(std::mem::take(&mut self.notes));
     }
 
     fn step(&mut self, step: &Step) {
         self.here = step.span;
+        self.behind_letters(step);
         if let Some(dot) = step.dot.filter(|_| !self.dotted) {
             self.dotted = true;
             self.cx.error(dot, "steps are joined by `->`: write `trades -> filter(..)`");
@@ -293,6 +308,8 @@ impl Build<'_> {
         }
         match word.as_str() {
             "filter" => self.filter(name, &tokens, args.span()),
+            "on_error" => self.on_error(name, &tokens),
+            "dead_letter" => self.dead_letter(name, &tokens),
             "inspect" => self.inspect(name, &tokens),
             "with" | "select" => self.columns(name, &word, &tokens, None),
             "map" => self.map(name, &tokens),
@@ -366,6 +383,7 @@ impl Build<'_> {
             self.out.extend(quote!(let #p = #q;));
         }
         self.known.open = true;
+        self.handled = false;
     }
 
     /// A reference to the `StepMeta` of a step.
@@ -419,14 +437,15 @@ fn row_params(c: &Closure, prefixes: &[&'static str]) -> Vec<RowParam> {
 }
 
 /// The value of one column expression; computed ones are skipped when nobody wants them.
-fn cell(expr: &[TokenTree], question: bool, bit: Option<u32>) -> TokenStream {
+fn cell(expr: &[TokenTree], question: bool, bit: Option<u32>, number: usize) -> TokenStream {
     let m = id("__m");
     let tokens = stream(expr);
     let value = if question { quote!((|| ::core::option::Option::Some(#tokens))()) } else { tokens };
     // at the first token of the expression
     let first = Span::mixed_site().located_at(expr.first().map_or_else(Span::mixed_site, TokenTree::span));
     let p = quote_spanned!(first=> ::sabot::__private);
-    let value = quote!(#p::col(#m, #value));
+    let number = number as u16;
+    let value = quote!(#p::col(#m.cell(#number), #value));
     match bit {
         Some(bit) => quote!(if #m.wants(#bit) { #value } else { #p::Slot::unwanted() }),
         None => value,

@@ -138,7 +138,7 @@ impl Build<'_> {
                 let column = format!("__in{}", inputs.len());
                 let passed = pass(piece, &rows).filter(|_| !neighbour);
                 // a neighbour may be missing, so its column is nullable
-                values.push(cell(piece, neighbour || facts.question, None));
+                values.push(cell(piece, neighbour || facts.question, None, metas.len()));
                 metas.push(facts.meta(&column, &text(piece), passed.as_deref()));
                 passes.push(passed.is_none());
                 read.extend(piece.iter().cloned());

@@ -103,7 +103,7 @@ impl Build<'_> {
         let (mut values, mut metas) = (Vec::new(), Vec::new());
         for ((field, expr), pass) in fields.iter().zip(&passes) {
             let facts = Facts::of(expr, &rows);
-            values.push(cell(expr, facts.question, pass.is_none().then_some(bit)));
+            values.push(cell(expr, facts.question, pass.is_none().then_some(bit), metas.len()));
             if pass.is_none() {
                 bit += 1;
             }
@@ -142,14 +142,16 @@ impl Build<'_> {
         }
         let m = id("__m");
         let fields = self.unique(row);
-        let (mut names, mut values, mut metas) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut names, mut values, mut metas, mut kinds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (field, expr) in &fields {
             let facts = Facts::of(expr, rows);
-            let value = cell(expr, facts.question, None);
+            let value = cell(expr, facts.question, None, metas.len());
+            let kind = id(&format!("__k{}", metas.len()));
             names.push(field.clone());
             // from the first token of the expression to its last
             let last = Span::mixed_site().located_at(expr.last().map_or(field.span(), TokenTree::span));
-            let take = quote_spanned!(last=> .take(&mut __bad));
+            let take = quote_spanned!(last=> .take_of(&mut __bad, &#kind));
+            kinds.push(kind);
             values.push(quote!(#value #take));
             metas.push(facts.meta(&row::column_name(field), &text(expr), None));
         }
@@ -158,14 +160,16 @@ impl Build<'_> {
         let view = Ident::new("__Row", place);
         let p = quote!(::sabot::__private);
         let bad = id("__bad");
+        let list = kinds.iter().rev().fold(quote!(()), |rest, kind| quote!((#kind, #rest)));
         let alias = quote_spanned!(place=> type #view<'a> = <<#record as #p::IsRecord>::Itself as #p::Record>::Row<'a>;);
         let method = if params.len() == 1 && !prelude.is_empty() { id("select") } else { Ident::new("select", name.span()) };
         let call = quote!(#method(move |#(#params,)* #m| {
             #prelude
             #alias
             let mut #bad = false;
+            #(let #kinds = #p::Kind::new();)*
             let __row = #view { #(#names: #values),* };
-            #p::Made::<'_, #p::All<#record>>::new(__row, #bad)
+            #p::all_of::<#record, _>(__row, #bad, #list)
         }));
         self.row_wise(&call, clones, "select", name, &metas);
         self.known.anonymous = false;

@@ -49,7 +49,7 @@ impl Build<'_> {
         let method = Ident::new("keyed", name.span());
         self.out.extend(quote! {
             let #s = { #clones #reading.#method::<#marker<_>, <#path_tokens as #p::KeyedItem>::State, _, _>(#operator, #column_text, move |#state, #ctx, #(#params,)* #m| {
-                #called.map(|v| #p::col(#m, v))
+                #called.map(|v| #p::sure(#m, v))
             }) };
         });
         self.known = Known { anonymous: true, ..Known::default() };

@@ -194,6 +194,7 @@ impl Value for Item {
     type Read<'a> = <Item as Record>::Read<'a>;
     type Chunk<'a> = <Item as Record>::Chunk<'a>;
     type Write = ItemWrite;
+    crate::record::never_fails!(Self);
     const FIXED: bool = false;
     fn data_type() -> DataType {
         DataType::Struct(Fields::from(vec![Field::new("k", DataType::Utf8View, false), Field::new("v", DataType::Int64, false)]))

@@ -207,7 +207,7 @@ fn late_rows_and_failures() {
 
     fn fails<'a>(_: &mut Running, _: &mut KeyCtx, row: &View<'a, Item>, make: Make<'a>) -> Option<Slot<'a, i64>> {
         let v = row.v;
-        Some(col::<i64, _>(make, if v == 7 { Err("seven") } else { Ok(v) }))
+        Some(crate::record::sure::<i64, _, _>(make, if v == 7 { Err("seven") } else { Ok(v) }))
     }
     fn panics<'a>(_: &mut Running, _: &mut KeyCtx, row: &View<'a, Item>, make: Make<'a>) -> Option<Slot<'a, i64>> {
         assert!(row.v != 7, "a seven");

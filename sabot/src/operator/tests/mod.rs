@@ -40,6 +40,7 @@ impl Rng {
 pub(super) struct Out {
     pub(super) morsels: Vec<Morsel>,
     pub(super) marks: Vec<Mark>,
+    pub(super) failed: Vec<Morsel>,
     pub(super) account: Account,
     pub(super) tight: bool,
     pub(super) satisfied: bool,
@@ -51,6 +52,9 @@ impl Output for Out {
     }
     fn pass(&mut self, mark: Mark) {
         self.marks.push(mark);
+    }
+    fn emit_failed(&mut self, morsel: Morsel) {
+        self.failed.push(morsel);
     }
     fn full(&self) -> bool {
         self.tight

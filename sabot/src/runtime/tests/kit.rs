@@ -404,6 +404,7 @@ impl Plan {
             bounded,
             stateful,
             later: false,
+            side: false,
             time: None,
         });
         self.0.nodes.len() - 1

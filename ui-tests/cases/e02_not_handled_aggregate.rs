@@ -1,0 +1,31 @@
+//! A function that may fail inside of an aggregate.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    side: Str,
+    price: f64,
+}
+
+#[derive(Record)]
+struct Sided {
+    side: i8,
+}
+
+/// Buys are 1.
+#[operator]
+fn side(text: &str) -> Result<i8, String> {
+    if text == "B" { Ok(1) } else { Err(format!("no side `{text}`")) }
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>);
+
+    trades -> key_by(symbol) -> aggregate(|t| row { net: sum(side(t.side)) }) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 26:33 | aggregate | a function before this step may return an error: say what becomes of such rows

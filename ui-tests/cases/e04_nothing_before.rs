@@ -1,0 +1,31 @@
+//! Errors of a step that is not row-wise.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    side: Str,
+    price: f64,
+}
+
+#[derive(Record)]
+struct Sided {
+    side: i8,
+}
+
+/// Buys are 1.
+#[operator]
+fn side(text: &str) -> Result<i8, String> {
+    if text == "B" { Ok(1) } else { Err(format!("no side `{text}`")) }
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>);
+
+    trades -> limit(3) -> on_error(skip) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 26:27 | on_error | nothing can fail here: no function in the steps before this one returns a `Result`

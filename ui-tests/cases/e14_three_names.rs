@@ -1,0 +1,33 @@
+//! Three names.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    side: Str,
+    price: f64,
+}
+
+#[derive(Record)]
+struct Sided {
+    side: i8,
+}
+
+/// Buys are 1.
+#[operator]
+fn side(text: &str) -> Result<i8, String> {
+    if text == "B" { Ok(1) } else { Err(format!("no side `{text}`")) }
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>);
+
+    (good, bad, ugly) = trades -> with(|t| row { side: side(t.side) }) -> dead_letter();
+    good -> sink;
+    bad -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 26:5 | ( | two names of streams stand here: `(good, bad) = .. -> dead_letter();`

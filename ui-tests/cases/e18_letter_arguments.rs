@@ -1,0 +1,33 @@
+//! Dead letters take nothing.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    side: Str,
+    price: f64,
+}
+
+#[derive(Record)]
+struct Sided {
+    side: i8,
+}
+
+/// Buys are 1.
+#[operator]
+fn side(text: &str) -> Result<i8, String> {
+    if text == "B" { Ok(1) } else { Err(format!("no side `{text}`")) }
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade, Bounded>);
+
+    (good, bad) = trades -> with(|t| row { side: side(t.side) }) -> dead_letter(bad);
+    good -> sink;
+    bad -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 26:81 | bad | `dead_letter` takes nothing: write `dead_letter()`
