@@ -51,7 +51,9 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
                 errors.extend(error(bad.span(), &format!("stream `{bad}` is defined twice")));
             }
             if !text.starts_with('_') && !used.contains_key(&text) {
-                let message = format!("the rows in `{bad}` are lost: end it with `-> sink(..)`, or write `-> on_error(skip)` instead of `-> dead_letter()`");
+                let message = format!(
+                    "the rows in `{bad}` are lost: end it with `-> sink(..)`, or write `-> on_error(skip)` instead of `-> dead_letter()`"
+                );
                 errors.extend(error(bad.span(), &message));
             }
         }

@@ -28,7 +28,13 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
         pipeline: pipeline.name.as_ref().map(ToString::to_string).unwrap_or_default(),
         primitives: values.iter().filter(|p| primitive(&p.ty)).map(|p| p.name.clone()).collect(),
         streams: sources.iter().map(|p| (p.name.to_string(), Known::default())).collect(),
-        continues: pipeline.stmts.iter().filter_map(|s| s.name.as_ref()).map(|n| (n.to_string(), continues(pipeline, n, &used))).chain(pipeline.stmts.iter().filter_map(|s| s.bad()).map(|n| (n.to_string(), false))).collect(),
+        continues: pipeline
+            .stmts
+            .iter()
+            .filter_map(|s| s.name.as_ref())
+            .map(|n| (n.to_string(), continues(pipeline, n, &used)))
+            .chain(pipeline.stmts.iter().filter_map(|s| s.bad()).map(|n| (n.to_string(), false)))
+            .collect(),
         maps: pipeline.stmts.iter().any(|s| s.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "map"))),
         items: TokenStream::new(),
         errors: TokenStream::new(),
@@ -150,7 +156,9 @@ fn continues(pipeline: &Pipeline, name: &Ident, used: &BTreeMap<String, usize>) 
         && pipeline.stmts.iter().any(|s| {
             matches!(&s.chain.head, Head::Stream(n) if n == name)
                 && s.chain.steps.first().and_then(|s| s.name.as_ref()).is_some_and(|n| {
-                    ROW_WISE.contains(&n.to_string().as_str()) || ["aggregate", "on_error", "dead_letter"].iter().any(|w| n == w) || NOTES.contains(&n.to_string().as_str())
+                    ROW_WISE.contains(&n.to_string().as_str())
+                        || ["aggregate", "on_error", "dead_letter"].iter().any(|w| n == w)
+                        || NOTES.contains(&n.to_string().as_str())
                 })
         })
 }

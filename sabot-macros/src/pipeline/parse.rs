@@ -129,7 +129,8 @@ fn statement(tokens: &[TokenTree]) -> Stmt {
         }
         [TokenTree::Group(g), eq, rest @ ..] if g.delimiter() == Delimiter::Parenthesis && is_punct(Some(eq), '=') => {
             let inner = list(&g.stream());
-            let mut names = split(&inner, ',').into_iter().map(|piece| if let [TokenTree::Ident(i)] = piece { Some(i.clone()) } else { None });
+            let mut names =
+                split(&inner, ',').into_iter().map(|piece| if let [TokenTree::Ident(i)] = piece { Some(i.clone()) } else { None });
             let (name, bad) = (names.next().flatten(), names.next().flatten());
             let odd = name.is_none() || bad.is_none() || names.next().is_some();
             Stmt { name, pair: Some(Pair { bad, odd, span: g.span() }), chain: chain(rest, g.span()) }

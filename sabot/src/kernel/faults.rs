@@ -116,7 +116,8 @@ pub(super) fn letters(steps: &[StepInfo], request: &Request, morsel: &Morsel, fa
     let indices = UInt64Array::from_iter_values(rows.iter().map(|r| *r as u64));
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for name in &request.letters {
-        let (_, field) = morsel.batch.schema_ref().fields().find(name).ok_or_else(|| Error::Plan(format!("a run gets no column `{name}`")))?;
+        let (_, field) =
+            morsel.batch.schema_ref().fields().find(name).ok_or_else(|| Error::Plan(format!("a run gets no column `{name}`")))?;
         let column = morsel.batch.column_by_name(name).ok_or_else(|| Error::Plan(format!("a run gets no column `{name}`")))?;
         fields.push(Arc::clone(field));
         columns.push(arrow_select::take::take(column.as_ref(), &indices, None)?);

@@ -33,7 +33,7 @@ pub use morsel::{Morsel, Origin, Selection, SetBits};
 pub use panics::{Panicked, catch};
 pub use predicate::{Comparison, Constant, ConstantMeta, Predicate, SimpleMeta};
 pub(crate) use prefetch::prefetch;
-pub(crate) use registry::{operator_at, returns_result};
 pub use registry::{OperatorEntry, OperatorKind, Tier, Typed, operators};
+pub(crate) use registry::{operator_at, returns_result};
 pub use run::{Ran, Request, Run, RunKernel};
 pub use step::{Added, Adds, Done, Filter, Made, Makes, Select, Step, Then, With};

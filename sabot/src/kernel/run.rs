@@ -270,7 +270,15 @@ impl<S: Step> RunKernel for Run<S> {
             None => {
                 let accepted = self.accept(&plan.pass, &bound, morsel, request)?;
                 let (rows, alive) = (accepted.rows(), morsel.selection.as_ref().map(Selection::words));
-                let input = Input { pass: &plan.pass, accepted: &accepted, rows, alive, dense: plan.dense, level: request.level, errors: request.errors };
+                let input = Input {
+                    pass: &plan.pass,
+                    accepted: &accepted,
+                    rows,
+                    alive,
+                    dense: plan.dense,
+                    level: request.level,
+                    errors: request.errors,
+                };
                 match self.execute(&input).map_err(|p| Error::internal(p.to_string()))? {
                     Outcome::Done(driven, columns, faults) => (driven, columns, faults),
                     Outcome::Failed(Some(f)) => {

@@ -22,7 +22,15 @@ impl<S: Step> Run<S> {
         let array = (column.accept)(values.array()).ok()?;
         let accepted = Accepted::single(self.lineage.inputs.len(), unit.input, array);
         let used = values.used(alive);
-        let input = Input { pass: &unit.values, accepted: &accepted, rows: accepted.rows(), alive: Some(&used), dense: false, level, errors: ErrorPolicy::Fail };
+        let input = Input {
+            pass: &unit.values,
+            accepted: &accepted,
+            rows: accepted.rows(),
+            alive: Some(&used),
+            dense: false,
+            level,
+            errors: ErrorPolicy::Fail,
+        };
         match self.attempt(&input, false).ok()? {
             Outcome::Done(driven, columns, _) => Some((driven, columns)),
             _ => None,
@@ -59,7 +67,8 @@ impl<S: Step> Run<S> {
             Driven { count: kept.iter().map(|w| w.count_ones() as usize).sum(), kept, bad: false }
         } else {
             let accepted = self.accept(pass, bound, morsel, request)?;
-            let input = Input { pass, accepted: &accepted, rows, alive: now, dense: plan.dense, level: request.level, errors: ErrorPolicy::Fail };
+            let input =
+                Input { pass, accepted: &accepted, rows, alive: now, dense: plan.dense, level: request.level, errors: ErrorPolicy::Fail };
             match self.execute(&input).map_err(|p| Error::internal(p.to_string()))? {
                 Outcome::Done(driven, rest, _) => {
                     columns.iter_mut().zip(rest).for_each(|(c, r)| *c = c.take().or(r));

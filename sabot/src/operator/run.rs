@@ -31,7 +31,12 @@ impl RunOperator {
 impl Operator for RunOperator {
     fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
         let ran = self.kernel.run(&morsel, &self.request)?;
-        out.account(Account { used: (ran.rows_in - ran.filtered - ran.failed) as u64, filtered: ran.filtered as u64, failed: ran.failed as u64, ..Account::default() });
+        out.account(Account {
+            used: (ran.rows_in - ran.filtered - ran.failed) as u64,
+            filtered: ran.filtered as u64,
+            failed: ran.failed as u64,
+            ..Account::default()
+        });
         out.emit(ran.morsel);
         if let Some(letters) = ran.letters {
             out.emit_failed(letters);

@@ -6,7 +6,9 @@
 use std::cell::{Cell as StdCell, RefCell};
 use std::fmt::Display;
 
-use super::{Arena, Bytes, Date, Decimal, Duration, Env, Fallible, List, ListRef, MayFail, Never, NotNull, Str, Time, Timestamp, Value, Zone};
+use super::{
+    Arena, Bytes, Date, Decimal, Duration, Env, Fallible, List, ListRef, MayFail, Never, NotNull, Str, Time, Timestamp, Value, Zone,
+};
 use super::{Micros, Millis, Nanos, Seconds};
 
 /// A failure of user code on one row.

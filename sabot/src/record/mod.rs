@@ -54,9 +54,9 @@ pub use window::{LANES, Lane, Window};
 
 pub(crate) use arena::text_buffers;
 pub(crate) use boolean::pack_word;
-pub(crate) use may_fail::null_at;
 #[cfg(test)]
 pub(crate) use may_fail::never_fails;
+pub(crate) use may_fail::null_at;
 pub(crate) use option::with_nulls;
 pub(crate) use time::to_micros;
 

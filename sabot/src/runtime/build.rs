@@ -198,7 +198,11 @@ impl Build<'_> {
             plan: node,
             name: plan.name.as_str().into(),
             operator,
-            side: below.iter().map(|(i, _)| *i).filter(|i| stage.get(*i).and_then(|n| self.plan.nodes.get(*n)).is_some_and(|n| n.side)).collect(),
+            side: below
+                .iter()
+                .map(|(i, _)| *i)
+                .filter(|i| stage.get(*i).and_then(|n| self.plan.nodes.get(*n)).is_some_and(|n| n.side))
+                .collect(),
             below,
             outlets,
             times: vec![EventTime::MIN; ports],

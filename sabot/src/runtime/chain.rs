@@ -246,8 +246,14 @@ impl Chain {
             self.current.1 = m.origin;
         }
         let node = at_mut(&mut self.nodes, index)?;
-        let mut out =
-            Collector { sent: Vec::new(), failed: Vec::new(), count: 0, want: self.morsel_rows, account: Account::default(), satisfied: false };
+        let mut out = Collector {
+            sent: Vec::new(),
+            failed: Vec::new(),
+            count: 0,
+            want: self.morsel_rows,
+            account: Account::default(),
+            satisfied: false,
+        };
         let mut progress = Progress::Done;
         let mut mark = None;
         let Some(operator) = &mut node.operator else {

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::kernel::{
-    Added, Adds, ErrorPolicy, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then, With,
+    Added, Adds, ErrorPolicy, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then,
+    With,
 };
 use crate::plan::Op;
 use crate::record::{Make, Record, View, columns_of};
@@ -61,7 +62,11 @@ pub fn named<R: crate::record::Named>(row: R::Row<'_>) -> Made<'_, crate::kernel
 /// As [`named`], with the types of the expressions and whether computing one failed; used by generated code.
 #[doc(hidden)]
 #[inline(always)]
-pub fn all_of<R: crate::record::Named, F: crate::record::Kinds>(row: R::Row<'_>, bad: bool, _kinds: F) -> Made<'_, crate::kernel::All<R, F>> {
+pub fn all_of<R: crate::record::Named, F: crate::record::Kinds>(
+    row: R::Row<'_>,
+    bad: bool,
+    _kinds: F,
+) -> Made<'_, crate::kernel::All<R, F>> {
     Made::new(row, bad)
 }
 

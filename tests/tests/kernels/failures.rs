@@ -203,7 +203,8 @@ fn errors_are_data() {
     use sabot::kernel::ErrorPolicy;
     let rows = nums(1000);
     let mut gappy = morsel(&to_batch(&rows));
-    gappy.selection = Some(Selection::new((0..1000usize.div_ceil(64)).map(|i| if i == 15 { 0xff } else { !(5 << i) }).collect::<Vec<u64>>()));
+    gappy.selection =
+        Some(Selection::new((0..1000usize.div_ceil(64)).map(|i| if i == 15 { 0xff } else { !(5 << i) }).collect::<Vec<u64>>()));
     for (level, dense, m) in Level::available().into_iter().flat_map(|l| [(l, true, morsel(&to_batch(&rows))), (l, false, gappy.clone())]) {
         let alive = |i: usize| m.selection.as_ref().is_none_or(|s| s.words()[i / 64] >> (i % 64) & 1 == 1);
         let seen: Vec<&Num> = rows.iter().enumerate().filter(|(i, n)| alive(*i) && n.w != 3).map(|(_, n)| n).collect();
@@ -237,10 +238,8 @@ fn errors_are_data() {
 
         let request = sabot::kernel::Request { errors: ErrorPolicy::Null, ..request };
         let ran = run(&kernel("nulling"), &m, &request);
-        let expected: Vec<Nulled> = seen
-            .iter()
-            .map(|n| Nulled { half: halved(n.v).ok(), text: short(n.v).ok().map(Into::into), w: n.w })
-            .collect();
+        let expected: Vec<Nulled> =
+            seen.iter().map(|n| Nulled { half: halved(n.v).ok(), text: short(n.v).ok().map(Into::into), w: n.w }).collect();
         assert_eq!(rows_of::<Nulled>(&ran), expected);
         assert_eq!((ran.failed, ran.filtered), (0, m.rows() - expected.len()));
         assert!(ran.letters.is_none());
