@@ -622,6 +622,16 @@ pipeline! {
     refusals -> sink;
 }
 
+pipeline! {
+    /// Nobody reads the value that may fail: it still decides which rows there are.
+    pub fn unread(items: Source<Item>);
+    (good, bad) = items -> with(|i| row { thrice: allowed(i.amount, i.name) }) -> dead_letter();
+    kept = good -> select(|i| row Number { n: i.id });
+    lost = bad -> select(|i| row Number { n: i.id });
+    kept -> sink;
+    lost -> sink;
+}
+
 /// Null where it is not allowed.
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Maybe {
@@ -1034,6 +1044,10 @@ proptest! {
         everywhere(|| parted(splits(&rows, split)), "passed", &good, Order::Same, 0.0);
         everywhere(|| parted(splits(&rows, split)), "refused", &bad, Order::Same, 0.0);
         everywhere(|| parted(splits(&rows, split)), "refusals", &counts, Order::Any, 0.0);
+        let (kept, lost): (Vec<&Item>, Vec<&Item>) = rows.iter().partition(|r| allowed(r.amount, &r.name).is_ok());
+        let ids = |rows: Vec<&Item>| rows.iter().map(|r| Number { n: r.id }).collect::<Vec<_>>();
+        everywhere(|| unread(splits(&rows, split)), "kept", &ids(kept), Order::Same, 0.0);
+        everywhere(|| unread(splits(&rows, split)), "lost", &ids(lost), Order::Same, 0.0);
         let report = sabot::testing::Trial::new().threads(2).run(parted(splits(&rows, split))).unwrap().report.unwrap();
         let account = |name: &str| report.nodes.iter().find(|n| n.name.ends_with(name)).unwrap().account;
         prop_assert_eq!(account("good/run").failed, bad.len() as u64);

@@ -124,7 +124,9 @@ impl Plan {
                 nullable: schema.field_with_name(name).map_or(true, Field::is_nullable),
             })
             .collect();
-        let made: BTreeSet<usize> = outputs.iter().filter_map(|o| if let From::Made(m) = o.from { Some(m) } else { None }).collect();
+        let read: BTreeSet<usize> = outputs.iter().filter_map(|o| if let From::Made(m) = o.from { Some(m) } else { None }).collect();
+        // a value that nobody reads may fail, and decides which rows there are
+        let made = if request.errors.drops() { (0..types.len()).collect() } else { read };
         let on = |bit: u32| request.mask >> bit & 1 == 1;
         let predicates = lineage.units.iter().enumerate().filter(|(_, u)| u.made.is_none() && on(u.bit)).map(|(i, _)| i).collect();
         let mut pass = Pass::new(lineage, types, lead, &made, &predicates);

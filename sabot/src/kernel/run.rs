@@ -18,7 +18,7 @@ use super::result::{self, strike_all};
 use super::step::Step;
 use super::task::{Driven, Task};
 use super::{Level, Morsel, Origin, Selection};
-use crate::record::{Accepted, Arena, Bits, Buffers, Faults, Make, Record, text_buffers};
+use crate::record::{Accepted, Arena, Bits, Buffers, Fallible, Faults, Make, Record, text_buffers};
 use crate::{Error, Result};
 
 /// A compiled run, without its types.
@@ -109,7 +109,9 @@ impl<S: Step> Run<S> {
         let mut types = Vec::new();
         S::Made::types(&mut types);
         let total = |u: &super::Unit| u.total && !u.volatile;
-        let lanes = AtomicBool::new(S::Made::FIXED && lineage.units.iter().all(total));
+        // a predicate behind a function that may fail must not drop the row unseen
+        let hides = <S::Fails as Fallible>::MAY && S::MORE;
+        let lanes = AtomicBool::new(S::Made::FIXED && lineage.units.iter().all(total) && !hides);
         let volatile = lineage.units.iter().any(|u| u.volatile);
         let lead = AtomicBool::new(!volatile && lineage.units.iter().take(S::LEAD as usize).all(total));
         let schema = Arc::new(crate::record::schema_of::<Out>());
@@ -155,7 +157,8 @@ impl<S: Step> Run<S> {
                 lead,
                 text: pass.text,
                 dense: input.dense,
-                make: Make::new(pass.mask, &arena, track.then_some(&faults)),
+                // on lanes, errors of rows that nobody sees are none
+                make: Make::new(pass.mask, &arena, (track || !lanes).then_some(&faults)),
                 track: track.then_some(&faults),
                 drops: track && input.errors.drops(),
                 buffers: &buffers,

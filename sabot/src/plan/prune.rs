@@ -37,9 +37,14 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 node.columns.retain(|c| mine.contains(&c.name));
                 dropped += before - node.columns.len();
             }
-            Op::Run { outputs, mask, .. } => {
+            Op::Run { outputs, mask, errors, .. } => {
                 let lineage = lineages(&node.id).ok_or_else(|| Error::Plan(format!("there is no kernel `{}`", node.id)))?;
-                let (bits, inputs, _) = lineage.require(&|name| mine.contains(name));
+                let (mut bits, mut inputs, _) = lineage.require(&|name| mine.contains(name));
+                if errors.drops() {
+                    // a value that nobody reads may fail, and decides which rows there are
+                    bits = !0;
+                    inputs.extend(lineage.units.iter().flat_map(|u| &u.needs.inputs));
+                }
                 *mask = bits;
                 let keep: Vec<String> = node.columns.iter().map(|c| c.name.clone()).filter(|c| mine.contains(c)).collect();
                 dropped += node.columns.len() - keep.len();

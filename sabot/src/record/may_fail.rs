@@ -26,6 +26,8 @@ impl<V> MayFail<V> {
 
 /// Whether something may fail, as a type.
 pub trait Fallible: 'static {
+    /// As a value.
+    const MAY: bool;
     /// Whether this or the other may.
     type Or<Other: Fallible>: Fallible;
 }
@@ -36,9 +38,11 @@ pub enum Never {}
 #[derive(Debug)]
 pub enum Sometimes {}
 impl Fallible for Never {
+    const MAY: bool = false;
     type Or<Other: Fallible> = Other;
 }
 impl Fallible for Sometimes {
+    const MAY: bool = true;
     type Or<Other: Fallible> = Sometimes;
 }
 
