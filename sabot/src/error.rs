@@ -55,8 +55,10 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// Operators hold more than the memory budget allows.
-    #[error("operator `{operator}` holds {held} bytes, over the budget of {budget} bytes; raise `--memory` or reduce the keys it keeps")]
+    /// Operators hold more than the memory budget allows, and cannot spill it.
+    #[error(
+        "operator `{operator}` holds {held} bytes that it cannot spill, and the budget is {budget} bytes; raise `--memory`, use fewer `--threads`, or reduce the keys it keeps"
+    )]
     Memory {
         /// Stable id of the operator.
         operator: String,

@@ -1,5 +1,9 @@
 //! Tests of Sabot across its layers: what they share.
 
+mod checksum;
+
+pub use checksum::{Checksum, ChecksumSink, checksum, concat, peak_memory};
+
 use sabot::record::Named;
 use sabot::stream::Job;
 use sabot::testing::{Trial, same_rows};

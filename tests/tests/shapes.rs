@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "shapes/spill.rs"]
+mod spill;
+
 use sabot::prelude::*;
 use sabot::stream::Job;
 use sabot::testing::{Trial, splits};
@@ -221,16 +224,10 @@ fn a_limit_ends_its_sources() {
 }
 
 pipeline! {
-    /// More groups than fit.
+    /// A group for every number.
     pub fn large(numbers: Source<Number, Bounded>);
     large = numbers -> key_by(n) -> aggregate(|n| row { sum: sum(n.k) });
     large -> sink;
-}
-#[test]
-fn a_memory_budget_names_the_operator() {
-    let error = large(numbers(50_000)).options(|o| o.memory_budget = Some(100_000)).collect_batches().unwrap_err();
-    assert!(matches!(&error, Error::Memory { operator, .. } if operator.starts_with("large/large/aggregate")), "{error}");
-    assert!(large(numbers(500)).options(|o| o.memory_budget = Some(10_000_000)).collect_batches().is_ok());
 }
 
 /// The last number seen.

@@ -11,8 +11,22 @@ use crate::words::unknown;
 use crate::{Error, Result};
 
 /// Options of every pipeline; a parameter of such a name is given by `--param`.
-const OWN: &[&str] =
-    &["param", "source", "sink", "threads", "memory", "output", "all", "stats", "retries", "retry-wait", "json", "format", "help"];
+const OWN: &[&str] = &[
+    "param",
+    "source",
+    "sink",
+    "threads",
+    "memory",
+    "spill-dir",
+    "output",
+    "all",
+    "stats",
+    "retries",
+    "retry-wait",
+    "json",
+    "format",
+    "help",
+];
 
 /// The prefix of a parameter's argument, apart from the tool's own.
 pub(super) const PARAM: &str = "parameter:";
@@ -100,7 +114,14 @@ fn running(command: Command) -> Command {
                 .action(ArgAction::Append),
         )
         .arg(arg("threads", "N", "Worker threads; 0 for all cores").value_parser(clap::value_parser!(usize)))
-        .arg(arg("memory", "BYTES", "What all operators together may hold: 500M, 8G").value_parser(bytes))
+        .arg(
+            arg("memory", "BYTES", "About what the job may use: 500M, 8G; aggregates, joins and sorts spill to disk beyond it")
+                .value_parser(bytes),
+        )
+        .arg(
+            arg("spill-dir", "DIR", "Where to spill; by default the system's directory for temporary files")
+                .value_parser(clap::value_parser!(std::path::PathBuf)),
+        )
         .arg(
             arg("retries", "N", "How often to read or write again after a transient error (a lost connection, a timeout); 3 by default")
                 .value_parser(clap::value_parser!(u32)),

@@ -22,6 +22,9 @@ pub(super) fn stats(report: &Report) -> String {
     out.push_str(&aligned(&workers));
     let bypassed = if report.bypassed { ", on the calling thread" } else { "" };
     let _ = writeln!(out, "{:.3} s{bypassed}; at most {} bytes queued", report.wall.as_secs_f64(), report.peak_channel_bytes);
+    for node in report.nodes.iter().filter(|n| n.spilled > 0) {
+        let _ = writeln!(out, "{} spilled {} bytes to disk", node.name, node.spilled);
+    }
     for event in &report.events {
         let _ = writeln!(out, "event: {event}");
     }

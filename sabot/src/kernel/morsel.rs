@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_buffer::{BooleanBuffer, Buffer};
+use arrow_schema::DataType;
 
 use crate::Result;
 
@@ -114,5 +116,15 @@ impl Morsel {
 }
 
 fn slice_bytes(array: &dyn Array, rows: usize) -> usize {
-    array.to_data().get_slice_memory_size().unwrap_or(rows * 8)
+    // Arrow counts the views of text, not the text
+    let views = match array.data_type() {
+        DataType::Utf8View => array.as_string_view().views().iter(),
+        DataType::BinaryView => array.as_binary_view().views().iter(),
+        _ => [].iter(),
+    };
+    let text: usize = views.map(|view| *view as u32 as usize).filter(|length| *length > INLINE).sum();
+    array.to_data().get_slice_memory_size().unwrap_or(rows * 8) + text
 }
+
+/// Text of so many bytes is in its view.
+const INLINE: usize = 12;

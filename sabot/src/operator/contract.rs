@@ -313,4 +313,22 @@ pub trait Operator: Send {
     fn held_bytes(&self) -> usize {
         0
     }
+
+    /// The job has a memory budget: what the operator may use of it, and where it may spill. Called once, before anything
+    /// else. An operator that cannot spill need not listen; what it holds may not exceed the budget.
+    fn memory(&mut self, _memory: super::Memory) {}
+
+    /// How many of the [`held_bytes`](Self::held_bytes) the operator can [`spill`](Self::spill) now.
+    fn spillable_bytes(&self) -> usize {
+        0
+    }
+
+    /// The job is short of memory: moves state to disk. Called between two other calls, never in the middle of
+    /// [`Progress::More`] unless the operator says that it has something to spill then.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn spill(&mut self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -58,7 +58,7 @@ fn shared(rows: &[Rows]) -> usize {
 
 /// The first eight bytes, such that the order of heads never contradicts the order of rows.
 #[inline(always)]
-fn head(bytes: &[u8]) -> u64 {
+pub(super) fn head(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {
         Some(bytes) => u64::from_be_bytes(*bytes),
         None => {

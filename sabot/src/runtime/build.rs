@@ -8,13 +8,14 @@ use super::chain::{Chain, ChainNode, Stamp};
 use super::checkpoint::{Checkpoint, SplitKey, from_ipc, split_key};
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
-use super::graph::Graph;
+use super::graph::{Graph, Stage};
 use super::inlet::{InChannel, Inlet};
+use super::ledger::{Holding, Ledger};
 use super::marks::{MarkedEdge, Marks};
 use super::retry::Retry;
 use super::sink::{SharedSink, SinkOperator};
 use super::task::{Root, Task};
-use super::util::at;
+use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, Split, Work};
@@ -30,6 +31,7 @@ pub(super) struct Build<'a> {
     /// Splits of each source node.
     pub(super) splits: BTreeMap<usize, Vec<Split>>,
     pub(super) checkpoint: Option<&'a Checkpoint>,
+    pub(super) ledger: &'a Mutex<Ledger>,
 }
 
 /// Tasks and the channels between them.
@@ -78,11 +80,14 @@ impl Build<'_> {
         let task_of = |node: usize| -> Result<usize> { Ok(*at(&first_task, *at(&self.graph.stage_of, node)?)?) };
         let mut matrix: Matrix = HashMap::new();
         let mut channels = Vec::new();
+        let inputs = |s: &Stage| s.nodes.first().and_then(|n| self.plan.nodes.get(*n)).map_or(0, |n| n.inputs.len() * s.instances);
+        let queues: usize = self.graph.stages.iter().map(inputs).sum();
         for stage in &self.graph.stages {
             let Some(&root) = stage.nodes.first() else { continue };
             for (edge, input) in at(&self.plan.nodes, root)?.inputs.iter().enumerate() {
                 let producers = *at(&self.graph.instances, input.from)?;
                 let bytes = if self.ordered(root, input.port)? { self.options.reorder_bytes } else { self.options.channel_bytes };
+                let bytes = Ledger::queue(self.options.memory_budget, bytes, queues);
                 let (from, to) = (task_of(input.from)?, task_of(root)?);
                 let channel = |p: usize, c: usize| Arc::new(Channel::new(from + p, to + c, bytes / producers));
                 let rows: Vec<Vec<_>> = (0..producers).map(|p| (0..stage.instances).map(|c| channel(p, c)).collect()).collect();
@@ -168,12 +173,19 @@ impl Build<'_> {
         let of = *at(&self.graph.instances, node)?;
         let operator: Option<Box<dyn Operator>> = match &plan.work {
             Work::Source(_) => None,
-            Work::Operator(factory) => Some(factory.create(Instance { index: instance, of })?),
+            Work::Operator(factory) => {
+                let mut operator = factory.create(Instance { index: instance, of })?;
+                if let Some(memory) = lock(self.ledger).memory(node, &plan.name, of) {
+                    operator.memory(memory);
+                }
+                Some(operator)
+            }
             Work::Sink => {
                 let sink = self.sinks.get(&node).ok_or_else(|| Error::usage(format!("no sink is bound to `{}`", plan.name)))?;
                 Some(Box::new(SinkOperator {
                     sink: Arc::clone(sink),
                     written: self.options.checkpoints.then(Vec::new),
+                    kept: 0,
                     patience: (self.options.retries, self.options.retry_wait),
                     retry: Retry::default(),
                     waiting: None,
@@ -211,7 +223,7 @@ impl Build<'_> {
             account: Account::default(),
             satisfied: false,
             stamp: Stamp::Keep,
-            held: 0,
+            held: Holding::default(),
             sink: matches!(plan.work, Work::Sink),
         })
     }

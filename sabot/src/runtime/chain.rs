@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::Job;
+use super::ledger::Holding;
 use super::util::{at, at_mut};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Mark, Operator, Output, Pending, Progress};
@@ -74,7 +75,7 @@ pub(super) struct ChainNode {
     pub(super) account: Account,
     pub(super) satisfied: bool,
     pub(super) stamp: Stamp,
-    pub(super) held: usize,
+    pub(super) held: Holding,
     pub(super) sink: bool,
 }
 
@@ -378,12 +379,36 @@ impl Chain {
     }
 
     /// Tells the job how many bytes the operators hold.
-    pub(super) fn report_held(&mut self, job: &Job) -> Result<()> {
+    pub(super) fn report_held(&mut self, task: usize, job: &Job) -> Result<()> {
         for node in &mut self.nodes {
-            let now = node.operator.as_ref().map_or(0, |o| o.held_bytes());
+            let now = node.operator.as_ref().map_or_else(Holding::default, |o| {
+                let spillable = o.spillable_bytes();
+                Holding { fixed: o.held_bytes().saturating_sub(spillable), spillable }
+            });
             if now != node.held {
-                job.holds(node.plan, std::mem::replace(&mut node.held, now), now)?;
+                job.ledger.holds(node.plan, task, std::mem::replace(&mut node.held, now), now, &job.names)?;
             }
+        }
+        Ok(())
+    }
+    /// The operators go, and hold nothing any more.
+    pub(super) fn forget(&mut self, task: usize, job: &Job) -> Result<()> {
+        for node in &mut self.nodes {
+            job.ledger.holds(node.plan, task, std::mem::take(&mut node.held), Holding::default(), &job.names)?;
+        }
+        Ok(())
+    }
+    pub(super) fn spillable(&self) -> usize {
+        self.nodes.iter().map(|n| n.held.spillable).sum()
+    }
+    /// Makes the operator that can spill the most do so.
+    pub(super) fn spill(&mut self) -> Result<()> {
+        let most = self.nodes.iter_mut().enumerate().max_by_key(|(_, n)| n.held.spillable);
+        if let Some((index, node)) = most
+            && let Some(operator) = &mut node.operator
+        {
+            self.current.0 = index;
+            operator.spill()?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::chain::placed;
 use super::control::Ticket;
 use super::coordinate::{Coordinator, Part};
+use super::ledger::Ledger;
 use super::needs::Needs;
 use super::progress::Progress;
 use super::task::{Moved, Task, Turn};
@@ -68,7 +69,7 @@ pub(super) struct Job {
     pub(super) coordinator: Mutex<Coordinator>,
     pub(super) epoch: AtomicU64,
     pub(super) needs: Needs,
-    pub(super) held: Vec<AtomicUsize>,
+    pub(super) ledger: Ledger,
     pub(super) workers: Vec<Mutex<WorkerReport>>,
     pub(super) events: Mutex<Vec<String>>,
 }
@@ -270,22 +271,6 @@ impl Job {
     /// Whether the source `node` shall end where it is.
     pub(super) fn sources_stop(&self, node: usize) -> bool {
         self.control.is_stopped() || self.needs.over(node)
-    }
-
-    /// The bytes that an instance of `node` holds changed.
-    pub(super) fn holds(&self, node: usize, before: usize, now: usize) -> Result<()> {
-        if let Some(held) = self.held.get(node) {
-            held.fetch_add(now, SeqCst);
-            held.fetch_sub(before, SeqCst);
-        }
-        let Some(budget) = self.options.memory_budget else { return Ok(()) };
-        let held: Vec<usize> = self.held.iter().map(|h| h.load(SeqCst)).collect();
-        if held.iter().sum::<usize>() <= budget {
-            return Ok(());
-        }
-        let biggest = held.into_iter().zip(&self.names).max_by_key(|(held, _)| *held);
-        let (held, operator) = biggest.map_or((0, String::new()), |(h, n)| (h, n.clone()));
-        Err(Error::Memory { operator, held, budget })
     }
 
     pub(super) fn snapshot(self: &Arc<Self>, ticket: Ticket) {

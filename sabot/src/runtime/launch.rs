@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::build::{Build, Wired};
 use super::coordinate::Coordinator;
 use super::graph::Graph;
 use super::job::{Job, Slot, message};
+use super::ledger::{Ledger, instances};
 use super::needs::Needs;
 use super::progress::Progress;
 use super::retry::patiently;
@@ -16,7 +17,7 @@ use super::sink::SharedSink;
 use super::task::Root;
 use super::util::{at, lock};
 use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
-use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalNode, PhysicalPlan, Split, Work};
+use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalNode, PhysicalPlan, SpillDir, Split, Work};
 use crate::{Error, Result};
 
 /// Runs a plan to its end, on the calling thread if it is small, else on worker threads while the calling thread waits.
@@ -67,8 +68,18 @@ fn launch(
     checkpoint: Option<&Checkpoint>,
 ) -> Result<Report> {
     let sinks: HashMap<usize, SharedSink> = sinks.into_iter().map(|s| (s.node, Arc::new(Mutex::new(s.sink)))).collect();
+    let dir = match options.memory_budget {
+        Some(_) => match SpillDir::new(options.spill_dir.clone().unwrap_or_else(std::env::temp_dir)) {
+            Ok(dir) => Some(dir),
+            Err(error) => {
+                control.detach();
+                return Err(error);
+            }
+        },
+        None => None,
+    };
     // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
-    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint)));
+    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint, dir.clone())));
     let result = result.unwrap_or_else(|panic| {
         Err((
             Error::Operator {
@@ -80,6 +91,7 @@ fn launch(
         ))
     });
     control.detach();
+    dir.iter().for_each(SpillDir::remove);
     match result {
         Ok(report) => Ok(report),
         Err((error, abort)) => {
@@ -99,6 +111,7 @@ fn attempt(
     options: &RunOptions,
     control: &Control,
     checkpoint: Option<&Checkpoint>,
+    dir: Option<SpillDir>,
 ) -> Result<Report, (Error, bool)> {
     let abort = |e: Error| (e, true);
     let splits = list(plan).map_err(abort)?;
@@ -115,14 +128,29 @@ fn attempt(
         let schema = at(&plan.nodes, *node).map(|n| &n.schema).map_err(abort)?;
         settle(&executor, options, &mut events, sink, |sink| sink.open(schema)).map_err(abort)?;
     }
-    let threads = if bypassed { 1 } else { Some(options.threads).filter(|t| *t > 0).unwrap_or_else(|| executor.threads()) };
+    let threads = if bypassed {
+        1
+    } else {
+        Some(options.threads).filter(|t| *t > 0).unwrap_or_else(|| instances(options.memory_budget, executor.threads()))
+    };
     let (total_rows, total_bytes) = (sum(&splits, |s| s.rows), sum(&splits, |s| s.bytes));
     let graph = Graph::new(plan, threads, |a, b| apart(plan, checkpoint, a, b)).map_err(abort)?;
-    let instances = graph.instances.clone();
-    let build = Build { plan, graph, options, sinks, splits, checkpoint };
+    let counts = graph.instances.clone();
+    let ledger = Mutex::new(Ledger::new(options.memory_budget, dir, plan.nodes.len()));
+    let build = Build { plan, graph, options, sinks, splits, checkpoint, ledger: &ledger };
     let wired = build.wire().map_err(abort)?;
     let progress = Progress::new(options, total_rows, total_bytes);
-    let job = assemble(&executor, plan, &instances, wired, progress, options, control, checkpoint);
+    let job = assemble(
+        &executor,
+        plan,
+        &counts,
+        wired,
+        ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
+        progress,
+        options,
+        control,
+        checkpoint,
+    );
     for ticket in control.attach(&job) {
         job.snapshot(ticket);
     }
@@ -140,7 +168,7 @@ fn attempt(
         return Err((error, true));
     }
     let accounts = lock(&job.coordinator).accounts();
-    let nodes = balance(plan, &instances, accounts).map_err(abort)?;
+    let nodes = balance(plan, &counts, accounts, &job.ledger.spilled()).map_err(abort)?;
     let mut order: Vec<_> = sinks.iter().collect();
     order.sort_by_key(|(node, _)| **node);
     for (_, sink) in order {
@@ -220,6 +248,7 @@ fn assemble(
     plan: &PhysicalPlan,
     instances: &[usize],
     wired: Wired,
+    mut ledger: Ledger,
     progress: Progress,
     options: &RunOptions,
     control: &Control,
@@ -230,6 +259,7 @@ fn assemble(
     let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
     let epoch = checkpoint.map_or(0, |c| c.epoch);
     let tasks = wired.tasks.len();
+    ledger.tasks(tasks);
     let slots: Vec<Slot> = wired
         .tasks
         .into_iter()
@@ -256,7 +286,7 @@ fn assemble(
         coordinator: Mutex::new(Coordinator::new(names.clone(), wired.nodes, epoch, base, done)),
         epoch: AtomicU64::new(epoch),
         needs: Needs::new(plan, instances),
-        held: names.iter().map(|_| AtomicUsize::new(0)).collect(),
+        ledger,
         workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),
         events: Mutex::default(),
         names,
@@ -286,9 +316,9 @@ fn account_of(node: &PhysicalNode, now: usize, checkpoint: Option<&Checkpoint>) 
 }
 
 /// The report of each node; in a debug build, a row that is not accounted for is an error.
-fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>) -> Result<Vec<NodeReport>> {
+fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>, spilled: &[u64]) -> Result<Vec<NodeReport>> {
     let mut nodes = Vec::new();
-    for ((node, mut account), instances) in plan.nodes.iter().zip(accounts).zip(instances) {
+    for (((node, mut account), instances), spilled) in plan.nodes.iter().zip(accounts).zip(instances).zip(spilled) {
         if account.used + account.filtered + account.late + account.failed == 0 && account.held == 0 {
             account.used = account.rows_in;
         }
@@ -297,7 +327,7 @@ fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>) -> 
         }
         let copies = |i: &Input| if i.exchange == Exchange::Broadcast { *instances as u64 } else { 1 };
         let inputs = node.inputs.iter().map(|i| (i.from, copies(i))).collect();
-        nodes.push(NodeReport { name: node.name.clone(), account, inputs, side: node.side });
+        nodes.push(NodeReport { name: node.name.clone(), account, spilled: *spilled, inputs, side: node.side });
     }
     Ok(nodes)
 }

@@ -21,6 +21,7 @@ mod inlet;
 mod inline;
 mod job;
 mod launch;
+mod ledger;
 mod marks;
 mod needs;
 mod options;

@@ -1,5 +1,6 @@
 //! How a job is run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,13 @@ pub struct RunOptions {
     pub morsel_rows: usize,
     /// A bounded job whose sources know that they have fewer rows runs with one instance, on the calling thread.
     pub bypass_rows: u64,
-    /// Bytes that all operators together may hold.
+    /// About the bytes that the job may use, in operators and queues. Aggregates, joins and sorts that hold more spill to disk;
+    /// if other steps do, the job ends with [`Error::Memory`](crate::Error::Memory). It does not cover what sources decode and
+    /// sinks buffer.
     pub memory_budget: Option<usize>,
+    /// The directory to spill into; by default the system's directory for temporary files. The job makes a directory of
+    /// its own in it, and removes those of jobs whose process died.
+    pub spill_dir: Option<PathBuf>,
     /// Bytes queued before one input of one instance until its producers wait; each producer gets its share.
     pub channel_bytes: usize,
     /// The same for an input that is put into source order. More than [`channel_bytes`](Self::channel_bytes), because
@@ -61,6 +67,7 @@ impl Default for RunOptions {
             morsel_rows: 16_384,
             bypass_rows: 10_000,
             memory_budget: None,
+            spill_dir: None,
             channel_bytes: 16 << 20,
             reorder_bytes: 256 << 20,
             checkpoints: false,

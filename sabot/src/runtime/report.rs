@@ -11,6 +11,8 @@ pub struct NodeReport {
     pub name: String,
     /// Its rows, summed over all instances. For a source, `rows_in` is what it read.
     pub account: Account,
+    /// Bytes that it wrote to disk because memory was short.
+    pub spilled: u64,
     /// For each input, the node it comes from (its number in [`Report::nodes`]) and how many instances each row goes to:
     /// `rows_in` is the sum of the inputs' `rows_out`, times that number.
     pub inputs: Vec<(usize, u64)>,

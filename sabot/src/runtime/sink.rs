@@ -13,7 +13,7 @@ use super::checkpoint::{from_ipc, to_ipc};
 use super::retry::Retry;
 use super::util::lock;
 use crate::Result;
-use crate::kernel::Morsel;
+use crate::kernel::{Morsel, Origin};
 use crate::operator::{Account, Frozen, GroupState, Operator, Output, Pause, Progress, Sink};
 
 /// A sink that its task and the job's end share.
@@ -23,6 +23,8 @@ pub(super) struct SinkOperator {
     pub(super) sink: SharedSink,
     /// What was written so far, if checkpoints are allowed.
     pub(super) written: Option<Vec<RecordBatch>>,
+    /// Bytes of that.
+    pub(super) kept: usize,
     /// How often to try again, and the first wait.
     pub(super) patience: (u32, Duration),
     pub(super) retry: Retry,
@@ -55,6 +57,7 @@ impl SinkOperator {
     }
     fn wrote(&mut self, batch: RecordBatch) {
         if let Some(written) = &mut self.written {
+            self.kept += Morsel::new(batch.clone(), Origin::default()).bytes();
             written.push(batch);
         }
     }
@@ -74,6 +77,10 @@ impl Operator for SinkOperator {
     }
     fn pause(&mut self) -> Option<Pause> {
         self.pause.take()
+    }
+    /// What is kept for checkpoints.
+    fn held_bytes(&self) -> usize {
+        self.kept
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         let written = self.written.clone().unwrap_or_default();

@@ -8,6 +8,7 @@ use super::coordinate::Part;
 use super::feed::Feed;
 use super::inlet::Inlet;
 use super::job::Job;
+use super::ledger::Relief;
 use crate::Result;
 use crate::operator::Pending;
 use std::time::Duration;
@@ -85,8 +86,35 @@ impl Task {
             self.chain.attach(Arc::new(super::outside::TaskOutside::new(job, self.id)));
         }
         let turn = self.work(job, moved)?;
-        self.chain.report_held(job)?;
+        self.relieve(job)?;
+        if turn == Turn::Done {
+            self.chain.forget(self.id, job)?;
+        }
         Ok(turn)
+    }
+
+    /// Reports what the stage holds; spills if this task holds too much, or wakes the one that does.
+    fn relieve(&mut self, job: &Arc<Job>) -> Result<()> {
+        self.chain.report_held(self.id, job)?;
+        let mut held = usize::MAX;
+        loop {
+            match job.ledger.relief() {
+                Relief::Nobody => return Ok(()),
+                Relief::Task(id) if id != self.id => {
+                    job.wake(id);
+                    return Ok(());
+                }
+                Relief::Task(_) => {
+                    let now = self.chain.spillable();
+                    if now >= held {
+                        return Ok(());
+                    }
+                    held = now;
+                    self.chain.spill()?;
+                    self.chain.report_held(self.id, job)?;
+                }
+            }
+        }
     }
 
     fn work(&mut self, job: &Arc<Job>, moved: &mut Moved) -> Result<Turn> {
@@ -99,6 +127,9 @@ impl Task {
                 Drained::Yield => return Ok(Turn::Again),
                 Drained::Pause(wait) => return Ok(Turn::Sleep(wait)),
                 Drained::Empty => {}
+            }
+            if job.ledger.budget.is_some() {
+                self.relieve(job)?;
             }
             if let Some(epoch) = self.barrier.take() {
                 self.cut(epoch, job)?;

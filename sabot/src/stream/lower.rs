@@ -177,7 +177,8 @@ impl Lower<'_> {
                 let spec = Arc::new(sort_spec(node, by));
                 let input = self.forward_input(node)?;
                 let (from_schema, single) = self.upstream(input.from);
-                let factory = PartialSort::factory(Arc::clone(&spec), &from_schema)?;
+                let sources = (0u32..).zip(&self.out.plan.nodes).filter(|(_, n)| matches!(n.work, Work::Source(_))).map(|(n, _)| n);
+                let factory = PartialSort::factory(Arc::clone(&spec), &from_schema, self.next() as u32, sources)?;
                 let part = self.push(
                     usize::MAX,
                     format!("{}.partial", node.id),

@@ -11,7 +11,7 @@ use arrow_schema::SchemaRef;
 use super::Code;
 use super::lower::{Lower, missing};
 use crate::Result;
-use crate::operator::{Condition, Exchange, Input, Join, JoinSpec, Work};
+use crate::operator::{Condition, Exchange, Grace, Input, Join, JoinSpec, Work};
 use crate::plan::{EventColumn, Matching, Node, NodeId, Op};
 use crate::{Error, plan::Plan};
 
@@ -52,10 +52,15 @@ impl Lower<'_> {
         }
         // gathered rows have no order of their own
         let ordered = probe == Exchange::Gather;
+        let hashed = matches!(build, Exchange::Hash(_));
         let inputs = vec![Input { exchange: probe, ordered, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
         let bounded = self.bounded(&[l.from, r.from]);
         let output = spec.output_schema(&left_schema, &right_schema)?;
-        let factory = Join::factory(spec, condition, &left_schema, &right_schema)?;
+        let mut factory = Join::factory(spec, condition, &left_schema, &right_schema)?;
+        // what spills comes out at the end, which an endless side does not have
+        if bounded && hashed {
+            factory = Grace::factory(&node.id, factory, (&left_schema, left), (&right_schema, right))?;
+        }
         self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, true);
         Ok(())
     }

@@ -20,7 +20,7 @@ pub(super) fn with_rows(batch: &RecordBatch, rows: Vec<u64>) -> Result<RecordBat
     batch_with(batch, Field::new(ROWS, DataType::UInt64, false), Arc::new(UInt64Array::from(rows)))
 }
 
-/// Loads a cut that [`with_rows`] made, perhaps in another version of the program.
+/// Loads a cut that [`with_rows`] made, perhaps in another version of the program. Returns the group of each row.
 pub(super) fn load(
     groups: &mut Groups,
     batch: &RecordBatch,
@@ -28,7 +28,7 @@ pub(super) fn load(
     keys: usize,
     counts: &[usize],
     operator: &str,
-) -> Result<()> {
+) -> Result<Vec<u32>> {
     let written = batch.schema_ref().fields();
     let known = schema.fields();
     let same =
@@ -59,7 +59,7 @@ pub(super) fn load(
             *slot += rows;
         }
     }
-    Ok(())
+    Ok(numbers)
 }
 
 /// Drops the groups of a key group. Arrow refuses nothing here that it did not refuse before, so errors keep the groups.

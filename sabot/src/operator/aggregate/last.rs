@@ -8,52 +8,57 @@ use arrow_schema::{DataType, FieldRef, SchemaRef, TimeUnit};
 
 use super::AggregateSpec;
 use super::cut::{drop_group, load, with_rows};
+use super::disk::Disk;
+use super::emission::Emission;
 use super::spec::{Groups, batch, state_slices};
 use super::window::{Units, words};
+use crate::kernel::Morsel;
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
-use crate::kernel::{Morsel, Origin};
 use crate::operator::instants::micros;
 use crate::operator::ipc;
 use crate::operator::kept::RowList;
 use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::spill::{Memory, Part};
 use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
 use crate::{Error, Result};
 
 /// Rows that a key group emitted, in a snapshot's metadata.
 const EMITTED: &str = "sabot.emitted";
+/// Groups that are written at once.
+const CHUNK: usize = 8192;
 /// The watermark, in a snapshot's metadata.
 const WATERMARK: &str = "sabot.watermark";
 
 /// Panes that are merged at once, and windows that are emitted at once, where windows overlap.
 const MANY: usize = 8192;
 
-/// Result rows, and which of them belong to which key group.
-type Results = (RecordBatch, Vec<(u16, std::ops::Range<usize>)>);
-
 /// Merges partial states; see the [module](super).
 ///
 /// Input: the output of [`PartialAggregate`](super::PartialAggregate), hashed by the key columns and ordered by split.
 /// Output rows come by key group (the `split` of their origin), then window, then first appearance.
 pub struct FinalAggregate {
-    spec: Arc<AggregateSpec>,
-    node: u32,
+    pub(super) spec: Arc<AggregateSpec>,
+    pub(super) node: u32,
     instance: Instance,
-    partial: SchemaRef,
-    schema: SchemaRef,
+    pub(super) partial: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// Key columns, and the start of a pane.
-    fields: Vec<FieldRef>,
-    counts: Vec<usize>,
-    window: Option<Units>,
-    groups: Groups,
+    pub(super) fields: Vec<FieldRef>,
+    pub(super) counts: Vec<usize>,
+    pub(super) window: Option<Units>,
+    pub(super) groups: Groups,
     /// Groups of each pane of open windows, by its start.
-    open: BTreeMap<i64, Vec<u32>>,
+    pub(super) open: BTreeMap<i64, Vec<u32>>,
     /// Groups whose windows were emitted; dropped when they are the majority.
     dead: usize,
     watermark: EventTime,
     /// Rows that each key group emitted.
-    emitted: Vec<u64>,
+    pub(super) emitted: Vec<u64>,
     list: RowList,
     numbers: Vec<u32>,
+    pub(super) memory: Option<Memory>,
+    pub(super) disk: Option<Disk>,
+    pub(super) finishing: Option<Emission>,
 }
 
 impl std::fmt::Debug for FinalAggregate {
@@ -101,6 +106,9 @@ impl FinalAggregate {
             emitted: vec![0; usize::from(KEY_GROUPS)],
             list: RowList::default(),
             numbers: Vec::new(),
+            memory: None,
+            disk: None,
+            finishing: None,
             spec,
         })
     }
@@ -145,6 +153,12 @@ impl FinalAggregate {
                 kept = Kept::Some(&in_time);
             }
         }
+        out.account(Account { held: kept.len() as i64, ..Account::default() });
+        let stays;
+        if let Some(disk) = &mut self.disk {
+            stays = disk.divert(batch, kept)?;
+            kept = Kept::Some(&stays);
+        }
         let before = self.groups.keys.len();
         self.groups.keys.insert(columns, kept, &mut self.numbers)?;
         self.groups.resize();
@@ -155,41 +169,18 @@ impl FinalAggregate {
         if let Some((_, starts)) = &starts {
             self.enter(before, starts, kept);
         }
-        out.account(Account { held: kept.len() as i64, ..Account::default() });
         Ok(())
     }
-    /// Emits these groups: by key group, then in this order.
-    fn emit(&mut self, groups: &[u32], out: &mut dyn Output) -> Result<()> {
-        let rows = self.groups.rows_of(groups);
-        let result = self.results(&self.groups, groups)?;
-        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
-        self.send(result, out);
-        Ok(())
-    }
-    /// The results of these groups of `of`, and which of them belong to which key group.
-    fn results(&self, of: &Groups, groups: &[u32]) -> Result<Results> {
-        let keys = of.keys.columns(groups)?;
-        let key_columns = keys.get(..self.spec.keys.len()).unwrap_or(&[]);
-        let (order, ranges) = by_key_group(&key_groups(key_columns, groups.len())?);
-        let groups: Vec<u32> = order.iter().filter_map(|i| groups.get(*i as usize)).copied().collect();
-        let order = UInt32Array::from(order);
-        let mut columns = arrow_select::take::take_arrays(&keys, &order, None)?;
+    /// The result of these groups.
+    pub(super) fn result(&self, of: &Groups, groups: &[u32]) -> Result<RecordBatch> {
+        let mut columns = of.keys.columns(groups)?;
         if let (Some(units), Some(starts)) = (self.window, columns.last()) {
             columns.push(units.ends(starts)?);
         }
         for state in &of.states {
-            columns.push(state.finish(&groups).map_err(|f| f.at(&self.spec.name, None))?);
+            columns.push(state.finish(groups).map_err(|f| f.at(&self.spec.name, None))?);
         }
-        let columns = self.declared(columns)?;
-        Ok((batch(&self.schema, columns, groups.len())?, ranges))
-    }
-    fn send(&mut self, (result, ranges): Results, out: &mut dyn Output) {
-        for (group, range) in ranges {
-            let Some(emitted) = self.emitted.get_mut(usize::from(group)) else { continue };
-            let origin = Origin { source: self.node, partition: 0, split: u64::from(group), row: *emitted };
-            *emitted += range.len() as u64;
-            out.emit(Morsel::new(result.slice(range.start, range.len()), origin));
-        }
+        batch(&self.schema, self.declared(columns)?, groups.len())
     }
     /// The columns as the output declares them.
     fn declared(&self, mut columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
@@ -219,17 +210,39 @@ impl FinalAggregate {
         if !units.tumbling() {
             return self.emit_hops(units, from, until, out);
         }
+        let groups = self.close(until);
+        let mut emission = self.emission(&self.groups, &groups)?;
+        while self.emit_some(&mut emission, u16::MAX, out)? {}
+        self.emit_windows_on_disk(until, out)?;
+        if groups.is_empty() { Ok(()) } else { self.bury(groups.len()) }
+    }
+    /// Takes the tumbling windows that end by `until`: their groups, in order.
+    fn close(&mut self, until: EventTime) -> Vec<u32> {
         let mut groups = Vec::new();
-        while let Some(first) = self.open.first_entry()
+        while let (Some(units), Some(first)) = (self.window, self.open.first_entry())
             && units.end(*first.key()) <= until
         {
             groups.extend(first.remove());
         }
-        if groups.is_empty() {
+        groups
+    }
+    /// Reads all of them, for there is no other way to find the rows of a window.
+    fn emit_windows_on_disk(&mut self, until: EventTime, out: &mut dyn Output) -> Result<()> {
+        let (Some(units), Some(disk)) = (self.window, &mut self.disk) else { return Ok(()) };
+        if disk.earliest == i64::MAX || units.end(disk.earliest) > until {
             return Ok(());
         }
-        self.emit(&groups, out)?;
-        self.bury(groups.len())
+        disk.parts.flush()?;
+        disk.earliest = i64::MAX;
+        let over = |start: i64| units.end(start) <= until;
+        for group in disk.parts.all() {
+            let Some(disk) = &mut self.disk else { break };
+            let part = disk.take_until(group, &over)?;
+            if let Some((_, mut merge)) = self.emit_part(group, &part, out)? {
+                while self.emit_merged(group, &mut merge, out)? {}
+            }
+        }
+        Ok(())
     }
     /// As [`emit_windows`](Self::emit_windows), for windows of several panes: the states of the panes are merged in the
     /// order of time.
@@ -289,8 +302,10 @@ impl FinalAggregate {
         if windows.keys.is_empty() {
             return Ok(());
         }
-        let results = self.results(windows, &windows.all())?;
-        self.send(results, out);
+        let mut emission = self.emission(windows, &windows.all())?;
+        while let Some(piece) = self.piece(windows, &mut emission, u16::MAX)? {
+            self.send_piece(piece, out);
+        }
         windows.clear();
         Ok(())
     }
@@ -303,6 +318,51 @@ impl FinalAggregate {
     fn owns_all(&self) -> Result<bool> {
         let group = key_groups(&[], 1)?.first().copied().unwrap_or_default();
         Ok(instance_of(group, KEY_GROUPS, self.instance.of) == self.instance.index)
+    }
+    /// Bytes of the groups.
+    fn table_bytes(&self) -> usize {
+        self.groups.bytes() + self.open.values().map(|g| g.capacity() * 4 + 48).sum::<usize>()
+    }
+    /// Moves the largest key groups to disk, about half of all groups.
+    fn evict(&mut self) -> Result<()> {
+        let Some(memory) = self.memory.clone() else { return Ok(()) };
+        let mut live: Vec<u32> = if self.window.is_some() { self.open.values().flatten().copied().collect() } else { self.groups.all() };
+        live.sort_unstable(); // order of appearance
+        let mut lists: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+        for (group, of) in live.iter().zip(self.key_groups_of(&self.groups, &live)?) {
+            lists.entry(of).or_default().push(*group);
+        }
+        let mut by_size: Vec<(u16, usize)> = lists.iter().map(|(of, list)| (*of, list.len())).collect();
+        by_size.sort_by_key(|(of, size)| (std::cmp::Reverse(*size), *of));
+        let disk = match &mut self.disk {
+            Some(disk) => disk,
+            none => none.insert(Disk::new(&memory, self.spec.keys.len(), self.window.is_some())?),
+        };
+        let mut gone = 0;
+        for (of, size) in by_size {
+            if gone * 2 >= live.len() {
+                break;
+            }
+            gone += size;
+            for some in lists.remove(&of).unwrap_or_default().chunks(CHUNK) {
+                disk.write(of, &with_rows(&self.groups.partial(some, &self.partial)?, rows_at(&self.groups, some))?)?;
+            }
+        }
+        // a new table, since a cleared one keeps its memory
+        let mut stay: Vec<u32> = lists.into_values().flatten().collect();
+        stay.sort_unstable();
+        let mut groups = Groups::new(&self.spec, &self.fields)?;
+        for some in stay.chunks(CHUNK) {
+            let cut = with_rows(&self.groups.partial(some, &self.partial)?, rows_at(&self.groups, some))?;
+            load(&mut groups, &cut, &self.partial, self.fields.len(), &self.counts, &self.spec.name)?;
+        }
+        self.groups = groups;
+        self.dead = 0;
+        self.reenter()
+    }
+    /// Whether windows overlap: these do not spill, since a pane on disk belongs to several of them.
+    fn hops(&self) -> bool {
+        self.window.is_some_and(|units| !units.tumbling())
     }
     /// Drops the groups of emitted windows.
     fn compact(&mut self) -> Result<()> {
@@ -327,6 +387,10 @@ impl FinalAggregate {
     }
 }
 
+fn rows_at(groups: &Groups, some: &[u32]) -> Vec<u64> {
+    some.iter().map(|g| groups.rows.get(*g as usize).copied().unwrap_or_default()).collect()
+}
+
 impl Operator for FinalAggregate {
     fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
         let mut list = std::mem::take(&mut self.list);
@@ -338,36 +402,58 @@ impl Operator for FinalAggregate {
     fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {
         let before = self.watermark;
         self.watermark = before.max(time);
-        self.emit_windows(before, self.watermark, out)
+        // at the end of time `finish` follows, which may pause between windows
+        if time == END_OF_TIME && !self.hops() { Ok(()) } else { self.emit_windows(before, self.watermark, out) }
     }
     fn hold(&self) -> EventTime {
-        match (self.window, self.open.first_key_value()) {
+        let disk = self.disk.as_ref().map(|d| d.earliest).filter(|start| *start < i64::MAX);
+        let first = self.open.first_key_value().map(|(pane, _)| *pane).into_iter().chain(disk).min();
+        match (self.window, first) {
             // the results of a window carry its end - 1
-            (Some(units), Some((pane, _))) => units.end(units.first_window(*pane, self.watermark)).saturating_sub(1),
+            (Some(units), Some(start)) if units.tumbling() => units.end(start).saturating_sub(1),
+            (Some(units), Some(pane)) => units.end(units.first_window(pane, self.watermark)).saturating_sub(1),
             _ => END_OF_TIME,
         }
     }
+    fn resume(&mut self, out: &mut dyn Output) -> Result<Progress> {
+        self.pump(out)
+    }
     fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
-        if self.window.is_some() {
+        if self.hops() {
             self.emit_windows(self.watermark, EventTime::MAX, out)?;
             return Ok(Progress::Done);
         }
-        if self.spec.global() && self.owns_all()? && self.groups.keys.is_empty() {
+        if self.spec.global() && self.owns_all()? && self.groups.keys.is_empty() && self.disk.is_none() {
             self.groups.keys.insert(&[], Kept::Range(0, 1), &mut self.numbers)?;
             self.groups.resize();
         }
-        let all = self.groups.all();
-        if !all.is_empty() {
-            self.emit(&all, out)?;
+        if let Some(disk) = &mut self.disk {
+            disk.parts.flush()?;
         }
-        self.groups.clear();
-        Ok(Progress::Done)
+        let groups = if self.window.is_some() { self.close(EventTime::MAX) } else { self.groups.all() };
+        self.finishing = Some(self.emission(&self.groups, &groups)?);
+        self.pump(out)
     }
     fn held_bytes(&self) -> usize {
-        self.groups.bytes() + self.open.values().map(|g| g.capacity() * 4 + 48).sum::<usize>()
+        let disk = self.disk.as_ref().map_or(0, |d| d.parts.bytes());
+        self.table_bytes() + disk + self.finishing.as_ref().map_or(0, Emission::bytes)
     }
-    /// Keys and states of the open groups, by key group.
+    fn memory(&mut self, memory: Memory) {
+        self.memory = Some(memory);
+    }
+    fn spillable_bytes(&self) -> usize {
+        let can = self.memory.is_some() && self.finishing.is_none() && !self.hops() && self.groups.keys.len() > 1;
+        if can { self.table_bytes() } else { 0 }
+    }
+    fn spill(&mut self) -> Result<()> {
+        if self.spillable_bytes() > 0 { self.evict() } else { Ok(()) }
+    }
+    /// Keys and states of the open groups, by key group; what is on disk is read back.
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
+        if let Some(disk) = &mut self.disk {
+            disk.parts.flush()?;
+        }
+        let mut on_disk: BTreeMap<u16, Part> = self.disk.iter().flat_map(|d| d.parts.parts()).collect();
         let live: Vec<u32> = if self.window.is_some() {
             let mut live: Vec<u32> = self.open.values().flatten().copied().collect();
             live.sort_unstable();
@@ -384,13 +470,22 @@ impl Operator for FinalAggregate {
             let mut states = Vec::new();
             let mut ranges: BTreeMap<u16, std::ops::Range<usize>> = ranges.into_iter().collect();
             for (group, count) in emitted.iter().enumerate() {
+                let tags = [(EMITTED.to_owned(), count.to_string()), (WATERMARK.to_owned(), watermark.to_string())];
+                let mut bytes = Vec::new();
+                if let Some(part) = on_disk.remove(&(group as u16)) {
+                    for block in &part.blocks {
+                        ipc::push(&ipc::tagged(&part.file.read(block)?, tags.clone())?, &mut bytes)?;
+                    }
+                }
+                if !bytes.is_empty() {
+                    states.push(GroupState { group: group as u16, bytes });
+                    continue;
+                }
                 let range = match ranges.remove(&(group as u16)) {
                     Some(range) => range,
                     None if *count > 0 => 0..0,
                     None => continue,
                 };
-                let tags = [(EMITTED.to_owned(), count.to_string()), (WATERMARK.to_owned(), watermark.to_string())];
-                let mut bytes = Vec::new();
                 ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
                 states.push(GroupState { group: group as u16, bytes });
             }
@@ -417,6 +512,11 @@ impl Operator for FinalAggregate {
     fn release(&mut self, group: u16) {
         if let Some(slot) = self.emitted.get_mut(usize::from(group)) {
             *slot = 0;
+        }
+        if let Some(disk) = &mut self.disk {
+            // what cannot be written now stays in memory
+            let _ = disk.parts.flush();
+            disk.parts.take(group);
         }
         if self.window.is_none() || self.compact().is_ok() {
             drop_group(&mut self.groups, group, self.spec.keys.len(), &self.counts, &self.spec.name);

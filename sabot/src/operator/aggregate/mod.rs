@@ -9,6 +9,10 @@
 //!
 //! Windows are aggregated per pane, and put together from panes in the second phase (see [`EventWindow`]).
 //!
+//! Under a memory budget the final phase moves key groups to disk (see `disk`); the partial phase is bounded by itself: it sends
+//! a table on when it has grown large, at places that depend on nothing but the rows, or else sums of floats would depend on the
+//! budget.
+//!
 //! What is computed is an [`Accumulator`]: the states of all groups, updated a batch at a time.
 
 mod accumulator;
@@ -19,8 +23,10 @@ mod count;
 mod custom;
 mod cut;
 pub(crate) mod digest;
+mod disk;
 mod distinct;
 mod edge;
+mod emission;
 mod extreme;
 mod last;
 mod lists;

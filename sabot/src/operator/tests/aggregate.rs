@@ -7,7 +7,7 @@ use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::hand::Longest;
-use super::{Out, Rng, cut, encode, lines, show};
+use super::{Out, Rng, cut, encode, lines, memory, show};
 use crate::kernel::hash::{KEY_GROUPS, hash_columns, instance_of, key_group};
 use crate::kernel::{Morsel, Selection};
 use crate::operator::aggregate::*;
@@ -80,11 +80,19 @@ pub(super) struct Run<'a> {
     /// Snapshot and restore the final instances, into this many, after half of the partial rows.
     pub(super) restart: Option<usize>,
     pub(super) max_groups: usize,
+    /// Spill now and then, with this share of memory.
+    pub(super) spill: Option<usize>,
 }
 
 fn finals(run: &Run<'_>, input: &SchemaRef, of: usize) -> Vec<Box<dyn Operator>> {
     let factory = FinalAggregate::factory(Arc::clone(run.spec), input, 9).unwrap();
-    (0..of).map(|index| factory.create(Instance { index, of }).unwrap()).collect()
+    (0..of)
+        .map(|index| {
+            let mut op = factory.create(Instance { index, of }).unwrap();
+            run.spill.iter().for_each(|share| op.memory(memory(*share)));
+            op
+        })
+        .collect()
 }
 
 pub(super) fn run(run: &Run<'_>, splits: &[RecordBatch]) -> RecordBatch {
@@ -127,6 +135,11 @@ pub(super) fn run(run: &Run<'_>, splits: &[RecordBatch]) -> RecordBatch {
                 .filter(|r| instance_of(key_group(hashes[*r], KEY_GROUPS), KEY_GROUPS, of) == index)
                 .for_each(|r| words[r / 64] |= 1 << (r % 64));
             out.feed(op.as_mut(), 0, Morsel { selection: Some(Selection::new(words)), ..morsel.clone() });
+            if run.spill.is_some() && (i + index).is_multiple_of(3) {
+                let before = op.spillable_bytes();
+                op.spill().unwrap();
+                assert!(before == 0 || op.spillable_bytes() < before);
+            }
         }
     }
     ops.iter_mut().for_each(|op| out.finish(op.as_mut(), 0));
@@ -234,7 +247,7 @@ fn equals_the_row_model_however_it_is_run() {
         let spec = spec(&keys, window);
         for keep in [None, Some(&keep as &dyn Fn(usize) -> bool)] {
             let expected = model(&spec, &splits, keep);
-            let base = Run { spec: &spec, size: 1000, threads: 1, finals: 1, keep, restart: None, max_groups: 1 << 18 };
+            let base = Run { spec: &spec, size: 1000, threads: 1, finals: 1, keep, restart: None, max_groups: 1 << 18, spill: None };
             let first = run(&base, &splits);
             assert_eq!(sorted(&first), expected, "{keys:?} {window:?}");
             for (size, threads, finals, restart) in
@@ -247,6 +260,16 @@ fn equals_the_row_model_however_it_is_run() {
                 let encoded: Vec<RecordBatch> = splits.iter().map(|b| encode(b, &to)).collect();
                 let again = run(&Run { threads: 2, finals: 2, size: 100, ..base }, &encoded);
                 assert_eq!(lines(&again), lines(&first), "{to}");
+                // tables that fit, and key groups that are divided to the end
+                let shares = match (&to, keep) {
+                    (DataType::Utf8View, None) => vec![(1, None), (1 << 20, Some(3))],
+                    (DataType::Dictionary(..), Some(_)) => vec![(20_000, Some(3))],
+                    _ => Vec::new(),
+                };
+                for (share, restart) in shares {
+                    let spilled = Run { threads: 3, finals: 2, size: 64, spill: Some(share), restart, ..base };
+                    assert_eq!(lines(&run(&spilled, &encoded)), lines(&first), "{keys:?} {window:?} {to} spilled, {share} {restart:?}");
+                }
             }
         }
     }
@@ -257,7 +280,7 @@ fn early_flushes_do_not_depend_on_morsels() {
     let mut rng = Rng(5);
     let splits: Vec<RecordBatch> = (0..3).map(|i| split(&mut rng, 30_000, i)).collect();
     let spec = spec(&["i", "k"], None);
-    let base = Run { spec: &spec, size: 5000, threads: 1, finals: 1, keep: None, restart: None, max_groups: 1000 };
+    let base = Run { spec: &spec, size: 5000, threads: 1, finals: 1, keep: None, restart: None, max_groups: 1000, spill: None };
     let first = run(&base, &splits);
     assert_eq!(lines(&run(&Run { size: 777, threads: 2, finals: 3, ..base }, &splits)), lines(&first));
     let whole = run(&Run { max_groups: 1 << 18, ..base }, &splits);
@@ -269,19 +292,30 @@ fn a_global_aggregate_always_has_a_row() {
     let spec = spec(&[], None);
     let empty = RecordBatch::new_empty(schema());
     let run_of = |finals| {
-        run(&Run { spec: &spec, size: 10, threads: 2, finals, keep: None, restart: None, max_groups: 10 }, std::slice::from_ref(&empty))
+        run(
+            &Run { spec: &spec, size: 10, threads: 2, finals, keep: None, restart: None, max_groups: 10, spill: None },
+            std::slice::from_ref(&empty),
+        )
     };
     for finals in [1, 3] {
         assert_eq!(lines(&run_of(finals)), ["0|0|null|f0|null|null|null|0.00|/0"]);
     }
     let mut rng = Rng(1);
     let splits = vec![split(&mut rng, 100, 0), split(&mut rng, 50, 0)];
-    let all = run(&Run { spec: &spec, size: 33, threads: 2, finals: 1, keep: None, restart: None, max_groups: 10 }, &splits);
+    let all = run(&Run { spec: &spec, size: 33, threads: 2, finals: 1, keep: None, restart: None, max_groups: 10, spill: None }, &splits);
     assert_eq!(lines(&all), model(&spec, &splits, None));
 }
 
 #[test]
 fn windows_are_emitted_once_and_late_rows_counted() {
+    windows_over_time(None);
+}
+#[test]
+fn windows_on_disk_are_emitted_once_and_late_rows_counted() {
+    windows_over_time(Some(1));
+    windows_over_time(Some(1 << 20));
+}
+fn windows_over_time(spill: Option<usize>) {
     let mut rng = Rng(9);
     let input = split(&mut rng, 4000, 0);
     let spec = spec(&["n"], Some(1000));
@@ -312,7 +346,11 @@ fn windows_are_emitted_once_and_late_rows_counted() {
         op = PartialAggregate::factory(Arc::clone(&spec), &schema()).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
         last = FinalAggregate::factory(Arc::clone(&spec), &schema(), 2).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
         p.iter().for_each(|s| op.restore(s).unwrap());
+        spill.iter().for_each(|share| last.memory(memory(*share)));
         f.iter().for_each(|s| last.restore(s).unwrap());
+        if spill.is_some() {
+            last.spill().unwrap();
+        }
     }
     op.split_end(0, origin.unwrap(), &mut a).unwrap();
     let all = std::mem::take(&mut a.morsels);

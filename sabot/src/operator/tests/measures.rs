@@ -209,7 +209,7 @@ fn measures_are_the_same_however_they_are_run() {
     for (keys, window) in [(vec!["k"], None), (vec![], None), (vec!["k"], Some(100)), (vec!["d"], None)] {
         let spec = spec(&keys, window);
         for keep in [None, Some(&keep as &dyn Fn(usize) -> bool)] {
-            let base = Run { spec: &spec, size: 1000, threads: 1, finals: 1, keep, restart: None, max_groups: 1 << 18 };
+            let base = Run { spec: &spec, size: 1000, threads: 1, finals: 1, keep, restart: None, max_groups: 1 << 18, spill: None };
             let first = run(&base, &splits);
             for (size, threads, finals, restart) in
                 [(1, 3, 2, None), (7, 1, 3, None), (64, 2, 1, Some(2)), (1000, 5, 4, Some(1)), (7, 3, 3, Some(5))]
@@ -223,6 +223,10 @@ fn measures_are_the_same_however_they_are_run() {
                 let encoded: Vec<RecordBatch> = splits.iter().map(|b| encode(b, &to)).collect();
                 let finals = if keys.is_empty() { 1 } else { 2 };
                 assert_eq!(lines(&run(&Run { threads: 2, finals, size: 100, ..base }, &encoded)), lines(&first), "{to}");
+                if to == DataType::Utf8View && keep.is_none() {
+                    let spilled = Run { threads: 2, finals, size: 100, spill: Some(1), ..base };
+                    assert_eq!(lines(&run(&spilled, &encoded)), lines(&first), "{keys:?} {window:?} spilled");
+                }
             }
         }
     }

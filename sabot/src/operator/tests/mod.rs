@@ -21,6 +21,13 @@ use arrow_schema::SchemaRef;
 use super::*;
 use crate::kernel::{Morsel, Origin, Selection};
 
+/// Memory with this share, in a directory of its own that goes when no file is left.
+pub(super) fn memory(share: usize) -> Memory {
+    let base = std::env::temp_dir().join("sabot-operator-tests");
+    std::fs::create_dir_all(&base).unwrap();
+    Memory::new("p/a", share, SpillDir::new(base).unwrap())
+}
+
 /// A generator of pseudo-random numbers (xorshift64*).
 pub(super) struct Rng(pub(super) u64);
 impl Rng {

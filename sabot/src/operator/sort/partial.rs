@@ -1,0 +1,134 @@
+//! The first phase: the rows of each split as sorted runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::sorter::Sorter;
+use super::{OUT_ROWS, SortSpec, state};
+use crate::Result;
+use crate::kernel::{Morsel, Origin};
+use crate::operator::kept::split_of;
+use crate::operator::spill::{Memory, bytes_of, own};
+use crate::operator::{Account, Frozen, GroupState, Instance, Operator, OperatorFactory, Output, Progress};
+
+/// Sorts the rows of each split and sends them on, as one run, when the split ends; earlier, as several, under a memory
+/// budget.
+pub struct PartialSort {
+    sorter: Sorter,
+    place: Arc<Place>,
+    splits: Vec<(Origin, Vec<RecordBatch>)>,
+    bytes: usize,
+    memory: Option<Memory>,
+}
+
+/// Where a partial sort stands in the plan: what it must know to send rows on before it is told that they are complete.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    node: u32,
+    sources: BTreeSet<u32>,
+}
+
+impl std::fmt::Debug for PartialSort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartialSort").field("spec", &self.sorter.spec).finish_non_exhaustive()
+    }
+}
+
+impl PartialSort {
+    /// Instances over rows of this schema, as plan node `node`; `sources` are the nodes before it that are sources.
+    ///
+    /// # Errors
+    /// If a sort column does not exist or has no order.
+    pub fn factory(
+        spec: Arc<SortSpec>,
+        schema: &SchemaRef,
+        node: u32,
+        sources: impl IntoIterator<Item = u32>,
+    ) -> Result<Arc<dyn OperatorFactory>> {
+        let schema = Arc::clone(schema);
+        let place = Arc::new(Place { node, sources: sources.into_iter().collect() });
+        Sorter::new(Arc::clone(&spec), &schema)?;
+        Ok(Arc::new(move |_: Instance| {
+            let sorter = Sorter::new(Arc::clone(&spec), &schema)?;
+            let place = Arc::clone(&place);
+            Ok(Box::new(PartialSort { sorter, place, splits: Vec::new(), bytes: 0, memory: None }) as Box<dyn Operator>)
+        }))
+    }
+    fn add(&mut self, origin: Origin, batch: RecordBatch) {
+        self.bytes += bytes_of(&batch);
+        let origin = split_of(origin);
+        match self.splits.iter_mut().rev().find(|(o, _)| *o == origin) {
+            Some((_, batches)) => batches.push(batch),
+            None => self.splits.push((origin, vec![batch])),
+        }
+    }
+    fn send(&mut self, origin: Origin, batches: &[RecordBatch], out: &mut dyn Output) -> Result<()> {
+        self.bytes = self.bytes.saturating_sub(batches.iter().map(bytes_of).sum());
+        let places = self.sorter.order(batches)?;
+        let size = if self.memory.is_some() { OUT_ROWS } else { places.len().max(1) };
+        for some in places.chunks(size) {
+            let mut run = self.sorter.gather(batches, some)?;
+            if self.memory.is_some() {
+                run = own(&run)?;
+            }
+            out.account(Account { used: run.num_rows() as u64, held: -(run.num_rows() as i64), ..Account::default() });
+            out.emit(Morsel::new(run, origin));
+        }
+        Ok(())
+    }
+    fn send_all(&mut self, out: &mut dyn Output, place: impl Fn(Origin) -> Origin) -> Result<()> {
+        let mut splits = std::mem::take(&mut self.splits);
+        splits.sort_by_key(|(o, _)| *o);
+        splits.iter().try_for_each(|(origin, batches)| self.send(place(*origin), batches, out))
+    }
+}
+
+impl Operator for PartialSort {
+    fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
+        let mut batch = self.sorter.accept(morsel.compact()?)?;
+        out.account(Account { held: batch.num_rows() as i64, ..Account::default() });
+        if batch.num_rows() > 0 {
+            if self.memory.is_some() {
+                batch = own(&batch)?;
+            }
+            self.add(morsel.origin, batch);
+        }
+        if self.memory.as_ref().is_some_and(|m| self.bytes > m.share() / 4) {
+            let here = Arc::clone(&self.place);
+            // Rows of no split are stamped with this node when it finishes; so that all parts of them stay together.
+            self.send_all(out, |o| if here.sources.contains(&o.source) { o } else { Origin { source: here.node, ..o } })?;
+        }
+        Ok(Progress::Done)
+    }
+    fn split_end(&mut self, _port: usize, origin: Origin, out: &mut dyn Output) -> Result<()> {
+        let origin = split_of(origin);
+        if let Some(at) = self.splits.iter().position(|(o, _)| *o == origin) {
+            let (origin, batches) = self.splits.remove(at);
+            self.send(origin, &batches, out)?;
+        }
+        Ok(())
+    }
+    fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
+        self.send_all(out, |o| o)?;
+        Ok(Progress::Done)
+    }
+    fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+    fn memory(&mut self, memory: Memory) {
+        self.memory = Some(memory);
+    }
+    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
+        Ok(state::write(Vec::new(), self.splits.iter().flat_map(|(o, batches)| batches.iter().map(|b| (*o, b.clone()))).collect()))
+    }
+    fn restore(&mut self, state: &GroupState) -> Result<()> {
+        for (origin, batch) in state::read(state)? {
+            let batch = self.sorter.accept(batch)?;
+            self.add(origin, batch);
+        }
+        Ok(())
+    }
+}
