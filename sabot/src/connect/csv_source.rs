@@ -186,7 +186,7 @@ impl Source for CsvSource {
 
     fn open(&self, split: &Split, position: Option<&serde_json::Value>) -> Result<Box<dyn SplitReader>> {
         let range: Range = fit::split_spec(split, &self.describe())?;
-        let file = self.shared.files.iter().position(|f| f.path == range.path && f.size == range.size).ok_or_else(|| Error::Data {
+        let file = self.shared.files.iter().find(|f| f.path == range.path && f.size == range.size).ok_or_else(|| Error::Data {
             place: range.path.display().to_string(),
             what: "the file has changed since its splits were cut; start the job anew".into(),
         })?;
@@ -199,7 +199,7 @@ impl Source for CsvSource {
                 range.path.display()
             )));
         }
-        Ok(Box::new(CsvReader::new(Arc::clone(&self.shared), file, position..range.end)))
+        Ok(Box::new(CsvReader::new(Arc::clone(&self.shared), file.clone(), position..range.end)))
     }
 
     fn describe(&self) -> String {

@@ -1,59 +1,22 @@
-//! The shape of CSV text: where records begin, where fields begin, and on which line and column a byte lies.
-//!
-//! This follows the tokeniser of the `csv` crate exactly: a quote has meaning at the start of a field only; after a
-//! closing quote the field goes on without quotes.
+//! The shape of a CSV file: where it can be cut into ranges, and on which line and column a byte lies.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::csv_options::Dialect;
+use super::csv_scan::{Scanner, Separators};
+use crate::kernel::BLOCK;
 use crate::{Error, Result};
 
 /// Bytes read at a time by the passes of this file.
 const CHUNK: usize = 1 << 18;
 
-/// Where the tokeniser is between two bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    /// At the start of a field.
-    Start,
-    /// In a field, outside quotes.
-    Plain,
-    /// Between quotes.
-    Quoted,
-    /// After a quote that closes the field, or is the first of a doubled one.
-    Closed,
-}
-
-impl At {
-    fn after(self, byte: u8, dialect: Dialect) -> At {
-        let is_quote = dialect.quote == Some(byte);
-        match self {
-            At::Start | At::Closed if is_quote => At::Quoted,
-            At::Quoted => {
-                if is_quote {
-                    At::Closed
-                } else {
-                    At::Quoted
-                }
-            }
-            At::Start | At::Plain | At::Closed => {
-                if byte == dialect.delimiter || byte == b'\n' || byte == b'\r' {
-                    At::Start
-                } else {
-                    At::Plain
-                }
-            }
-        }
-    }
-}
-
 /// Cuts the records that begin in `start..end` of a file into ranges of about `split_bytes`.
 ///
 /// A range begins at the first record that begins at or after a multiple of `split_bytes`, so the cuts depend on the
 /// file alone. A newline between quotes ends no record: a file longer than one range is read once from the start to
-/// tell. That pass looks for quotes and newlines only, and runs at the speed of the disk where there are few quotes.
+/// tell. That pass looks for separators only.
 pub(crate) fn cut(path: &Path, dialect: Dialect, start: u64, end: u64, split_bytes: u64) -> Result<Vec<(u64, u64)>> {
     let mut cuts = vec![start];
     if end.saturating_sub(start) > split_bytes {
@@ -68,65 +31,29 @@ fn find_cuts(path: &Path, dialect: Dialect, range: std::ops::Range<u64>, split_b
     input.seek(SeekFrom::Start(range.start))?;
     let mut input = input.take(range.end - range.start);
     let next_target = |cut: u64| (cut / split_bytes + 1) * split_bytes;
-    let (mut base, mut at, mut target) = (range.start, At::Start, next_target(range.start));
+    let (mut base, mut target) = (range.start, next_target(range.start));
+    let mut scanner = Scanner::new(dialect);
     let mut buffer = vec![0; CHUNK];
     loop {
         let n = input.read(&mut buffer)?;
         let Some(chunk) = buffer.get(..n).filter(|c| !c.is_empty()) else { return Ok(()) };
-        let quoted = at == At::Quoted || dialect.quote.is_some_and(|q| chunk.contains(&q));
-        if quoted {
-            for (i, &byte) in chunk.iter().enumerate() {
-                let ends_record = byte == b'\n' && at != At::Quoted;
-                at = at.after(byte, dialect);
-                let next = base + i as u64 + 1;
-                if ends_record && next >= target {
+        for part in chunk.chunks(BLOCK) {
+            let Separators { mut lines, .. } = match part.as_array() {
+                Some(block) => scanner.block(block),
+                None => scanner.part(part),
+            };
+            while lines != 0 && target <= base + part.len() as u64 {
+                let i = lines.trailing_zeros();
+                lines &= lines - 1;
+                let next = base + u64::from(i) + 1;
+                if next >= target && part.get(i as usize) == Some(&b'\n') {
                     cuts.push(next);
                     target = next_target(next);
                 }
             }
-        } else {
-            while target <= base + n as u64 {
-                let skip = (target - 1).saturating_sub(base) as usize;
-                let Some(i) = chunk.iter().skip(skip).position(|&b| b == b'\n') else { break };
-                let next = base + (skip + i) as u64 + 1;
-                cuts.push(next);
-                target = next_target(next);
-            }
-            at = chunk.last().map_or(at, |&last| At::Plain.after(last, dialect));
-        }
-        base += n as u64;
-    }
-}
-
-/// The fields of one record's bytes: where each begins, and whether in quotes.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fields {
-    /// Offset of the first byte (its quote, if it has one), and whether it is quoted.
-    pub(crate) starts: Vec<(usize, bool)>,
-    /// Whether the last quote was closed.
-    pub(crate) closed: bool,
-}
-
-/// Finds the fields of one record. Line ends before it, which belong to the record before, are passed over.
-pub(crate) fn fields(record: &[u8], dialect: Dialect) -> Fields {
-    let lead = record.iter().take_while(|b| matches!(b, b'\n' | b'\r')).count();
-    let mut starts = Vec::new();
-    let (mut at, mut begins) = (At::Start, true);
-    for (i, &byte) in record.iter().enumerate().skip(lead) {
-        if begins {
-            starts.push((i, dialect.quote == Some(byte)));
-        }
-        let ended_record = at != At::Quoted && matches!(byte, b'\n' | b'\r');
-        begins = at != At::Quoted && byte == dialect.delimiter;
-        at = at.after(byte, dialect);
-        if ended_record {
-            return Fields { starts, closed: true };
+            base += part.len() as u64;
         }
     }
-    if begins {
-        starts.push((record.len(), false));
-    }
-    Fields { starts, closed: at != At::Quoted }
 }
 
 /// The line and the character within it of a byte of a file, both from one.

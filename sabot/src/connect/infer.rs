@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use arrow_buffer::Buffer;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 
+use super::csv_column::{Column, Scratch};
 use super::csv_options::CsvOptions;
 use super::csv_source::csv_error;
 #[cfg(feature = "parquet")]
@@ -95,10 +97,12 @@ fn of_csv(path: &Path, options: &CsvOptions) -> Result<Schema> {
             let cells: Vec<Option<&[u8]>> = rows.iter().map(|r| r.get(i).filter(|c| !is_null(c))).collect();
             column.nulls |= cells.iter().any(Option::is_none);
             column.values |= cells.iter().any(Option::is_some);
+            let (nothing, mut scratch) = (Buffer::default(), Scratch::default());
+            let parsed = Column::of(&cells, &nothing, &mut scratch);
             let mut left = Vec::new();
             for data_type in &column.possible {
                 let mut bad = Vec::new();
-                csv_cell::parse(data_type, cells.iter().copied(), &mut bad)?;
+                csv_cell::parse(data_type, &parsed, &mut bad)?;
                 // a date is read of a timestamp too
                 let longer = *data_type == DataType::Date32 && cells.iter().flatten().any(|c| c.len() > DATE);
                 if bad.is_empty() && !longer {

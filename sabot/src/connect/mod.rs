@@ -72,12 +72,17 @@
 mod arrow_sink;
 mod blackhole_sink;
 mod csv_cell;
+mod csv_column;
 mod csv_lines;
+mod csv_number;
 mod csv_options;
 mod csv_reader;
+mod csv_records;
+mod csv_scan;
 mod csv_sink;
 mod csv_source;
 mod csv_text;
+mod csv_time;
 mod fit;
 mod fitted;
 mod generate;

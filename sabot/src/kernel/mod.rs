@@ -5,6 +5,7 @@
 //! shipped.
 
 mod by_value;
+mod bytes;
 mod computed;
 mod drive;
 mod faults;
@@ -24,6 +25,7 @@ mod run_by_value;
 mod step;
 mod task;
 
+pub(crate) use bytes::{BLOCK, equal};
 pub use computed::{All, Cat, Computed};
 pub use faults::{ErrorPolicy, LETTER};
 pub use info::{Doubt, Expr, ExprMeta, Form, StepInfo, StepKind, StepMeta, Way};

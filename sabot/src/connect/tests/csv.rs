@@ -1,4 +1,3 @@
-use ::csv as csv_crate;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Int64Array, StringViewArray};
@@ -246,29 +245,137 @@ fn columns_are_found_by_name_in_each_file() {
     assert!(source.schema().fields().is_empty());
 }
 
+/// The records of a text by the `csv` crate.
+fn oracle(text: &[u8], dialect: crate::connect::csv_options::Dialect) -> Vec<Vec<Vec<u8>>> {
+    let records = dialect.reader(text).into_byte_records().map(Result::unwrap);
+    records.map(|r| r.iter().map(<[u8]>::to_vec).collect()).collect()
+}
+
+/// Reads a file of `width` text columns and gives its cells by row.
+fn texts(source: &CsvSource, max_rows: usize) -> crate::Result<Vec<Vec<Vec<u8>>>> {
+    let rows = read_all(source, max_rows)?;
+    let cell = |row, c: &arrow_array::ArrayRef| c.as_string_view().value(row).as_bytes().to_vec();
+    Ok((0..rows.num_rows()).map(|row| rows.columns().iter().map(|c| cell(row, c)).collect()).collect())
+}
+
+/// What arrow's parser says of a cell, and what a column of this type says.
+fn both(data_type: &DataType, cell: &str, expected: Option<arrow_array::ArrayRef>) {
+    use crate::connect::csv_column::{Column, Scratch};
+    let (nothing, mut scratch, mut bad) = (arrow_buffer::Buffer::default(), Scratch::default(), Vec::new());
+    let column = Column::of(&[Some(cell.as_bytes())], &nothing, &mut scratch);
+    let found = crate::connect::csv_cell::parse(data_type, &column, &mut bad).unwrap();
+    assert_eq!(bad.is_empty(), expected.is_some(), "{data_type} {cell:?}: {found:?}");
+    if let Some(expected) = expected {
+        // By its bits: 0 and -0 differ.
+        assert_eq!(found.to_data().buffers(), expected.to_data().buffers(), "{data_type} {cell:?}");
+    }
+}
+
+fn numbers_as_arrow_reads_them(cell: &str) {
+    use arrow_array::types::*;
+    use arrow_array::{ArrayRef, PrimitiveArray};
+    use arrow_cast::parse::{Parser, parse_decimal, string_to_datetime};
+    fn one<T: ArrowPrimitiveType>(value: T::Native, t: &DataType) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::new(vec![value].into(), None).with_data_type(t.clone()))
+    }
+    fn parsed<T: Parser>(cell: &str) {
+        both(&T::DATA_TYPE, cell, T::parse(cell.trim()).map(|v| one::<T>(v, &T::DATA_TYPE)));
+    }
+    parsed::<Int8Type>(cell);
+    parsed::<Int32Type>(cell);
+    parsed::<Int64Type>(cell);
+    parsed::<UInt8Type>(cell);
+    parsed::<UInt64Type>(cell);
+    parsed::<Float32Type>(cell);
+    parsed::<Float64Type>(cell);
+    parsed::<Date32Type>(cell);
+    parsed::<DurationSecondType>(cell);
+    for (precision, scale) in [(5, 2), (18, 0), (30, 6)] {
+        let t = DataType::Decimal128(precision, scale);
+        let digits = cell.trim().split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len());
+        let fits = digits <= scale as usize || cell.contains(['e', 'E']);
+        let value = parse_decimal::<Decimal128Type>(cell.trim(), precision, scale).ok().filter(|_| fits);
+        both(&t, cell, value.map(|v| one::<Decimal128Type>(v, &t)));
+    }
+    let instant = string_to_datetime(&chrono_utc(), cell.trim()).ok();
+    let t = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    both(&t, cell, instant.map(|i| one::<TimestampMicrosecondType>(i.timestamp_micros(), &t)));
+    let t = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    both(&t, cell, instant.and_then(|i| i.timestamp_nanos_opt()).map(|v| one::<TimestampNanosecondType>(v, &t)));
+}
+
+fn chrono_utc() -> arrow_array::timezone::Tz {
+    "+00:00".parse().unwrap()
+}
+
+#[test]
+fn numbers_at_their_edges() {
+    let cells = "0 -0 -0.0 +5 1. .5 . - -. 00012 127 128 -128 -129 255 256 9999999999999999 10000000000000000 9223372036854775807 \
+        -9223372036854775808 9223372036854775808 18446744073709551615 18446744073709551616 0.1 0.30000000000000004 9007199254740993 \
+        900719925474099.3 123456789012345678 1234567.8901234567 12345678.12345678 999.99 999.995 1000.00 1000 99999 1e3 -1E-3 inf -inf \
+        NaN 1e400 16777217 1677721.7 0.000000000001 1_000 12345678a a2345678 1234567: /2345678 1.2.3 --1 -+1 0x10 ٣ 1970-01-01 1969-12-31 \
+        2000-02-29 1900-02-29 2100-02-29 2024-02-30 0000-01-01 0001-01-01 9999-12-31 2013-1-1 2013-00-10 2013-01-00 2013-13-01 20130101 \
+        1969-12-31T23:59:59.999999999Z 1969-12-31T23:59:59.9 2013-01-31T05:17:00Z 2013-01-31T05:17:00 2013-01-31T05:17:00.Z \
+        2013-01-31T24:00:00Z 2013-01-31T23:60:00Z 2013-01-31T23:59:60Z 2013-01-31T05:17:00.1234567891Z 2013-01-31T05:17:00+01:00 \
+        2013-01-31t05:17:00z 2013-01-31T05:17Z 1677-09-21T00:12:43.145224193 1677-09-21T00:12:43.145224192 2262-04-11T23:47:16.854775807 \
+        2262-04-11T23:47:16.854775808 9999-12-31T23:59:59Z 0000-03-01T00:00:00Z";
+    for cell in cells.split_ascii_whitespace() {
+        numbers_as_arrow_reads_them(cell);
+        numbers_as_arrow_reads_them(&format!(" {cell} "));
+    }
+    numbers_as_arrow_reads_them("2013-01-31 05:17:00.25");
+    numbers_as_arrow_reads_them("");
+    // Every day of four centuries.
+    let days = |n: i32| Int64Array::from(vec![i64::from(n)]);
+    for n in -146_097..146_097 {
+        let date = arrow_array::types::Date32Type::to_naive_date_opt(n).unwrap().to_string();
+        let found = crate::connect::csv_time::days(date.as_bytes()).unwrap();
+        assert_eq!(days(found), days(n), "{date}");
+    }
+}
+
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
-    /// Whatever the text, the splits hold the records of the whole, and fields begin where the tokeniser says.
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(600))]
+    /// Whatever the text, its records are those of the `csv` crate, however it is cut, read and resumed.
     #[test]
-    fn any_text_is_cut_at_records(text in "[a,\"\n\r]{0,60}", bytes in 1_u64..20) {
-        use crate::connect::csv_text::{cut, fields};
-        let dialect = CsvOptions::default().dialect().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("f.csv");
-        write(&path, &text);
-        let records = |part: &str| -> Vec<csv_crate::ByteRecord> { dialect.reader(part.as_bytes()).into_byte_records().map(Result::unwrap).collect() };
-        let ranges = cut(&path, dialect, 0, text.len() as u64, bytes).unwrap();
-        let parts: Vec<csv_crate::ByteRecord> = ranges.iter().flat_map(|(a, b)| records(&text[*a as usize..*b as usize])).collect();
-        proptest::prop_assert_eq!(parts, records(&text));
-        let mut reader = dialect.reader(text.as_bytes());
-        let mut record = csv_crate::ByteRecord::new();
-        let mut start = 0;
-        while reader.read_byte_record(&mut record).unwrap() {
-            let end = reader.position().byte() as usize;
-            let shape = fields(&text.as_bytes()[start..end], dialect);
-            proptest::prop_assert_eq!(shape.starts.len(), record.len());
-            proptest::prop_assert!(shape.closed || end == text.len());
-            start = end;
+    fn any_text_reads_as_by_the_csv_crate(
+        parts in proptest::collection::vec("[a,\"\n\r]{0,60}|[ab,;]{1,80}|(\"[a,\n\r]{0,40}\",){1,4}|x{50,70}|(\"\"){0,40}", 0..6),
+        bytes in 1_u64..300,
+        max_rows in 1_usize..9,
+        quoting in proptest::bool::weighted(0.9),
+    ) {
+        let text = format!("x{}", parts.concat());
+        let options = CsvOptions { header: false, quote: quoting.then_some('"'), ..skip() };
+        let dialect = options.dialect().unwrap();
+        let records = oracle(text.as_bytes(), dialect);
+        let width = records.first().map_or(0, Vec::len);
+        let names: Vec<(String, DataType)> = (0..width).map(|i| (format!("c{i}"), DataType::Utf8View)).collect();
+        let names: Vec<(&str, DataType)> = names.iter().map(|(n, t)| (n.as_str(), t.clone())).collect();
+        let (_dir, source) = open(&text, &options, &strict(&names));
+        let source = source.unwrap().split_bytes(bytes);
+        // Between quotes at the end of the text, by the definition: byte by byte.
+        let (mut start, mut quoted) = (true, false);
+        for byte in text.bytes() {
+            let quote = quoting && byte == b'"';
+            (start, quoted) = match (start, quoted) {
+                (true, _) if quote => (false, true),
+                (_, true) => (quote, !quote),
+                _ => (matches!(byte, b',' | b'\n' | b'\r'), false),
+            };
         }
+        if quoted {
+            let message = data_error(texts(&source, max_rows).unwrap_err()).1;
+            proptest::prop_assert!(message.contains("never closed"), "{}", message);
+        } else {
+            let good: Vec<_> = records.into_iter().filter(|r| r.len() == width).collect();
+            proptest::prop_assert_eq!(texts(&source, max_rows).unwrap(), good);
+        }
+    }
+
+    #[test]
+    fn any_number_reads_as_by_arrow(
+        cell in "[-+]?[0-9]{0,20}(\\.[0-9]{0,18})?|[0-9./:]{1,17}|[0-9]{4}-[01][0-9]-[0-3][0-9]([T ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,10})?Z?)?",
+    ) {
+        numbers_as_arrow_reads_them(&cell);
     }
 }
