@@ -28,7 +28,8 @@ pub(crate) const SPLIT_BYTES: u64 = 4 << 20;
 /// cannot be read.
 ///
 /// Empty lines are passed over. A split holds the records that begin within a range of 4 MiB; it is read into memory
-/// as a whole. A position is the byte at which the next record begins.
+/// as a whole, and texts of more than 12 bytes are views into it: a batch of such texts keeps its split in memory. More than
+/// 2 GiB without a line end outside quotes cannot be read. A position is the byte at which the next record begins.
 pub struct CsvSource {
     shared: Arc<Shared>,
     split_bytes: u64,
