@@ -99,7 +99,7 @@ pub(crate) fn point(cell: &[u8]) -> Option<Point> {
 #[inline(always)]
 pub(crate) fn double(cell: &[u8]) -> Option<f64> {
     let p = point(cell)?;
-    let value = (p.digits <= 1 << 53).then(|| p.digits as f64)? / power(p.after)? as f64;
+    let value = (p.digits <= 1 << 53).then_some(p.digits as f64)? / power(p.after)? as f64;
     Some(if p.negative { -value } else { value })
 }
 
@@ -107,6 +107,6 @@ pub(crate) fn double(cell: &[u8]) -> Option<f64> {
 #[inline(always)]
 pub(crate) fn single(cell: &[u8]) -> Option<f32> {
     let p = point(cell)?;
-    let value = (p.digits <= 1 << 24 && p.after <= 10).then(|| p.digits as f32)? / power(p.after)? as f32;
+    let value = (p.digits <= 1 << 24 && p.after <= 10).then_some(p.digits as f32)? / power(p.after)? as f32;
     Some(if p.negative { -value } else { value })
 }
