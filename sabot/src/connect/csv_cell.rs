@@ -174,11 +174,16 @@ impl<'b> Cells<'b> {
     /// Texts that do not fit into a view stay where they were read.
     fn strings(&mut self) -> ArrayRef {
         let mut out = StringViewBuilder::with_capacity(self.column.len());
-        let block = out.append_block(self.column.text().clone());
+        let (whole, mut block) = (self.column.text(), None);
         self.each(
             |cell| Some((cell.text()?, cell.place())),
             |value| match value {
-                Some((text, Some((start, len)))) if text.len() > INLINE && out.try_append_view(block, start, len).is_ok() => {}
+                Some((text, Some((start, len)))) if text.len() > INLINE => {
+                    let block = *block.get_or_insert_with(|| out.append_block(whole.clone()));
+                    if out.try_append_view(block, start, len).is_err() {
+                        out.append_value(text);
+                    }
+                }
                 Some((text, _)) => out.append_value(text),
                 None => out.append_null(),
             },

@@ -32,16 +32,15 @@ fn word(digits: &[u8]) -> u64 {
     bytes | 0x3030_3030_3030_3030_u64.checked_shr(8 * len as u32).unwrap_or(0)
 }
 
-/// Up to eight digits.
+/// The number of a word of eight digits, the first one lowest.
 #[inline(always)]
-fn eight(digits: &[u8]) -> Option<u64> {
+pub(crate) fn eight(word: u64) -> Option<u64> {
     const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
     const ZEROS: u64 = 0x3030_3030_3030_3030;
-    let w = word(digits);
-    if w & HIGH != ZEROS || w.wrapping_add(0x0606_0606_0606_0606) & HIGH != ZEROS {
+    if word & HIGH != ZEROS || word.wrapping_add(0x0606_0606_0606_0606) & HIGH != ZEROS {
         return None;
     }
-    let pairs = (w & 0x0F0F_0F0F_0F0F_0F0F).wrapping_mul(10 << 8 | 1) >> 8;
+    let pairs = (word & 0x0F0F_0F0F_0F0F_0F0F).wrapping_mul(10 << 8 | 1) >> 8;
     let fours = (pairs & 0x00FF_00FF_00FF_00FF).wrapping_mul(100 << 16 | 1) >> 16;
     Some((fours & 0x0000_FFFF_0000_FFFF).wrapping_mul(10_000 << 32 | 1) >> 32)
 }
@@ -50,10 +49,10 @@ fn eight(digits: &[u8]) -> Option<u64> {
 #[inline(always)]
 pub(crate) fn natural(digits: &[u8]) -> Option<u64> {
     match digits.len() {
-        1..=8 => eight(digits),
+        1..=8 => eight(word(digits)),
         9..=16 => {
             let (head, tail) = digits.split_at_checked(digits.len() - 8)?;
-            Some(eight(head)? * 100_000_000 + eight(tail)?)
+            Some(eight(word(head))? * 100_000_000 + eight(word(tail))?)
         }
         _ => None,
     }
@@ -78,14 +77,36 @@ pub(crate) struct Point {
     pub(crate) after: usize,
 }
 
+/// The digits of a word of `len` characters, and how many are after the point: a point within is taken out.
+#[inline(always)]
+fn short(word: u64, len: usize) -> Option<(u64, usize)> {
+    const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+    let differs = word ^ 0x2E2E_2E2E_2E2E_2E2E;
+    let points = !(((differs & LOW) + LOW) | differs | LOW);
+    if points == 0 {
+        return Some((eight(word)?, 0));
+    }
+    let at = points.trailing_zeros() as usize / 8;
+    if at + len <= 8 || at == 7 {
+        return None;
+    }
+    let (below, above) = ((1 << (8 * at)) - 1, u64::MAX << (8 * at + 8));
+    Some((eight(word & above | (word & below) << 8 | 0x30)?, 7 - at))
+}
+
 #[inline(always)]
 pub(crate) fn point(cell: &[u8]) -> Option<Point> {
     let (negative, rest) = match cell {
         [b'-', rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    if rest.len() > 19 {
-        return None;
+    match rest.len() {
+        1..=8 => {
+            let (digits, after) = short(word(rest), rest.len())?;
+            return Some(Point { negative, digits, after });
+        }
+        9..=19 => {}
+        _ => return None,
     }
     let Some(at) = rest.iter().position(|b| *b == b'.') else {
         return Some(Point { negative, digits: natural(rest)?, after: 0 });

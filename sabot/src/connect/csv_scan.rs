@@ -44,7 +44,7 @@ impl Scanner {
     }
 
     /// The separators of the next 64 bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn block(&mut self, block: &[u8; BLOCK]) -> Separators {
         self.step(block, BLOCK)
     }
@@ -58,7 +58,7 @@ impl Scanner {
     }
 
     /// The separators of the first `len` bytes of a block, at least one.
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, block: &[u8; BLOCK], len: usize) -> Separators {
         let last = len - 1;
         let known = u64::MAX >> (BLOCK - 1 - last);

@@ -4,8 +4,11 @@ use arrow_array::timezone::Tz;
 use arrow_cast::parse::string_to_datetime;
 use arrow_schema::TimeUnit;
 
-use super::csv_number::{natural, power};
+use super::csv_number::{eight, natural, power};
 use super::types::is_utc;
+
+const COLON: u64 = b':' as u64;
+const DASH: u64 = b'-' as u64;
 
 /// The zone in which a time without an offset is understood.
 pub(crate) enum Zone {
@@ -30,8 +33,13 @@ impl Zone {
             return None;
         }
         let (date, rest) = cell.split_at_checked(10)?;
-        let ([b'T' | b' ', h1, h2, b':', m1, m2, b':', s1, s2], rest) = rest.split_first_chunk::<9>()? else { return None };
-        let clock = natural(&[*h1, *h2, *m1, *m2, *s1, *s2])?;
+        let ([b'T' | b' ', clock @ ..], rest) = rest.split_first_chunk::<9>()? else { return None };
+        // hh:mm:ss
+        let clock = u64::from_le_bytes(*clock);
+        if clock >> 16 & 0xFF != COLON || clock >> 40 & 0xFF != COLON {
+            return None;
+        }
+        let clock = eight(0x3030 | (clock & 0xFFFF) << 16 | (clock >> 24 & 0xFFFF) << 32 | clock >> 48 << 48)?;
         let (hour, minute, second) = (clock / 10_000, clock / 100 % 100, clock % 100);
         let rest = rest.strip_suffix(b"Z").unwrap_or(rest);
         let nanos = match rest {
@@ -78,8 +86,13 @@ fn per_second(unit: TimeUnit) -> i64 {
 /// Days since the epoch of a date of the form `2013-01-31`, by H. Hinnant's `days_from_civil`.
 #[inline]
 pub(crate) fn days(date: &[u8]) -> Option<i32> {
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };
-    let number = natural(&[*y1, *y2, *y3, *y4, *m1, *m2, *d1, *d2])? as i32;
+    let (start, [d1, d2]) = date.split_first_chunk::<8>()? else { return None };
+    // yyyy-mm-
+    let start = u64::from_le_bytes(*start);
+    if start >> 32 & 0xFF != DASH || start >> 56 != DASH {
+        return None;
+    }
+    let number = eight(start & 0xFFFF_FFFF | (start >> 40 & 0xFFFF) << 32 | u64::from(*d1) << 48 | u64::from(*d2) << 56)? as i32;
     let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
