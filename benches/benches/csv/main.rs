@@ -60,9 +60,9 @@ fn text(bytes: usize) -> Result<String> {
             2 => String::new(),
             _ => format!("{name} {}", r % 1000),
         };
-        write!(
+        writeln!(
             text,
-            "{id},2013-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z,{}.{:02},{quantity},{name},0.{:09},{note}\n",
+            "{id},2013-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z,{}.{:02},{quantity},{name},0.{:09},{note}",
             1 + s % 12,
             r % 10_000,
             s % 100,
