@@ -223,6 +223,26 @@ fn a_checkpoint_holds_what_is_on_disk() {
 }
 
 #[test]
+fn a_checkpoint_holds_the_rows_of_a_join_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    // few rows of the result, since sinks keep them for checkpoints
+    let few = || pairs(source(), source(), 1).settings(|s| s.broadcast_rows = 0).options(|o| o.checkpoints = true);
+    let job = || limited(few(), dir.path()).options(|o| o.memory_budget = Some(3 << 20));
+    let want = sorted(Trial::new().run(few()).unwrap().batches("pairs").unwrap());
+    let trial = |threads| Trial::new().threads(threads).morsel_rows(500);
+    let steps = trial(2).seed(1).snapshot_at(u64::MAX).run(job()).unwrap().steps;
+    for part in [1, 2, 3] {
+        let ran = trial(2).seed(1).snapshot_at(steps * part / 4).crash_at(steps - 1).run(job()).unwrap();
+        // what is restored of a side that was complete stays in memory
+        let again = job().options(|o| o.memory_budget = Some(8 << 20));
+        let again = trial(3).seed(9).from(ran.checkpoint).run(again).unwrap();
+        assert!(sorted(again.batches("pairs").unwrap()) == want, "{part}");
+    }
+    assert_eq!(files(dir.path()), 0);
+}
+
+
+#[test]
 fn a_cancelled_job_leaves_no_files() {
     let dir = tempfile::tempdir().unwrap();
     let mut seen = 0;

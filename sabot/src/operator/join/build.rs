@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::JoinSpec;
 use crate::operator::kept::{named, no_column, plain, plain_type};
 use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::spill::own;
 use crate::operator::{Frozen, GroupState, ipc};
 use crate::plan::HAS_LEFT;
 use crate::{Error, Result};
@@ -142,6 +143,8 @@ impl Build {
     pub(super) fn restore(&mut self, state: &GroupState) -> Result<()> {
         let mut bytes = state.bytes.as_slice();
         while let Some(batch) = ipc::pop(&mut bytes)? {
+            // the columns of a batch that was read share one buffer, which would be counted for each
+            let batch = own(&batch)?;
             let (mut columns, rows) = (batch.columns().to_vec(), batch.num_rows());
             let seen = if self.seen.is_some() { columns.pop() } else { None };
             let fits = columns.len() == self.schema.fields().len()
