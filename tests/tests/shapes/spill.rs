@@ -241,7 +241,6 @@ fn a_checkpoint_holds_the_rows_of_a_join_on_disk() {
     assert_eq!(files(dir.path()), 0);
 }
 
-
 #[test]
 fn a_cancelled_job_leaves_no_files() {
     let dir = tempfile::tempdir().unwrap();
