@@ -32,8 +32,16 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt,fma")]
             fn v3($($arg: $ty),*) -> $ret { base($($arg),*) }
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")]
+            fn v4($($arg: $ty),*) -> $ret { base($($arg),*) }
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            if sabot::kernel::Level::current() == sabot::kernel::Level::V4 {
+                // SAFETY: `V4` is only made where the machine was found to have these features.
+                return unsafe { v4($($arg),*) };
+            }
             #[cfg(target_arch = "x86_64")]
-            if sabot::kernel::Level::current() == sabot::kernel::Level::V3 {
+            if sabot::kernel::Level::current() >= sabot::kernel::Level::V3 {
                 // SAFETY: `V3` is only made where the machine was found to have these features.
                 return unsafe { v3($($arg),*) };
             }

@@ -10,14 +10,18 @@
 //!
 //! Total steps take two passes too where almost nothing is kept ([`SPARSE`]).
 //!
-//! One function per level ([`drive_base`], [`drive_v3`]); everything is inlined into it, so the closures are compiled
+//! One function per level ([`drive_base`], [`drive_v3`], with feature `avx512` `drive_v4`); everything is inlined into it, so the closures are compiled
 //! with the level's instructions. Results are bit-equal at every level: rustc neither contracts nor reorders floats.
 
 use super::computed::Computed;
 use super::morsel::SetBits;
 use super::step::Step;
 use super::task::{Driven, Task};
-use crate::record::{Env, Keep, LANES, Lane, Make, Record, Window, pack_word};
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+use crate::record::V3;
+#[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+use crate::record::V4;
+use crate::record::{BASE, Env, Keep, LANES, Lane, Make, Record, Window, pack_word};
 
 /// With fewer than one row of so many kept so far, kept rows are computed one by one: at 2% of rows kept this took 1.6 ns
 /// per row against 2.0 in one pass, at 45% 7.5 against 2.2 (`research/experiments/24_fused_composition_bench.rs`).
@@ -43,7 +47,7 @@ struct Place {
 }
 
 #[inline(always)]
-fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
+fn drive<'a, S: Step, const ALL: bool, const L: u8>(
     step: &S,
     read: <S::In as Record>::Read<'a>,
     task: &Task<'a>,
@@ -80,12 +84,12 @@ fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
             // text is read row by row anyway: it needs no copy of the loop without null tests
             let valid = !task.text && (one && task.hoisted || task.nullable.iter().all(|b| !b.word(window) & look == 0));
             match (one, valid) {
-                (true, true) => one_pass::<S, true, false, V3>(step, chunk, task, make, place, write),
-                (true, false) if task.text => one_pass::<S, false, true, V3>(step, chunk, task, make, place, write),
-                (true, false) => one_pass::<S, false, false, V3>(step, chunk, task, make, place, write),
-                (false, true) => two_passes::<S, true, false, V3>(step, chunk, task, make, place, window, write, &env),
-                (false, false) if task.text => two_passes::<S, false, true, V3>(step, chunk, task, make, place, window, write, &env),
-                (false, false) => two_passes::<S, false, false, V3>(step, chunk, task, make, place, window, write, &env),
+                (true, true) => one_pass::<S, true, false, L>(step, chunk, task, make, place, write),
+                (true, false) if task.text => one_pass::<S, false, true, L>(step, chunk, task, make, place, write),
+                (true, false) => one_pass::<S, false, false, L>(step, chunk, task, make, place, write),
+                (false, true) => two_passes::<S, true, false, L>(step, chunk, task, make, place, window, write, &env),
+                (false, false) if task.text => two_passes::<S, false, true, L>(step, chunk, task, make, place, window, write, &env),
+                (false, false) => two_passes::<S, false, false, L>(step, chunk, task, make, place, window, write, &env),
             }
         };
         if keep == 0 && !task.dense {
@@ -101,7 +105,7 @@ fn drive<'a, S: Step, const ALL: bool, const V3: bool>(
 
 /// Everything on all 64 lanes.
 #[inline(always)]
-fn one_pass<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
+fn one_pass<'a, S: Step, const VALID: bool, const TEXT: bool, const L: u8>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     task: &Task<'a>,
@@ -112,7 +116,7 @@ fn one_pass<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
     let mut stack = <S::Made as Computed>::Stack::default();
     let mut keeps = [0u8; LANES];
     if !S::FILTERS && (place.alive == !0 || !task.dense) {
-        let bad = all_kept::<S, VALID, TEXT, V3>(step, chunk, make, place.at, write);
+        let bad = all_kept::<S, VALID, TEXT, L>(step, chunk, make, place.at, write);
         return (place.alive, bad && (place.alive == !0 || any_bad::<S, VALID>(step, chunk, make, place.alive)));
     }
     let spots = S::Made::spots(&mut stack);
@@ -122,19 +126,19 @@ fn one_pass<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
         bad = any_bad::<S, VALID>(step, chunk, make, keep);
     }
     if !task.dense {
-        S::Made::compress(write, spots, place.at, Keep { word: !0, bytes: &keeps, v3: V3 });
+        S::Made::compress(write, spots, place.at, Keep { word: !0, bytes: &keeps, level: L });
     } else if keep != 0 {
         if place.alive != !0 {
             keeps.iter_mut().enumerate().for_each(|(j, k)| *k = (keep >> j & 1) as u8);
         }
-        S::Made::compress(write, spots, place.at, Keep { word: keep, bytes: &keeps, v3: V3 });
+        S::Made::compress(write, spots, place.at, Keep { word: keep, bytes: &keeps, level: L });
     }
     (keep, bad)
 }
 
 /// Calls all steps on all lanes, and writes all of them; whether one returned an error.
 #[inline(always)]
-fn all_kept<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
+fn all_kept<'a, S: Step, const VALID: bool, const TEXT: bool, const L: u8>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     make: Make<'a>,
@@ -142,7 +146,7 @@ fn all_kept<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
     write: &mut <S::Made as Computed>::Write,
 ) -> bool {
     let (mut stack, mut keeps) = (<S::Made as Computed>::Stack::default(), [0; LANES]);
-    let keep = Keep { word: !0, bytes: &[1; LANES], v3: V3 };
+    let keep = Keep { word: !0, bytes: &[1; LANES], level: L };
     if S::Made::LEN == 1 {
         let spots = S::Made::direct(write, &mut stack, at);
         let bad = lanes::<S, VALID, TEXT>(step, chunk, make, spots, &mut keeps);
@@ -188,7 +192,7 @@ fn any_bad<'a, S: Step, const VALID: bool>(step: &S, chunk: <S::In as Record>::C
 /// Leading predicates, then the rest on the rows that are left.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
+fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const L: u8>(
     step: &S,
     chunk: <S::In as Record>::Chunk<'a>,
     task: &Task<'a>,
@@ -214,7 +218,7 @@ fn two_passes<'a, S: Step, const VALID: bool, const TEXT: bool, const V3: bool>(
     }
     let call = task.common.iter().fold(visit, |w, bits| w & bits.word(window));
     if !open && S::Made::FIXED && call == !0 && task.track.is_none() {
-        let bad = all_kept::<S, VALID, TEXT, V3>(step, chunk, rest, place.at, write);
+        let bad = all_kept::<S, VALID, TEXT, L>(step, chunk, rest, place.at, write);
         return (call, bad);
     }
     // rows that are not called are dropped by the predicates to come, or else null
@@ -277,7 +281,7 @@ pub(super) fn drive_base<'a, S: Step, const ALL: bool>(
     task: &Task<'a>,
     write: &mut <S::Made as Computed>::Write,
 ) -> Driven {
-    drive::<S, ALL, false>(step, read, task, write)
+    drive::<S, ALL, BASE>(step, read, task, write)
 }
 
 /// The loop, with AVX2 and friends.
@@ -292,5 +296,20 @@ pub(super) fn drive_v3<'a, S: Step, const ALL: bool>(
     task: &Task<'a>,
     write: &mut <S::Made as Computed>::Write,
 ) -> Driven {
-    drive::<S, ALL, true>(step, read, task, write)
+    drive::<S, ALL, V3>(step, read, task, write)
+}
+
+/// The loop, with AVX-512.
+///
+/// # Safety
+/// The machine has the features of `Level::V4`.
+#[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,lzcnt,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")]
+pub(super) fn drive_v4<'a, S: Step, const ALL: bool>(
+    step: &S,
+    read: <S::In as Record>::Read<'a>,
+    task: &Task<'a>,
+    write: &mut <S::Made as Computed>::Write,
+) -> Driven {
+    drive::<S, ALL, V4>(step, read, task, write)
 }

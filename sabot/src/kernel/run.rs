@@ -170,6 +170,12 @@ impl<S: Step> Run<S> {
                 // SAFETY: as above.
                 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
                 (Level::V3, false) => unsafe { super::drive::drive_v3::<S, false>(&self.step, read, &task, &mut write) },
+                // SAFETY: `V4` is only made where the machine was found to have its features.
+                #[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+                (Level::V4, true) => unsafe { super::drive::drive_v4::<S, true>(&self.step, read, &task, &mut write) },
+                // SAFETY: as above.
+                #[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+                (Level::V4, false) => unsafe { super::drive::drive_v4::<S, false>(&self.step, read, &task, &mut write) },
                 (_, true) => drive_base::<S, true>(&self.step, read, &task, &mut write),
                 (_, false) => drive_base::<S, false>(&self.step, read, &task, &mut write),
             }

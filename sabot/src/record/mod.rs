@@ -41,6 +41,11 @@ pub use named::{
 pub use nested::{accept_struct, all_fixed, debug_row, finish_struct, read_struct, struct_type};
 pub use option::{NotNull, Nullable, OptionWrite};
 pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};
+pub(crate) use raw::BASE;
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+pub(crate) use raw::V3;
+#[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+pub(crate) use raw::V4;
 pub use raw::{Keep, Spots, Stack};
 pub use reader::{Accepted, Missing, Reader, table};
 pub use record::{Col, Column, IsRecord, Named, Record, View, columns_of, schema_of};

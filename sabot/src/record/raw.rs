@@ -114,10 +114,19 @@ pub struct Keep<'k> {
     pub word: u64,
     /// One byte per lane.
     pub bytes: &'k [u8; LANES],
-    /// Whether AVX2 may be used: the caller runs at [`Level::V3`](crate::kernel::Level::V3).
+    /// What instructions the caller runs with: [`BASE`], [`V3`] or [`V4`].
     #[cfg_attr(any(debug_assertions, not(target_arch = "x86_64")), allow(dead_code))]
-    pub(crate) v3: bool,
+    pub(crate) level: u8,
 }
+
+/// No instructions beyond the target's: as a constant parameter of kernels.
+pub(crate) const BASE: u8 = 0;
+/// AVX2 may be used: [`Level::V3`](crate::kernel::Level::V3).
+#[cfg_attr(any(debug_assertions, not(target_arch = "x86_64")), allow(dead_code))]
+pub(crate) const V3: u8 = 1;
+/// AVX-512 may be used: `Level::V4`.
+#[cfg_attr(any(debug_assertions, not(target_arch = "x86_64"), not(feature = "avx512")), allow(dead_code))]
+pub(crate) const V4: u8 = 2;
 
 /// Appends the kept ones of 64 lanes to rows `at..`, in order. Up to 64 rows from `at` on are overwritten.
 #[inline(always)]
@@ -128,7 +137,7 @@ pub(super) fn compress<T: Copy>(from: Spots<'_>, into: &mut Raw<T>, at: usize, k
     let to = unsafe { into.as_mut_ptr().add(at) };
     if keep.word == !0 {
         #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
-        if keep.v3 && size_of::<T>() > 1 {
+        if keep.level >= V3 && size_of::<T>() > 1 {
             // SAFETY: the caller runs with AVX2; 64 values on both sides, which do not overlap.
             unsafe { copy_avx2(lanes.as_ptr().cast(), to.cast(), size_of::<T>() * LANES) };
             return;
@@ -137,8 +146,20 @@ pub(super) fn compress<T: Copy>(from: Spots<'_>, into: &mut Raw<T>, at: usize, k
         unsafe { ptr::copy_nonoverlapping(lanes.as_ptr(), to, LANES) };
         return;
     }
+    #[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+    if keep.level == V4 && size_of::<T>() == 8 {
+        // SAFETY: the caller runs with AVX-512; 64 values of 8 bytes on both sides.
+        unsafe { compress_8_avx512(lanes.as_ptr().cast(), to.cast(), keep.word) };
+        return;
+    }
+    #[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+    if keep.level == V4 && size_of::<T>() == 4 {
+        // SAFETY: the caller runs with AVX-512; 64 values of 4 bytes on both sides.
+        unsafe { compress_4_avx512(lanes.as_ptr().cast(), to.cast(), keep.word) };
+        return;
+    }
     #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
-    if keep.v3 && size_of::<T>() == 8 {
+    if keep.level >= V3 && size_of::<T>() == 8 {
         // SAFETY: the caller runs with AVX2; 64 values of 8 bytes on both sides.
         unsafe { compress_avx2(lanes.as_ptr().cast(), to.cast(), keep.word) };
         return;
@@ -188,6 +209,45 @@ unsafe fn compress_avx2(from: *const u64, to: *mut u64, keep: u64) {
             let order = _mm256_loadu_si256(ORDER.as_ptr().add(mask).cast());
             let lanes = _mm256_loadu_si256(from.add(group * 4).cast());
             _mm256_storeu_si256(to.add(n).cast(), _mm256_permutevar8x32_epi32(lanes, order));
+        }
+        n += mask.count_ones() as usize;
+    }
+}
+
+/// # Safety
+/// `from` and `to` hold 64 values of 8 bytes each, and do not overlap.
+#[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+#[target_feature(enable = "avx512f,popcnt")]
+#[inline]
+unsafe fn compress_8_avx512(from: *const u64, to: *mut u64, keep: u64) {
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_maskz_compress_epi64, _mm512_storeu_si512};
+    let mut n = 0usize;
+    for group in 0..8 {
+        let mask = (keep >> (group * 8)) as u8;
+        // SAFETY: eight lanes at `group * 8 <= 56`; eight values at `n <= group * 8`. A compress in registers and a whole
+        // store, because a masked store of compressed lanes is slow on some machines.
+        unsafe {
+            let lanes = _mm512_loadu_si512(from.add(group * 8).cast());
+            _mm512_storeu_si512(to.add(n).cast(), _mm512_maskz_compress_epi64(mask, lanes));
+        }
+        n += mask.count_ones() as usize;
+    }
+}
+
+/// # Safety
+/// `from` and `to` hold 64 values of 4 bytes each, and do not overlap.
+#[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
+#[target_feature(enable = "avx512f,popcnt")]
+#[inline]
+unsafe fn compress_4_avx512(from: *const u32, to: *mut u32, keep: u64) {
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_storeu_si512};
+    let mut n = 0usize;
+    for group in 0..4 {
+        let mask = (keep >> (group * 16)) as u16;
+        // SAFETY: sixteen lanes at `group * 16 <= 48`; sixteen values at `n <= group * 16`.
+        unsafe {
+            let lanes = _mm512_loadu_si512(from.add(group * 16).cast());
+            _mm512_storeu_si512(to.add(n).cast(), _mm512_maskz_compress_epi32(mask, lanes));
         }
         n += mask.count_ones() as usize;
     }
