@@ -260,7 +260,7 @@ impl Job {
             let bounded = must_end.get(name).copied().unwrap_or(false);
             Ok(Arc::new(Assumed { schema: Arc::clone(schema), bounded }))
         };
-        out.physical = physical(&plan, &self.built.table, &self.settings, &mut open).map_err(|e| e.to_string());
+        out.physical = physical(&plan, &self.built.table, &self.settings, self.options.memory_budget.is_some(), &mut open).map_err(|e| e.to_string());
         Ok(out)
     }
     /// The plan as a mermaid flowchart.
@@ -297,7 +297,7 @@ impl Job {
             }
             Ok(Arc::from(source))
         };
-        lower(&plan, &self.built.table, &self.settings, &mut open)
+        lower(&plan, &self.built.table, &self.settings, self.options.memory_budget.is_some(), &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
         let mut out = Vec::new();

@@ -1,8 +1,12 @@
 //! Lowering of joins: which side goes where.
 //!
-//! A build side that is known to be small goes to every instance, and the probe side stays where it is, in its order; else
-//! both sides are hashed by their keys, or gathered where there is no key. A build side of which rows without a partner
-//! come out is never broadcast: each of its rows must be at one instance, which alone can tell.
+//! The build side is built once, by an operator of its own ([`BuildSide`]), and shared by all threads: the probe side stays
+//! where it is, in its order. A build side that is known to be small is built by one instance, another by all, each
+//! of which has the rows of its key groups.
+//!
+//! Not so a build side of which rows without a partner come out: each of its rows must be at one instance, which alone can
+//! tell. And not so under a memory budget, where each instance must be able to spill its share of both sides. Then a build side that is
+//! known to be small goes to every instance, else both sides are hashed by their keys, or gathered where there is no key.
 
 use std::sync::Arc;
 
@@ -11,7 +15,7 @@ use arrow_schema::SchemaRef;
 use super::Code;
 use super::lower::{Lower, missing};
 use crate::Result;
-use crate::operator::{Condition, Exchange, Grace, Input, Join, JoinSpec, Work};
+use crate::operator::{BuildSide, Condition, Exchange, Grace, Input, Join, JoinSpec, Shared, Work};
 use crate::plan::{EventColumn, Matching, Node, NodeId, Op};
 use crate::{Error, plan::Plan};
 
@@ -40,7 +44,8 @@ impl Lower<'_> {
         };
         let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
         let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
-        let (probe, build, single) = if small {
+        let shared = !kind.keeps_right() && !self.limited;
+        let (probe, build, single) = if small || shared {
             (Exchange::Forward, Exchange::Broadcast, left_single)
         } else if left.is_empty() {
             (Exchange::Gather, Exchange::Gather, true)
@@ -52,16 +57,29 @@ impl Lower<'_> {
         }
         // gathered rows have no order of their own
         let ordered = probe == Exchange::Gather;
-        let hashed = matches!(build, Exchange::Hash(_));
-        let inputs = vec![Input { exchange: probe, ordered, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
+        let mut inputs = vec![Input { exchange: probe, ordered, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
         let bounded = self.bounded(&[l.from, r.from]);
         let output = spec.output_schema(&left_schema, &right_schema)?;
-        let mut factory = Join::factory(spec, condition, &left_schema, &right_schema)?;
+        let place = shared.then(Arc::<Shared>::default);
+        if let Some(place) = &place {
+            let factory = BuildSide::factory(Arc::clone(&spec), condition.as_ref(), &left_schema, &right_schema, place)?;
+            let one = small || left.is_empty();
+            let exchange = if one { Exchange::Gather } else { Exchange::Hash(right.clone()) };
+            let input = Input { port: 0, exchange, ordered: true, ..r.clone() };
+            let ends = self.bounded(&[r.from]);
+            let name = format!("{}.build", node.id);
+            let from = self.push(usize::MAX, name, Work::Operator(factory), vec![input], one, right_schema.clone(), ends, true);
+            // no row comes this way, but the end of all parts
+            inputs.iter_mut().skip(1).for_each(|i| *i = Input { from, port: 1, exchange: Exchange::Broadcast, ordered: true });
+        }
+        let stateful = place.is_none();
+        let hashed = stateful && matches!(inputs.get(1).map(|i| &i.exchange), Some(Exchange::Hash(_)));
+        let mut factory = Join::factory(spec, condition, &left_schema, &right_schema, place)?;
         // what spills comes out at the end, which an endless side does not have
         if bounded && hashed {
             factory = Grace::factory(&node.id, factory, (&left_schema, left), (&right_schema, right))?;
         }
-        self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, true);
+        self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, stateful);
         Ok(())
     }
 }

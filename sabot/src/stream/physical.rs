@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use crate::operator::{Exchange, Source, Split, SplitReader};
+use crate::operator::{Exchange, Input, Source, Split, SplitReader};
 use crate::plan::{NodeId, Op, PhysicalStep, Plan};
 use crate::{Error, Result};
 
@@ -42,8 +42,14 @@ impl Source for Assumed {
 }
 
 /// What would run.
-pub(super) fn physical(plan: &Plan, table: &Table, settings: &Settings, open: &mut OpenSource<'_>) -> Result<Vec<PhysicalStep>> {
-    let lowered = lower(plan, table, settings, open)?;
+pub(super) fn physical(
+    plan: &Plan,
+    table: &Table,
+    settings: &Settings,
+    limited: bool,
+    open: &mut OpenSource<'_>,
+) -> Result<Vec<PhysicalStep>> {
+    let lowered = lower(plan, table, settings, limited, open)?;
     let short = |name: &str| name.split_once('/').map_or(name, |(_, rest)| rest).to_owned();
     let mut out = Vec::new();
     for (at, node) in lowered.plan.nodes.iter().enumerate() {
@@ -58,15 +64,16 @@ pub(super) fn physical(plan: &Plan, table: &Table, settings: &Settings, open: &m
             }
             Some((short(&from.name), travels(&input.exchange, input.ordered)))
         });
-        let (id, phase) = match node.name.strip_suffix(".partial") {
-            Some(id) => (id, Some("first of two phases: each thread for itself")),
-            None => (node.name.as_str(), None),
+        let (id, phase) = match (node.name.strip_suffix(".partial"), node.name.strip_suffix(".build")) {
+            (Some(id), _) => (id, Some("first of two phases: each thread for itself")),
+            (_, Some(id)) => (id, Some("the table of right rows that all threads share")),
+            _ => (node.name.as_str(), None),
         };
         let step = plan.nodes.iter().position(|n| n.id == id);
         let op = step.and_then(|n| plan.nodes.get(n)).map(|n| &n.op);
         let mut notes: Vec<String> = phase.iter().map(|p| (*p).to_owned()).collect();
-        if let (Some(Op::Join { .. }), Some(number)) = (op, step) {
-            notes.push(joined(plan, &lowered, settings, number, node.inputs.get(1).map(|i| &i.exchange)));
+        if let (Some(Op::Join { .. }), Some(number), None) = (op, step, phase) {
+            notes.push(joined(plan, &lowered, settings, number, node.inputs.get(1)));
         }
         if let Some(time) = &node.time {
             let lag = time.disorder as f64 / 1e6;
@@ -96,12 +103,20 @@ fn travels(exchange: &Exchange, ordered: bool) -> String {
 }
 
 /// Why a join sends its right side where it does.
-fn joined(plan: &Plan, lowered: &Lowered, settings: &Settings, number: NodeId, build: Option<&Exchange>) -> String {
+fn joined(plan: &Plan, lowered: &Lowered, settings: &Settings, number: NodeId, build: Option<&Input>) -> String {
     let right = plan.nodes.get(number).and_then(|n| n.inputs.get(1)).and_then(|i| plan.work(*i).ok());
     let rows = right.and_then(|i| lowered.at.get(&i)).and_then(|at| lowered.rows.get(at));
     let (limit, known) = (settings.broadcast_rows, rows.map_or("is not known".to_owned(), |r| format!("is at most {r}")));
     let keeps = matches!(plan.nodes.get(number).map(|n| &n.op), Some(Op::Join { kind, .. }) if kind.keeps_right());
-    match build {
+    let built = build.and_then(|b| lowered.plan.nodes.get(b.from)).filter(|n| n.name.ends_with(".build"));
+    if let Some(built) = built {
+        return if built.single {
+            format!("left rows stay where they are; one thread builds the table: the number of right rows {known}")
+        } else {
+            format!("left rows stay where they are; all threads build the table: the number of right rows {known}, more than {limit}")
+        };
+    }
+    match build.map(|b| &b.exchange) {
         Some(Exchange::Hash(_)) if keeps => "hash join: right rows without a partner come out, so each is at one thread alone".to_owned(),
         Some(Exchange::Gather) => format!("join at one thread: there is no key, and the number of right rows {known}, more than {limit}"),
         Some(Exchange::Broadcast) => format!("broadcast join: the number of right rows {known}, up to {limit} are sent to every thread"),

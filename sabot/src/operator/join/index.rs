@@ -1,6 +1,6 @@
 //! The indexed build side: the rows of each key.
 
-use arrow_array::ArrayRef;
+use arrow_array::{Array, ArrayRef};
 
 use super::JoinSpec;
 use super::build::{Build, valid_rows};
@@ -12,6 +12,8 @@ use crate::{Error, Result};
 pub(super) struct Index {
     /// The kept columns of the build side.
     pub(super) columns: Vec<ArrayRef>,
+    /// Number of rows of the build side.
+    count: u32,
     /// Start of each group in `rows`, and the end of the last.
     starts: Vec<u32>,
     /// Rows by group: in source order, or by time.
@@ -47,7 +49,27 @@ impl Index {
             }
             times = rows.iter().map(time).collect();
         }
-        Ok(Index { columns: all.columns().to_vec(), starts, rows, times })
+        Ok(Index { columns: all.columns().to_vec(), count, starts, rows, times })
+    }
+    /// Indexes of parts of the build side as one: rows and groups are numbered on.
+    pub(super) fn chain(parts: Vec<Index>) -> Result<Index> {
+        let too_many = || Error::Plan("the right side of a join has more than 2^32 rows".into());
+        let (mut starts, mut rows, mut times) = (Vec::new(), Vec::new(), Vec::new());
+        let mut first = 0u32;
+        for part in &parts {
+            let listed = u32::try_from(rows.len()).map_err(|_| too_many())?;
+            starts.extend(part.starts.iter().take(part.groups()).map(|s| s + listed));
+            rows.extend(part.rows.iter().map(|row| row + first));
+            times.extend_from_slice(&part.times);
+            first = first.checked_add(part.count).ok_or_else(too_many)?;
+        }
+        starts.push(u32::try_from(rows.len()).map_err(|_| too_many())?);
+        let mut columns = Vec::new();
+        for i in 0..parts.first().map_or(0, |p| p.columns.len()) {
+            let pieces: Vec<&dyn Array> = parts.iter().filter_map(|p| p.columns.get(i)).map(AsRef::as_ref).collect();
+            columns.push(arrow_select::concat::concat(&pieces)?);
+        }
+        Ok(Index { columns, count: first, starts, rows, times })
     }
     /// Where the rows of a group are.
     #[inline]

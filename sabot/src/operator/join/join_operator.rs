@@ -10,6 +10,7 @@ use super::find::Finder;
 use super::index::Index;
 use super::pairs::{CHUNKS, Gather, OUT_ROWS, Pending};
 use super::semi::Semi;
+use super::shared::{Shared, find};
 use super::spec::JoinSpec;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::kept::{RowList, pick, positions};
@@ -20,9 +21,12 @@ use crate::{Error, Result};
 /// A join; see the module's page.
 pub struct Join {
     spec: Arc<JoinSpec>,
+    /// The build side, unless it is [shared](Shared).
     build: Build,
-    keys: Keys,
-    found: Option<(Index, Finder)>,
+    shared: Option<Arc<Shared>>,
+    /// The keys of the build side, or of each of its parts with the number of its first group.
+    keys: Vec<(Keys, u32)>,
+    found: Option<(Arc<Index>, Finder)>,
     condition: Option<Bound>,
     left_on: Vec<usize>,
     left_time: Option<usize>,
@@ -59,21 +63,26 @@ impl Join {
         condition: Option<Condition>,
         left: &SchemaRef,
         right: &SchemaRef,
+        shared: Option<Arc<Shared>>,
     ) -> Result<Arc<dyn OperatorFactory>> {
         let (left, right) = (Arc::clone(left), Arc::clone(right));
-        Self::new(Arc::clone(&spec), condition.as_ref(), &left, &right)?;
-        Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::new(Arc::clone(&spec), condition.as_ref(), &left, &right)?) as Box<dyn Operator>)))
+        let new = move || Self::new(Arc::clone(&spec), condition.as_ref(), &left, &right, shared.clone());
+        new()?;
+        Ok(Arc::new(move |_: Instance| Ok(Box::new(new()?) as Box<dyn Operator>)))
     }
-    fn new(spec: Arc<JoinSpec>, condition: Option<&Condition>, left: &SchemaRef, right: &Schema) -> Result<Self> {
+    fn new(
+        spec: Arc<JoinSpec>,
+        condition: Option<&Condition>,
+        left: &SchemaRef,
+        right: &Schema,
+        shared: Option<Arc<Shared>>,
+    ) -> Result<Self> {
         let build = Build::new(&spec, condition.map_or(&[], Condition::right), right)?;
-        let mut nanos = false;
-        let mut left_time = None;
-        if let Some((l, r)) = &spec.times {
-            let at = positions(left, std::slice::from_ref(&l.column), &spec.name)?;
-            left_time = at.first().copied();
-            let r = right.field_with_name(&r.column)?.data_type();
-            nanos = instants::in_nanos(r) || left_time.is_some_and(|i| instants::in_nanos(left.field(i).data_type()));
-        }
+        let nanos = spec.nanos(left, right)?;
+        let left_time = match &spec.times {
+            Some((l, _)) => positions(left, std::slice::from_ref(&l.column), &spec.name)?.first().copied(),
+            None => None,
+        };
         let gather = Gather {
             kind: spec.kind,
             schema: spec.output_schema(left, right)?,
@@ -81,7 +90,8 @@ impl Join {
             right: build.out.clone(),
         };
         Ok(Join {
-            keys: Keys::new(&spec.key_fields(left, right)?)?,
+            keys: vec![(Keys::new(&spec.key_fields(left, right)?)?, 0)],
+            shared,
             condition: condition.map(|c| c.bind(left, &build, right)).transpose()?,
             left_on: positions(left, &spec.left_on, &spec.name)?,
             left_time,
@@ -95,7 +105,14 @@ impl Join {
         })
     }
     fn index(&mut self) -> Result<()> {
-        let index = Index::new(&self.spec, &mut self.build, &mut self.keys, self.nanos)?;
+        let index = if let Some(shared) = &self.shared {
+            let whole = shared.whole()?;
+            self.keys.clone_from(&whole.keys);
+            Arc::clone(&whole.index)
+        } else {
+            let (keys, _) = self.keys.first_mut().ok_or_else(|| Error::internal("a join without keys"))?;
+            Arc::new(Index::new(&self.spec, &mut self.build, keys, self.nanos)?)
+        };
         let finder = Finder::new(self.spec.matching, self.nanos, &index);
         self.found = Some((index, finder));
         Ok(())
@@ -108,7 +125,7 @@ impl Join {
         let mut list = RowList::default();
         let kept = list.of(&morsel);
         let mut groups = Vec::new();
-        self.keys.find(&pick(&morsel.batch, &self.left_on)?, kept, &mut groups)?;
+        find(&mut self.keys, &pick(&morsel.batch, &self.left_on)?, morsel.batch.num_rows(), kept, &mut groups)?;
         let rows = kept.to_vec();
         let mut times = Vec::new();
         if let (Some(column), Some((event, _))) = (self.left_time.and_then(|i| morsel.batch.columns().get(i)), &self.spec.times) {
@@ -226,7 +243,9 @@ impl Operator for Join {
         self.pump(out)
     }
     fn held_bytes(&self) -> usize {
-        self.build.bytes() + self.keys.bytes() + self.found.as_ref().map_or(0, |(index, finder)| index.bytes() + finder.bytes())
+        let keys: usize = self.keys.iter().map(|(k, _)| k.bytes()).sum();
+        let index = |index: &Index| if self.shared.is_some() { 0 } else { index.bytes() };
+        self.build.bytes() + keys + self.found.as_ref().map_or(0, |(i, finder)| index(i) + finder.bytes())
     }
     /// The build side, by key group. The runtime cuts between two morsels, so no probe row is held.
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {

@@ -18,8 +18,10 @@ mod index;
 mod join_operator;
 mod pairs;
 mod semi;
+mod shared;
 mod spec;
 
 pub use condition::Condition;
 pub use join_operator::Join;
+pub use shared::{BuildSide, Shared};
 pub use spec::JoinSpec;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
+use crate::operator::instants;
 use crate::operator::kept::{is_utf8, no_column, plain_type};
 use crate::plan::{EventColumn, HAS_LEFT, HAS_RIGHT, JoinKind, Matching};
 use crate::{Error, Result};
@@ -32,6 +33,17 @@ pub struct JoinSpec {
 }
 
 impl JoinSpec {
+    /// Whether times of both sides are compared in nanoseconds rather than microseconds.
+    ///
+    /// # Errors
+    /// If a column does not exist.
+    pub(super) fn nanos(&self, left: &Schema, right: &Schema) -> Result<bool> {
+        let Some((l, r)) = &self.times else { return Ok(false) };
+        let of = |schema: &Schema, column: &str| -> Result<bool> {
+            Ok(instants::in_nanos(schema.field_with_name(column).map_err(|_| no_column(column, &self.name))?.data_type()))
+        };
+        Ok(of(left, &l.column)? || of(right, &r.column)?)
+    }
     /// The columns of the result: those of the probe side as they are, or `left.<name>` and `right.<name>`, and whether a
     /// side that may be missing is there.
     ///

@@ -15,7 +15,7 @@ use crate::operator::kept::{Kept, as_views, is_text, is_utf8, view_value};
 use crate::{Error, Result};
 
 /// How the values of a column become codes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Coder {
     /// The value's own bits; this many bytes (16 bytes take two codes).
     Fixed(usize),
@@ -28,7 +28,7 @@ pub(super) enum Coder {
 }
 
 /// The codes of the kept rows of one column.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Codes {
     pub(super) low: Vec<u64>,
     /// Upper halves of 128-bit values, else empty.
@@ -38,7 +38,7 @@ pub(super) struct Codes {
 }
 
 /// A key column.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct KeyColumn {
     pub(super) data_type: DataType,
     /// The type that values are brought to: the value type of a dictionary, else the declared type.
@@ -213,7 +213,7 @@ fn words<T: ArrowNativeType>(data: &ArrayData, kept: Kept<'_>, out: &mut Vec<u64
 }
 
 /// The codes of the values of a dictionary, as far as they were looked up: batches share dictionaries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Looked {
     values: Option<ArrayRef>,
     views: Option<ArrayRef>,

@@ -9,7 +9,7 @@ const SMALL: u64 = 1 << 14;
 const PLACES_PER_KEY: u64 = 4;
 
 /// Group + 1 by key, from `base` on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Dense {
     base: u64,
     groups: Vec<u32>,

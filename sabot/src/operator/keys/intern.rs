@@ -20,7 +20,7 @@ pub(super) const INLINE: u32 = 12;
 ///
 /// Values are kept as Arrow views: up to 12 bytes inline, else length, prefix and an offset into `data`. While the table is
 /// large, rows are looked up a few hundred at a time, in stages that each ask for the memory of the next: slot, view, bytes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Interner {
     slots: Slots,
     views: Vec<u128>,

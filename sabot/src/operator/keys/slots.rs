@@ -22,7 +22,7 @@ struct Slot {
 }
 
 /// Numbers by tag. Tags need not be unique, nor hashes: `same` decides.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
     entries: usize,

@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Column {
     coder: KeyColumn,
     nullable: bool,
@@ -54,7 +54,7 @@ enum By {
 }
 
 /// Distinct keys, numbered from 0 in order of appearance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Keys {
     columns: Vec<Column>,
     by: By,

@@ -117,7 +117,7 @@ fn spec(kind: JoinKind, matching: Matching, on: &[&str]) -> Arc<JoinSpec> {
 }
 
 fn op(spec: &Arc<JoinSpec>, left: &RecordBatch, right: &RecordBatch) -> Box<dyn Operator> {
-    Join::factory(Arc::clone(spec), None, &left.schema(), &right.schema()).unwrap().create(Instance { index: 0, of: 1 }).unwrap()
+    Join::factory(Arc::clone(spec), None, &left.schema(), &right.schema(), None).unwrap().create(Instance { index: 0, of: 1 }).unwrap()
 }
 
 /// How the input comes.
@@ -263,7 +263,7 @@ fn fan_out_is_cut_where_the_output_is_full() {
     out.finish(join.as_mut(), 0);
     assert_eq!(out.account.rows_out, 60_000, "every right row has a partner");
     let k = |t: DataType| Arc::new(Schema::new(vec![Field::new("k", t, false)]));
-    assert!(Join::factory(spec, None, &k(DataType::Int64), &k(DataType::Int32)).is_err());
+    assert!(Join::factory(spec, None, &k(DataType::Int64), &k(DataType::Int32), None).is_err());
 }
 
 #[test]
