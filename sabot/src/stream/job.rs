@@ -260,7 +260,7 @@ impl Job {
             let bounded = must_end.get(name).copied().unwrap_or(false);
             Ok(Arc::new(Assumed { schema: Arc::clone(schema), bounded }))
         };
-        out.physical = physical(&plan, &self.built.table, &self.settings, self.options.memory_budget.is_some(), &mut open).map_err(|e| e.to_string());
+        out.physical = physical(&plan, &self.built.table, &self.settings, self.apart(false), &mut open).map_err(|e| e.to_string());
         Ok(out)
     }
     /// The plan as a mermaid flowchart.
@@ -278,7 +278,11 @@ impl Job {
         Ok(svg(&self.plan()?))
     }
 
-    fn lowered(&self) -> Result<Lowered> {
+    /// Whether joins keep their right sides per thread.
+    fn apart(&self, resumed: bool) -> bool {
+        resumed || self.options.checkpoints || self.options.memory_budget.is_some()
+    }
+    fn lowered(&self, resumed: bool) -> Result<Lowered> {
         let plan = self.plan()?;
         let sources = &self.sources;
         type Opened = Result<Arc<dyn crate::operator::Source>>;
@@ -297,7 +301,7 @@ impl Job {
             }
             Ok(Arc::from(source))
         };
-        lower(&plan, &self.built.table, &self.settings, self.options.memory_budget.is_some(), &mut open)
+        lower(&plan, &self.built.table, &self.settings, self.apart(resumed), &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
         let mut out = Vec::new();
@@ -321,7 +325,7 @@ impl Job {
         from: Option<&Checkpoint>,
     ) -> Result<Report> {
         self.check_names()?;
-        let lowered = self.lowered()?;
+        let lowered = self.lowered(from.is_some())?;
         let sinks = self.bind(&lowered, extra)?;
         match (executor, from) {
             (Some(executor), from) => runtime::run_on(executor, &lowered.plan, sinks, &self.options, control, from),

@@ -41,8 +41,8 @@ pub(super) struct Lower<'a> {
     pub(super) plan: &'a Plan,
     pub(super) table: &'a Table,
     pub(super) settings: &'a Settings,
-    /// Whether the job has a memory budget.
-    pub(super) limited: bool,
+    /// Whether each instance of a join keeps its share of the right side by itself.
+    pub(super) apart: bool,
     times: Times,
     pub(super) out: Lowered,
     /// Physical node that delivers a plan node's rows.
@@ -55,7 +55,7 @@ pub(super) struct Lower<'a> {
 ///
 /// # Errors
 /// If code is missing for a node, or a source cannot be opened.
-pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, limited: bool, open: &mut OpenSource<'_>) -> Result<Lowered> {
+pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, apart: bool, open: &mut OpenSource<'_>) -> Result<Lowered> {
     let times = times(plan, &lineages(table))?;
     let out = Lowered {
         plan: PhysicalPlan::default(),
@@ -64,7 +64,7 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, limited: bo
         at: BTreeMap::new(),
         rows: BTreeMap::new(),
     };
-    let mut l = Lower { plan, table, settings, limited, times, out, at: BTreeMap::new(), rows: BTreeMap::new() };
+    let mut l = Lower { plan, table, settings, apart, times, out, at: BTreeMap::new(), rows: BTreeMap::new() };
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
             l.node(number, node, open)?;

@@ -5,8 +5,9 @@
 //! of which has the rows of its key groups.
 //!
 //! Not so a build side of which rows without a partner come out: each of its rows must be at one instance, which alone can
-//! tell. And not so under a memory budget, where each instance must be able to spill its share of both sides. Then a build side that is
-//! known to be small goes to every instance, else both sides are hashed by their keys, or gathered where there is no key.
+//! tell. Not so under a memory budget, where each instance must be able to spill its share of both sides, and not where
+//! checkpoints may be taken, of which a build side that has ended would have no part. Then a build side that is known to be small goes to
+//! every instance, else both sides are hashed by their keys, or gathered where there is no key.
 
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ impl Lower<'_> {
         };
         let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
         let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
-        let shared = !kind.keeps_right() && !self.limited;
+        let shared = !kind.keeps_right() && !self.apart;
         let (probe, build, single) = if small || shared {
             (Exchange::Forward, Exchange::Broadcast, left_single)
         } else if left.is_empty() {
@@ -68,7 +69,7 @@ impl Lower<'_> {
             let input = Input { port: 0, exchange, ordered: true, ..r.clone() };
             let ends = self.bounded(&[r.from]);
             let name = format!("{}.build", node.id);
-            let from = self.push(usize::MAX, name, Work::Operator(factory), vec![input], one, right_schema.clone(), ends, true);
+            let from = self.push(usize::MAX, name, Work::Operator(factory), vec![input], one, right_schema.clone(), ends, false);
             // no row comes this way, but the end of all parts
             inputs.iter_mut().skip(1).for_each(|i| *i = Input { from, port: 1, exchange: Exchange::Broadcast, ordered: true });
         }

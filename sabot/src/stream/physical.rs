@@ -46,10 +46,10 @@ pub(super) fn physical(
     plan: &Plan,
     table: &Table,
     settings: &Settings,
-    limited: bool,
+    apart: bool,
     open: &mut OpenSource<'_>,
 ) -> Result<Vec<PhysicalStep>> {
-    let lowered = lower(plan, table, settings, limited, open)?;
+    let lowered = lower(plan, table, settings, apart, open)?;
     let short = |name: &str| name.split_once('/').map_or(name, |(_, rest)| rest).to_owned();
     let mut out = Vec::new();
     for (at, node) in lowered.plan.nodes.iter().enumerate() {

@@ -5,6 +5,8 @@
 //! the end of all instances: then the parts are put together, once, and every probing instance reads them. So probe rows
 //! stay where they are, in their order, and no row of the right side is kept twice.
 //!
+//! For jobs without checkpoints: a task that has ended has no part in them, and here its rows live on in others.
+//!
 //! Cost: each right row moves once between threads and is copied once into the whole; each probing instance copies the hash
 //! tables of the keys (not the rows), since looking up needs room of its own.
 
@@ -20,7 +22,7 @@ use super::spec::JoinSpec;
 use crate::kernel::Morsel;
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::operator::keys::{NO_GROUP, key_groups};
-use crate::operator::{Account, Frozen, GroupState, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress};
+use crate::operator::{Account, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress};
 use crate::{Error, Result};
 
 /// The parts of a right side, and what became of them.
@@ -156,25 +158,10 @@ impl Operator for BuildSide {
     fn held_bytes(&self) -> usize {
         self.build.bytes() + self.bytes + self.keys.bytes()
     }
-    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        Ok(self.build.snapshot())
-    }
-    fn restore(&mut self, state: &GroupState) -> Result<()> {
-        self.build.restore(state)
-    }
-    fn release(&mut self, group: u16) {
-        let _ = self.build.release(group);
-    }
 }
 
 /// The groups of probe rows in the whole.
-pub(super) fn find(
-    tables: &mut [(Keys, u32)],
-    columns: &[ArrayRef],
-    rows: usize,
-    kept: Kept<'_>,
-    out: &mut Vec<u32>,
-) -> Result<()> {
+pub(super) fn find(tables: &mut [(Keys, u32)], columns: &[ArrayRef], rows: usize, kept: Kept<'_>, out: &mut Vec<u32>) -> Result<()> {
     if let [(only, _)] = tables {
         return only.find(columns, kept, out);
     }
