@@ -291,10 +291,16 @@ fn explained() {
     let written = relisted(listed()).sink("listed", to(listed_file.to_str().unwrap())).run();
     written.unwrap();
     let job = shown(raws(), parquet::<Listed>(listed_file.to_str().unwrap()), 3);
-    let broadcast = job.explain().unwrap();
-    assert!(broadcast.contains("broadcast join: the number of right rows is at most 2,"), "{broadcast}");
-    let hashed = job.settings(|s| s.broadcast_rows = 1).explain().unwrap();
+    let one = job.explain().unwrap();
+    assert!(one.contains("one thread builds the table: the number of right rows is at most 2"), "{one}");
+    let job = job.settings(|s| s.broadcast_rows = 1);
+    let all = job.explain().unwrap();
+    assert!(all.contains("all threads build the table: the number of right rows is at most 2, more than 1"), "{all}");
+    let job = job.options(|o| o.memory_budget = Some(1 << 30));
+    let hashed = job.explain().unwrap();
     assert!(hashed.contains("hash join: the number of right rows is at most 2, more than 1"), "{hashed}");
+    let broadcast = job.settings(|s| s.broadcast_rows = 2).explain().unwrap();
+    assert!(broadcast.contains("broadcast join: the number of right rows is at most 2,"), "{broadcast}");
     std::fs::remove_file(listed_file).unwrap();
 }
 

@@ -242,7 +242,8 @@ fn entries() {
     let e = entry("Vwap");
     assert_eq!((e.kind, e.inputs.len(), e.output.rust_type), (OperatorKind::Aggregate, 2, "Option<f64>"));
     assert_eq!(entry("doubled").kind, OperatorKind::Batch);
-    assert_eq!(operators().unwrap().len(), 20);
+    let own = operators().unwrap().into_iter().filter(|o| !o.name.contains("::asynchronous::"));
+    assert_eq!(own.count(), 20);
 }
 
 fn map<O: MapOperator<Trade, W, V>, W, V: sabot::record::Value>() -> Option<V> {
