@@ -69,7 +69,7 @@ impl Lower<'_> {
             let input = Input { port: 0, exchange, ordered: true, ..r.clone() };
             let ends = self.bounded(&[r.from]);
             let name = format!("{}.build", node.id);
-            let from = self.push(usize::MAX, name, Work::Operator(factory), vec![input], one, right_schema.clone(), ends, false);
+            let from = self.push(usize::MAX, name, Work::Operator(factory), vec![input], one, Arc::clone(&right_schema), ends, false);
             // no row comes this way, but the end of all parts
             inputs.iter_mut().skip(1).for_each(|i| *i = Input { from, port: 1, exchange: Exchange::Broadcast, ordered: true });
         }
