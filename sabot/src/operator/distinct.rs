@@ -85,7 +85,7 @@ impl Seen {
     }
 }
 
-/// Drops rows that repeat an earlier one of the same instance; see the [module](self).
+/// Drops rows that repeat an earlier one of the same instance.
 #[derive(Debug)]
 pub struct PartialDistinct {
     seen: Seen,
@@ -143,7 +143,7 @@ impl Operator for PartialDistinct {
     }
 }
 
-/// Lets the first row of each key through; see the [module](self).
+/// Lets the first row of each key through.
 #[derive(Debug)]
 pub struct Distinct {
     spec: Arc<DistinctSpec>,

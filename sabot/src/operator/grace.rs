@@ -27,7 +27,7 @@ const BUILT: usize = 3;
 /// In a snapshot's metadata: which rows a batch holds.
 const SIDE: &str = "sabot.side";
 
-/// A join that can spill; see the [module](self).
+/// A join that can spill.
 pub struct Grace {
     name: Arc<str>,
     factory: Arc<dyn OperatorFactory>,

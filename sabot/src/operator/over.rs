@@ -50,7 +50,7 @@ pub struct OverSpec {
     pub functions: Vec<OverFunction>,
 }
 
-/// Keeps rows, and adds columns in the end; see the [module](self).
+/// Keeps rows, and adds columns in the end.
 #[derive(Debug)]
 pub struct Over {
     spec: Arc<OverSpec>,

@@ -19,7 +19,7 @@ pub struct SampleSpec {
     pub seed: u64,
 }
 
-/// A Bernoulli sample; see the [module](self).
+/// A Bernoulli sample.
 #[derive(Debug)]
 pub struct Sample {
     spec: SampleSpec,

@@ -36,7 +36,7 @@ pub struct SetSpec {
     pub columns: Vec<String>,
 }
 
-/// A set operation; see the [module](self).
+/// A set operation.
 #[derive(Debug)]
 pub struct SetOperator {
     spec: Arc<SetSpec>,

@@ -272,7 +272,7 @@ fn counted(rows: usize, (taken, gone): (usize, usize)) -> Account {
     Account { held: taken as i64 - gone as i64, filtered: (rows - taken + gone) as u64, ..Account::default() }
 }
 
-/// Keeps the first rows of each split; see the [module](self).
+/// Keeps the first rows of each split.
 #[derive(Debug)]
 pub struct PartialTop {
     spec: Arc<TopSpec>,
@@ -381,7 +381,7 @@ impl Operator for PartialTop {
     }
 }
 
-/// Keeps the first rows of all, or of each key, and sends them in order at the end; see the [module](self).
+/// Keeps the first rows of all, or of each key, and sends them in order at the end.
 #[derive(Debug)]
 pub struct Top {
     best: Best,
