@@ -11,7 +11,6 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
-use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
@@ -30,15 +29,10 @@ pub(crate) const SPLIT_ROWS: u64 = 131_072;
 /// Rows decoded at a time at most, whatever the caller asks for.
 const DECODED_ROWS: usize = 65_536;
 
-/// Bytes of a text column's dictionary page at most for the column to be delivered as a dictionary. A few thousand short
-/// values: fewer than there are rows in a morsel, so that predicates run once per value.
-const DICTIONARY_BYTES: i64 = 32 << 10;
-
 /// Parquet files.
 ///
 /// Footers are read once, when the source is opened; only the projected columns are decoded. A split is a row group,
-/// or 131,072 rows of one; a position is the number of rows passed. Strings are decoded to the encoding that the record expects,
-/// or to dictionaries where all pages of a column hold codes of a small one: predicates and keys then work on codes.
+/// or 131,072 rows of one; a position is the number of rows returned. Strings are decoded to the encoding that the record expects.
 pub struct ParquetSource {
     files: Arc<Vec<ParquetFile>>,
     /// The columns to deliver.
@@ -88,15 +82,8 @@ impl ParquetSource {
             .into_iter()
             .map(|path| load(path, record, expected))
             .collect::<Result<Vec<ParquetFile>>>()?;
-        let fields = expected.fields().iter().enumerate().map(|(i, f)| {
-            let coded = is_string(f.data_type()) && !files.is_empty() && files.iter().all(|file| file.coded(i));
-            let codes = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-            if coded { f.as_ref().clone().with_data_type(codes()) } else { f.as_ref().clone() }
-        });
-        let schema = Schema::new(fields.collect::<Vec<Field>>());
-        let files = files.into_iter().map(|f| f.hinted(&schema)).collect();
         let projection = (0..expected.fields().len()).collect();
-        Ok(ParquetSource { files: Arc::new(files), schema: Arc::new(schema), projection, split_rows: SPLIT_ROWS })
+        Ok(ParquetSource { files: Arc::new(files), schema: Arc::new(expected.clone()), projection, split_rows: SPLIT_ROWS })
     }
 
     /// Cuts the row groups more finely, for tests.
@@ -114,13 +101,27 @@ fn load(path: PathBuf, record: &str, expected: &Schema) -> Result<ParquetFile> {
     let size = file.metadata().map_err(io)?.len();
     let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())).map_err(|e| broken(&path, "the footer", e))?;
     let roots = fit::fit(&path.display().to_string(), record, expected, metadata.schema())?;
+    // The same footer, with the encodings that the record wants: strings as views are not copied while decoding.
+    let fields: Vec<Field> = metadata.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    let hinted = fields.into_iter().enumerate().map(|(i, found)| {
+        let wanted = roots.iter().position(|root| *root == i).and_then(|e| expected.fields().get(e));
+        let hint = wanted.map(|wanted| hint(wanted.data_type(), found.data_type()));
+        hint.map_or(found.clone(), |t| found.with_data_type(t))
+    });
+    let hinted = Arc::new(Schema::new(hinted.collect::<Vec<Field>>()));
+    let metadata = if hinted.fields() == metadata.schema().fields() {
+        metadata
+    } else {
+        let options = ArrowReaderOptions::new().with_schema(hinted);
+        // An encoding that the decoder does not offer directly is converted afterwards.
+        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).unwrap_or(metadata)
+    };
     Ok(ParquetFile { path, size, metadata, roots, kept: Vec::new() })
 }
 
 /// The type to decode to, on the way from `found` to `expected`.
 fn hint(expected: &DataType, found: &DataType) -> DataType {
     match (expected, found) {
-        (codes @ DataType::Dictionary(_, value), found) if is_string(found) && matches!(value.as_ref(), DataType::Utf8) => codes.clone(),
         (DataType::Dictionary(_, value), found) if is_string(found) => hint(value, found),
         (e, f) if is_string(e) && (is_string(f) || matches!(f, DataType::Dictionary(_, v) if is_string(v))) => e.clone(),
         (e, f) if is_binary(e) && is_binary(f) => e.clone(),
@@ -221,45 +222,6 @@ impl Source for ParquetSource {
 }
 
 impl ParquetFile {
-    /// Whether a text column has one small dictionary per row group, and all its pages are codes of it.
-    fn coded(&self, expected: usize) -> bool {
-        let Some(root) = self.roots.get(expected).copied() else { return false };
-        let parquet = self.metadata.parquet_schema();
-        let mut leaves = (0..parquet.num_columns()).filter(|leaf| parquet.get_column_root_idx(*leaf) == root);
-        let Some(leaf) = leaves.next() else { return false };
-        let groups = self.metadata.metadata().row_groups();
-        groups.iter().filter_map(|g| g.columns().get(leaf)).all(|chunk| {
-            let codes = chunk
-                .page_encoding_stats_mask()
-                .is_some_and(|pages| pages.is_only(Encoding::RLE_DICTIONARY) || pages.is_only(Encoding::PLAIN_DICTIONARY));
-            let small = chunk.dictionary_page_offset().is_some_and(|at| {
-                let bytes = chunk.data_page_offset() - at;
-                (1..=DICTIONARY_BYTES).contains(&bytes)
-            });
-            codes && small
-        })
-    }
-
-    /// The same footer, with the encodings to decode to: strings as views or codes are not copied while decoding.
-    fn hinted(self, delivered: &Schema) -> Self {
-        let found = self.metadata.schema().fields();
-        let fields = found.iter().enumerate().map(|(i, found)| {
-            let wanted = self.roots.iter().position(|root| *root == i).and_then(|e| delivered.fields().get(e));
-            let hint = wanted.map(|wanted| hint(wanted.data_type(), found.data_type()));
-            hint.map_or(found.as_ref().clone(), |t| found.as_ref().clone().with_data_type(t))
-        });
-        let hinted = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
-        if hinted.fields() == found {
-            return self;
-        }
-        let options = ArrowReaderOptions::new().with_schema(hinted);
-        // An encoding that the decoder does not offer directly is converted afterwards.
-        match ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options) {
-            Ok(metadata) => ParquetFile { metadata, ..self },
-            Err(_) => self,
-        }
-    }
-
     /// The root columns of the file that hold the columns to deliver, in the order of delivery.
     fn projected(&self, projection: &[usize]) -> Vec<usize> {
         projection.iter().filter_map(|&e| self.roots.get(e).copied()).collect()

@@ -30,12 +30,6 @@ fn strict(fields: &[(&str, DataType)]) -> SchemaRef {
     Arc::new(Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), false)).collect::<Vec<_>>()))
 }
 
-/// With columns as the record declares them: files may deliver text as codes of a dictionary.
-fn declared(batch: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(c, f)| arrow_cast::cast(c, f.data_type()).unwrap());
-    RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
-}
-
 fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>) -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns).unwrap()
 }

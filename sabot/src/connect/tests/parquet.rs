@@ -47,10 +47,7 @@ fn the_flights_of_2013() {
     assert_eq!(rows.num_rows(), 336_776);
     let nulls: Vec<usize> = rows.columns().iter().map(|c| c.null_count()).collect();
     assert_eq!(nulls, [0, 0, 8255, 0]);
-    assert_eq!(*rows.column(1).data_type(), DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), "sixteen carriers");
-    let first = drain(source.open(&splits[0], None).unwrap().as_mut(), 8192).unwrap();
-    assert_eq!(first[0].column(1).as_any_dictionary().values().len(), 16);
-    assert_eq!(arrow_cast::cast(rows.column(1), &DataType::Utf8View).unwrap().as_string_view().value(0), "UA");
+    assert_eq!(rows.column(1).as_string_view().value(0), "UA");
     let strict_delay = strict(&[("dep_delay", DataType::Int64)]);
     let (place, what) = data_error(read_all(spec.open("Flight", &strict_delay).unwrap().as_ref(), 8192).unwrap_err());
     assert!(place.ends_with("flights.parquet: row 839"), "{place}");
@@ -65,7 +62,7 @@ fn splits_are_row_groups_and_parts_of_large_ones() {
     let rows: Vec<u64> = source.splits().unwrap().iter().filter_map(|s| s.rows).collect();
     assert_eq!(rows, [90, 90, 20, 90, 90, 20, 90, 10]);
     for max_rows in [1, 7, 90, 1000] {
-        let rows = declared(&read_all(&source, max_rows).unwrap(), &row());
+        let rows = read_all(&source, max_rows).unwrap();
         assert_eq!(rows.column(1).as_primitive::<Int64Type>().values().to_vec(), (0..500).collect::<Vec<i64>>());
         assert_eq!(rows.column(0).null_count(), 167);
         assert_eq!(rows.column(0).as_string_view().value(499), "row 499");
@@ -150,8 +147,6 @@ fn flights_survive_csv() {
     assert_eq!(flight.fields().len(), 19);
     let source = ParquetSource::open(&[path], "Flight", &flight).unwrap();
     let flights = drain(source.open(&source.splits().unwrap()[1], None).unwrap().as_mut(), 65_536).unwrap().remove(0);
-    assert!(flights.schema().fields().iter().filter(|f| matches!(f.data_type(), DataType::Dictionary(..))).count() >= 3);
-    let flights = declared(&flights, &flight);
     let dir = tempfile::tempdir().unwrap();
     let uri = dir.path().join("flights.csv").display().to_string();
     let mut sink = SinkSpec::from_uri(&uri).unwrap().open().unwrap();
@@ -257,7 +252,7 @@ fn what_is_left_out_is_not_wanted() {
         ]
     });
     let left_out = std::cell::Cell::new(0u64);
-    let config = proptest::test_runner::Config { cases: 32, failure_persistence: None, ..Default::default() };
+    let config = proptest::test_runner::Config { cases: 64, failure_persistence: None, ..Default::default() };
     let random = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
     let mut runner = proptest::test_runner::TestRunner::new_with_rng(config, random);
     let check = |(p, max_rows): (Predicate, usize)| {
@@ -290,7 +285,7 @@ fn what_is_left_out_is_not_wanted() {
         Ok(())
     };
     runner.run(&(tree, prop::sample::select(vec![30usize, 1000])), check).unwrap();
-    assert!(left_out.get() > 12_000, "only {} rows were left out", left_out.get());
+    assert!(left_out.get() > 25_000, "only {} rows were left out", left_out.get());
 
     let mut source = ParquetSource::open(std::slice::from_ref(&path), "Row", &row).unwrap().split_rows(600);
     let p = Predicate::Compare { column: "i".into(), how: Comparison::Gt, value: Constant::Int(300) };
