@@ -70,3 +70,18 @@ fn restored<T: Named + std::fmt::Debug>(job: &impl Fn() -> Job, sink: &str, seed
     let rows: Vec<T> = again.rows(sink).unwrap_or_else(|e| fail(e));
     same_rows(&rows, expected, 0.0).unwrap_or_else(|e| fail(e));
 }
+
+/// Lets others go first, so many times: in a simulation the calls end in an order that the seed chooses.
+pub async fn give_way(times: u64) {
+    for _ in 0..times {
+        let mut gave = false;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut gave, true) {
+                return std::task::Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+}

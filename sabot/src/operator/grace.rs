@@ -114,6 +114,12 @@ impl Grace {
         self.rows.push(batch);
         Ok(())
     }
+    /// The key group of each build row.
+    fn build_groups(&self, batch: &RecordBatch) -> Result<Vec<u16>> {
+        let [_, on] = &self.keys;
+        let columns: Vec<_> = on.iter().filter_map(|k| batch.columns().get(*k)).cloned().collect();
+        super::keys::key_groups(&columns, batch.num_rows())
+    }
     /// Gives the kept build rows to the join.
     fn give(&mut self) -> Result<()> {
         self.bytes = 0;
@@ -338,10 +344,8 @@ impl Operator for Grace {
                 batches.extend(side.parts().into_iter().map(|(group, part)| (group, name, Kind::Disk(part))));
             }
         }
-        let [_, on] = &self.keys;
         for batch in &self.rows {
-            let columns: Vec<_> = on.iter().filter_map(|k| batch.columns().get(*k)).cloned().collect();
-            let (order, ranges) = super::keys::by_key_group(&super::keys::key_groups(&columns, batch.num_rows())?);
+            let (order, ranges) = super::keys::by_key_group(&self.build_groups(batch)?);
             let sorted = take_record_batch(batch, &UInt32Array::from(order))?;
             batches.extend(ranges.into_iter().map(|(g, r)| (g, "build", Kind::Memory(sorted.slice(r.start, r.len())))));
         }
@@ -400,10 +404,8 @@ impl Operator for Grace {
             let _ = side.flush();
             side.take(group);
         }
-        let [_, on] = &self.keys;
         let kept = self.rows.iter().map(|batch| {
-            let columns: Vec<_> = on.iter().filter_map(|k| batch.columns().get(*k)).cloned().collect();
-            let rows = super::keys::key_groups(&columns, batch.num_rows())?.into_iter().zip(0u32..).filter(|(g, _)| *g != group);
+            let rows = self.build_groups(batch)?.into_iter().zip(0u32..).filter(|(g, _)| *g != group);
             Ok(take_record_batch(batch, &rows.map(|(_, row)| row).collect::<UInt32Array>())?)
         });
         if let Ok(rows) = kept.collect::<Result<Vec<_>>>() {

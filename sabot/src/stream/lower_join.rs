@@ -58,7 +58,7 @@ impl Lower<'_> {
         }
         // gathered rows have no order of their own
         let ordered = probe == Exchange::Gather;
-        let mut inputs = vec![Input { exchange: probe, ordered, ..l.clone() }, Input { exchange: build, ordered: true, ..r.clone() }];
+        let mut right_side = Input { exchange: build, ordered: true, ..r.clone() };
         let bounded = self.bounded(&[l.from, r.from]);
         let output = spec.output_schema(&left_schema, &right_schema)?;
         let place = shared.then(Arc::<Shared>::default);
@@ -71,10 +71,11 @@ impl Lower<'_> {
             let name = format!("{}.build", node.id);
             let from = self.push(usize::MAX, name, Work::Operator(factory), vec![input], one, Arc::clone(&right_schema), ends, false);
             // no row comes this way, but the end of all parts
-            inputs.iter_mut().skip(1).for_each(|i| *i = Input { from, port: 1, exchange: Exchange::Broadcast, ordered: true });
+            right_side = Input { from, port: 1, exchange: Exchange::Broadcast, ordered: true };
         }
         let stateful = place.is_none();
-        let hashed = stateful && matches!(inputs.get(1).map(|i| &i.exchange), Some(Exchange::Hash(_)));
+        let hashed = stateful && matches!(right_side.exchange, Exchange::Hash(_));
+        let inputs = vec![Input { exchange: probe, ordered, ..l.clone() }, right_side];
         let mut factory = Join::factory(spec, condition, &left_schema, &right_schema, place)?;
         // what spills comes out at the end, which an endless side does not have
         if bounded && hashed {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sabot::prelude::*;
 use sabot::runtime::Control;
 use sabot::testing::{Trial, same_rows};
+use sabot_tests::give_way;
 
 /// A number.
 #[derive(Record, Clone, Debug, PartialEq)]
@@ -224,7 +225,7 @@ static FEW: AtomicUsize = AtomicUsize::new(0);
 #[operator(max_in_flight = 4)]
 async fn few(n: i64) -> i64 {
     FEW.fetch_add(1, SeqCst);
-    give_way(n % 3).await;
+    give_way(n as u64 % 3).await;
     n + 1
 }
 pipeline! {
@@ -297,23 +298,10 @@ pub struct Minute {
     pub total: i64,
 }
 
-async fn give_way(times: i64) {
-    for _ in 0..times {
-        let mut gave = false;
-        std::future::poll_fn(|cx| {
-            if std::mem::replace(&mut gave, true) {
-                return std::task::Poll::Ready(());
-            }
-            cx.waker().wake_by_ref();
-            std::task::Poll::Pending
-        })
-        .await;
-    }
-}
 /// One of three.
 #[operator(max_in_flight = 7)]
 async fn kind(n: i64) -> i64 {
-    give_way(n % 6).await;
+    give_way(n as u64 % 6).await;
     n % 3
 }
 /// One of three, in any order.

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use sabot::stream::Job;
+
 use super::*;
 
 /// A row with few values, so that many are equal.

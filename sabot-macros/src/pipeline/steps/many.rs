@@ -13,6 +13,14 @@ impl Build<'_> {
     }
 
     pub(super) fn union(&mut self, name: &Ident, tokens: &[TokenTree]) {
+        if !self.with_others(name, tokens) {
+            self.cx.error(name.span(), "`union` needs at least one other stream");
+        }
+        self.known = Known::default();
+    }
+
+    /// One call of the step `name` per stream in its arguments; `false` if there is none.
+    pub(super) fn with_others(&mut self, name: &Ident, tokens: &[TokenTree]) -> bool {
         self.seal();
         let s = id("__s");
         let on = self.on();
@@ -25,10 +33,7 @@ impl Build<'_> {
                 any = true;
             }
         }
-        if !any {
-            self.cx.error(name.span(), "`union` needs at least one other stream");
-        }
-        self.known = Known::default();
+        any
     }
 
     pub(super) fn sort(&mut self, name: &Ident, tokens: &[TokenTree]) {

@@ -458,3 +458,12 @@ fn blind_meta(name: &str, text: &str) -> TokenStream {
         calls: &["(closure)"], plain: false, hoist: false, simple: ::core::option::Option::None,
     })
 }
+
+/// The body of a condition: `?` on a null makes it false.
+fn condition_body(body: TokenStream, facts: &Facts) -> TokenStream {
+    if facts.question {
+        quote!((|| -> ::core::option::Option<bool> { ::core::option::Option::Some(#body) })().unwrap_or(false))
+    } else {
+        body
+    }
+}

@@ -28,11 +28,7 @@ impl Build<'_> {
             facts.simple = Some(simple(&c.body, row, &self.cx.primitives, &self.cx.pipeline));
         }
         let (params, body) = (&c.params, stream(&c.body));
-        let body = if facts.question {
-            quote!((|| -> ::core::option::Option<bool> { ::core::option::Option::Some(#body) })().unwrap_or(false))
-        } else {
-            body
-        };
+        let body = condition_body(body, &facts);
         let clones = self.cx.clones(&c.body);
         let meta = facts.meta("", &text(&c.body), None);
         self.row_wise(&quote!(#name(move |#(#params),*| #body)), &clones, "filter", name, &[meta]);

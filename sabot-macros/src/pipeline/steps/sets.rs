@@ -42,19 +42,7 @@ impl Build<'_> {
 
     /// `intersect(other)`, `except(other -> filter(..))`.
     pub(super) fn set(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        self.seal();
-        let s = id("__s");
-        let on = self.on();
-        let mut any = false;
-        for piece in split(tokens, ',') {
-            if let Some(first) = piece.first() {
-                let other = self.nested(piece, name.span());
-                let other = quote_spanned!(first.span()=> { #other });
-                self.out.extend(quote!(let #s = #on.#name(#other);));
-                any = true;
-            }
-        }
-        if !any {
+        if !self.with_others(name, tokens) {
             self.cx.error(name.span(), &format!("`{name}` needs another stream: `{name}(other)`"));
         }
         self.known.keys.clear();

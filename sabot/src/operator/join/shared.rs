@@ -54,7 +54,6 @@ impl Shared {
         if let Some(part) = state.parts.get_mut(instance.index) {
             *part = Some((keys, index));
         }
-        state.whole = None;
         Ok(())
     }
     /// The whole; made at the first call.
@@ -123,16 +122,16 @@ impl BuildSide {
         right: &SchemaRef,
         shared: &Arc<Shared>,
     ) -> Result<Arc<dyn OperatorFactory>> {
-        let (left, right, shared) = (Arc::clone(left), Arc::clone(right), Arc::clone(shared));
+        let (right, shared) = (Arc::clone(right), Arc::clone(shared));
         let also = condition.map(|c| c.right().to_vec()).unwrap_or_default();
-        let nanos = spec.nanos(&left, &right)?;
-        spec.key_fields(&left, &right)?;
+        let nanos = spec.nanos(left, &right)?;
+        let fields = spec.key_fields(left, &right)?;
         Ok(Arc::new(move |instance: Instance| {
             let side = BuildSide {
                 instance,
                 shared: Arc::clone(&shared),
                 build: Build::new(&spec, &also, &right)?,
-                keys: Keys::new(&spec.key_fields(&left, &right)?)?,
+                keys: Keys::new(&fields)?,
                 nanos,
                 bytes: 0,
                 spec: Arc::clone(&spec),
@@ -166,12 +165,11 @@ pub(super) fn find(tables: &mut [(Keys, u32)], columns: &[ArrayRef], rows: usize
         return only.find(columns, kept, out);
     }
     let parts = tables.len();
-    let owners: Vec<usize> = (0..KEY_GROUPS).map(|g| instance_of(g, KEY_GROUPS, parts)).collect();
     let groups = key_groups(columns, rows)?;
     let mut lists: Vec<(Vec<u32>, Vec<u32>)> = vec![(Vec::new(), Vec::new()); parts];
     kept.each(|i, row| {
-        let owner = groups.get(row).and_then(|g| owners.get(usize::from(*g)));
-        if let Some((places, rows)) = owner.and_then(|o| lists.get_mut(*o)) {
+        let owner = groups.get(row).map(|g| instance_of(*g, KEY_GROUPS, parts));
+        if let Some((places, rows)) = owner.and_then(|o| lists.get_mut(o)) {
             places.push(i as u32);
             rows.push(row as u32);
         }
