@@ -1,7 +1,8 @@
 //! Calls of a service: each visit is looked up by its address, 64 calls at once, in order.
 //!
 //! `geo` is an ordinary `async fn`. In a program it would use a client such as `reqwest`; here it sleeps 10 ms, so that one
-//! call after the other would take 10 s. A call that fails or takes too long is made again, twice; then the job ends.
+//! call after the other would take 10 s. A call that fails or takes too long is made again, twice; then the job ends, as
+//! `on_error(fail)` says.
 //!
 //! cargo run -p sabot-examples --example async_lookup
 
@@ -36,7 +37,8 @@ pipeline! {
     /// Visits with their cities. A visit without an address is not looked up: `?` passes the null on.
     pub fn located(visits: Source<Visit>);
 
-    located = visits -> with(|v| row { city: geo(v.ip?).await }) -> select(|v| row Located { user: v.user, city: v.city });
+    located = visits -> with(|v| row { city: geo(v.ip?).await })
+                      -> on_error(fail) -> select(|v| row Located { user: v.user, city: v.city });
     located -> sink;
 }
 

@@ -5,6 +5,8 @@
 
 #[path = "operators/asynchronous.rs"]
 mod asynchronous;
+#[path = "operators/waiting_errors.rs"]
+mod waiting_errors;
 
 use sabot::operator::{Aggregate, BatchItem, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Tier, operators};
 use sabot::prelude::*;

@@ -22,6 +22,8 @@ mod joins;
 mod ordered;
 #[path = "same_rows/sets.rs"]
 mod sets;
+#[path = "same_rows/waiting.rs"]
+mod waiting;
 
 /// A row of everything.
 #[derive(Record, Clone, Debug, PartialEq)]

@@ -23,7 +23,7 @@ pipeline! {
     pub fn p(visits: Source<Visit>, people: Source<Person>);
 
     visits -> map(geo) -> sink;
-    people -> map(geo.await) -> sink;
+    people -> map(geo.await) -> on_error(skip) -> sink;
 }
 
 fn main() {}

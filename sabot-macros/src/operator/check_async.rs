@@ -42,8 +42,7 @@ pub(super) fn check(f: &Function, enabled: bool, errors: &mut Errors) {
     if let (Some(span), None) = (given("retry_wait"), given("retry")) {
         errors.at(span, "`retry_wait` means nothing without `retry`: write `retry = 3` too");
     }
-    let fails = f.returned().and_then(last_segment).is_some_and(|s| s.ident == "Result");
-    if let (Some(span), None, false) = (given("retry"), given("timeout"), fails) {
+    if let (Some(span), None, false) = (given("retry"), given("timeout"), f.returns_result()) {
         errors.at(span, format!("there is nothing to retry: `{}` returns no `Result`, and has no `timeout`", f.sig.ident));
     }
 }
@@ -75,6 +74,13 @@ impl Function {
     /// Whether it is an `async fn`.
     pub(super) fn waits(&self) -> bool {
         self.kind == Kind::Async
+    }
+    fn returns_result(&self) -> bool {
+        self.returned().and_then(last_segment).is_some_and(|s| s.ident == "Result")
+    }
+    /// Whether its calls fail, but only by taking too long.
+    pub(super) fn only_times_out(&self) -> bool {
+        self.waits() && self.about.options.waiting.timeout.is_some() && !self.returns_result()
     }
 }
 

@@ -74,11 +74,17 @@ fn face(f: &Function) -> TokenStream {
         lent.push(quote_spanned!(place=> <#value as ::sabot::__private::Value>::borrow(&#name)));
     }
     let Some(returned) = f.returned().map(ToTokens::to_token_stream) else { return TokenStream::new() };
+    // a call that may time out may fail, whatever the function says
+    let (returned, call) = if f.only_times_out() {
+        (ours!(::core::result::Result<#returned, ::core::convert::Infallible>), Some(ours!(::core::result::Result::Ok)))
+    } else {
+        (returned, None)
+    };
     // what is wrong with the future (it is not `Send`) is said at the function's name
     let place = Span::mixed_site().located_at(ident.span());
     let face = Ident::new("__async", place);
     let future = quote_spanned!(place=> impl ::core::future::Future<Output = #returned> + ::core::marker::Send + use<>);
-    let body = quote_spanned!(place=> async move { #ident(#(#lent),*).await });
+    let body = quote_spanned!(place=> async move { #call(#ident(#(#lent),*).await) });
     ours! {
         #[automatically_derived]
         #[allow(dead_code, missing_docs, clippy::manual_async_fn)]

@@ -37,6 +37,7 @@ pub(super) fn expand(f: &Function) -> TokenStream {
     let list = places.iter().rev().fold(ours!(()), |rest, place| ours!(((#place), #rest)));
     let ident = &f.sig.ident;
     if f.kind == Kind::Async {
+        let out = if f.only_times_out() { ours!(::sabot::__private::MayFail<#out>) } else { out };
         return ours! {
             #traits
             #[automatically_derived]

@@ -74,7 +74,7 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
         }
         match &stmt.name {
             Some(n) if !ends => {
-                let value = if known.open { quote!((#s, #p)) } else { quote!(#s) };
+                let value = if known.two() { quote!((#s, #p)) } else { quote!(#s) };
                 body.extend(quote!(let #n = { #code #value };));
                 cx.streams.insert(name, known);
             }

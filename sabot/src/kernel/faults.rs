@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::info::{Expr, StepInfo};
 use super::lineage::Lineage;
-use super::morsel::Morsel;
+use super::morsel::{Morsel, Origin};
 use super::run::Request;
 use crate::record::{Fault, null_at};
 use crate::{Error, Result};
@@ -112,28 +112,51 @@ fn column(steps: &[StepInfo], lineage: &Lineage, fault: &Fault) -> Option<usize>
 
 /// The rows that failed, as they entered the run, each with why and where.
 pub(super) fn letters(steps: &[StepInfo], request: &Request, morsel: &Morsel, faults: &[Fault]) -> Result<RecordBatch> {
-    let rows = rows(faults);
-    let indices = UInt64Array::from_iter_values(rows.iter().map(|r| *r as u64));
+    let of = |row: usize| faults.iter().filter(move |f| f.row == row);
+    let blame = |f: &Fault| expr(steps, f).map(blamed).filter(|b| !b.is_empty());
+    let bad: Vec<Letter> = rows(faults)
+        .into_iter()
+        .map(|row| Letter {
+            row,
+            number: morsel.origin.row + row as u64,
+            reason: of(row).map(|f| f.message.as_str()).collect::<Vec<_>>().join("; "),
+            operator: of(row).find_map(blame).unwrap_or_else(|| request.name.clone()),
+        })
+        .collect();
+    write_letters(&morsel.batch, &request.letters, &request.source, morsel.origin, &bad)
+}
+
+/// A row that failed.
+pub(crate) struct Letter {
+    /// Its place in the batch.
+    pub(crate) row: usize,
+    /// Its number within the split.
+    pub(crate) number: u64,
+    /// What the function said.
+    pub(crate) reason: String,
+    /// The function.
+    pub(crate) operator: String,
+}
+
+/// Rows of a batch, some of their columns, as dead letters.
+pub(crate) fn write_letters(batch: &RecordBatch, carried: &[String], source: &str, origin: Origin, bad: &[Letter]) -> Result<RecordBatch> {
+    let indices = UInt64Array::from_iter_values(bad.iter().map(|l| l.row as u64));
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
-    for name in &request.letters {
-        let (_, field) =
-            morsel.batch.schema_ref().fields().find(name).ok_or_else(|| Error::Plan(format!("a run gets no column `{name}`")))?;
-        let column = morsel.batch.column_by_name(name).ok_or_else(|| Error::Plan(format!("a run gets no column `{name}`")))?;
+    for name in carried {
+        let missing = || Error::Plan(format!("dead letters get no column `{name}`"));
+        let (at, field) = batch.schema_ref().fields().find(name).ok_or_else(missing)?;
+        let column = batch.columns().get(at).ok_or_else(missing)?;
         fields.push(Arc::clone(field));
         columns.push(arrow_select::take::take(column.as_ref(), &indices, None)?);
     }
-    let of = |row: usize| faults.iter().filter(move |f| f.row == row);
-    let reasons = rows.iter().map(|r| of(*r).map(|f| f.message.as_str()).collect::<Vec<_>>().join("; "));
-    let blame = |f: &Fault| expr(steps, f).map(blamed).filter(|b| !b.is_empty());
-    let operators = rows.iter().map(|r| of(*r).find_map(blame).unwrap_or_else(|| request.name.clone()));
-    let (n, origin) = (rows.len(), morsel.origin);
+    let n = bad.len();
     let own: [ArrayRef; 6] = [
-        Arc::new(StringViewArray::from_iter_values(reasons)),
-        Arc::new(StringViewArray::from_iter_values(operators)),
-        Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(request.source.as_str(), n))),
+        Arc::new(StringViewArray::from_iter_values(bad.iter().map(|l| l.reason.as_str()))),
+        Arc::new(StringViewArray::from_iter_values(bad.iter().map(|l| l.operator.as_str()))),
+        Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(source, n))),
         Arc::new(UInt32Array::from_value(origin.partition, n)),
         Arc::new(UInt64Array::from_value(origin.split, n)),
-        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| origin.row + *r as u64))),
+        Arc::new(UInt64Array::from_iter_values(bad.iter().map(|l| l.number))),
     ];
     fields.extend(LETTER.iter().map(|(name, ty)| Arc::new(Field::new(*name, ty.clone(), false))));
     columns.extend(own);

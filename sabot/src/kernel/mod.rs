@@ -28,6 +28,8 @@ mod task;
 pub(crate) use bytes::{BLOCK, equal};
 pub use computed::{All, Cat, Computed};
 pub use faults::{ErrorPolicy, LETTER};
+#[cfg(feature = "async")]
+pub(crate) use faults::{Letter, write_letters};
 pub use info::{Doubt, Expr, ExprMeta, Form, StepInfo, StepKind, StepMeta, Way};
 pub use level::Level;
 pub use lineage::{From as ColumnFrom, Lineage, Needs, StepShape, Unit};

@@ -104,7 +104,7 @@ pub trait Output {
     fn emit(&mut self, morsel: Morsel);
     /// Passes on a mark that the operator [held back](Operator::hold_back).
     fn pass(&mut self, mark: Mark);
-    /// Emits rows that failed to the second output. Only while processing rows.
+    /// Emits rows that failed to the second output. Only while processing rows or polled.
     fn emit_failed(&mut self, morsel: Morsel);
     /// Whether the consumer wants no more for now; a well-behaved producer of many rows returns [`Progress::More`].
     fn full(&self) -> bool;

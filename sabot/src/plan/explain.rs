@@ -113,19 +113,23 @@ pub(super) fn describe_in(plan: &Plan, node: &Node) -> String {
     text
 }
 
+/// What becomes of errors.
+fn policy(errors: ErrorPolicy) -> &'static str {
+    match errors {
+        ErrorPolicy::Fail => "",
+        ErrorPolicy::Null => "; errors are null",
+        ErrorPolicy::Skip => "; rows with errors are dropped",
+        ErrorPolicy::DeadLetter => "; rows with errors are dead letters",
+    }
+}
+
 /// What a node does, in a few words.
 pub(super) fn describe(node: &Node) -> String {
     let bounds = if node.bounded { "bounded" } else { "may be endless" };
     match &node.op {
         Op::Source { name, record, .. } => format!("source {name}: {record} ({bounds})"),
         Op::Run { steps, errors, .. } => {
-            let policy = match errors {
-                ErrorPolicy::Fail => "",
-                ErrorPolicy::Null => "; errors are null",
-                ErrorPolicy::Skip => "; rows with errors are dropped",
-                ErrorPolicy::DeadLetter => "; rows with errors are dead letters",
-            };
-            format!("run of {}{policy}", steps.iter().map(|s| s.step.as_str()).collect::<Vec<_>>().join(", "))
+            format!("run of {}{}", steps.iter().map(|s| s.step.as_str()).collect::<Vec<_>>().join(", "), policy(*errors))
         }
         Op::DeadLetter => "dead letters".into(),
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
@@ -140,7 +144,7 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Keyed { operator, column, .. } => format!("keyed({operator}) -> {column}"),
         Op::FlatMap { text, .. } => format!("flat_map({text})"),
         Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
-        Op::Async { operator, column, options, .. } => format!("async {operator} -> {column}: {options}"),
+        Op::Async { operator, column, options, errors, .. } => format!("async {operator} -> {column}: {options}{}", policy(*errors)),
         Op::Join { matching, left, right, on, .. } => {
             let mut text = node.op.step().to_owned();
             match matching {

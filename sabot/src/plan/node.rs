@@ -181,6 +181,8 @@ pub enum Op {
         reads: Option<Vec<String>>,
         /// How it is called.
         options: AsyncOptions,
+        /// What becomes of rows on which it returns an error or times out.
+        errors: ErrorPolicy,
     },
     /// A join by keys, by event time, or both.
     Join {

@@ -93,6 +93,7 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 let mut up = mine.clone();
                 up.remove(column);
                 up.extend(reads.iter().cloned());
+                up.extend(letters.remove(&number).unwrap_or_default());
                 node.columns.retain(|c| up.contains(&c.name) || c.name == *column);
                 need.push(up);
             }

@@ -104,7 +104,8 @@ pub(super) struct Chain {
 struct Collector {
     /// Rows, and marks that the operator had held back.
     sent: Vec<Message>,
-    failed: Vec<Morsel>,
+    /// Rows that failed, and how much had been sent before.
+    failed: Vec<(usize, Morsel)>,
     count: usize,
     want: usize,
     account: Account,
@@ -128,7 +129,7 @@ impl Output for Collector {
         });
     }
     fn emit_failed(&mut self, morsel: Morsel) {
-        self.failed.push(morsel);
+        self.failed.push((self.sent.len(), morsel));
     }
     fn full(&self) -> bool {
         self.count >= self.want
@@ -365,15 +366,18 @@ impl Chain {
             if let Some(mark) = &mark {
                 self.stack.extend(to_signals(mark).into_iter().rev().map(|signal| Item { node: below, port, signal }));
             }
-            // marks that were held back go both ways, rows do not
-            let failed = node.side.contains(&below).then_some(&out.failed);
-            let rows = failed.into_iter().flatten().rev();
-            let rows = rows.map(|m| Item { node: below, port, signal: Signal::Rows(m.clone()) });
-            let sent = out.sent.iter().rev().filter(|m| failed.is_none() || !matches!(m, Message::Rows(_)));
-            for message in sent {
-                self.stack.extend(to_signals(message).into_iter().rev().map(|signal| Item { node: below, port, signal }));
+            // marks that were held back go both ways, each behind its rows; rows do not
+            let side = node.side.contains(&below);
+            let mut failed = out.failed.iter().rev().filter(|_| side).peekable();
+            for (at, message) in out.sent.iter().enumerate().rev() {
+                while let Some((_, m)) = failed.next_if(|(before, _)| *before > at) {
+                    self.stack.push(Item { node: below, port, signal: Signal::Rows(m.clone()) });
+                }
+                if !(side && matches!(message, Message::Rows(_))) {
+                    self.stack.extend(to_signals(message).into_iter().rev().map(|signal| Item { node: below, port, signal }));
+                }
             }
-            self.stack.extend(rows);
+            self.stack.extend(failed.map(|(_, m)| Item { node: below, port, signal: Signal::Rows(m.clone()) }));
         }
         Ok(())
     }

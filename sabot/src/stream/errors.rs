@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use crate::kernel::{ErrorPolicy, Step};
+use crate::kernel::{Added, ErrorPolicy, Step};
 use crate::plan::{EventColumn, Op};
 use crate::record::{Col, Column, Fallible, HasColumn, Lane, Never, Reader, Record, Sometimes, Str, There, Value, Window, columns_of};
 
@@ -44,6 +44,8 @@ impl MayBeNull for Never {}
 pub trait OnError {
     /// The record behind it.
     type Out<S: Step>: Record;
+    /// The columns of an async step behind it.
+    type Columns<X: Added>: Added;
     /// Whether the run cannot have it.
     type Bars<S: Step>: Fallible;
     /// As a value.
@@ -60,22 +62,25 @@ pub struct Null;
 pub struct Skip;
 impl OnError for Fail {
     type Out<S: Step> = S::Good<S::In>;
+    type Columns<X: Added> = X::Good;
     type Bars<S: Step> = Never;
     const POLICY: ErrorPolicy = ErrorPolicy::Fail;
 }
 impl OnError for Null {
     type Out<S: Step> = S::Nulled<S::In>;
+    type Columns<X: Added> = X::Nulled;
     type Bars<S: Step> = S::Bars;
     const POLICY: ErrorPolicy = ErrorPolicy::Null;
 }
 impl OnError for Skip {
     type Out<S: Step> = S::Good<S::In>;
+    type Columns<X: Added> = X::Good;
     type Bars<S: Step> = Never;
     const POLICY: ErrorPolicy = ErrorPolicy::Skip;
 }
 
 /// The rows that left by `dead_letter`.
-type Letters<'g, R, B, C> = Stream<'g, DeadLetter<R>, Unkeyed, B, <R as Record>::Time, C>;
+pub(super) type Letters<'g, R, B, C> = Stream<'g, DeadLetter<R>, Unkeyed, B, <R as Record>::Time, C>;
 
 impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Says what becomes of rows on which a function of the run before it returns an error: `on_error(skip)`.
@@ -95,10 +100,13 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         S::Fails: Erring,
     {
         let good = self.close(part, ErrorPolicy::DeadLetter);
-        let columns = columns_of::<DeadLetter<S::In>>();
+        (good, good.letters::<S::In>())
+    }
+    /// The rows that failed in the step that this stream leaves; `In` is the record that entered it.
+    pub(super) fn letters<In: Record>(self) -> Letters<'g, In, B, C> {
+        let columns = columns_of::<DeadLetter<In>>();
         let time = columns.iter().find(|c| c.event_time).map(|c| EventColumn { column: c.name.to_string(), offset: 0 });
-        let bad = good.push(Op::DeadLetter, plan_columns(&columns), Vec::new(), time);
-        (good, bad)
+        self.push(Op::DeadLetter, plan_columns(&columns), Vec::new(), time)
     }
 }
 

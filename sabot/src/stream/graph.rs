@@ -40,6 +40,10 @@ pub struct Site<'a> {
     pub input: &'a SchemaRef,
     /// Number of the physical node.
     pub node: u32,
+    /// Name of the source at the far end, for messages.
+    pub source: &'a str,
+    /// Columns of the input that its dead letters carry.
+    pub letters: &'a [String],
 }
 /// Makes the factory of a typed operator once its place is known.
 pub trait MakeOperator: Send + Sync {

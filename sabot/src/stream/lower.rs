@@ -248,7 +248,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// The columns of the row that the dead letters of a run carry.
+    /// The columns of the row that the dead letters of a run, or of calls, carry.
     fn letters(&self, run: NodeId) -> Vec<String> {
         let nodes = self.plan.nodes.iter().filter(|n| n.op == Op::DeadLetter && n.inputs.first() == Some(&run));
         let names = nodes.flat_map(|n| &n.columns).map(|c| &c.name).filter(|c| !LETTER.iter().any(|(own, _)| own == c));
@@ -283,7 +283,17 @@ impl Lower<'_> {
         let Some(Code::Operator(make)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let up = self.plan.node(node.inputs.first().copied().ok_or_else(|| missing(node))?)?;
         let (input, _) = self.upstream(self.forward_input(node)?.from);
-        make.make(&Site { name: &node.id, keys, time: up.time.as_ref(), input: &input, node: self.next() as u32 })
+        let at = self.plan.nodes.iter().position(|n| n.id == node.id).unwrap_or_default();
+        let (source, letters) = (self.source_of(at), self.letters(at));
+        make.make(&Site {
+            name: &node.id,
+            keys,
+            time: up.time.as_ref(),
+            input: &input,
+            node: self.next() as u32,
+            source: &source,
+            letters: &letters,
+        })
     }
 
     fn forward(

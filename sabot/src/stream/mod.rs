@@ -33,6 +33,8 @@ mod spec;
 mod timed_join;
 mod windows;
 
+#[cfg(feature = "async")]
+pub use asynchronous::{Certain, Waits, waited, waited_certain};
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, agg, user};
 pub use batch::BecomesColumn;
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};

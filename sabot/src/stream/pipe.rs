@@ -119,6 +119,15 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     {
         self.close(part, ErrorPolicy::Fail)
     }
+    /// The same where an awaited column of the same row follows.
+    #[cfg(feature = "async")]
+    #[doc(hidden)]
+    pub fn seal_certain<S: Step<Out = R>>(self, part: Part<S>) -> Stream<'g, S::Good<S::In>, K, B, T, C>
+    where
+        S::Fails: super::Certain,
+    {
+        self.close(part, ErrorPolicy::Fail)
+    }
     /// Finishes a run. `Out` is the record behind it, once errors are dealt with in this way.
     pub(super) fn close<S: Step<Out = R>, Out: Record>(self, part: Part<S>, errors: ErrorPolicy) -> Stream<'g, Out, K, B, T, C> {
         let graph: &'g Graph = self.graph();

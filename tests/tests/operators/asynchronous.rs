@@ -30,11 +30,11 @@ fn made(rows: i64) -> Vec<Made> {
 }
 
 macro_rules! one_step {
-    ($name:ident, $operator:ident) => {
+    ($name:ident, $operator:ident $(-> $step:ident($policy:ident))?) => {
         pipeline! {
             /// One call per row.
             pub fn $name(numbers: Source<N>);
-            out = numbers -> with(|x| row { made: $operator(x.n).await }) -> select(|x| row Made { n: x.n, made: Some(x.made) });
+            out = numbers -> with(|x| row { made: $operator(x.n).await }) $(-> $step($policy))? -> select(|x| row Made { n: x.n, made: Some(x.made) });
             out -> sink;
         }
     };
@@ -72,7 +72,7 @@ fn it_stays_a_function() {
 async fn fussy(n: i64) -> std::result::Result<i64, String> {
     if n == 17 { Err(format!("{n} is too much")) } else { Ok(n + 1) }
 }
-one_step!(fussily, fussy);
+one_step!(fussily, fussy -> on_error(fail));
 
 #[operator]
 async fn clumsy(n: i64) -> i64 {
@@ -89,7 +89,7 @@ async fn stuck(n: i64) -> i64 {
     }
     n + 1
 }
-one_step!(stickily, stuck);
+one_step!(stickily, stuck -> on_error(fail));
 
 #[test]
 fn errors_name_operator_row_and_reason() {
@@ -124,13 +124,13 @@ async fn flaky(n: i64) -> std::result::Result<i64, String> {
     }
 }
 static TRIES: std::sync::Mutex<std::collections::BTreeMap<i64, usize>> = std::sync::Mutex::new(std::collections::BTreeMap::new());
-one_step!(flakily, flaky);
+one_step!(flakily, flaky -> on_error(fail));
 
 #[operator(retry = 2, retry_wait = "1us")]
 async fn hopeless(n: i64) -> std::result::Result<i64, String> {
     Err(format!("no {n}"))
 }
-one_step!(hopelessly, hopeless);
+one_step!(hopelessly, hopeless -> on_error(fail));
 
 #[test]
 fn retries() {

@@ -38,7 +38,7 @@ pipeline! {
     /// In the order in which rows came.
     pub fn in_turn(items: Source<Item>, plus: f64);
     in_turn = items -> filter(|i| i.amount != 7) -> map(twice_later.await)
-                    -> with(|i| row { short: i.name, text: told_later_in_turn(i.name, i.key, i.value? + plus).await })
+                    -> with(|i| row { short: i.name, text: told_later_in_turn(i.name, i.key, i.value? + plus).await }) -> on_error(fail)
                     -> select(|i| row Waited { id: i.id, twice_later: i.twice_later, text: i.text, key: i.key });
     in_turn -> sink;
 }
@@ -51,7 +51,7 @@ pipeline! {
     /// As calls end.
     pub fn as_they_end(items: Source<Item>, plus: f64);
     as_they_end = items -> filter(|i| i.amount != 7) -> map(twice_later.await)
-                        -> with(|i| row { text: told_later(i.name, i.key, i.value? + plus).await })
+                        -> with(|i| row { text: told_later(i.name, i.key, i.value? + plus).await }) -> on_error(fail)
                         -> select(|i| row Waited { id: i.id, twice_later: i.twice_later, text: i.text, key: i.key });
     as_they_end -> sink;
 }

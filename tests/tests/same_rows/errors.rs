@@ -4,12 +4,12 @@ use super::*;
 
 /// Some numbers are not allowed.
 #[operator]
-fn allowed(amount: i64, name: &str) -> Result<i64, String> {
+pub(super) fn allowed(amount: i64, name: &str) -> Result<i64, String> {
     if amount % 4 == 1 { Err(format!("{amount} of `{name}`")) } else { Ok(amount * 3) }
 }
 /// Some values neither.
 #[operator]
-fn positive(value: f64) -> Result<f64, String> {
+pub(super) fn positive(value: f64) -> Result<f64, String> {
     if value < -500.0 { Err("too small".to_owned()) } else { Ok(value) }
 }
 /// A row that passed.
@@ -31,10 +31,10 @@ struct Refused {
 }
 /// How many did not.
 #[derive(Record, Clone, Debug, PartialEq)]
-struct Refusals {
-    error: Str,
-    rows: u64,
-    ids: i64,
+pub(super) struct Refusals {
+    pub(super) error: Str,
+    pub(super) rows: u64,
+    pub(super) ids: i64,
 }
 pipeline! {
     /// Good rows, bad rows, and what is made of these.

@@ -73,11 +73,43 @@ impl Build<'_> {
         if !plain.is_empty() {
             self.columns(name, "with", &only(&c, &row, &plain), None);
         }
-        for (column, expr) in &waiting {
+        for (i, (column, expr)) in waiting.iter().enumerate() {
+            if i > 0 || !plain.is_empty() {
+                self.go_on(column.span());
+            }
             if let Some((TokenTree::Group(args), path)) = awaited(expr).and_then(<[TokenTree]>::split_last) {
                 self.awaited(name, &c, column, path, args, &rows);
             }
         }
+    }
+
+    /// Ends the columns before another of the same row, at `place`.
+    fn go_on(&mut self, place: Span) {
+        let (s, p) = (id("__s"), id("__p"));
+        let of = |name: &Ident| pointed(name, &quote!(#name), place);
+        if self.known.two() {
+            let part = of(&p);
+            self.out.extend(quote!(let #s = #s.seal_certain(#part);));
+        } else if self.known.waits {
+            let call = of(&s);
+            self.out.extend(quote!(let #s = ::sabot::__private::waited_certain(#call);));
+        }
+        (self.known.open, self.known.waits) = (false, false);
+    }
+
+    /// Ends a step that waits, where nothing is said of its errors.
+    pub(super) fn settle(&mut self) {
+        if self.known.waits {
+            let s = id("__s");
+            let call = pointed(&s, &quote!(#s), self.here);
+            self.out.extend(quote!(let #s = ::sabot::__private::waited(#call);));
+            (self.known.open, self.known.waits, self.handled) = (false, false, false);
+        }
+    }
+
+    /// The stream ends in a call now.
+    fn waiting(&mut self) {
+        (self.known.open, self.known.waits, self.handled) = (true, true, false);
     }
 
     /// One awaited column.
@@ -106,6 +138,7 @@ impl Build<'_> {
         self.out.extend(quote! {
             let #s = { #clones #reading.#method::<#marker<_>, _, _>(#operator, #column_text, <#path as #p::AsyncItem>::OPTIONS, move |#(#params),*| #body) };
         });
+        self.waiting();
     }
 
     /// `map(geo.await)`.
@@ -133,6 +166,7 @@ impl Build<'_> {
         self.out.extend(quote! {
             let #s = #reading.#method::<#marker<_>, _, _>(#operator, #column_text, <#path as #p::AsyncItem>::OPTIONS, move |#t| <#path as #p::AsyncMap<_, _, _>>::call(#t));
         });
+        self.waiting();
     }
 }
 

@@ -25,10 +25,11 @@ impl Build<'_> {
         if !self.may_handle(name) {
             return;
         }
-        let (s, e, on, part) = (id("__s"), id("__e"), self.on(), self.part());
+        let (s, e, on) = (id("__s"), id("__e"), self.on());
         let at = pointed(&e, &quote!(#e), tokens.first().map_or(name.span(), TokenTree::span));
-        self.out.extend(quote!(let #s = { let #e = ::sabot::__private::#policy; #on.#name(#part, #at) };));
-        self.known.open = false;
+        let part = (!self.known.waits).then(|| self.part()).into_iter();
+        self.out.extend(quote!(let #s = { let #e = ::sabot::__private::#policy; #on.#name(#(#part,)* #at) };));
+        self.dealt_with();
     }
 
     pub(super) fn dead_letter(&mut self, name: &Ident, tokens: &[TokenTree]) {
@@ -43,11 +44,15 @@ impl Build<'_> {
             let e = error_expr(name.span(), NOTHING);
             self.out.extend(quote!(let #b = #e;));
         } else {
-            let (on, part) = (self.on(), self.part());
-            self.out.extend(quote!(let (#s, #b) = #on.#name(#part);));
+            let (on, part) = (self.on(), (!self.known.waits).then(|| self.part()).into_iter());
+            self.out.extend(quote!(let (#s, #b) = #on.#name(#(#part)*);));
         }
-        self.known.open = false;
+        self.dealt_with();
         self.letters = true;
+    }
+
+    fn dealt_with(&mut self) {
+        (self.known.open, self.known.waits) = (false, false);
     }
 
     /// Whether there is a run whose errors may be dealt with; else it says so.

@@ -37,6 +37,15 @@ pub(crate) struct Known {
     pub(crate) anonymous: bool,
     /// Whether its run is still growing: `(stream, part)` instead of a stream.
     pub(crate) open: bool,
+    /// Whether it ends in a step that waits: a stream that still has to say what becomes of errors.
+    pub(crate) waits: bool,
+}
+
+impl Known {
+    /// Whether it is `(stream, part)` instead of one value.
+    pub(crate) fn two(&self) -> bool {
+        self.open && !self.waits
+    }
 }
 
 /// Everything collected while expanding a block.
@@ -187,7 +196,7 @@ impl Build<'_> {
             Head::Stream(name) => match self.cx.streams.get(&name.to_string()) {
                 Some(known) => {
                     self.known = known.clone();
-                    if known.open {
+                    if known.two() {
                         self.out.extend(quote!(let (#s, #p) = #name;));
                     } else {
                         self.out.extend(quote!(let #s = #name;));
@@ -263,12 +272,13 @@ impl Build<'_> {
 
     /// Ends the run, and emits the notes behind it.
     fn seal(&mut self) {
-        if self.known.open {
+        if self.known.two() {
             let (s, part) = (id("__s"), self.part());
             self.out.extend(quote!(let #s = #s.seal(#part);));
             self.known.open = false;
             self.handled = false;
         }
+        self.settle();
         self.out.extend(std::mem::take(&mut self.notes));
     }
 
@@ -372,6 +382,7 @@ impl Build<'_> {
         if !self.notes.is_empty() && step != "inputs" {
             self.seal();
         }
+        self.settle();
         let (s, p, q) = (id("__s"), id("__p"), id("__q"));
         let on = self.on();
         self.cx.count += 1;

@@ -15,12 +15,12 @@ use super::AsyncOptions;
 use super::awaited::{Awaited, Inner};
 use super::inbox::{Inbox, Landed, caught};
 use super::queue::{Front, Queue, State, rows_of};
-use crate::kernel::{Morsel, catch};
+use crate::kernel::{ErrorPolicy, Letter, Morsel, Origin, catch, write_letters};
 use crate::operator::kept::batch_with;
 use crate::operator::{
     Account, Failure, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Outside, Pending, Progress,
 };
-use crate::record::{Accepted, Buffers, Env, Missing, Record, Rows, Value, View, Writer};
+use crate::record::{Accepted, Buffers, Env, Missing, Record, Rows, Value, View, Writer, null_at};
 use crate::{Error, Result};
 
 /// In order, rows whose calls have ended wait for slower ones before them, and new calls go on meanwhile, up to this many
@@ -39,6 +39,12 @@ pub struct AsyncSpec {
     pub column: String,
     /// How it is called.
     pub options: AsyncOptions,
+    /// What becomes of rows for which no call succeeds.
+    pub errors: ErrorPolicy,
+    /// Name of the source, for dead letters.
+    pub source: String,
+    /// Columns of the row that dead letters carry.
+    pub letters: Vec<String>,
 }
 
 /// Adds a column that an async function computes.
@@ -145,7 +151,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         let Some(view) = Rows::<R>::new(&piece.accepted).get(at) else { return Err(lost()) };
         let awaited = match catch(|| call(&view)) {
             Ok(awaited) => awaited,
-            Err(panic) => return self.failed(row, panic.to_string()),
+            Err(panic) => return Err(self.fatal(row, panic.to_string())),
         };
         match awaited.0 {
             Inner::Known(answer) => self.answered(row, attempt, answer),
@@ -186,37 +192,44 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         self.out -= 1;
         match outcome {
             Ok(answer) => self.answered(row, attempt, answer),
-            Err(panic) => self.failed(row, panic.to_string()),
+            Err(panic) => Err(self.fatal(row, panic.to_string())),
         }
     }
     fn answered(&mut self, row: u64, attempt: u32, answer: Result<V, String>) -> Result<()> {
         match answer {
-            Ok(value) => {
-                if !self.spec.options.ordered {
-                    self.done.insert(row);
-                }
-                self.set(row, State::Done(value))
-            }
-            Err(message) => self.again(row, attempt, format!("failed: {message}")),
+            Ok(value) => self.ended(row, State::Done(value)),
+            Err(message) => self.again(row, attempt, Failed::Said(message)),
         }
     }
-    /// A call failed or timed out: it is made again later, or that is the job's error.
-    fn again(&mut self, row: u64, attempt: u32, what: String) -> Result<()> {
+    /// No further call is made for a row.
+    fn ended(&mut self, row: u64, state: State<V>) -> Result<()> {
+        if !self.spec.options.ordered {
+            self.done.insert(row);
+        }
+        self.set(row, state)
+    }
+    /// A call failed or timed out: it is made again later, or that is the row's error.
+    fn again(&mut self, row: u64, attempt: u32, why: Failed) -> Result<()> {
         let options = self.spec.options;
         if attempt >= options.retry {
-            return self.failed(row, if attempt == 0 { what } else { format!("{what} (call {} of {})", attempt + 1, options.retry + 1) });
+            let calls = if attempt == 0 { String::new() } else { format!(" (call {} of {})", attempt + 1, options.retry + 1) };
+            return match (self.spec.errors, why) {
+                (ErrorPolicy::Fail, Failed::Said(what)) => Err(self.fatal(row, format!("failed: {what}{calls}"))),
+                (ErrorPolicy::Fail, Failed::TimedOut(what)) => Err(self.fatal(row, what + &calls)),
+                (_, Failed::Said(what) | Failed::TimedOut(what)) => self.ended(row, State::Failed(what + &calls)),
+            };
         }
         let pause = options.retry_wait.saturating_mul(1 << attempt.min(30));
         self.due.insert((self.now() + pause, row));
         self.set(row, State::Again { attempt: attempt + 1 })
     }
-    /// What a row on which the function failed, panicked or timed out does to the job. The place for a policy.
-    fn failed(&mut self, row: u64, what: String) -> Result<()> {
+    /// What a row on which the function failed, panicked or timed out does to the job, if nothing else is to become of it.
+    fn fatal(&mut self, row: u64, what: String) -> Error {
         let operator = Some(self.spec.operator.clone());
         let name = &self.spec.name;
-        let Some(piece) = self.queue.piece(row) else { return Err(lost()) };
+        let Some(piece) = self.queue.piece(row) else { return lost() };
         let number = piece.number((row - piece.first) as usize);
-        Err(Failure::Row { row: Some(number), what, operator }.at(name, Some(piece.origin)))
+        Failure::Row { row: Some(number), what, operator }.at(name, Some(piece.origin))
     }
     /// Calls that took too long, and rows whose pause is over.
     fn expire(&mut self) -> Result<()> {
@@ -229,7 +242,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
                     let attempt = *attempt;
                     self.out -= 1;
                     let timeout = self.spec.options.timeout.unwrap_or_default();
-                    self.again(row, attempt, format!("timed out after {timeout:?}"))?;
+                    self.again(row, attempt, Failed::TimedOut(format!("timed out after {timeout:?}")))?;
                 }
                 Some(State::Again { .. }) => self.again.push_back(row),
                 _ => {}
@@ -264,7 +277,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
                 Front::Piece(first) if self.spec.options.ordered => {
                     let Some(piece) = self.queue.piece(first) else { return Err(lost()) };
                     // the rows that were sent are the first ones
-                    let ended = piece.rows.iter().skip(piece.sent).take_while(|r| matches!(r, State::Done(_))).count();
+                    let ended = piece.rows.iter().skip(piece.sent).take_while(|r| r.ended()).count();
                     if ended == 0 {
                         break;
                     }
@@ -279,24 +292,56 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
     /// Emits rows of a piece whose calls have ended.
     fn send(&mut self, first: u64, rows: &[usize], out: &mut dyn Output) -> Result<()> {
         let Some(piece) = self.queue.piece(first) else { return Err(lost()) };
-        let Some(start) = rows.first() else { return Ok(()) };
-        let mut origin = piece.origin;
-        origin.row += piece.number(*start) as u64;
+        let nulls_stay = self.spec.errors == ErrorPolicy::Null;
         let mut writer = V::Write::new(rows.len());
-        for (at, row) in rows.iter().enumerate() {
+        let (mut good, mut nulls, mut bad) = (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
+        for row in rows {
             let Some(state) = piece.rows.get_mut(*row) else { return Err(lost()) };
-            let State::Done(value) = std::mem::replace(state, State::Sent) else { return Err(lost()) };
-            writer.put(at, value.borrow(), &Env::COPY);
+            match std::mem::replace(state, State::Sent) {
+                State::Done(value) => {
+                    writer.put(good.len(), value.borrow(), &Env::COPY);
+                    good.push(*row);
+                }
+                State::Failed(_) if nulls_stay => {
+                    writer.blank(good.len(), 1);
+                    nulls.push(good.len());
+                    good.push(*row);
+                }
+                State::Failed(reason) => bad.push((*row, reason)),
+                _ => return Err(lost()),
+            }
         }
         piece.sent += rows.len();
-        let column = writer.finish(rows.len(), &Buffers::default());
-        let field = Field::new(&self.spec.column, V::data_type(), V::NULLABLE);
-        let batch = batch_with(&rows_of(&piece.batch, rows)?, field, column)?;
         self.open -= rows.len();
-        out.account(Account { used: rows.len() as u64, held: -(rows.len() as i64), ..Account::default() });
-        out.emit(Morsel::new(batch, origin));
+        let (used, failed) = (good.len() as u64, bad.len() as u64);
+        out.account(Account { used, failed, held: -(rows.len() as i64), ..Account::default() });
+        let at = |row: usize| Origin { row: piece.origin.row + piece.number(row) as u64, ..piece.origin };
+        if let Some(start) = good.first() {
+            let mut column = writer.finish(good.len(), &Buffers::default());
+            if !nulls.is_empty() {
+                column = null_at(&column, nulls.into_iter());
+            }
+            let field = Field::new(&self.spec.column, V::data_type(), V::NULLABLE || nulls_stay);
+            let batch = batch_with(&rows_of(&piece.batch, &good)?, field, column)?;
+            out.emit(Morsel::new(batch, at(*start)));
+        }
+        if let Some((start, _)) = bad.first().filter(|_| self.spec.errors == ErrorPolicy::DeadLetter) {
+            let first = at(*start);
+            let letter = |(row, reason)| Letter { row, number: at(row).row, reason, operator: self.spec.operator.clone() };
+            let letters: Vec<Letter> = bad.into_iter().map(letter).collect();
+            let batch = write_letters(&piece.batch, &self.spec.letters, &self.spec.source, first, &letters)?;
+            out.emit_failed(Morsel::new(batch, first));
+        }
         Ok(())
     }
+}
+
+/// Why a call gave no value.
+enum Failed {
+    /// It returned an error.
+    Said(String),
+    /// It took too long.
+    TimedOut(String),
 }
 
 fn lost() -> Error {

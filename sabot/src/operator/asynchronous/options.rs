@@ -12,7 +12,7 @@ pub struct AsyncOptions {
     pub timeout: Option<Duration>,
     /// Emit rows in the order in which they came, not as their calls end.
     pub ordered: bool,
-    /// How often a call that failed or timed out is repeated before that is the job's error.
+    /// How often a call that failed or timed out is repeated before that is the row's error.
     pub retry: u32,
     /// The pause before the first repetition; each later one is twice as long.
     pub retry_wait: Duration,

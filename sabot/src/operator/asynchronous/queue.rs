@@ -28,6 +28,8 @@ pub(super) enum State<V> {
         attempt: u32,
     },
     Done(V),
+    /// All calls failed, for this reason.
+    Failed(String),
     Sent,
 }
 
@@ -67,6 +69,13 @@ pub(super) fn rows_of(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch
             let rows: UInt32Array = rows.iter().map(|r| *r as u32).collect();
             Ok(arrow_select::take::take_record_batch(batch, &rows)?)
         }
+    }
+}
+
+impl<V> State<V> {
+    /// Whether no call is to come.
+    pub(super) fn ended(&self) -> bool {
+        matches!(self, State::Done(_) | State::Failed(_))
     }
 }
 
