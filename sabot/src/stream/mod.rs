@@ -33,9 +33,9 @@ mod spec;
 mod timed_join;
 mod windows;
 
+pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, agg, user};
 #[cfg(feature = "async")]
 pub use asynchronous::{Certain, Waits, waited, waited_certain};
-pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, agg, user};
 pub use batch::BecomesColumn;
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, Fail, Handled, MayBeNull, Null, OnError, Skip};
