@@ -29,7 +29,7 @@ use crate::{Error, Result};
 pub(super) const WINDOW: usize = 8;
 
 /// Which function is called, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AsyncSpec {
     /// Stable id of the step.
     pub name: String,

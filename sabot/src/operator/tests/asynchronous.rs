@@ -49,7 +49,7 @@ fn sleeper(hand: &Arc<Hand>, options: AsyncOptions) -> Box<dyn Operator> {
             v
         })
     };
-    let spec = AsyncSpec { name: "p/s/async".into(), operator: "sleep".into(), column: "slept".into(), options };
+    let spec = AsyncSpec { name: "p/s/async".into(), operator: "sleep".into(), column: "slept".into(), options, ..AsyncSpec::default() };
     let mut operator = Async::<Item, i64, _>::factory(spec, call).create(Instance { index: 0, of: 1 }).unwrap();
     operator.attach(Arc::clone(hand) as Arc<dyn Outside>);
     operator
