@@ -2,7 +2,7 @@
 
 use sabot_tests::give_way;
 
-use super::errors::{Refusals, RefusalsRow, allowed, positive};
+use super::errors::{Refusals, allowed, positive};
 use super::*;
 
 /// Some amounts are refused, after a while.
