@@ -333,6 +333,37 @@ pipeline! {
     out -> sink;
 }
 
+pipeline! {
+    /// Few rows, here and there, and an aggregate of them.
+    pub fn rare(rows: Source<Grown>);
+    rare = rows -> filter(|r| r.name? == "name 17" && r.n < 25_000) -> sample(0.5);
+    rare -> sink;
+}
+
+/// Rows that a text leaves out, one by one, count as filtered by the source, and positions stay what they were: a sample has
+/// the same rows.
+#[test]
+fn files_leave_out_rows_by_their_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("grown.parquet").display().to_string();
+    let all: Vec<Grown> =
+        (0..60_000).map(|n| Grown { n, name: (n % 7 != 0).then(|| format!("name {}", n * 7919 % 101).as_str().into()) }).collect();
+    pipeline_to_file(&all, &path);
+    let mut seen = Vec::new();
+    for (optimise, threads) in [(true, 1), (true, 3), (false, 1), (false, 3)] {
+        let job = rare(parquet::<Grown>(&path)).optimise(optimise).parallel(threads);
+        let (batches, report) = job.collect_with(&Default::default(), None, None).unwrap();
+        let rows: Vec<Grown> = batches.iter().flat_map(|b| sabot::record::from_batch(b, "result").unwrap()).collect();
+        let source = report.nodes.iter().find(|o| o.name.ends_with("/source")).unwrap();
+        let filtered: u64 = report.nodes.iter().map(|o| o.account.filtered).sum();
+        assert!(report.nodes.iter().all(|o| o.account.balanced()) && source.account.rows_in == 60_000, "{report:?}");
+        let wanted = all.iter().filter(|r| r.n < 25_000 && r.name.as_deref() == Some("name 17")).count() as u64;
+        assert_eq!(source.account.filtered, if optimise { 60_000 - wanted } else { 0 }, "{source:?}");
+        seen.push((rows, filtered));
+    }
+    assert!(seen[0].0.len() > 10 && seen.windows(2).all(|s| s[0] == s[1]), "{seen:?}");
+}
+
 #[test]
 fn files_leave_out_what_nobody_wants() {
     let dir = tempfile::tempdir().unwrap();

@@ -92,17 +92,27 @@ mod json_sink;
 mod memory_sink;
 mod memory_source;
 #[cfg(feature = "parquet")]
+mod parquet_bloom;
+#[cfg(feature = "parquet")]
 mod parquet_error;
 #[cfg(feature = "parquet")]
 mod parquet_ranges;
 #[cfg(feature = "parquet")]
+mod parquet_reader;
+#[cfg(feature = "parquet")]
+mod parquet_sieve;
+#[cfg(feature = "parquet")]
 mod parquet_sink;
 #[cfg(feature = "parquet")]
 mod parquet_source;
+#[cfg(feature = "parquet")]
+mod parquet_truth;
 mod paths;
 mod reader_source;
 mod sink_spec;
 mod source_spec;
+#[cfg(feature = "parquet")]
+mod spread;
 mod staged;
 mod types;
 mod uri;

@@ -1,33 +1,26 @@
 //! Parquet files as a source: one partition, split by row groups.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
-};
-use parquet::errors::ParquetError;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
 
 use super::parquet_error::{broken, guarded};
+use super::parquet_reader::ParquetReader;
+use super::parquet_sieve::Sieve;
 use super::types::{is_binary, is_string};
-use super::{fit, parquet_ranges, paths};
+use super::{fit, parquet_bloom, parquet_ranges, paths};
 use crate::kernel::Predicate;
-use crate::operator::{Read, Source, Split, SplitReader};
+use crate::operator::{Source, Split, SplitReader};
 use crate::{Error, Result};
 
 /// Rows of one split at most. Larger row groups are cut: pyarrow writes groups of 1,048,576 rows, which would leave a
 /// small file to one thread.
 pub(crate) const SPLIT_ROWS: u64 = 131_072;
-
-/// Rows decoded at a time at most, whatever the caller asks for.
-const DECODED_ROWS: usize = 65_536;
 
 /// Parquet files.
 ///
@@ -43,14 +36,16 @@ pub struct ParquetSource {
 }
 
 /// One file, as found when the source was opened.
-struct ParquetFile {
-    path: PathBuf,
+pub(super) struct ParquetFile {
+    pub(super) path: PathBuf,
     size: u64,
-    metadata: ArrowReaderMetadata,
+    pub(super) metadata: ArrowReaderMetadata,
     /// For each expected column, the root column of the file that holds it.
     roots: Vec<usize>,
     /// For each row group the ranges of rows to deliver; empty if all are.
     kept: Vec<Ranges>,
+    /// Tells which rows of them are wanted.
+    pub(super) sieve: Option<Sieve>,
 }
 
 /// Ranges of rows (first, after the last) of a row group, in order.
@@ -58,14 +53,14 @@ type Ranges = Vec<(u64, u64)>;
 
 /// A split as it is shipped and checkpointed.
 #[derive(Serialize, Deserialize)]
-struct Rows {
+pub(super) struct Rows {
     path: PathBuf,
     /// The file's size when it was cut: another size means another file.
     size: u64,
-    row_group: usize,
+    pub(super) row_group: usize,
     /// First row within the row group.
-    first: u64,
-    rows: u64,
+    pub(super) first: u64,
+    pub(super) rows: u64,
     /// The ranges of the row group to deliver, if not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kept: Option<Ranges>,
@@ -116,7 +111,7 @@ fn load(path: PathBuf, record: &str, expected: &Schema) -> Result<ParquetFile> {
         // An encoding that the decoder does not offer directly is converted afterwards.
         ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).unwrap_or(metadata)
     };
-    Ok(ParquetFile { path, size, metadata, roots, kept: Vec::new() })
+    Ok(ParquetFile { path, size, metadata, roots, kept: Vec::new(), sieve: None })
 }
 
 /// The type to decode to, on the way from `found` to `expected`.
@@ -147,7 +142,8 @@ impl Source for ParquetSource {
         Ok(())
     }
 
-    /// Row groups and pages whose statistics exclude the predicate are left out.
+    /// Row groups and pages whose statistics or bloom filters exclude the predicate are left out. Within the others rows are, where few of
+    /// them are wanted: the predicate's columns are decoded first, and of the others the rows that they leave.
     fn leave_out(&mut self, predicate: &Predicate) -> Result<()> {
         let mut files = Vec::with_capacity(self.files.len());
         for file in self.files.iter() {
@@ -199,20 +195,9 @@ impl Source for ParquetSource {
             return Err(Error::Checkpoint(format!("row {done} is beyond the {} rows of a split of {}", rows.rows, rows.path.display())));
         }
         let all = vec![(rows.first, rows.first + rows.rows)];
-        let ranges = rows.kept.as_ref().unwrap_or(&all).iter().map(|(from, to)| (from - rows.first, to - rows.first));
-        let ranges = ranges.filter(|(_, to)| *to > done).map(|(from, to)| (from.max(done), to)).collect();
-        Ok(Box::new(ParquetReader {
-            files: Arc::clone(&self.files),
-            file,
-            schema: Arc::clone(&self.schema),
-            projection: self.projection.clone(),
-            rows,
-            done,
-            ranges,
-            left_out: 0,
-            decoder: None,
-            rest: None,
-        }))
+        let kept = rows.kept.as_ref().unwrap_or(&all).iter().map(|(from, to)| (from - rows.first, to - rows.first)).collect();
+        let (schema, projection) = (Arc::clone(&self.schema), self.projection.clone());
+        Ok(Box::new(ParquetReader::new(Arc::clone(&self.files), file, schema, projection, rows, done, kept)))
     }
 
     fn describe(&self) -> String {
@@ -223,7 +208,7 @@ impl Source for ParquetSource {
 
 impl ParquetFile {
     /// The root columns of the file that hold the columns to deliver, in the order of delivery.
-    fn projected(&self, projection: &[usize]) -> Vec<usize> {
+    pub(super) fn projected(&self, projection: &[usize]) -> Vec<usize> {
         projection.iter().filter_map(|&e| self.roots.get(e).copied()).collect()
     }
 
@@ -243,6 +228,13 @@ impl ParquetFile {
         let mut kept = Vec::new();
         for row_group in 0..metadata.metadata().num_row_groups() {
             let selection = guarded(|| parquet_ranges::kept(&metadata, row_group, predicate)).map_err(footer)?;
+            let excluded = selection.selects_any()
+                && guarded(|| parquet_bloom::excludes(&input, &metadata, row_group, predicate))
+                    .map_err(|e| broken(&self.path, &format!("a bloom filter of row group {row_group}"), e))?;
+            if excluded {
+                kept.push(Ranges::new());
+                continue;
+            }
             let (mut ranges, mut at) = (Ranges::new(), 0);
             for selector in selection.iter() {
                 let to = at + selector.row_count as u64;
@@ -253,11 +245,12 @@ impl ParquetFile {
             }
             kept.push(ranges);
         }
-        Ok(ParquetFile { path: self.path.clone(), size: self.size, metadata, roots: self.roots.clone(), kept })
+        let sieve = Sieve::new(&metadata, predicate);
+        Ok(ParquetFile { path: self.path.clone(), size: self.size, metadata, roots: self.roots.clone(), kept, sieve })
     }
 
     /// Row `row` (from zero) of a row group, for messages: the number within the file, from one.
-    fn place(&self, row_group: usize, row: u64) -> String {
+    pub(super) fn place(&self, row_group: usize, row: u64) -> String {
         let before: i64 = self.metadata.metadata().row_groups().iter().take(row_group).map(|g| g.num_rows()).sum();
         format!("{}: row {}", self.path.display(), u64::try_from(before).unwrap_or(0) + row + 1)
     }
@@ -266,116 +259,4 @@ impl ParquetFile {
 /// The parts of ranges between two rows.
 fn within(ranges: &Ranges, from: u64, to: u64) -> Ranges {
     ranges.iter().map(|(a, b)| (*a.max(&from), *b.min(&to))).filter(|(a, b)| a < b).collect()
-}
-
-/// Reads some rows of one row group.
-struct ParquetReader {
-    files: Arc<Vec<ParquetFile>>,
-    file: usize,
-    schema: SchemaRef,
-    projection: Vec<usize>,
-    rows: Rows,
-    /// Rows returned or left out.
-    done: u64,
-    /// Ranges of the split still to return.
-    ranges: VecDeque<(u64, u64)>,
-    /// Rows left out since they were last asked for.
-    left_out: u64,
-    /// Opened at the first read.
-    decoder: Option<ParquetRecordBatchReader>,
-    /// Decoded rows that the caller did not want yet.
-    rest: Option<RecordBatch>,
-}
-
-impl ParquetReader {
-    fn decoder(&self, file: &ParquetFile, batch_rows: usize) -> Result<ParquetRecordBatchReader> {
-        let input = File::open(&file.path).map_err(|e| Error::io(&file.path, "cannot open", e))?;
-        let mask = ProjectionMask::roots(file.metadata.parquet_schema(), file.projected(&self.projection));
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, file.metadata.clone())
-            .with_row_groups(vec![self.rows.row_group])
-            .with_projection(mask)
-            .with_row_selection(self.selection(file)?)
-            .with_batch_size(batch_rows.clamp(1, DECODED_ROWS));
-        guarded(|| builder.build()).map_err(|e| broken(&file.path, &format!("row group {}", self.rows.row_group), e))
-    }
-
-    /// The ranges still to return, of the row group.
-    fn selection(&self, file: &ParquetFile) -> Result<RowSelection> {
-        let to_usize = |n: u64| usize::try_from(n).map_err(|_| Error::internal("a row number beyond the address space"));
-        let total = file.metadata.metadata().row_groups().get(self.rows.row_group).map_or(0, |g| g.num_rows());
-        let mut ranges = Vec::with_capacity(self.ranges.len());
-        for (from, to) in &self.ranges {
-            ranges.push(to_usize(self.rows.first + from)?..to_usize(self.rows.first + to)?);
-        }
-        Ok(RowSelection::from_consecutive_ranges(ranges.into_iter(), usize::try_from(total).unwrap_or(0)))
-    }
-
-    /// The next decoded rows: columns in the order of the file.
-    fn decode(&mut self, file: &ParquetFile, max_rows: usize) -> Result<RecordBatch> {
-        if let Some(rest) = self.rest.take() {
-            return Ok(rest);
-        }
-        let part = format!("row group {}", self.rows.row_group);
-        let mut decoder = match self.decoder.take() {
-            Some(decoder) => decoder,
-            None => self.decoder(file, max_rows)?,
-        };
-        // After a panic the decoder is dropped: it is put back only once it has returned.
-        let next = guarded(|| Ok((decoder.next().transpose()?, decoder))).map_err(|e| broken(&file.path, &part, e))?;
-        self.decoder = Some(next.1);
-        match next.0 {
-            Some(batch) if batch.num_rows() > 0 => Ok(batch),
-            _ => {
-                let what = format!("it ended after {} of {} rows", self.done, self.rows.rows);
-                Err(broken(&file.path, &part, ParquetError::General(what)))
-            }
-        }
-    }
-}
-
-impl SplitReader for ParquetReader {
-    fn next(&mut self, max_rows: usize) -> Result<Read> {
-        let Some((from, to)) = self.ranges.front().copied() else {
-            (self.decoder, self.rest) = (None, None);
-            self.left_out += self.rows.rows - self.done;
-            self.done = self.rows.rows;
-            return Ok(Read::End);
-        };
-        let files = Arc::clone(&self.files);
-        let file = files.get(self.file).ok_or_else(|| Error::internal("a Parquet reader without a file"))?;
-        let mut batch = self.decode(file, max_rows)?;
-        // a batch is of one range, so that its rows have consecutive numbers
-        let rows = batch.num_rows().min(max_rows.max(1)).min(usize::try_from(to - from).unwrap_or(usize::MAX));
-        if batch.num_rows() > rows {
-            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
-            batch = batch.slice(0, rows);
-        }
-        self.left_out += from - self.done;
-        self.done = from;
-        let mut order = file.projected(&self.projection);
-        order.sort_unstable();
-        let columns: Vec<ArrayRef> = file
-            .projected(&self.projection)
-            .iter()
-            .filter_map(|root| order.binary_search(root).ok())
-            .filter_map(|i| batch.columns().get(i).map(Arc::clone))
-            .collect();
-        let first = self.rows.first + self.done;
-        let batch = fit::conform(&self.schema, &columns, batch.num_rows(), |row| file.place(self.rows.row_group, first + row as u64))?;
-        debug_assert!(batch.columns().iter().all(|c| c.len() == batch.num_rows()));
-        self.done += batch.num_rows() as u64;
-        match self.ranges.front_mut() {
-            Some(range) if self.done < range.1 => range.0 = self.done,
-            _ => drop(self.ranges.pop_front()),
-        }
-        Ok(Read::Rows(batch, None))
-    }
-
-    fn take_left_out(&mut self) -> u64 {
-        std::mem::take(&mut self.left_out)
-    }
-
-    fn position(&self) -> serde_json::Value {
-        self.done.into()
-    }
 }

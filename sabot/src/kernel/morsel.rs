@@ -38,6 +38,20 @@ impl Selection {
     pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
         self.words.iter().enumerate().flat_map(|(w, &bits)| SetBits(bits).map(move |bit| w * 64 + bit))
     }
+    /// The selection of `rows` rows from `start` on.
+    #[must_use]
+    pub fn slice(&self, start: usize, rows: usize) -> Selection {
+        if start == 0 && self.words.len() == rows.div_ceil(64) {
+            return self.clone();
+        }
+        let mut words = vec![0u64; rows.div_ceil(64)];
+        for row in self.rows().filter_map(|row| row.checked_sub(start)).take_while(|row| *row < rows) {
+            if let Some(word) = words.get_mut(row / 64) {
+                *word |= 1 << (row % 64);
+            }
+        }
+        Selection::new(words)
+    }
     /// The selection as an Arrow mask over `rows` rows.
     pub fn mask(&self, rows: usize) -> BooleanArray {
         let bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_le_bytes()).collect();

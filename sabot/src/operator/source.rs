@@ -5,7 +5,7 @@ use arrow_schema::SchemaRef;
 
 use super::EventTime;
 use crate::Result;
-use crate::kernel::Predicate;
+use crate::kernel::{Predicate, Selection};
 
 /// A source, opened for one job: it names its splits and opens readers on them.
 ///
@@ -91,6 +91,9 @@ pub trait SplitReader: Send {
 pub enum Read {
     /// Rows, and the watermark that holds after them, if the source knows one.
     Rows(RecordBatch, Option<EventTime>),
+    /// Rows of which only those selected are wanted, from a bounded source that was told to [leave out](Source::leave_out) the
+    /// others: these count as left out, and what the batch holds in their place means nothing.
+    Some(RecordBatch, Selection),
     /// Nothing now; ask again later.
     Idle,
     /// The split ended.

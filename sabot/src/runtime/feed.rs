@@ -192,34 +192,9 @@ impl Feed {
         chain.source_left_out(left_out);
         *row += left_out;
         let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
-        match read {
-            Read::Rows(batch, watermark) => {
-                *quiet_since = None;
-                *idle = false;
-                self.idle_sent = false;
-                let rows = batch.num_rows();
-                *row += rows as u64;
-                let late = match &self.told {
-                    Some(told) => late_rows(&batch, told, watermark, time)?,
-                    None => Vec::new(),
-                };
-                *time = watermark.map_or(*time, |t| t.max(*time));
-                job.progress.read(rows as u64, job);
-                chain.source_late(late.iter().filter(|l| **l).count() as u64);
-                self.watermark(chain);
-                // The stack runs the last signal first: rows, then their watermark.
-                let size = job.options.morsel_rows;
-                for start in (0..rows).step_by(size).rev() {
-                    let piece = if rows <= size { batch.clone() } else { batch.slice(start, size.min(rows - start)) };
-                    let in_time = late.get(start..rows.min(start + size)).filter(|l| l.contains(&true)).map(|l| {
-                        let word = |flags: &[bool]| flags.iter().zip(0..).fold(0u64, |w, (late, bit)| w | (u64::from(!late) << bit));
-                        Selection::new(l.chunks(64).map(word).collect::<Vec<u64>>())
-                    });
-                    let origin = Origin { row: origin.row + start as u64, ..origin };
-                    chain.signal(0, Signal::Rows(Morsel { batch: piece, selection: in_time, origin }));
-                }
-                Ok(Some(Next::Rows(rows)))
-            }
+        let (batch, watermark, wanted) = match read {
+            Read::Rows(batch, watermark) => (batch, watermark, None),
+            Read::Some(batch, wanted) => (batch, None, Some(wanted)),
             Read::Idle => {
                 let now = job.executor.now();
                 let since = *quiet_since.get_or_insert(now);
@@ -227,7 +202,7 @@ impl Feed {
                     *idle = true;
                     job.event(format!("{}: partition {} is idle", self.source.describe(), split.partition));
                 }
-                Ok(None)
+                return Ok(None);
             }
             Read::End => {
                 job.progress.split(split.bytes);
@@ -236,9 +211,36 @@ impl Feed {
                 if self.source.bounded() {
                     chain.signal(0, Signal::SplitEnd(origin, true));
                 }
-                Ok(Some(Next::Mark))
+                return Ok(Some(Next::Mark));
             }
+        };
+        *quiet_since = None;
+        *idle = false;
+        self.idle_sent = false;
+        let rows = batch.num_rows();
+        *row += rows as u64;
+        let late = match (&self.told, &wanted) {
+            (Some(told), None) => late_rows(&batch, told, watermark, time)?,
+            _ => Vec::new(),
+        };
+        *time = watermark.map_or(*time, |t| t.max(*time));
+        job.progress.read(rows as u64, job);
+        chain.source_late(late.iter().filter(|l| **l).count() as u64);
+        chain.source_left_out(wanted.as_ref().map_or(0, |w| rows.saturating_sub(w.count()) as u64));
+        self.watermark(chain);
+        // The stack runs the last signal first: rows, then their watermark.
+        let size = job.options.morsel_rows;
+        for start in (0..rows).step_by(size).rev() {
+            let piece = if rows <= size { batch.clone() } else { batch.slice(start, size.min(rows - start)) };
+            let in_time = late.get(start..rows.min(start + size)).filter(|l| l.contains(&true)).map(|l| {
+                let word = |flags: &[bool]| flags.iter().zip(0..).fold(0u64, |w, (late, bit)| w | (u64::from(!late) << bit));
+                Selection::new(l.chunks(64).map(word).collect::<Vec<u64>>())
+            });
+            let selection = wanted.as_ref().map(|w| w.slice(start, piece.num_rows())).or(in_time);
+            let origin = Origin { row: origin.row + start as u64, ..origin };
+            chain.signal(0, Signal::Rows(Morsel { batch: piece, selection, origin }));
         }
+        Ok(Some(Next::Rows(rows)))
     }
 
     /// Sends the minimum over the partitions that are not idle, if it has moved; if all are idle the maximum, which is what

@@ -43,6 +43,10 @@ fn drain(reader: &mut dyn SplitReader, max_rows: usize) -> crate::Result<Vec<Rec
                 assert!(batch.num_rows() > 0 && batch.num_rows() <= max_rows);
                 batches.push(batch);
             }
+            Read::Some(batch, wanted) => {
+                assert!(wanted.count() > 0 && wanted.count() < batch.num_rows() && batch.num_rows() <= max_rows);
+                batches.push(arrow_select::filter::filter_record_batch(&batch, &wanted.mask(batch.num_rows())).unwrap());
+            }
             Read::Idle => panic!("a bounded source is idle"),
             Read::End => return Ok(batches),
         }

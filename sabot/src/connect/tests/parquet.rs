@@ -159,9 +159,16 @@ fn flights_survive_csv() {
 }
 
 /// Random predicates over random columns: no row of which a predicate is true is left out, positions stay what they were,
-/// and something is left out where values are clustered.
+/// and something is left out where values are clustered. With pages that hold values, codes of a dictionary, and first these and
+/// then those.
 #[test]
 fn what_is_left_out_is_not_wanted() {
+    for dictionary_bytes in [0, 1 << 20, 600] {
+        left_out_of_file(dictionary_bytes);
+    }
+}
+
+fn left_out_of_file(dictionary_bytes: usize) {
     use crate::kernel::{Comparison, Constant, Predicate};
     use arrow_array::{BooleanArray, Float32Array};
     use proptest::prelude::*;
@@ -180,12 +187,14 @@ fn what_is_left_out_is_not_wanted() {
     let s: Vec<Option<String>> =
         (0..rows).map(|n| (random() % 5 != 0).then(|| format!("{:04}{}", n / 50, "x".repeat((random() % 100) as usize)))).collect();
     let b: Vec<Option<bool>> = (0..rows).map(|n| (random() % 5 != 0).then_some((n / 700) % 2 == 0)).collect();
+    let t: Vec<Option<String>> = (0..rows).map(|_| (random() % 6 != 0).then(|| format!("one of thirty: {}", random() % 30))).collect();
     let row = schema(&[
         ("i", DataType::Int64),
         ("f", DataType::Float32),
         ("s", DataType::Utf8View),
         ("b", DataType::Boolean),
         ("n", DataType::Int64),
+        ("t", DataType::Utf8View),
     ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(i.clone())),
@@ -193,12 +202,14 @@ fn what_is_left_out_is_not_wanted() {
         Arc::new(arrow_array::StringViewArray::from_iter(s.clone())),
         Arc::new(BooleanArray::from(b.clone())),
         Arc::new(Int64Array::from_iter_values(0..rows)),
+        Arc::new(arrow_array::StringViewArray::from_iter(t.clone())),
     ];
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(1500))
         .set_data_page_row_count_limit(100)
         .set_write_batch_size(50)
-        .set_dictionary_enabled(false)
+        .set_dictionary_enabled(dictionary_bytes > 0)
+        .set_dictionary_page_size_limit(dictionary_bytes)
         .build();
     let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), row.clone(), Some(properties)).unwrap();
     writer.write(&batch(&row, columns)).unwrap();
@@ -215,6 +226,7 @@ fn what_is_left_out_is_not_wanted() {
             Comparison::Ge => a >= v,
         })
     }
+    let flags = &b;
     let holds = |p: &Predicate, row: usize| -> bool {
         fn go(p: &Predicate, leaf: &dyn Fn(&Predicate) -> bool) -> bool {
             match p {
@@ -228,7 +240,7 @@ fn what_is_left_out_is_not_wanted() {
             Predicate::Null { column, is } => *is == if column == "i" { i[row].is_none() } else { s[row].is_none() },
             Predicate::Compare { how, value: Constant::Int(v), .. } => is(&i[row], *how, v),
             Predicate::Compare { how, value: Constant::Float(v), .. } => is(&f[row], *how, &(*v as f32)),
-            Predicate::Compare { how, value: Constant::Text(v), .. } => is(&s[row], *how, v),
+            Predicate::Compare { how, value: Constant::Text(v), column } => is(if column == "s" { &s[row] } else { &t[row] }, *how, v),
             Predicate::Compare { how, value: Constant::Bool(v), .. } => is(&b[row], *how, v),
             _ => true,
         })
@@ -241,6 +253,7 @@ fn what_is_left_out_is_not_wanted() {
         compare("i", (-10i64..450).prop_map(Constant::Int).boxed()),
         compare("f", (-1i64..42).prop_map(|n| Constant::Float(n as f64 * 0.1)).boxed()),
         compare("s", (0i64..82).prop_map(|n| Constant::Text(format!("{n:04}x"))).boxed()),
+        compare("t", (0i64..33).prop_map(|n| Constant::Text(format!("one of thirty: {n}"))).boxed()),
         compare("b", any::<bool>().prop_map(Constant::Bool).boxed()),
         (any::<bool>(), any::<bool>()).prop_map(|(c, is)| Predicate::Null { column: if c { "i" } else { "s" }.into(), is }),
         Just(Predicate::Unknown),
@@ -252,7 +265,7 @@ fn what_is_left_out_is_not_wanted() {
         ]
     });
     let left_out = std::cell::Cell::new(0u64);
-    let config = proptest::test_runner::Config { cases: 64, failure_persistence: None, ..Default::default() };
+    let config = proptest::test_runner::Config { cases: 40, failure_persistence: None, ..Default::default() };
     let random = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
     let mut runner = proptest::test_runner::TestRunner::new_with_rng(config, random);
     let check = |(p, max_rows): (Predicate, usize)| {
@@ -267,15 +280,32 @@ fn what_is_left_out_is_not_wanted() {
                 let skipped = reader.take_left_out();
                 at += skipped;
                 left_out.set(left_out.get() + skipped);
-                let crate::operator::Read::Rows(b, _) = read else { break };
-                for n in b.column(4).as_primitive::<Int64Type>().values() {
-                    prop_assert_eq!(first + at, *n as u64, "the position of a row");
-                    seen.insert(*n as usize);
-                    at += 1;
-                    rows += 1;
+                let (b, wanted) = match read {
+                    crate::operator::Read::Rows(b, _) => (b, None),
+                    crate::operator::Read::Some(b, wanted) => (b, Some(wanted)),
+                    _ => break,
+                };
+                let kept: Vec<usize> = wanted.as_ref().map_or_else(|| (0..b.num_rows()).collect(), |w| w.rows().collect());
+                prop_assert!(b.num_rows() <= max_rows && kept.len() == wanted.map_or(b.num_rows(), |w| w.count()));
+                let numbers = b.column(4).as_primitive::<Int64Type>().values();
+                for at_row in &kept {
+                    let row = (first + at) as usize + at_row;
+                    prop_assert_eq!(row as i64, numbers[*at_row], "the position of a row");
+                    let text = b.column(5).as_string_view();
+                    prop_assert_eq!(text.is_valid(*at_row).then(|| text.value(*at_row)), t[row].as_deref());
+                    let found = (
+                        b.column(0).is_valid(*at_row).then(|| b.column(0).as_primitive::<Int64Type>().value(*at_row)),
+                        b.column(2).is_valid(*at_row).then(|| b.column(2).as_string_view().value(*at_row)),
+                        b.column(3).is_valid(*at_row).then(|| b.column(3).as_boolean().value(*at_row)),
+                    );
+                    prop_assert_eq!(found, (i[row], s[row].as_deref(), flags[row]));
+                    seen.insert(row);
                 }
+                at += b.num_rows() as u64;
+                rows += kept.len() as u64;
+                left_out.set(left_out.get() + (b.num_rows() - kept.len()) as u64);
             }
-            prop_assert_eq!(Some(rows), split.rows);
+            prop_assert!(Some(rows) <= split.rows);
             first += at;
         }
         prop_assert_eq!(first, 4000);
@@ -285,10 +315,104 @@ fn what_is_left_out_is_not_wanted() {
         Ok(())
     };
     runner.run(&(tree, prop::sample::select(vec![30usize, 1000])), check).unwrap();
-    assert!(left_out.get() > 25_000, "only {} rows were left out", left_out.get());
+    assert!(left_out.get() > 40_000, "only {} rows were left out", left_out.get());
 
     let mut source = ParquetSource::open(std::slice::from_ref(&path), "Row", &row).unwrap().split_rows(600);
     let p = Predicate::Compare { column: "i".into(), how: Comparison::Gt, value: Constant::Int(300) };
     source.leave_out(&p).unwrap();
     reopen_everywhere(&source);
+
+    // few rows, here and there
+    let mut source = ParquetSource::open(std::slice::from_ref(&path), "Row", &row).unwrap().split_rows(600);
+    let p = Predicate::Compare { column: "t".into(), how: Comparison::Eq, value: Constant::Text("one of thirty: 7".into()) };
+    source.leave_out(&p).unwrap();
+    let wanted: Vec<i64> = (0..rows).filter(|n| t[*n as usize].as_deref() == Some("one of thirty: 7")).collect();
+    assert!(wanted.len() > 50);
+    assert_eq!(read_all(&source, 100).unwrap().column(4).as_primitive::<Int64Type>().values().to_vec(), wanted);
+    reopen_everywhere(&source);
+}
+
+/// A dictionary that does not have the text that is asked for, and one where few rows have it, in row groups large enough
+/// for a sample; then a column of which too many rows are wanted.
+#[test]
+fn a_large_row_group_is_judged_by_a_sample() {
+    use crate::kernel::{Comparison, Constant, Predicate};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f.parquet");
+    let row = schema(&[("t", DataType::Utf8View), ("n", DataType::Int64)]);
+    // the second row group has no "3"
+    let text: Vec<String> = (0..80_000u32).map(|n| if n < 40_000 { n % 37 } else { n % 37 / 4 * 4 }.to_string()).collect();
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(arrow_array::StringViewArray::from_iter_values(&text)), Arc::new(Int64Array::from_iter_values(0..80_000))];
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(40_000)).build();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), row.clone(), Some(properties)).unwrap();
+    writer.write(&batch(&row, columns)).unwrap();
+    writer.close().unwrap();
+    let path = path.display().to_string();
+    for (how, value, sieved) in [(Comparison::Eq, "3", true), (Comparison::Ne, "3", false), (Comparison::Lt, "10", true)] {
+        let p = Predicate::Compare { column: "t".into(), how, value: Constant::Text(value.into()) };
+        let mut source = ParquetSource::open(std::slice::from_ref(&path), "Row", &row).unwrap().split_rows(15_000);
+        source.leave_out(&p).unwrap();
+        let (mut wanted, mut left_out) = (Vec::new(), 0);
+        for split in source.splits().unwrap() {
+            let mut reader = source.open(&split, None).unwrap();
+            loop {
+                let read = reader.next(4096).unwrap();
+                left_out += reader.take_left_out();
+                let (b, kept) = match read {
+                    Read::Rows(b, _) => (b.clone(), (0..b.num_rows()).collect()),
+                    Read::Some(b, kept) => (b, kept.rows().collect::<Vec<usize>>()),
+                    _ => break,
+                };
+                left_out += (b.num_rows() - kept.len()) as u64;
+                wanted.extend(kept.iter().map(|row| b.column(1).as_primitive::<Int64Type>().value(*row)));
+            }
+        }
+        let compare = |text: &str| match how {
+            Comparison::Eq => text == value,
+            Comparison::Lt => text < value,
+            _ => text != value,
+        };
+        let expected: Vec<i64> = if sieved { (0..80_000).filter(|n| compare(&text[*n as usize])).collect() } else { (0..80_000).collect() };
+        assert_eq!(wanted, expected, "{how:?} {value}");
+        assert_eq!(left_out, 80_000 - expected.len() as u64, "{how:?} {value}");
+    }
+}
+
+/// Values between the least and the greatest that no row has.
+#[test]
+fn bloom_filters_leave_row_groups_out() {
+    use crate::kernel::{Comparison, Constant, Predicate};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f.parquet");
+    let row = schema(&[("n", DataType::Int64), ("s", DataType::Utf8View), ("i", DataType::Int32)]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values((0..4000).map(|n| n * 977 % 4000 * 2))),
+        Arc::new(arrow_array::StringViewArray::from_iter_values((0..4000).map(|n| format!("text {}", n * 977 % 4000 * 2)))),
+        Arc::new(arrow_array::Int32Array::from_iter_values((0..4000).map(|n| n * 977 % 4000 * 2))),
+    ];
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1000)).set_bloom_filter_enabled(true).build();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), row.clone(), Some(properties)).unwrap();
+    writer.write(&batch(&row, columns)).unwrap();
+    writer.close().unwrap();
+    let path = path.display().to_string();
+    let rows = |p: &Predicate| -> u64 {
+        let mut source = ParquetSource::open(std::slice::from_ref(&path), "Row", &row).unwrap();
+        source.leave_out(p).unwrap();
+        source.splits().unwrap().iter().filter_map(|s| s.rows).sum()
+    };
+    let mut none = 0;
+    for n in 1000..1020 {
+        let values = [("n", Constant::Int(n)), ("s", Constant::Text(format!("text {n}"))), ("i", Constant::Int(n))];
+        let leaves = values.map(|(column, value)| Predicate::Compare { column: column.into(), how: Comparison::Eq, value });
+        for p in [leaves[0].clone(), leaves[1].clone(), leaves[2].clone(), Predicate::Or(leaves.to_vec()), Predicate::And(leaves.to_vec())]
+        {
+            let left = rows(&p);
+            assert!(left <= 4000 && (n % 2 == 1 || left >= 1000), "{p}: {left} rows");
+            none += u64::from(n % 2 == 1 && left == 0);
+        }
+        // the other relations say nothing
+        assert_eq!(rows(&Predicate::Compare { column: "n".into(), how: Comparison::Ne, value: Constant::Int(n) }), 4000);
+    }
+    assert!(none > 40, "only {none} of 50 were excluded");
 }
