@@ -17,5 +17,6 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 15:26 | t.price | mismatched types
-//~ ALSO expected `bool`, found `f64`
+//~ ERROR 15:26 | t.price | a predicate is true or false of a row, or a `Result` of that, but this is `f64`
+//~ ALSO expected `bool` or `Result<bool, _>`
+//~ UNTEXTED texts are written with those of the set cases

@@ -29,6 +29,6 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 26:21 | raw | does not fit a parameter of type `Source<Raw,
-//~ ALSO a pipeline that is used inside another declares its rows: `pub fn name(..) -> Record;`
 //~ ERROR 26:15 | clean | a stream begins with a call that returns a stream, but this is `Job`
+//~ ALSO it declares what it returns: `pub fn clean(raw: Source<Raw>, limit: i64) -> Clean;`
+//~ UNTEXTED texts are written with those of the set cases

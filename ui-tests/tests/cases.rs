@@ -18,13 +18,13 @@ fn package() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The cases whose names begin with `UI_CASE`, or all.
+/// The cases whose names begin with `UI_CASE`, or with one of `UI_CASE=set,13`, or all.
 fn cases() -> Vec<Case> {
     let only = std::env::var("UI_CASE").unwrap_or_default();
     let mut paths: Vec<PathBuf> = std::fs::read_dir(package().join("cases"))
         .unwrap()
         .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "rs") && p.file_name().unwrap().to_string_lossy().starts_with(&only))
+        .filter(|p| p.extension().is_some_and(|e| e == "rs") && only.split(',').any(|o| p.file_name().unwrap().to_string_lossy().starts_with(o)))
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no case begins with `{only}`");

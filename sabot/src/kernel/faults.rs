@@ -64,6 +64,7 @@ fn blamed(expr: &Expr) -> String {
 /// Who failed, for a message: the function, the column that it computes, the step.
 pub(super) fn who(steps: &[StepInfo], request: &Request, fault: &Fault) -> String {
     match expr(steps, fault) {
+        Some(e) if !e.calls.is_empty() && e.name.is_empty() => format!("{}` in step `{}", blamed(e), request.name),
         Some(e) if !e.calls.is_empty() => format!("{}` for column `{}` in step `{}", blamed(e), e.name, request.name),
         Some(e) if !e.name.is_empty() => format!("{}` for column `{}", request.name, e.name),
         _ => request.name.clone(),

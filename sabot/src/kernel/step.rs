@@ -60,35 +60,88 @@ pub trait Step: Send + Sync + 'static {
     fn one<'a>(&self, row: <Self::In as Record>::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, Self::Out, Self::Made>>;
 }
 
-/// Keeps the rows for which a closure says `true`.
-pub struct Filter<R, F>(F, PhantomData<fn() -> R>);
-impl<R, F> Filter<R, F> {
+/// What a predicate says of a row: `bool`, or a `Result` of it.
+#[diagnostic::on_unimplemented(
+    message = "a predicate is true or false of a row, or a `Result` of that, but this is `{Self}`",
+    label = "expected `bool` or `Result<bool, _>`",
+    note = "compare it: `filter(|t| t.price > 0.0)`; a null drops the row: `filter(|t| t.late?)`"
+)]
+pub trait Verdict: 'static {
+    /// Whether it may be an error.
+    type Fails: Fallible;
+    /// Whether the row is kept, and whether that is an error, which is noted.
+    fn verdict(self, make: Make<'_>) -> (bool, bool);
+}
+impl Verdict for bool {
+    type Fails = Never;
+    #[inline(always)]
+    fn verdict(self, _make: Make<'_>) -> (bool, bool) {
+        (self, false)
+    }
+}
+impl<E: std::fmt::Display + 'static> Verdict for Result<bool, E> {
+    type Fails = Sometimes;
+    #[inline(always)]
+    fn verdict(self, make: Make<'_>) -> (bool, bool) {
+        match self {
+            Ok(keep) => (keep, false),
+            Err(error) => {
+                make.fault(&error);
+                (true, true)
+            }
+        }
+    }
+}
+/// The verdict of a predicate with `?`: a null drops the row.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct OrNull<Q>(pub Option<Q>);
+impl<Q: Verdict> Verdict for OrNull<Q> {
+    type Fails = Q::Fails;
+    #[inline(always)]
+    fn verdict(self, make: Make<'_>) -> (bool, bool) {
+        self.0.map_or((false, false), |q| q.verdict(make))
+    }
+}
+/// The value of a predicate; used by generated code, so that what is none is an error at its expression.
+#[doc(hidden)]
+#[inline(always)]
+pub fn judged<Q: Verdict>(verdict: Q) -> Q {
+    verdict
+}
+
+/// Keeps the rows for which a closure says `true`, or `Ok(true)`.
+pub struct Filter<R, F, Q = bool>(F, PhantomData<fn() -> (R, Q)>);
+impl<R, F, Q> Filter<R, F, Q> {
     /// Wraps the closure.
     pub fn new(f: F) -> Self {
         Filter(f, PhantomData)
     }
 }
-impl<R: Record, F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static> Step for Filter<R, F> {
+impl<R: Record, Q: Verdict, F: for<'a> Fn(&View<'a, R>) -> Q + Send + Sync + 'static> Step for Filter<R, F, Q> {
     type In = R;
     type Out = R;
     type Made = ();
-    type Fails = Never;
+    type Fails = Q::Fails;
     type Good<In: Record> = In;
     type Nulled<In: Record> = In;
-    type Bars = Never;
+    // there is no value to become a null
+    type Bars = Q::Fails;
     const BITS: u32 = 1;
     const FILTERS: bool = true;
-    const LEAD: u32 = 1;
-    const ONLY: bool = true;
-    const MORE: bool = false;
+    // one that may fail must see its rows once, in turn
+    const LEAD: u32 = !<Q::Fails as Fallible>::MAY as u32;
+    const ONLY: bool = !<Q::Fails as Fallible>::MAY;
+    const MORE: bool = <Q::Fails as Fallible>::MAY;
     #[inline(always)]
     fn lead<'a, const N: u32>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> bool {
-        at >= N || !make.step(at).wants(0) || (self.0)(&View::new(row))
+        Self::MORE || at >= N || !make.step(at).wants(0) || (self.0)(&View::new(row)).verdict(make).0
     }
     #[inline(always)]
     fn lane<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Done<'a, R, ()> {
-        let keep = !make.step(at).wants(0) || (self.0)(&View::new(row));
-        Done { keep, bad: false, row, made: () }
+        let wanted = make.step(at).wants(0);
+        let (keep, bad) = if wanted { (self.0)(&View::new(row)).verdict(make.cell(0)) } else { (true, false) };
+        Done { keep, bad, row, made: () }
     }
     #[inline(always)]
     fn one<'a>(&self, row: R::Row<'a>, make: Make<'a>, at: u32) -> Option<Done<'a, R, ()>> {

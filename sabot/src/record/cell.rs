@@ -83,6 +83,12 @@ impl<'a> Make<'a> {
     pub fn cell(self, number: u16) -> Self {
         Make { cell: number, ..self }
     }
+    /// Notes an error of the expression.
+    pub(crate) fn fault(self, error: &dyn Display) {
+        if let Some(faults) = self.faults {
+            faults.record(self, error);
+        }
+    }
     /// Whether errors are collected, so that a row is not looked at any more once it failed.
     #[inline(always)]
     pub(crate) fn tracks(self) -> bool {
@@ -300,9 +306,7 @@ impl<'a, V: Value, T: Cell<'a, V>, E: Display> Cell<'a, MayFail<V>> for Result<T
                 Slot { value: slot.value, bad: slot.bad }
             }
             Err(error) => {
-                if let Some(faults) = make.faults {
-                    faults.record(make, &error);
-                }
+                make.fault(&error);
                 Slot { value: V::blank(), bad: true }
             }
         }

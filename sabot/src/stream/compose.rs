@@ -63,6 +63,16 @@ impl<R, B, S: Into<Source<R, B>>> IntoSource<R, B> for S {
     }
 }
 
+/// So that a stream that is given to a pipeline which returns no stream is one mistake: that of what comes back.
+#[diagnostic::do_not_recommend]
+#[doc(hidden)]
+impl<R, B, Q, K, B2, T, C> From<Stream<'_, Q, K, B2, T, C>> for Source<R, B> {
+    fn from(_: Stream<'_, Q, K, B2, T, C>) -> Self {
+        let open = || Err(crate::Error::usage("a pipeline that returns no rows was given a stream: `pub fn name(..) -> Record;` declares what it returns"));
+        Source::bind(SourceBinding::Live(std::sync::Arc::new(open)))
+    }
+}
+
 /// The stream's rows are those that a pipeline's source declares.
 #[diagnostic::on_unimplemented(
     message = "this pipeline takes `{Expected}` rows, but the stream carries `{Self}` rows",

@@ -100,6 +100,30 @@ pub struct PairCondition {
     kernel: Arc<dyn RunKernel>,
 }
 
+/// What the condition of a join says of a pair.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`on` is true or false of a pair of rows, but this is `{Self}`",
+    label = "expected `bool`",
+    note = "`on` decides inside the join and cannot fail: call a function that may fail before the join, `-> with(|l| row {{ ok: check(l.x) }}) -> on_error(skip)`, and write `on = |l, r| l.ok`"
+)]
+pub trait Decides {
+    /// The answer.
+    fn decided(self) -> bool;
+}
+impl Decides for bool {
+    #[inline(always)]
+    fn decided(self) -> bool {
+        self
+    }
+}
+/// The value of a condition; used by generated code.
+#[doc(hidden)]
+#[inline(always)]
+pub fn decided<Q: Decides>(answer: Q) -> bool {
+    answer.decided()
+}
+
 /// The right side of a join with a condition on pairs; made by [`Stream::on`].
 pub struct On<S> {
     side: S,
@@ -125,7 +149,7 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         L: Record,
         F: for<'a> Fn(&View<'a, L>, &View<'a, R>) -> bool + Send + Sync + 'static,
     {
-        let step = Filter::<Pair<Always<L>, Always<R>>, _>::new(predicate(f));
+        let step = Filter::<Pair<Always<L>, Always<R>>, _, bool>::new(predicate(f));
         let (step, shapes) = Part::one(step, StepKind::Filter, meta).split();
         let mut inputs = Vec::new();
         Pair::<Always<L>, Always<R>>::columns(&mut inputs);

@@ -43,7 +43,7 @@ pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use job::{Job, build_id};
-pub use join::{EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided};
+pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue,
     Keyed, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::kernel::{
     Added, Adds, ErrorPolicy, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then,
-    With,
+    Verdict, With,
 };
 use crate::plan::Op;
 use crate::record::{Make, Record, View, columns_of};
@@ -76,10 +76,11 @@ pub trait Looks<R: Record>: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'st
 impl<R: Record, F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static> Looks<R> for F {}
 
 impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
-    /// Keeps the rows for which `f` is true.
-    pub fn filter<F>(self, f: F) -> Pipe<'g, Filter<R, F>, K, B, T, C>
+    /// Keeps the rows for which `f` is true. It may return a `Result<bool, _>`: then
+    /// [`on_error`](Pipe::on_error) or [`dead_letter`](Pipe::dead_letter) says what becomes of rows on which that is an error.
+    pub fn filter<F, Q: Verdict>(self, f: F) -> Pipe<'g, Filter<R, F, Q>, K, B, T, C>
     where
-        F: for<'a> Fn(&View<'a, R>) -> bool + Send + Sync + 'static,
+        F: for<'a> Fn(&View<'a, R>) -> Q + Send + Sync + 'static,
     {
         self.pipe(Filter::new(f), StepKind::Filter)
     }
@@ -180,10 +181,10 @@ impl<'g, S: Step, K, B, T, C> Pipe<'g, S, K, B, T, C> {
     {
         self.stream.seal(self.part)
     }
-    /// Keeps the rows for which `f` is true.
-    pub fn filter<F>(self, f: F) -> Pipe<'g, Then<S, Filter<S::Out, F>>, K, B, T, C>
+    /// Keeps the rows for which `f` is true, or `Ok(true)`.
+    pub fn filter<F, Q: Verdict>(self, f: F) -> Pipe<'g, Then<S, Filter<S::Out, F, Q>>, K, B, T, C>
     where
-        F: for<'a> Fn(&View<'a, S::Out>) -> bool + Send + Sync + 'static,
+        F: for<'a> Fn(&View<'a, S::Out>) -> Q + Send + Sync + 'static,
     {
         let next = self.stream.filter(f);
         Pipe { stream: next.stream, part: self.part.then(next.part) }

@@ -78,6 +78,50 @@ pipeline! {
     nulled -> sink;
 }
 
+/// Some numbers cannot be judged.
+#[operator]
+fn fits(amount: i64) -> Result<bool, String> {
+    if amount % 4 == 1 { Err(format!("no idea of {amount}")) } else { Ok(amount % 3 != 0) }
+}
+/// Some values neither.
+#[operator]
+fn fine(value: f64) -> Result<bool, String> {
+    if value < -500.0 { Err("too small".to_owned()) } else { Ok(value < 900.0) }
+}
+pipeline! {
+    /// Predicates that fail, between others.
+    pub fn judged(items: Source<Item, Bounded>);
+    (good, bad) = items -> filter(|i| i.amount != 7) -> filter(|i| i.name != "") -> filter(|i| fits(i.amount))
+                        -> with(|i| row { thrice: i.amount * 3 }) -> filter(|i| i.thrice != 6) -> filter(|i| fine(i.value?))
+                        -> dead_letter();
+    passed  = good -> select(|i| row Passed { id: i.id, thrice: i.thrice, value: i.value });
+    refused = bad -> select(|b| row Refused { id: b.id, error: b.error, operator: b.operator, source: b.source, split: b.split, row: b.row });
+    passed -> sink;
+    refused -> sink;
+}
+pipeline! {
+    /// One alone.
+    pub fn judged_alone(items: Source<Item>);
+    fit = items -> filter(|i| fits(i.amount)) -> on_error(skip) -> select(|i| row Number { n: i.id });
+    fit -> sink;
+}
+pipeline! {
+    /// The job ends.
+    pub fn judged_or_not(items: Source<Item>);
+    fit = items -> filter(|i| i.amount > 0) -> filter(|i| fits(i.amount)) -> on_error(fail) -> select(|i| row Number { n: i.id });
+    fit -> sink;
+}
+
+#[test]
+fn the_message_of_a_predicate() {
+    let row = |(id, amount): (usize, i64)| {
+        Item { id: id as i64, key: None, name: "".into(), amount, value: None, ts: Timestamp::new(0) }
+    };
+    let rows: Vec<Item> = [4, -3, 8, 9].into_iter().enumerate().map(row).collect();
+    let error = sabot::testing::Trial::new().run(judged_or_not(rows)).unwrap_err().to_string();
+    assert!(error.contains("`fits` in step `judged_or_not/fit/run`") && error.contains("no idea of 9 at row 3"), "{error}");
+}
+
 proptest! {
     #![proptest_config(cases(8))]
 
@@ -128,5 +172,34 @@ proptest! {
             value: r.value.and_then(|v| positive(v).ok()),
         }).filter(|m| m.thrice != Some(6)).collect();
         everywhere(|| nulled(splits(&rows, split)), "nulled", &expected, Order::Same, 0.0);
+    }
+
+    #[test]
+    fn predicates_that_fail((rows, split) in items()) {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for r in rows.iter().filter(|r| r.amount != 7 && &*r.name != "") {
+            let refused = |error: String, operator: &str| Refused {
+                id: r.id,
+                error: error.into(),
+                operator: operator.into(),
+                source: "items".into(),
+                split: (r.id as usize / split) as u64,
+                row: (r.id as usize % split) as u64,
+            };
+            match (fits(r.amount), r.value.map(fine)) {
+                (Err(e), _) => bad.push(refused(e, "fits")),
+                (Ok(true), Some(Err(e))) if r.amount != 2 => bad.push(refused(e, "fine")),
+                (Ok(true), Some(Ok(true))) if r.amount != 2 => good.push(Passed { id: r.id, thrice: r.amount * 3, value: r.value }),
+                _ => {}
+            }
+        }
+        everywhere(|| judged(splits(&rows, split)), "passed", &good, Order::Same, 0.0);
+        everywhere(|| judged(splits(&rows, split)), "refused", &bad, Order::Same, 0.0);
+        let alone: Vec<Number> = rows.iter().filter(|r| fits(r.amount) == Ok(true)).map(|r| Number { n: r.id }).collect();
+        everywhere(|| judged_alone(splits(&rows, split)), "fit", &alone, Order::Same, 0.0);
+        let report = sabot::testing::Trial::new().threads(2).run(judged(splits(&rows, split))).unwrap().report.unwrap();
+        let run = report.nodes.iter().find(|n| n.name.ends_with("good/run")).unwrap().account;
+        prop_assert_eq!((run.used, run.failed), (good.len() as u64, bad.len() as u64));
+        prop_assert_eq!(run.rows_in, run.used + run.filtered + run.failed);
     }
 }

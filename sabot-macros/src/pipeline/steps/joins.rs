@@ -165,7 +165,7 @@ impl Build<'_> {
         let rows = row_params(&c, &["left.", "right."]);
         let facts = Facts::of(&c.body, &rows);
         let (params, body, clones) = (&c.params, stream(&c.body), self.cx.clones(&c.body));
-        let body = condition_body(body, &facts);
+        let body = condition_body(quote!(::sabot::__private::decided(#body)), &facts);
         let meta = self.meta("on", name, &[facts.meta("", &text(&c.body), None)]);
         Some((clones, quote!(::core::option::Option::Some(#meta), move |#(#params),*| #body)))
     }

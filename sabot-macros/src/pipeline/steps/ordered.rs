@@ -85,6 +85,7 @@ impl Build<'_> {
     /// `over(ts, desc(price), |t| row { .. })`.
     pub(super) fn over(&mut self, name: &Ident, tokens: &[TokenTree]) {
         let (s, c, m, base) = (id("__s"), id("__c"), id("__m"), id("__base"));
+        self.settle();
         let p = quote!(::sabot::__private);
         let pieces: Vec<&[TokenTree]> = split(tokens, ',').into_iter().filter(|p| !p.is_empty()).collect();
         let made = pieces.iter().position(|p| closure(p).is_some());

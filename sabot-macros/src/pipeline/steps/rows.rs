@@ -28,7 +28,8 @@ impl Build<'_> {
             facts.simple = Some(simple(&c.body, row, &self.cx.primitives, &self.cx.pipeline));
         }
         let (params, body) = (&c.params, stream(&c.body));
-        let body = condition_body(body, &facts);
+        let judged = quote!(::sabot::__private::judged(#body));
+        let body = if facts.question { quote!(::sabot::__private::OrNull((|| ::core::option::Option::Some(#judged))())) } else { judged };
         let clones = self.cx.clones(&c.body);
         let meta = facts.meta("", &text(&c.body), None);
         self.row_wise(&quote!(#name(move |#(#params),*| #body)), &clones, "filter", name, &[meta]);
