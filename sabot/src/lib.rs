@@ -38,8 +38,8 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::kernel::{
-        Added, Adds, All, Cat, Comparison, Computed, ConstantMeta, ExprMeta, Filter, Made, Makes, OrNull, Select, SimpleMeta, Step, StepMeta,
-        Then, With, judged,
+        Added, Adds, All, Cat, Comparison, Computed, ConstantMeta, ExprMeta, Filter, Made, Makes, OrNull, Select, SimpleMeta, Step,
+        StepMeta, Then, With, judged,
     };
     pub use crate::operator::{
         Aggregate, AsyncOptions, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind,

@@ -24,7 +24,9 @@ fn cases() -> Vec<Case> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(package().join("cases"))
         .unwrap()
         .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "rs") && only.split(',').any(|o| p.file_name().unwrap().to_string_lossy().starts_with(o)))
+        .filter(|p| {
+            p.extension().is_some_and(|e| e == "rs") && only.split(',').any(|o| p.file_name().unwrap().to_string_lossy().starts_with(o))
+        })
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "no case begins with `{only}`");

@@ -68,7 +68,11 @@ impl<R, B, S: Into<Source<R, B>>> IntoSource<R, B> for S {
 #[doc(hidden)]
 impl<R, B, Q, K, B2, T, C> From<Stream<'_, Q, K, B2, T, C>> for Source<R, B> {
     fn from(_: Stream<'_, Q, K, B2, T, C>) -> Self {
-        let open = || Err(crate::Error::usage("a pipeline that returns no rows was given a stream: `pub fn name(..) -> Record;` declares what it returns"));
+        let open = || {
+            Err(crate::Error::usage(
+                "a pipeline that returns no rows was given a stream: `pub fn name(..) -> Record;` declares what it returns",
+            ))
+        };
         Source::bind(SourceBinding::Live(std::sync::Arc::new(open)))
     }
 }

@@ -114,9 +114,7 @@ pipeline! {
 
 #[test]
 fn the_message_of_a_predicate() {
-    let row = |(id, amount): (usize, i64)| {
-        Item { id: id as i64, key: None, name: "".into(), amount, value: None, ts: Timestamp::new(0) }
-    };
+    let row = |(id, amount): (usize, i64)| Item { id: id as i64, key: None, name: "".into(), amount, value: None, ts: Timestamp::new(0) };
     let rows: Vec<Item> = [4, -3, 8, 9].into_iter().enumerate().map(row).collect();
     let error = sabot::testing::Trial::new().run(judged_or_not(rows)).unwrap_err().to_string();
     assert!(error.contains("`fits` in step `judged_or_not/fit/run`") && error.contains("no idea of 9 at row 3"), "{error}");
