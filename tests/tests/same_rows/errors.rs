@@ -175,7 +175,7 @@ proptest! {
     #[test]
     fn predicates_that_fail((rows, split) in items()) {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
-        for r in rows.iter().filter(|r| r.amount != 7 && &*r.name != "") {
+        for r in rows.iter().filter(|r| r.amount != 7 && !r.name.is_empty()) {
             let refused = |error: String, operator: &str| Refused {
                 id: r.id,
                 error: error.into(),
