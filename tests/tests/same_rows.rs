@@ -12,6 +12,8 @@ use sabot_tests::{Order, everywhere};
 
 #[path = "same_rows/asynchronous.rs"]
 mod asynchronous;
+#[path = "same_rows/behind_joins.rs"]
+mod behind_joins;
 #[path = "same_rows/errors.rs"]
 mod errors;
 #[path = "same_rows/groups.rs"]

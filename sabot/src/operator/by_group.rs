@@ -39,7 +39,11 @@ impl ByGroup {
     pub(super) fn add(&mut self, batch: RecordBatch, groups: &[u16], out: &mut dyn Output) -> Result<()> {
         out.account(Account { held: groups.len() as i64, ..Account::default() });
         self.put(batch, groups)?;
-        if self.groups.len() >= BLOCK { self.flush(out) } else { Ok(()) }
+        if self.enough() { self.flush(out) } else { Ok(()) }
+    }
+    /// Whether so many rows wait that they should be sent.
+    pub(super) fn enough(&self) -> bool {
+        self.groups.len() >= BLOCK
     }
     /// Adds rows that were counted before.
     pub(super) fn put(&mut self, batch: RecordBatch, groups: &[u16]) -> Result<()> {
@@ -49,8 +53,15 @@ impl ByGroup {
         }
         Ok(())
     }
-    /// Sends all rows.
+    /// Sends all rows, and counts them.
     pub(super) fn flush(&mut self, out: &mut dyn Output) -> Result<()> {
+        let rows = self.groups.len();
+        self.send(out)?;
+        out.account(Account { used: rows as u64, held: -(rows as i64), ..Account::default() });
+        Ok(())
+    }
+    /// Sends all rows.
+    pub(super) fn send(&mut self, out: &mut dyn Output) -> Result<()> {
         if self.groups.is_empty() {
             return Ok(());
         }
@@ -62,8 +73,6 @@ impl ByGroup {
             *emitted += range.len() as u64;
             out.emit(Morsel::new(sorted.slice(range.start, range.len()), origin));
         }
-        let rows = self.groups.len();
-        out.account(Account { used: rows as u64, held: -(rows as i64), ..Account::default() });
         self.batches.clear();
         self.groups.clear();
         Ok(())

@@ -34,6 +34,9 @@ pub enum Mark {
     Watermark(EventTime),
     /// Nothing comes for now, and nobody shall wait for event time.
     Idle,
+    /// All rows that follow are the operator's own (see [`Operator::finish`]) and come in ascending order of their origins, none
+    /// before this one. So an input in source order need not wait for the last of them.
+    Ascending(Origin),
     /// The input ended.
     End,
 }
@@ -274,7 +277,8 @@ pub trait Operator: Send {
     /// Gives up a key group that another instance takes over.
     fn release(&mut self, _group: u16) {}
 
-    /// Input `port` ended. After the last port the operator emits what it still holds.
+    /// Input `port` ended. After the last port the operator emits what it still holds: rows of its own, of no split. If they are
+    /// many and come in the order of their origins, it says so first ([`Mark::Ascending`]).
     ///
     /// # Errors
     /// As for [`process`](Self::process).

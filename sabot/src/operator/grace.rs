@@ -5,8 +5,9 @@
 //! to disk; probe rows (port 0) of those key groups follow them. At the end each key group on disk is joined by a new
 //! instance of the operator, divided by more bits of the hash first if its build side does not fit.
 //!
-//! Rows whose key group was on disk come out at the end, by key group, so what follows does not see them in source order; a
-//! hash join promises none. Only the build side of one key cannot be divided: it must fit into memory.
+//! Rows whose key group was on disk come out at the end, by key group (in partition 1 of their origin), behind the build rows without
+//! a partner that were in memory; so what follows does not see them in source order; a
+//! hash join promises none, unless all of its rows come by key group. Only the build side of one key cannot be divided: it must fit into memory.
 
 use std::sync::Arc;
 
@@ -43,6 +44,10 @@ pub struct Grace {
     /// Key groups on disk: probe side, build side.
     disk: Option<[Parts; 2]>,
     work: Work,
+    /// Whether the join's rows come out by key group, those from disk in their place among them.
+    by_group: bool,
+    /// The key group on disk that is being joined, and how many rows it has sent.
+    sent: (u16, u64),
 }
 
 /// What comes after the last row.
@@ -81,6 +86,40 @@ impl Output for Silent {
     fn emit_failed(&mut self, _: Morsel) {}
 }
 
+/// Output of a key group that was on disk: rows are numbered, so that they come in the order of their origins.
+struct Numbered<'a> {
+    out: &'a mut dyn Output,
+    partition: u32,
+    sent: &'a mut (u16, u64),
+}
+
+/// The place of a row of a key group that was on disk. The runtime sets the source.
+fn place(partition: u32, (group, row): (u16, u64)) -> Origin {
+    Origin { source: 0, partition, split: u64::from(group), row }
+}
+
+impl Output for Numbered<'_> {
+    fn emit(&mut self, morsel: Morsel) {
+        let rows = morsel.rows() as u64;
+        self.out.emit(Morsel { origin: place(self.partition, *self.sent), ..morsel });
+        self.sent.1 += rows;
+    }
+    fn full(&self) -> bool {
+        self.out.full()
+    }
+    fn account(&mut self, rows: Account) {
+        self.out.account(rows);
+    }
+    fn satisfied(&mut self) {
+        self.out.satisfied();
+    }
+    /// Of the whole join the caller speaks.
+    fn pass(&mut self, _: Mark) {}
+    fn emit_failed(&mut self, morsel: Morsel) {
+        self.out.emit_failed(morsel);
+    }
+}
+
 impl std::fmt::Debug for Grace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Grace").field("name", &self.name).finish_non_exhaustive()
@@ -92,11 +131,13 @@ impl Grace {
     ///
     /// # Errors
     /// If a key column does not exist.
+    #[allow(clippy::too_many_arguments)]
     pub fn factory(
         name: &str,
         join: Arc<dyn OperatorFactory>,
         (left, left_on): (&SchemaRef, &[String]),
         (right, right_on): (&SchemaRef, &[String]),
+        by_group: bool,
     ) -> Result<Arc<dyn OperatorFactory>> {
         let keys = [positions(left, left_on, name)?, positions(right, right_on, name)?];
         let name: Arc<str> = name.into();
@@ -104,7 +145,21 @@ impl Grace {
             let inner = join.create(instance)?;
             let (name, factory, keys) = (Arc::clone(&name), Arc::clone(&join), keys.clone());
             let (rows, work) = (Vec::new(), Work::Input);
-            let grace = Grace { name, factory, instance, inner, keys, memory: None, rows, bytes: 0, built: false, disk: None, work };
+            let grace = Grace {
+                name,
+                factory,
+                instance,
+                inner,
+                keys,
+                memory: None,
+                rows,
+                bytes: 0,
+                built: false,
+                disk: None,
+                work,
+                by_group,
+                sent: (0, 0),
+            };
             Ok(Box::new(grace) as Box<dyn Operator>)
         }))
     }
@@ -225,7 +280,10 @@ impl Grace {
                     }
                 },
             };
-            let over = current.step(out)?;
+            if self.sent.0 != current.group {
+                self.sent = (current.group, 0);
+            }
+            let over = current.step(&mut Numbered { out: &mut *out, partition: u32::from(!self.by_group), sent: &mut self.sent })?;
             if let (Work::Parts(_, joining), false) = (&mut self.work, over) {
                 *joining = Some(current);
             }
@@ -245,6 +303,9 @@ impl Grace {
             return Ok(progress);
         };
         disk.iter_mut().try_for_each(Parts::flush)?;
+        if let (Some(group), false) = (disk.iter().filter_map(Parts::first).min(), self.by_group) {
+            out.pass(Mark::Ascending(place(1, (group, 0))));
+        }
         self.work = Work::Parts(Vec::new(), None);
         self.pump(out)
     }

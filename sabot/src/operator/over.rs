@@ -15,7 +15,7 @@ use super::kept::{named, pick, positions};
 use super::keys::{by_key_group, key_groups};
 use super::order::Order;
 use super::ranked::{Partitions, WindowFunction};
-use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress, SortSpec, ipc};
+use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Mark, Operator, OperatorFactory, Output, Progress, SortSpec, ipc};
 use crate::kernel::{Morsel, Origin};
 use crate::{Error, Result};
 
@@ -210,7 +210,11 @@ impl Operator for Over {
         self.pump(out)
     }
     fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
-        self.sorted = Some(self.sort()?);
+        let sorted = self.sort()?;
+        if let Some((group, _)) = sorted.ranges.first() {
+            out.pass(Mark::Ascending(Origin { source: self.node, partition: 0, split: u64::from(*group), row: 0 }));
+        }
+        self.sorted = Some(sorted);
         self.pump(out)
     }
     fn held_bytes(&self) -> usize {

@@ -16,7 +16,7 @@ use super::by_group::{ByGroup, as_declared, gather};
 use super::kept::{RowList, pick, positions, split_of};
 use super::keys::{by_key_group, key_groups};
 use super::order::{BEYOND, Order};
-use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress, SortSpec, ipc};
+use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Mark, Operator, OperatorFactory, Output, Progress, SortSpec, ipc};
 use crate::Result;
 use crate::kernel::{Morsel, Origin, SetBits};
 
@@ -424,6 +424,9 @@ impl Operator for Top {
         let batch = self.best.result();
         let mut by_group = ByGroup::new(self.node, &self.best.schema);
         by_group.put(batch.clone(), &self.key_groups(&batch)?)?;
+        if let Some(group) = by_group.groups().first() {
+            out.pass(Mark::Ascending(Origin { source: self.node, partition: 0, split: u64::from(*group), row: 0 }));
+        }
         by_group.flush(out)?;
         self.best.clear();
         Ok(Progress::Done)

@@ -225,6 +225,7 @@ impl Build<'_> {
             stamp: Stamp::Keep,
             held: Holding::default(),
             sink: matches!(plan.work, Work::Sink),
+            stateful: plan.stateful,
         })
     }
 

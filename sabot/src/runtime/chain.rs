@@ -13,7 +13,8 @@
 //!   partition, split and row stay as the operator set them. An input that restores order delivers them when all
 //!   producers are done, by (partition, split, row), then producer instance, then order of emission: an operator that
 //!   leaves the origin at its default gets the concatenation of its instances, one that sets `split` to the key group
-//!   gets the order of key groups at any number of instances.
+//!   gets the order of key groups at any number of instances. If it [says](Mark::Ascending) that they come in this order,
+//!   they are delivered as soon as no producer can send an earlier one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(super) enum Signal {
     SplitEnd(Origin, bool),
     Watermark(EventTime),
     Idle,
+    /// What follows is in order.
+    Ascending(Origin),
     Barrier(u64),
     Finish,
     /// Not for the operator: goes to those below.
@@ -77,6 +80,8 @@ pub(super) struct ChainNode {
     pub(super) stamp: Stamp,
     pub(super) held: Holding,
     pub(super) sink: bool,
+    /// Whether rows may leave in another order than that in which they come.
+    pub(super) stateful: bool,
 }
 
 /// Why [`Chain::drain`] returned.
@@ -102,7 +107,7 @@ pub(super) struct Chain {
 }
 
 struct Collector {
-    /// Rows, and marks that the operator had held back.
+    /// Rows, and marks of the operator's own or that it had held back.
     sent: Vec<Message>,
     /// Rows that failed, and how much had been sent before.
     failed: Vec<(usize, Morsel)>,
@@ -125,6 +130,7 @@ impl Output for Collector {
             Mark::SplitEnd(origin) => Message::SplitEnd(origin),
             Mark::Watermark(t) => Message::Watermark(t),
             Mark::Idle => Message::Idle,
+            Mark::Ascending(origin) => Message::Ascending(origin),
             Mark::End => Message::End,
         });
     }
@@ -272,7 +278,7 @@ impl Chain {
                 Signal::Barrier(epoch) => mark = Some(Message::Barrier(epoch)),
                 Signal::Finish => mark = Some(Message::End),
                 Signal::Forward(m) => mark = Some(m),
-                Signal::Resume | Signal::Poll | Signal::Unwanted => {}
+                Signal::Resume | Signal::Poll | Signal::Unwanted | Signal::Ascending(_) => {}
             }
             return self.emitted(index, out, false, mark, job);
         };
@@ -306,6 +312,7 @@ impl Chain {
                 }
             }
             Signal::Idle => mark = Some(Message::Idle),
+            Signal::Ascending(origin) => mark = (!node.stateful).then_some(Message::Ascending(origin)),
             Signal::Barrier(epoch) => {
                 self.frozen.push((node.plan, operator.snapshot(epoch)?));
                 mark = Some(Message::Barrier(epoch));
@@ -341,6 +348,11 @@ impl Chain {
             Stamp::Keep => {}
             Stamp::Split(split) => out.rows().for_each(|m| m.origin = Origin { row: m.origin.row, ..split }),
             Stamp::Own => out.rows().for_each(|m| m.origin.source = node.plan as u32),
+        }
+        for message in &mut out.sent {
+            if let Message::Ascending(origin) = message {
+                origin.source = node.plan as u32;
+            }
         }
         let mut wake = |task| job.wake(task);
         // Channels take all now: `full` was asked before, and a call emits a bounded amount.
@@ -452,7 +464,7 @@ fn held_back(operator: &mut dyn Operator, mark: &Message) -> bool {
         Message::Watermark(t) => operator.hold_back(Mark::Watermark(*t)),
         Message::Idle => operator.hold_back(Mark::Idle),
         Message::End => operator.hold_back(Mark::End),
-        Message::Rows(_) | Message::Barrier(_) => false,
+        Message::Rows(_) | Message::Ascending(_) | Message::Barrier(_) => false,
     }
 }
 
@@ -463,6 +475,7 @@ fn to_signals(mark: &Message) -> Vec<Signal> {
         Message::SplitEnd(origin) => vec![Signal::SplitEnd(*origin, true)],
         Message::Watermark(t) => vec![Signal::Watermark(*t)],
         Message::Idle => vec![Signal::Idle],
+        Message::Ascending(origin) => vec![Signal::Ascending(*origin)],
         Message::Barrier(epoch) => vec![Signal::Barrier(*epoch)],
         Message::End => vec![Signal::Watermark(END_OF_TIME), Signal::Finish],
     }

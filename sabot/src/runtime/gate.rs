@@ -7,19 +7,28 @@
 //! as they come if a single producer brings them; otherwise once all producers have ended it, by row, edge and producer
 //! instance. Rows of later splits wait here, and count against their channel. Rows that an operator emitted by its own
 //! decision (on a watermark or at its end, see [`chain`](super::chain)) carry that operator as their source: they follow
-//! when all producers are done, by their `Origin`, then edge, producer instance, and order of emission. None of this
+//! behind all splits, by their `Origin`, then edge, producer instance, and order of emission. None of this
 //! depends on timing. Whether it depends on the number of instances is up to the rows: pieces of one morsel that a hash
 //! exchange dealt to several instances come back in order of instances.
+//!
+//! An operator's own rows wait for the end of all producers, unless each of them either has ended or has
+//! [said](crate::operator::Mark::Ascending) that what it still sends ascends. Then a row is delivered when no producer can
+//! send one that belongs before it. Instances own ranges of key groups, so the rows of the first instance pass as they come;
+//! those of others wait in their channels, whose limits hold their producers back, until it is their turn: the larger part of a
+//! result need not be in memory at any time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::checkpoint::{SplitKey, split_key};
-use crate::kernel::Morsel;
+use crate::kernel::{Morsel, Origin};
 use crate::shuffle::Message;
 
 /// The channel of rows that came out of a checkpoint.
 pub(super) const NO_CHANNEL: usize = usize::MAX;
+
+/// Edge and producer instance.
+pub(super) type From = (usize, usize);
 
 /// Rows in a gate.
 pub(super) struct Held {
@@ -27,8 +36,8 @@ pub(super) struct Held {
     /// Where the bytes are counted.
     pub(super) channel: usize,
     pub(super) bytes: usize,
-    /// Edge and producer instance: decides between rows of equal origin.
-    pub(super) from: (usize, usize),
+    /// Decides between rows of equal origin.
+    pub(super) from: From,
 }
 
 /// What a gate lets through.
@@ -71,7 +80,7 @@ impl Gate {
     pub(super) fn held(&self) -> Vec<&Held> {
         match self {
             Gate::Arrival(queue) => queue.iter().filter_map(|p| if let Passed::Rows(h) = p { Some(h) } else { None }).collect(),
-            Gate::Source(order) => order.buffers.values().flat_map(|b| &b.rows).chain(&order.own).collect(),
+            Gate::Source(order) => order.buffers.values().flat_map(|b| &b.rows).chain(order.own.values()).collect(),
         }
     }
 }
@@ -93,8 +102,11 @@ pub(super) struct SourceOrder {
     /// Sources whose splits come from a single producer each; other sources of `splits` from several.
     streaming: BTreeMap<u32, bool>,
     buffers: BTreeMap<SplitKey, Buffer>,
-    own: VecDeque<Held>,
-    own_sorted: bool,
+    /// Rows of no split, with the number of their arrival.
+    own: BTreeMap<(Origin, From, u64), Held>,
+    arrived: u64,
+    /// Producers that have not ended; with the origin before which none of their rows will come, if they have said so.
+    producers: BTreeMap<From, Option<Origin>>,
 }
 
 impl SourceOrder {
@@ -106,8 +118,9 @@ impl SourceOrder {
             ended: BTreeSet::new(),
             streaming,
             buffers: BTreeMap::new(),
-            own: VecDeque::new(),
-            own_sorted: false,
+            own: BTreeMap::new(),
+            arrived: 0,
+            producers: BTreeMap::new(),
         }
     }
     /// Skips splits that were delivered before a checkpoint.
@@ -124,8 +137,34 @@ impl SourceOrder {
             buffer.rows.push_back(held);
             buffer.sorted = false;
         } else {
-            self.own.push_back(held);
+            let origin = held.morsel.origin;
+            if let Some(Some(least)) = self.producers.get_mut(&held.from) {
+                *least = origin.max(*least);
+            }
+            self.own.insert((origin, held.from, self.arrived), held);
+            self.arrived += 1;
         }
+    }
+    /// A producer may send rows.
+    pub(super) fn producer(&mut self, from: From) {
+        self.producers.insert(from, None);
+    }
+    /// What a producer still sends is in order, and not before `least`.
+    pub(super) fn ascends(&mut self, from: From, least: Origin) {
+        self.producers.insert(from, Some(least));
+    }
+    /// A producer sends no more.
+    pub(super) fn ended(&mut self, from: From) {
+        self.producers.remove(&from);
+    }
+    /// Whether a producer sends its last rows.
+    pub(super) fn ending(&self) -> bool {
+        self.producers.values().any(Option::is_some)
+    }
+    /// Whether the first of the waiting rows of no split comes before all that are still to come.
+    fn first_is_due(&self) -> bool {
+        let Some((origin, from, _)) = self.own.first_key_value().map(|(place, _)| *place) else { return false };
+        self.producers.iter().all(|(other, least)| least.is_some_and(|least| (origin, from) <= (least, *other)))
     }
     fn next(&mut self, closed: bool) -> Option<Passed> {
         while self.splits.get(self.delivered).is_some_and(|s| self.skipped.contains(s)) {
@@ -144,13 +183,8 @@ impl SourceOrder {
             self.ended.remove(&split);
             return Some(Passed::SplitEnd(split));
         }
-        if closed {
-            if !self.own_sorted {
-                // Stable: rows of equal keys stay in the order in which one producer emitted them.
-                self.own.make_contiguous().sort_by_key(|h| (h.morsel.origin, h.from));
-                self.own_sorted = true;
-            }
-            return self.own.pop_front().map(Passed::Rows);
+        if closed || (next.is_none() && self.buffers.is_empty() && self.first_is_due()) {
+            return self.own.pop_first().map(|(_, held)| Passed::Rows(held));
         }
         None
     }

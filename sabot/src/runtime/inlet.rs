@@ -7,7 +7,8 @@
 //! nor a missing split can hold a checkpoint up.
 //!
 //! Watermarks: per channel; a port has the minimum of its channels. Ended channels are at the end of time, idle ones
-//! do not count unless all are. In source order the watermark only moves when no row is held back.
+//! do not count unless all are. In source order the watermark only moves when no row is held back, or still to come from a
+//! producer that is at its end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -61,6 +62,12 @@ pub(super) struct Inlet {
 impl Inlet {
     pub(super) fn new(channels: Vec<InChannel>, gates: Vec<Gate>, marks: Marks) -> Self {
         let open = |p: usize| channels.iter().filter(|c| c.port == p).count();
+        let mut gates = gates;
+        for c in &channels {
+            if let Some(Gate::Source(order)) = gates.get_mut(c.port) {
+                order.producer((c.edge, c.producer));
+            }
+        }
         let ports =
             gates.into_iter().enumerate().map(|(p, gate)| Port { gate, open: open(p), time: EventTime::MIN, finished: false }).collect();
         Inlet { channels, ports, marks, idle_sent: false, turn: 0 }
@@ -114,10 +121,13 @@ impl Inlet {
                         (c.idle, self.idle_sent) = (false, false);
                         gate.rows(Held { morsel, channel: index, bytes, from: (c.edge, c.producer) });
                     }
-                    (Message::End, Gate::Source(_)) => {
+                    (Message::End, Gate::Source(order)) => {
                         c.ended = true;
                         port.open -= 1;
+                        order.ended((c.edge, c.producer));
                     }
+                    (Message::Ascending(origin), Gate::Source(order)) => order.ascends((c.edge, c.producer), origin),
+                    (Message::Ascending(_), Gate::Arrival(_)) => {}
                     (Message::SplitEnd(origin), Gate::Source(order)) => {
                         if self.marks.arrive(c.edge, split_key(&origin)) {
                             order.split_ended(split_key(&origin));
@@ -177,7 +187,7 @@ impl Inlet {
                         at_mut(&mut self.ports, p)?.open -= 1;
                         self.advance(p, chain)?;
                     }
-                    Message::Rows(_) | Message::Barrier(_) => {}
+                    Message::Rows(_) | Message::Ascending(_) | Message::Barrier(_) => {}
                 }
             }
         }
@@ -205,7 +215,8 @@ impl Inlet {
             }
             return Ok(Some(Next::Mark));
         }
-        let moved = matches!(port.gate, Gate::Source(_)) && self.advance(p, chain)?;
+        // rows that are sent at a producer's end follow the end of its time
+        let moved = matches!(&port.gate, Gate::Source(order) if !order.ending()) && self.advance(p, chain)?;
         Ok(moved.then_some(Next::Mark))
     }
 

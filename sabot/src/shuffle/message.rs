@@ -16,6 +16,8 @@ pub enum Message {
     Idle,
     /// The boundary of checkpoint `epoch`.
     Barrier(u64),
+    /// This producer sends no more rows of splits, but rows of a step's own, ascending by origin, none before this one.
+    Ascending(Origin),
     /// This producer is done.
     End,
 }

@@ -4,7 +4,7 @@
 //! the sides of a hash join are hashed by their keys; a small build side is broadcast instead. A final sort, a limit and
 //! sinks gather, in source order. So does an async step: its calls run side by side, it does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -49,6 +49,8 @@ pub(super) struct Lower<'a> {
     pub(super) at: BTreeMap<NodeId, usize>,
     /// Rows that a plan node delivers at most, if known.
     pub(super) rows: BTreeMap<NodeId, u64>,
+    /// Joins whose rows come by key group.
+    pub(super) grouped: BTreeSet<NodeId>,
 }
 
 /// Lowers an optimised plan.
@@ -64,7 +66,7 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, apart: bool
         at: BTreeMap::new(),
         rows: BTreeMap::new(),
     };
-    let mut l = Lower { plan, table, settings, apart, times, out, at: BTreeMap::new(), rows: BTreeMap::new() };
+    let mut l = Lower { plan, table, settings, apart, times, out, at: BTreeMap::new(), rows: BTreeMap::new(), grouped: BTreeSet::new() };
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
             l.node(number, node, open)?;
@@ -319,6 +321,12 @@ impl Lower<'_> {
         let up = node.inputs.get(port).copied().ok_or_else(|| missing(node))?;
         let from = self.at.get(&self.plan.work(up)?).copied().ok_or_else(|| missing(node))?;
         Ok(Input { from, port, exchange, ordered })
+    }
+
+    /// Whether the rows of a node come by key group out of a join.
+    pub(super) fn by_group(&self, number: NodeId) -> bool {
+        let inputs = self.plan.node(number).map(|n| n.inputs.as_slice()).unwrap_or_default();
+        self.grouped.contains(&number) || (inputs.len() == 1 && inputs.iter().all(|i| self.by_group(*i)))
     }
 
     /// The keys that a step's input has.

@@ -7,7 +7,8 @@
 //! Not so a build side of which rows without a partner come out: each of its rows must be at one instance, which alone can
 //! tell. Not so under a memory budget, where each instance must be able to spill its share of both sides, and not where
 //! checkpoints may be taken, of which a build side that has ended would have no part. Then a build side that is known to be small goes to
-//! every instance, else both sides are hashed by their keys, or gathered where there is no key.
+//! every instance, else both sides are hashed by their keys, or gathered where there is no key. Then rows come out by key group if a step
+//! behind would make other values of another order.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::Code;
 use super::lower::{Lower, missing};
 use crate::Result;
 use crate::operator::{BuildSide, Condition, Exchange, Grace, Input, Join, JoinSpec, Shared, Work};
-use crate::plan::{EventColumn, Matching, Node, NodeId, Op};
+use crate::plan::{EventColumn, Matching, Node, NodeId, Op, order_matters};
 use crate::{Error, plan::Plan};
 
 impl Lower<'_> {
@@ -27,7 +28,7 @@ impl Lower<'_> {
         let (left_schema, left_single) = self.upstream(l.from);
         let (right_schema, _) = self.upstream(r.from);
         let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-        let spec = Arc::new(JoinSpec {
+        let mut spec = JoinSpec {
             name: node.id.clone(),
             kind: *kind,
             matching: *matching,
@@ -37,7 +38,8 @@ impl Lower<'_> {
             right: right_used.clone().unwrap_or_else(|| if kind.pairs() { all(&right_schema) } else { Vec::new() }),
             times: if *matching == Matching::Equal { None } else { Some((time(self.plan, node, 0)?, time(self.plan, node, 1)?)) },
             node: self.next() as u32,
-        });
+            by_group: false,
+        };
         let condition = match (on, self.table.get(&node.id)) {
             (None, _) => None,
             (Some(_), Some(Code::Condition(kernel))) => Some(Condition::new(Arc::clone(kernel), &node.id)),
@@ -56,10 +58,17 @@ impl Lower<'_> {
         if let (false, Some(rows)) = (kind.pairs(), rows(0)) {
             self.rows.insert(number, rows);
         }
-        // gathered rows have no order of their own
-        let ordered = probe == Exchange::Gather;
-        let mut right_side = Input { exchange: build, ordered: true, ..r.clone() };
         let bounded = self.bounded(&[l.from, r.from]);
+        // pieces of a morsel that were dealt out come back in the order of instances, which some steps would tell
+        spec.by_group = bounded && matches!(probe, Exchange::Hash(_)) && order_matters(self.plan, number);
+        let by_group = spec.by_group;
+        if by_group {
+            self.grouped.insert(number);
+        }
+        let spec = Arc::new(spec);
+        // gathered rows have no order of their own
+        let ordered = probe == Exchange::Gather || by_group;
+        let mut right_side = Input { exchange: build, ordered: true, ..r.clone() };
         let output = spec.output_schema(&left_schema, &right_schema)?;
         let place = shared.then(Arc::<Shared>::default);
         if let Some(place) = &place {
@@ -79,7 +88,7 @@ impl Lower<'_> {
         let mut factory = Join::factory(spec, condition, &left_schema, &right_schema, place)?;
         // what spills comes out at the end, which an endless side does not have
         if bounded && hashed {
-            factory = Grace::factory(&node.id, factory, (&left_schema, left), (&right_schema, right))?;
+            factory = Grace::factory(&node.id, factory, (&left_schema, left), (&right_schema, right), by_group)?;
         }
         self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, stateful);
         Ok(())

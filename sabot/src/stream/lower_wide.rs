@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Code;
 use super::lower::{Lower, missing, schema};
+use crate::kernel::hash::KEY_GROUPS;
 use crate::operator::{AggregateSpec, EventWindow, Exchange, FinalAggregate, Function, Input, PartialAggregate, Work};
 use crate::plan::{Node, NodeId, Span};
 use crate::{Error, Result};
@@ -35,7 +36,9 @@ impl Lower<'_> {
         }
         let (from_schema, single) = self.upstream(input.from);
         let bounded = self.bounded(&[input.from]);
-        let factory = PartialAggregate::factory(Arc::clone(&spec), &from_schema)?;
+        // a table for each key group, all of them at once
+        let tables = if self.by_group(number) { KEY_GROUPS.into() } else { 1 };
+        let factory = PartialAggregate::factory(Arc::clone(&spec), &from_schema, tables)?;
         let partial = self.push(
             usize::MAX,
             format!("{}.partial", node.id),

@@ -167,13 +167,25 @@ fn flights() -> Result<RecordBatch> {
         tailnum: Option<Str>,
         origin: Str,
         dest: Str,
+        dep_delay: Option<i64>,
+        distance: Option<i64>,
+    }
+    #[derive(Record, Clone, Debug)]
+    struct Flown {
+        carrier: Str,
+        tailnum: Option<Str>,
+        origin: Str,
+        dest: Str,
         dep_delay: Option<f64>,
         distance: f64,
     }
     pipeline! {
-        /// As they are.
+        /// Delays and distances as floats, whose sums depend on their order.
         fn raw(flights: Source<Raw, Bounded>);
-        all = flights -> filter(|f| f.distance > 0.0);
+        all = flights -> select(|f| row Flown {
+            carrier: f.carrier, tailnum: f.tailnum, origin: f.origin, dest: f.dest,
+            dep_delay: f.dep_delay.map(|d| d as f64), distance: f.distance.unwrap_or(0) as f64
+        });
         all -> sink;
     }
     let batches = raw(parquet(path)).sequential().collect_batches()?;

@@ -203,6 +203,46 @@ fn results_are_those_of_enough_memory() {
     }
 }
 
+/// A number.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Number {
+    n: i64,
+}
+pipeline! {
+    /// As many groups as rows.
+    pub fn per_number(numbers: Source<Number, Bounded>);
+    groups = numbers -> key_by(n) -> aggregate(|e| row { rows: count(), sum: sum(e.n), mean: mean(e.n as f64), last: max(e.n) });
+    groups -> sink;
+}
+pipeline! {
+    /// All of them in order.
+    pub fn numbers_in_order(numbers: Source<Number, Bounded>);
+    groups = numbers -> sort(desc(n));
+    groups -> sink;
+}
+
+#[test]
+fn a_large_result_does_not_wait_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    const ROWS: i64 = 60_000;
+    let numbers: Vec<Number> = (0..ROWS).map(|n| Number { n: n * 7919 % ROWS }).collect();
+    for (job, row) in [(per_number as fn(Source<Number, Bounded>) -> Job, 41), (numbers_in_order, 8)] {
+        let job = || job(splits(&numbers, 2000));
+        let want = ordered(Trial::new().run(job()).unwrap().batches("groups").unwrap());
+        assert_eq!(want.0, ROWS as u64);
+        for threads in [1, 3] {
+            let ran = Trial::new().threads(threads).morsel_rows(1000).run(limited(job(), dir.path())).unwrap();
+            assert!(ordered(ran.batches("groups").unwrap()) == want, "{threads} threads");
+            let report = ran.report.unwrap();
+            assert!(report.nodes.iter().any(|n| n.spilled > 0), "{threads} threads: nothing was spilled");
+            // a quarter of the budget, or what one call emits
+            let (peak, whole) = (report.peak_channel_bytes, ROWS as usize * row);
+            assert!(peak <= (1 << 18) + 8192 * row && peak < whole / 2, "{threads} threads: {peak} of {whole} bytes, {:?}", report.events);
+            assert!(report.events.is_empty(), "{:?}", report.events);
+        }
+    }
+}
+
 #[test]
 fn a_checkpoint_holds_what_is_on_disk() {
     let dir = tempfile::tempdir().unwrap();

@@ -49,6 +49,11 @@ impl Emission {
     pub(super) fn bytes(&self) -> usize {
         self.order.capacity() * 4 + self.merge.as_ref().map_or(0, |(_, m)| m.bytes())
     }
+    /// Where its first row will be, if it has any.
+    pub(super) fn first(&self, node: u32, on_disk: Option<u16>) -> Option<Origin> {
+        let group = self.ranges.front().map(|(group, _)| *group).into_iter().chain(on_disk).min()?;
+        Some(Origin { source: node, partition: 0, split: u64::from(group), row: 0 })
+    }
     /// The next groups to send of the key groups before `until`: ranges of `order`, one behind the other, of about [`OUT_ROWS`].
     fn next(&mut self, until: u16) -> Vec<(u16, Range<usize>)> {
         let (mut rows, mut out) = (0, Vec::new());

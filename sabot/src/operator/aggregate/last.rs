@@ -19,7 +19,9 @@ use crate::operator::ipc;
 use crate::operator::kept::RowList;
 use crate::operator::keys::{by_key_group, key_groups};
 use crate::operator::spill::{Memory, Part};
-use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
+use crate::operator::{
+    Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Mark, Operator, OperatorFactory, Output, Progress,
+};
 use crate::{Error, Result};
 
 /// Rows that a key group emitted, in a snapshot's metadata.
@@ -431,7 +433,11 @@ impl Operator for FinalAggregate {
             disk.parts.flush()?;
         }
         let groups = if self.window.is_some() { self.close(EventTime::MAX) } else { self.groups.all() };
-        self.finishing = Some(self.emission(&self.groups, &groups)?);
+        let emission = self.emission(&self.groups, &groups)?;
+        if let Some(first) = emission.first(self.node, self.disk.as_ref().and_then(|d| d.parts.first())) {
+            out.pass(Mark::Ascending(first));
+        }
+        self.finishing = Some(emission);
         self.pump(out)
     }
     fn held_bytes(&self) -> usize {

@@ -67,12 +67,13 @@ impl std::fmt::Debug for PartialAggregate {
 }
 
 impl PartialAggregate {
-    /// Instances over rows of schema `input`; their output has [`AggregateSpec::partial_schema`].
+    /// Instances over rows of schema `input`; their output has [`AggregateSpec::partial_schema`]. About `tables` splits are
+    /// open at a time.
     ///
     /// # Errors
     /// If the specification does not fit the input.
-    pub fn factory(spec: Arc<AggregateSpec>, input: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
-        Self::factory_with(spec, input, MAX_GROUPS)
+    pub fn factory(spec: Arc<AggregateSpec>, input: &SchemaRef, tables: usize) -> Result<Arc<dyn OperatorFactory>> {
+        Self::factory_with(spec, input, MAX_GROUPS / tables.max(1))
     }
     /// As [`factory`](Self::factory), with the number of groups at which a table is sent on early.
     pub(crate) fn factory_with(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize) -> Result<Arc<dyn OperatorFactory>> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 
 use super::build::Build;
@@ -12,9 +13,12 @@ use super::pairs::{CHUNKS, Gather, OUT_ROWS, Pending};
 use super::semi::Semi;
 use super::shared::{Shared, find};
 use super::spec::JoinSpec;
+use super::state;
 use crate::kernel::{Morsel, Origin};
+use crate::operator::by_group::ByGroup;
 use crate::operator::kept::{RowList, pick, positions};
-use crate::operator::{Account, Frozen, GroupState, Instance, Keys, Operator, OperatorFactory, Output, Progress, instants};
+use crate::operator::keys::key_groups;
+use crate::operator::{Account, Frozen, GroupState, Instance, Keys, Mark, Operator, OperatorFactory, Output, Progress, instants};
 use crate::plan::JoinKind;
 use crate::{Error, Result};
 
@@ -34,6 +38,10 @@ pub struct Join {
     nanos: bool,
     gather: Gather,
     work: Work,
+    /// Rows on their way out, if they come by key group.
+    by_group: Option<ByGroup>,
+    /// The key group of each row of the probe morsel.
+    groups: Vec<u16>,
     /// The last input's end was seen.
     ended: bool,
 }
@@ -83,9 +91,10 @@ impl Join {
             Some((l, _)) => positions(left, std::slice::from_ref(&l.column), &spec.name)?.first().copied(),
             None => None,
         };
+        let schema = spec.output_schema(left, right)?;
         let gather = Gather {
             kind: spec.kind,
-            schema: spec.output_schema(left, right)?,
+            schema: Arc::clone(&schema),
             left: if spec.kind.pairs() { positions(left, &spec.left, &spec.name)? } else { Vec::new() },
             right: build.out.clone(),
         };
@@ -100,6 +109,8 @@ impl Join {
             found: None,
             gather,
             work: Work::Nothing,
+            by_group: spec.by_group.then(|| ByGroup::new(spec.node, &schema)),
+            groups: Vec::new(),
             ended: false,
             spec,
         })
@@ -125,7 +136,11 @@ impl Join {
         let mut list = RowList::default();
         let kept = list.of(&morsel);
         let mut groups = Vec::new();
-        find(&mut self.keys, &pick(&morsel.batch, &self.left_on)?, morsel.batch.num_rows(), kept, &mut groups)?;
+        let keys = pick(&morsel.batch, &self.left_on)?;
+        if self.by_group.is_some() {
+            self.groups = key_groups(&keys, morsel.batch.num_rows())?;
+        }
+        find(&mut self.keys, &keys, morsel.batch.num_rows(), kept, &mut groups)?;
         let rows = kept.to_vec();
         let mut times = Vec::new();
         if let (Some(column), Some((event, _))) = (self.left_time.and_then(|i| morsel.batch.columns().get(i)), &self.spec.times) {
@@ -162,7 +177,12 @@ impl Join {
                 if self.spec.kind.keeps_right() {
                     self.build.found(pairs.found());
                 }
-                out.emit(Morsel::new(self.gather.pairs(&pending.morsel.batch, index, pairs)?, pending.morsel.origin));
+                let groups = self.by_group.as_ref().map(|_| groups_of(&self.groups, &pairs.lefts));
+                let batch = self.gather.pairs(&pending.morsel.batch, index, pairs)?;
+                match (&mut self.by_group, groups) {
+                    (Some(by_group), Some(groups)) => put_by(by_group, batch, &groups, out)?,
+                    _ => out.emit(Morsel::new(batch, pending.morsel.origin)),
+                }
             }
         }
         out.account(Account { used, filtered, held: -((used + filtered) as i64), ..Account::default() });
@@ -181,7 +201,10 @@ impl Join {
         let (morsel, rows) = semi.finish(self.spec.kind == JoinKind::Semi);
         let used = morsel.rows() as u64;
         out.account(Account { used, filtered: rows - used, held: -(rows as i64), ..Account::default() });
-        out.emit(morsel);
+        match &mut self.by_group {
+            Some(by_group) => put_by(by_group, morsel.compact()?, &groups_of(&self.groups, &RowList::default().of(&morsel).to_vec()), out)?,
+            None => out.emit(morsel),
+        }
         Ok(Progress::Done)
     }
     /// Emits build rows without a partner until none is left or the output is full. The last group comes first.
@@ -190,8 +213,14 @@ impl Join {
         while let Some((group, rows)) = groups.last() {
             let rest = rows.get(sent..).unwrap_or(&[]);
             let some = rest.get(..OUT_ROWS).unwrap_or(rest);
-            let origin = Origin { source: self.spec.node, partition: 0, split: u64::from(*group), row: sent as u64 };
-            out.emit(Morsel::new(self.gather.alone(index, some)?, origin));
+            let batch = self.gather.alone(index, some)?;
+            if let Some(by_group) = &mut self.by_group {
+                by_group.put(batch, &vec![*group; some.len()])?;
+                by_group.send(out)?;
+            } else {
+                let origin = Origin { source: self.spec.node, partition: 0, split: u64::from(*group), row: sent as u64 };
+                out.emit(Morsel::new(batch, origin));
+            }
             // they need not come out again after a restart
             self.build.found(some.iter().copied());
             sent += some.len();
@@ -206,6 +235,15 @@ impl Join {
         }
         Ok(Progress::Done)
     }
+}
+
+/// Puts rows by, and sends them if they are enough.
+fn put_by(by_group: &mut ByGroup, batch: RecordBatch, groups: &[u16], out: &mut dyn Output) -> Result<()> {
+    by_group.put(batch, groups)?;
+    if by_group.enough() { by_group.send(out) } else { Ok(()) }
+}
+fn groups_of(all: &[u16], rows: &[u32]) -> Vec<u16> {
+    rows.iter().map(|row| all.get(*row as usize).copied().unwrap_or_default()).collect()
 }
 
 impl Operator for Join {
@@ -235,9 +273,16 @@ impl Operator for Join {
         }
         let rows = self.build.rows as u64;
         out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
+        if let Some(by_group) = &mut self.by_group {
+            by_group.send(out)?;
+        }
         if self.spec.kind.keeps_right() {
             let mut groups = self.build.unseen()?;
             groups.reverse();
+            // by key group, there are earlier rows of all groups
+            if let (Some((group, _)), None) = (groups.last(), &self.by_group) {
+                out.pass(Mark::Ascending(Origin { source: self.spec.node, partition: 0, split: u64::from(*group), row: 0 }));
+            }
             self.work = Work::Alone(groups, 0);
         }
         self.pump(out)
@@ -245,16 +290,29 @@ impl Operator for Join {
     fn held_bytes(&self) -> usize {
         let keys: usize = self.keys.iter().map(|(k, _)| k.bytes()).sum();
         let index = |index: &Index| if self.shared.is_some() { 0 } else { index.bytes() };
-        self.build.bytes() + keys + self.found.as_ref().map_or(0, |(i, finder)| index(i) + finder.bytes())
+        let waiting = self.by_group.as_ref().map_or(0, ByGroup::bytes);
+        self.build.bytes() + keys + waiting + self.found.as_ref().map_or(0, |(i, finder)| index(i) + finder.bytes())
     }
-    /// The build side, by key group. The runtime cuts between two morsels, so no probe row is held.
+    /// The build side, by key group, and rows on their way out. The runtime cuts between two morsels, so no probe row is held.
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        Ok(self.build.snapshot())
+        let build = self.build.snapshot();
+        Ok(match &self.by_group {
+            Some(by_group) => state::write(build, by_group.cut()),
+            None => build,
+        })
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
-        self.build.restore(state)
+        match &mut self.by_group {
+            Some(by_group) => match state::read(state, by_group)? {
+                Some(build) => self.build.restore(&build),
+                None => Ok(()),
+            },
+            None => self.build.restore(state),
+        }
     }
     fn release(&mut self, group: u16) {
+        // cannot fail on rows that were put together before
+        let _ = self.by_group.as_mut().map(|b| b.release(group));
         if self.build.release(group).is_ok() && self.found.is_some() {
             // the same columns were indexed before
             let _ = self.index();

@@ -20,6 +20,7 @@ mod pairs;
 mod semi;
 mod shared;
 mod spec;
+mod state;
 
 pub use condition::Condition;
 pub use join_operator::Join;

@@ -30,6 +30,9 @@ pub struct JoinSpec {
     pub times: Option<(EventColumn, EventColumn)>,
     /// Number of the physical node: the origin of rows that stem from no probe row.
     pub node: u32,
+    /// Whether rows come out by key group, each in the order of the left side, which then comes in source order: the same order
+    /// at any number of instances. Else they come where their left rows came from.
+    pub by_group: bool,
 }
 
 impl JoinSpec {

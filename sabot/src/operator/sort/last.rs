@@ -11,7 +11,7 @@ use crate::Result;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::places::Place;
 use crate::operator::spill::{Memory, SpillFile, bytes_of, own};
-use crate::operator::{Account, Frozen, GroupState, Instance, Operator, OperatorFactory, Output, Progress};
+use crate::operator::{Account, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Progress};
 
 /// What sorting takes beside the rows: their places and, about, their keys.
 const KEY_BYTES: usize = 48;
@@ -167,6 +167,7 @@ impl Operator for MergeSort {
         self.pump(out)
     }
     fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
+        out.pass(Mark::Ascending(Origin { source: self.node, ..Origin::default() }));
         if self.disk.is_some() {
             self.spill()?;
         } else {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, cast::AsArray};
+use arrow_data::ArrayData;
 use arrow_schema::DataType;
 
 use crate::Result;
@@ -41,7 +42,40 @@ fn own_column(column: &ArrayRef) -> Result<ArrayRef> {
     }
 }
 
-/// Bytes that a batch of its own memory takes.
+/// Bytes that a batch of its own memory takes. Columns that were read from disk are parts of one buffer, which counts once.
 pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|c| c.get_array_memory_size()).sum()
+    let mut seen = Vec::new();
+    batch.columns().iter().map(|c| size_of_val(c.as_ref()) + buffers(&c.to_data(), &mut seen)).sum()
+}
+
+fn buffers(data: &ArrayData, seen: &mut Vec<usize>) -> usize {
+    let mut bytes = 0;
+    for buffer in data.buffers().iter().chain(data.nulls().map(|n| n.buffer())) {
+        let at = buffer.data_ptr().as_ptr() as usize;
+        if !seen.contains(&at) {
+            seen.push(at);
+            bytes += buffer.capacity();
+        }
+    }
+    bytes + data.child_data().iter().map(|child| buffers(child, seen)).sum::<usize>()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::operator::ipc;
+    use arrow_array::{Int64Array, StringViewArray};
+
+    #[test]
+    fn what_was_read_counts_once() {
+        let number = |by: i64| -> ArrayRef { Arc::new((0..1000).map(|n| n * by).collect::<Int64Array>()) };
+        let text: ArrayRef = Arc::new((0..1000).map(|n| Some(format!("a text with number {n}"))).collect::<StringViewArray>());
+        let batch = RecordBatch::try_from_iter([("a", number(1)), ("b", number(2)), ("c", number(3)), ("t", text)]).unwrap();
+        let mut bytes = Vec::new();
+        ipc::push(&batch, &mut bytes).unwrap();
+        let read = ipc::pop(&mut bytes.as_slice()).unwrap().unwrap();
+        let (before, after) = (bytes_of(&batch), bytes_of(&read));
+        assert!(before > 3 * 8000 && after > 3 * 8000 && after < before + before / 2, "{before} and {after} bytes");
+    }
 }

@@ -319,7 +319,7 @@ fn windows_over_time(spill: Option<usize>) {
     let mut rng = Rng(9);
     let input = split(&mut rng, 4000, 0);
     let spec = spec(&["n"], Some(1000));
-    let mut op = PartialAggregate::factory(Arc::clone(&spec), &schema()).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let mut op = PartialAggregate::factory(Arc::clone(&spec), &schema(), 1).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
     let mut last = FinalAggregate::factory(Arc::clone(&spec), &schema(), 2).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
     let (mut a, mut b) = (Out::default(), Out::default());
     let mut origin = None;
@@ -343,7 +343,7 @@ fn windows_over_time(spill: Option<usize>) {
         a.feed(op.as_mut(), 0, morsel);
         // a restart in the middle of everything
         let (p, f) = (op.snapshot(1).unwrap().write().unwrap(), last.snapshot(1).unwrap().write().unwrap());
-        op = PartialAggregate::factory(Arc::clone(&spec), &schema()).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+        op = PartialAggregate::factory(Arc::clone(&spec), &schema(), 1).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
         last = FinalAggregate::factory(Arc::clone(&spec), &schema(), 2).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
         p.iter().for_each(|s| op.restore(s).unwrap());
         spill.iter().for_each(|share| last.memory(memory(*share)));
@@ -374,7 +374,7 @@ fn release_gives_up_a_key_group_only() {
     let mut rng = Rng(3);
     let splits = vec![split(&mut rng, 500, 0)];
     let spec = spec(&["k"], None);
-    let mut op = PartialAggregate::factory(Arc::clone(&spec), &schema()).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let mut op = PartialAggregate::factory(Arc::clone(&spec), &schema(), 1).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
     let mut out = Out::default();
     cut(&splits[0], 0, 100, None).into_iter().for_each(|m| out.feed(op.as_mut(), 0, m));
     let before = op.snapshot(0).unwrap().write().unwrap();
@@ -408,7 +408,7 @@ fn overflow_and_panics_name_operator_and_row() {
             window: None,
             functions: vec![Function { name: "s".into(), inputs: vec!["v".into()], factory }],
         });
-        let mut op = PartialAggregate::factory(spec, &schema).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+        let mut op = PartialAggregate::factory(spec, &schema, 1).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
         let mut morsel = cut(&batch, 3, 3, None).remove(0);
         morsel.origin.row = 40;
         let error = op.process(0, morsel, &mut Out::default()).unwrap_err().to_string();

@@ -113,6 +113,7 @@ fn spec(kind: JoinKind, matching: Matching, on: &[&str]) -> Arc<JoinSpec> {
         right: names(&["s", "v"]),
         times: (matching != Matching::Equal).then(|| (t.clone(), t)),
         node: 9,
+        by_group: false,
     })
 }
 

@@ -1,0 +1,31 @@
+//! Whether what becomes of a step's rows depends on their order.
+
+use arrow_schema::DataType;
+
+use super::{Node, NodeId, Op, Plan};
+
+/// Whether a step behind `from` makes other values of the same rows in another order: a keyed step, or an aggregate whose function
+/// is not the same in any order, like a sum of floats. The order of a sink's rows does not count.
+pub fn order_matters(plan: &Plan, from: NodeId) -> bool {
+    plan.consumers(from).into_iter().any(|(number, _)| {
+        let Ok(node) = plan.node(number) else { return false };
+        let here = match &node.op {
+            Op::Keyed { .. } => true,
+            Op::Aggregate { functions, .. } => functions.iter().any(|f| !same_in_any_order(node, &f.function, &f.name)),
+            _ => false,
+        };
+        here || order_matters(plan, number)
+    })
+}
+
+fn same_in_any_order(node: &Node, function: &str, column: &str) -> bool {
+    match function {
+        "count" | "min" | "max" | "any" | "all" | "count_distinct" => true,
+        "sum" => {
+            let float = |d: &DataType| matches!(d, DataType::Float16 | DataType::Float32 | DataType::Float64);
+            // a column that was pruned is not made
+            node.columns.iter().find(|c| c.name == column).is_none_or(|c| !float(&c.data_type))
+        }
+        _ => false,
+    }
+}
