@@ -1,5 +1,7 @@
 //! Steps that tell the order of their rows, behind joins whose sides are both dealt out by key.
 
+use sabot::stream::Job;
+
 use super::*;
 
 /// What a pair adds.
