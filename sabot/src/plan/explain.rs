@@ -132,6 +132,7 @@ pub(super) fn describe(node: &Node) -> String {
             format!("run of {}{}", steps.iter().map(|s| s.step.as_str()).collect::<Vec<_>>().join(", "), policy(*errors))
         }
         Op::DeadLetter => "dead letters".into(),
+        Op::KeyBy if node.keys.is_empty() => "without a key".into(),
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
         Op::EventTime => format!("event_time({})", node.time.as_ref().map_or("", |t| &t.column)),
         Op::Window(window) => format!("window({})", windows(window)),

@@ -133,7 +133,7 @@ impl Graph {
     pub fn parameter<R: Record, B: Bound>(&self, name: &str) -> Stream<'_, R, Unkeyed, B, R::Time> {
         let given = self.0.borrow_mut().scopes.last_mut().and_then(|s| s.given.remove(name));
         match given {
-            Some(Given::Stream(node)) => Stream::new(self, node),
+            Some(Given::Stream(node)) => self.without_key(node),
             Some(Given::Source(binding)) => {
                 let scoped = self.scoped(name);
                 self.0.borrow_mut().sources.insert(scoped, binding);
@@ -141,6 +141,15 @@ impl Graph {
             }
             None => self.add_source::<R, B>(name),
         }
+    }
+    /// A stream as a source gives it, whatever it was keyed by where it comes from.
+    fn without_key<R: Record, B: Bound>(&self, node: NodeId) -> Stream<'_, R, Unkeyed, B, R::Time> {
+        let stream: Stream<'_, R, Unkeyed, B, R::Time> = Stream::new(self, node);
+        if stream.keys().is_empty() {
+            return stream;
+        }
+        let (columns, time) = (stream.columns(), stream.time());
+        stream.push(Op::KeyBy, columns, Vec::new(), time)
     }
     /// A source that the pipeline fixes.
     pub fn source<S: FixedSource>(&self, name: &str, source: S) -> Stream<'_, S::Row, Unkeyed, S::Bound, <S::Row as Record>::Time> {
