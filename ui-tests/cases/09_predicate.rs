@@ -19,4 +19,3 @@ fn main() {}
 
 //~ ERROR 15:26 | t.price | a predicate is true or false of a row, or a `Result` of that, but this is `f64`
 //~ ALSO expected `bool` or `Result<bool, _>`
-//~ UNTEXTED texts are written with those of the set cases

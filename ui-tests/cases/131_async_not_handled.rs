@@ -24,4 +24,3 @@ fn main() {}
 
 //~ ERROR 20:59 | filter | a function before this step may return an error: say what becomes of such rows
 //~ ALSO put one of these before it: `-> on_error(skip)` drops the row
-//~ UNTEXTED texts are written with those of the set cases

@@ -23,4 +23,3 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 20:33 | sink | a function before this step may return an error: say what becomes of such rows
-//~ UNTEXTED texts are written with those of the set cases

@@ -24,4 +24,3 @@ fn main() {}
 
 //~ ERROR 20:54 | again | only the last awaited column of a row may fail: write the columns in a `with` of their own each
 //~ ALSO errors of the columns before this one are not dealt with
-//~ UNTEXTED texts are written with those of the set cases

@@ -23,4 +23,3 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 20:59 | on_error | nothing can fail here: no function in the steps before this one returns a `Result`
-//~ UNTEXTED texts are written with those of the set cases

@@ -31,4 +31,3 @@ fn main() {}
 
 //~ ERROR 26:15 | clean | a stream begins with a call that returns a stream, but this is `Job`
 //~ ALSO it declares what it returns: `pub fn clean(raw: Source<Raw>, limit: i64) -> Clean;`
-//~ UNTEXTED texts are written with those of the set cases

@@ -28,4 +28,3 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 25:43 | sort | a function before this step may return an error: say what becomes of such rows
-//~ UNTEXTED texts are written with those of the set cases

@@ -28,4 +28,3 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 25:52 | null | `on_error(null)` stands right behind the `with`, `select` or `map` that may fail
-//~ UNTEXTED texts are written with those of the set cases

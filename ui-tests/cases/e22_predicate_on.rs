@@ -35,4 +35,3 @@ fn main() {}
 
 //~ ERROR 31:76 | buys(t.side) | `on` is true or false of a pair of rows, but this is `Result<bool, String>`
 //~ ALSO call a function that may fail before the join
-//~ UNTEXTED texts are written with those of the set cases

@@ -18,4 +18,3 @@ fn main() {}
 
 //~ ERROR 14:26 | t.late | a predicate is true or false of a row, or a `Result` of that, but this is `Option<bool>`
 //~ ALSO a null drops the row: `filter(|t| t.late?)`
-//~ UNTEXTED texts are written with those of the set cases

@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:54 | lag | `lag` needs an order: name the columns before the closure, `over(ts, |t| ..)`

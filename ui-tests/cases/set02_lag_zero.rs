@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:71 | 0) | `lag` looks at least one row away: write an offset of 1 or more, or the column itself

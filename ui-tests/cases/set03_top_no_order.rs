@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:15 | top | `top` needs an order: `top(10, desc(price))`; for the first rows in source order use `limit(10)`

@@ -19,6 +19,5 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:15 | reduce | an unbounded stream never ends, so this step would never emit
 //~ ALSO add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`

@@ -19,6 +19,5 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:47 | a.price | mismatched types
 //~ ALSO expected `Trade`, found `f64`

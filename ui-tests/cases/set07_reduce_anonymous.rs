@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:75 | reduce | `reduce` takes rows of a named record, but these have no name; name them first: `select(|t| row Trade { .. })`

@@ -27,6 +27,5 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 25:25 | quotes | cannot merge streams of `Trade` and `Quote` rows
 //~ ALSO bring both to one record with `select(|r| row Name { .. })`

@@ -19,6 +19,5 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:32 | prize | no field `prize` on type
 //~ ALSO a field with a similar name exists

@@ -19,7 +19,6 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:22 | 15 | `sample` keeps a part of the rows, from 0 to 1, not 15; 15 percent is `0.15`
 //~ ERROR 17:36 | 1.5 | `sample` keeps a part of the rows, from 0 to 1, not 1.5; 1.5 percent is `0.015`
 //~ ERROR 17:66 | 7) -> sink | `sample` takes a part and a seed: `sample(0.1, seed = 7)`

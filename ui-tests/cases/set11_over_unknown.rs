@@ -19,6 +19,5 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:37 | row_numbr | there is no window function `row_numbr`; did you mean `row_number`?
 //~ ERROR 17:53 | median | there is no window function `median`; did you mean `mean`?

@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:19 | desc | `top` takes the number of rows first: `top(10, desc(price))`

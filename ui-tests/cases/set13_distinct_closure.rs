@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:24 | |t| | `distinct` takes column names: write `distinct(symbol)`

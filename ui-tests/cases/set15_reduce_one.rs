@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:22 | |a| | `reduce` takes a function of two rows, the one so far and the next: `reduce(|a, b| ..)`

@@ -19,6 +19,5 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:63 | top | this step does not look at windows
 //~ ALSO a window ends in an `aggregate`; without one, put this step before `window(..)`

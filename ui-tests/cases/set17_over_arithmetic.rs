@@ -19,6 +19,5 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:50 | + 1 | a window function stands alone in its column: compute with its result in a step behind, `with(|t| row { n: t.n .. })`
 //~ ERROR 17:63 | t.price | `rank` takes no argument: it goes by the order of `over`

@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:15 | except | `except` needs another stream: `except(other)`

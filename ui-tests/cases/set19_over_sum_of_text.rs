@@ -19,5 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ UNTEXTED the sentences below are compared
 //~ ERROR 17:45 | t.symbol | `sum` cannot add values of type
