@@ -17,7 +17,7 @@ async fn geo(ip: &str) -> Result<Str, std::fmt::Error> {
 pipeline! {
     pub fn p(visits: Source<Visit>);
 
-    visits -> with(|v| row { place: geo(v.hits).await }) -> sink;
+    visits -> with(|v| row { place: geo(v.hits).await }) -> on_error(skip) -> sink;
 }
 
 fn main() {}

@@ -33,5 +33,5 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 31:76 | buys(t.side) | `on` is true or false of a pair of rows, but this is `Result<bool, String>`
+//~ ERROR 31:76 | buys(t.side) | `on` is true or false of a pair of rows, but this is
 //~ ALSO call a function that may fail before the join

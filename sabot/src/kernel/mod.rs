@@ -40,4 +40,4 @@ pub(crate) use prefetch::prefetch;
 pub use registry::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 pub(crate) use registry::{operator_at, returns_result};
 pub use run::{Ran, Request, Run, RunKernel};
-pub use step::{Added, Adds, Done, Filter, Made, Makes, OrNull, Select, Step, Then, Verdict, With, judged};
+pub use step::{Added, Adds, Done, Filter, Judges, Made, Makes, OrNull, Select, Step, Then, Verdict, With, judged};

@@ -103,11 +103,35 @@ impl<Q: Verdict> Verdict for OrNull<Q> {
         self.0.map_or((false, false), |q| q.verdict(make))
     }
 }
-/// The value of a predicate; used by generated code, so that what is none is an error at its expression.
+/// What may be a predicate's value, and the verdict `V` that it is. As `V` follows from the implementation and is not the type
+/// itself, a value that is no verdict is one error, at its expression.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a predicate is true or false of a row, or a `Result` of that, but this is `{Self}`",
+    label = "expected `bool` or `Result<bool, _>`",
+    note = "compare it: `filter(|t| t.price > 0.0)`; a null drops the row: `filter(|t| t.late?)`"
+)]
+pub trait Judges<V> {
+    /// The verdict.
+    fn judged(self) -> V;
+}
+impl Judges<bool> for bool {
+    #[inline(always)]
+    fn judged(self) -> bool {
+        self
+    }
+}
+impl<E: std::fmt::Display + 'static> Judges<Result<bool, E>> for Result<bool, E> {
+    #[inline(always)]
+    fn judged(self) -> Result<bool, E> {
+        self
+    }
+}
+/// The value of a predicate; used by generated code.
 #[doc(hidden)]
 #[inline(always)]
-pub fn judged<Q: Verdict>(verdict: Q) -> Q {
-    verdict
+pub fn judged<Q: Judges<V>, V>(value: Q) -> V {
+    value.judged()
 }
 
 /// Keeps the rows for which a closure says `true`, or `Ok(true)`.
