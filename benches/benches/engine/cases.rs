@@ -123,6 +123,21 @@ struct Book {
     ask: f64,
 }
 
+#[derive(Record)]
+struct Trade {
+    #[event_time]
+    ts: Timestamp<Micros>,
+    symbol: Str,
+    price: f64,
+}
+#[derive(Record)]
+struct Quote {
+    #[event_time]
+    ts: Timestamp<Micros>,
+    symbol: Str,
+    bid: f64,
+}
+
 // --- user functions: those that cannot panic say so ------------------------------------------------------------------
 
 /// Whether a sale counts.
@@ -311,6 +326,15 @@ pipeline! {
     out -> sink;
 }
 
+pipeline! {
+    /// The last quote before each trade.
+    pub fn asof(trades: Source<Trade, Bounded>, quotes: Source<Quote, Bounded>);
+    out = trades -> key_by(symbol)
+                 -> asof_join(quotes -> key_by(symbol), |t, q| row { ts: t.ts, symbol: t.symbol, price: t.price, bid: q?.bid })
+                 -> filter(|r| r.bid.is_some());
+    out -> sink;
+}
+
 /// Runs a case once.
 pub type Run = Box<dyn Fn() -> Result<Vec<RecordBatch>>>;
 
@@ -356,4 +380,5 @@ cases! {
     distinct_string(t: CustomerOnly),
     transactions(t: Transaction),
     enrich(t: Priced, book: Book),
+    asof(trades: Trade, quotes: Quote),
 }

@@ -1,6 +1,6 @@
 //! Where each column of a run comes from: an input column passed on, or a value computed by a step.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::info::{StepInfo, StepKind};
 use crate::record::Column;
@@ -13,6 +13,15 @@ pub enum From {
     /// The value with this number among the run's computed values.
     Made(usize),
 }
+
+impl From {
+    fn input(&self) -> Option<usize> {
+        if let From::Input(column) = self { Some(*column) } else { None }
+    }
+}
+
+/// For a passed-on input column what the code that reads it later looks at besides: `r?.model` asks whether there is an `r`.
+type Beside = BTreeMap<usize, BTreeSet<usize>>;
 
 /// What a predicate or a computed value depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,12 +84,13 @@ impl Lineage {
         let mut scope: Vec<(String, From)> = inputs.iter().enumerate().map(|(i, c)| (c.ident.to_owned(), From::Input(i))).collect();
         let mut units: Vec<Unit> = Vec::new();
         let (mut bit, mut made, mut hoisted) = (0u32, 0usize, true);
+        let mut beside = Beside::new();
         for (number, step) in steps.iter().enumerate() {
             let mut added = Vec::new();
             match step.info.kind {
                 StepKind::Filter => {
                     if let Some(e) = step.info.exprs.first() {
-                        let needs = needs(e, &scope, &inputs, &units, &mut hoisted);
+                        let needs = needs(e, &scope, &inputs, &units, &beside, &mut hoisted);
                         units.push(Unit { bit: bit.min(63), made: None, step: number, needs, total: e.total, volatile: e.volatile });
                     }
                 }
@@ -88,10 +98,10 @@ impl Lineage {
                     for (k, name) in step.made.iter().enumerate() {
                         let expr = step.info.exprs.iter().find(|e| e.name == *name);
                         let (needs, total, volatile) = match expr {
-                            Some(e) => (needs(e, &scope, &inputs, &units, &mut hoisted), e.total, e.volatile),
+                            Some(e) => (needs(e, &scope, &inputs, &units, &beside, &mut hoisted), e.total, e.volatile),
                             None => {
                                 hoisted = false;
-                                (all(&scope), false, true)
+                                (all(&scope, &beside), false, true)
                             }
                         };
                         let own_bit = if step.bits == 0 { 63 } else { (bit + k as u32).min(63) };
@@ -103,6 +113,12 @@ impl Lineage {
                             && !step.made.contains(&e.name)
                             && let Some((_, from)) = scope.iter().rev().find(|(n, _)| n == pass)
                         {
+                            if let From::Input(column) = from {
+                                let others = e.reads.iter().flatten().filter(|r| *r != pass);
+                                let input = |r: &String| scope.iter().rev().find(|(n, _)| n == r).and_then(|(_, from)| from.input());
+                                let others: Vec<usize> = others.filter_map(input).collect();
+                                beside.entry(*column).or_default().extend(others);
+                            }
                             added.push((e.name.clone(), from.clone()));
                         }
                     }
@@ -154,21 +170,31 @@ impl Lineage {
     }
 }
 
-fn all(scope: &[(String, From)]) -> Needs {
+fn all(scope: &[(String, From)], beside: &Beside) -> Needs {
     let mut needs = Needs::default();
     for (_, from) in scope {
         match from {
-            From::Input(i) => drop(needs.inputs.insert(*i)),
+            From::Input(i) => {
+                needs.inputs.insert(*i);
+                needs.inputs.extend(beside.get(i).into_iter().flatten());
+            }
             From::Made(m) => drop(needs.made.insert(*m)),
         }
     }
     needs
 }
 
-fn needs(e: &super::info::Expr, scope: &[(String, From)], inputs: &[Column], units: &[Unit], hoisted: &mut bool) -> Needs {
+fn needs(
+    e: &super::info::Expr,
+    scope: &[(String, From)],
+    inputs: &[Column],
+    units: &[Unit],
+    beside: &Beside,
+    hoisted: &mut bool,
+) -> Needs {
     let Some(reads) = &e.reads else {
         *hoisted = false;
-        return all(scope);
+        return all(scope, beside);
     };
     let mut out = Needs::default();
     for name in reads {
@@ -176,6 +202,7 @@ fn needs(e: &super::info::Expr, scope: &[(String, From)], inputs: &[Column], uni
         match scope.iter().rev().find(|(n, _)| n == name).map(|(_, f)| f) {
             Some(From::Input(i)) => {
                 out.inputs.insert(*i);
+                out.inputs.extend(beside.get(i).into_iter().flatten());
                 let column = inputs.get(*i);
                 if strict {
                     out.null.insert(*i);

@@ -87,6 +87,22 @@ pipeline! {
     near = items -> key_by(key) -> interval_join(others -> key_by(key), within = -3.sec()..=most.sec(), on = |l, r| l.amount != r.amount, |l, r| row Either { left: Some(l.id), right: Some(r.id) });
     near -> sink;
 }
+/// What later steps make of a row that may be missing.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Looked {
+    left: i64,
+    right: Option<i64>,
+    twice: Option<i64>,
+}
+pipeline! {
+    /// Later steps of the same run read columns of a row that may be missing.
+    pub fn looked(items: Source<Item>, others: Source<Item, Bounded>);
+    looked = items -> key_by(key) -> left_join(others -> key_by(key), |l, r| row { left: l.id, right: r?.id, amount: r?.amount })
+                   -> filter(|p| p.amount.is_none_or(|a| a > 0))
+                   -> with(|p| row { twice: p.right? * 2 })
+                   -> select(|p| row Looked { left: p.left, right: p.right, twice: p.twice });
+    looked -> sink;
+}
 /// Rows of a key.
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Counted {
@@ -127,6 +143,20 @@ proptest! {
         }
         let order = if broadcast { Order::Same } else { Order::Any };
         everywhere(|| sized(outer(splits(&rows, split), splits(&others, cut)), broadcast), "outer", &expected, order, 0.0);
+    }
+
+    #[test]
+    fn rows_that_may_be_missing_are_read_later((rows, split) in items(), (others, cut) in items()) {
+        let mut expected = Vec::new();
+        for l in &rows {
+            let partners: Vec<&Item> = others.iter().filter(|r| l.key.is_some() && r.key == l.key).collect();
+            if partners.is_empty() {
+                expected.push(Looked { left: l.id, right: None, twice: None });
+            }
+            let fits = partners.iter().filter(|r| r.amount > 0);
+            expected.extend(fits.map(|r| Looked { left: l.id, right: Some(r.id), twice: Some(r.id * 2) }));
+        }
+        everywhere(|| sized(looked(splits(&rows, split), splits(&others, cut)), true), "looked", &expected, Order::Same, 0.0);
     }
 
     #[test]

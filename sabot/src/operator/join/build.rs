@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, cast::AsArray, new_empty_array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
@@ -23,6 +23,8 @@ pub(super) struct Build {
     /// Key columns, columns that come out, and the event time, by position.
     on: Vec<usize>,
     pub(super) out: Vec<usize>,
+    /// Those that come out or that a condition reads.
+    used: Vec<usize>,
     pub(super) time: Option<usize>,
     batches: Vec<RecordBatch>,
     pub(super) rows: usize,
@@ -45,9 +47,10 @@ impl Build {
             Ok(names.len() - 1)
         };
         let on = spec.right_on.iter().map(&mut place).collect::<Result<_>>()?;
-        let out = spec.right.iter().map(&mut place).collect::<Result<_>>()?;
+        let out = spec.right.iter().map(&mut place).collect::<Result<Vec<_>>>()?;
         let time = spec.times.iter().map(|(_, t)| place(&t.column)).next().transpose()?;
-        also.iter().try_for_each(|n| place(n).map(drop))?;
+        let mut used = also.iter().map(&mut place).collect::<Result<Vec<_>>>()?;
+        used.extend(&out);
         let seen = spec.kind.keeps_right().then(Vec::new);
         Ok(Build {
             step: spec.name.clone(),
@@ -55,6 +58,7 @@ impl Build {
             schema: Arc::new(Schema::new(fields)),
             on,
             out,
+            used,
             time,
             batches: Vec::new(),
             rows: 0,
@@ -78,6 +82,28 @@ impl Build {
             seen.resize(self.rows, false);
         }
         self.batches.push(batch);
+    }
+    /// The rows, in order.
+    pub(super) fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+    /// The columns that come out or that a condition reads, in one piece; the others are empty.
+    pub(super) fn columns(&self, batches: &[RecordBatch]) -> Result<Vec<ArrayRef>> {
+        let column = |(at, field): (usize, &Arc<Field>)| {
+            if !self.used.contains(&at) {
+                return Ok(new_empty_array(field.data_type()));
+            }
+            let pieces: Vec<&dyn Array> = batches.iter().filter_map(|b| b.columns().get(at)).map(AsRef::as_ref).collect();
+            match pieces.as_slice() {
+                [] => Ok(new_empty_array(field.data_type())),
+                _ => Ok(arrow_select::concat::concat(&pieces)?),
+            }
+        };
+        self.schema.fields().iter().enumerate().map(column).collect()
+    }
+    /// Hands the rows over.
+    pub(super) fn take(&mut self) -> Vec<RecordBatch> {
+        std::mem::take(&mut self.batches)
     }
     /// All rows as one batch, which is kept in place of the many.
     pub(super) fn all(&mut self) -> Result<RecordBatch> {

@@ -9,7 +9,7 @@ use super::build::Build;
 use super::condition::{Bound, Condition};
 use super::find::Finder;
 use super::index::Index;
-use super::pairs::{CHUNKS, Gather, OUT_ROWS, Pending};
+use super::pairs::{CHUNKS, Candidates, Gather, OUT_ROWS, Pending};
 use super::semi::Semi;
 use super::shared::{Shared, find};
 use super::spec::JoinSpec;
@@ -117,12 +117,16 @@ impl Join {
     }
     fn index(&mut self) -> Result<()> {
         let index = if let Some(shared) = &self.shared {
-            let whole = shared.whole()?;
+            let whole = shared.whole(&self.build)?;
             self.keys.clone_from(&whole.keys);
             Arc::clone(&whole.index)
         } else {
             let (keys, _) = self.keys.first_mut().ok_or_else(|| Error::internal("a join without keys"))?;
-            Arc::new(Index::new(&self.spec, &mut self.build, keys, self.nanos)?)
+            let columns = self.build.all()?.columns().to_vec();
+            let single = self.spec.may_be_single(self.condition.is_some());
+            let mut index = Index::new(&self.spec, &self.build, keys, self.nanos, single)?;
+            index.columns = columns;
+            Arc::new(index)
         };
         let finder = Finder::new(self.spec.matching, self.nanos, &index);
         self.found = Some((index, finder));
@@ -149,8 +153,8 @@ impl Join {
                 times = instants::ticks(column, self.nanos, event.offset)?;
             }
         }
-        let ranges = finder.ranges(index, &groups, &times);
-        Ok(Pending { morsel, rows, ranges, at: 0, taken: 0, hit: false })
+        let candidates = if index.single { Candidates::One(groups) } else { Candidates::Lists(finder.ranges(index, &groups, &times)) };
+        Ok(Pending { morsel, rows, candidates, at: 0, taken: 0, hit: false })
     }
     fn pump(&mut self, out: &mut dyn Output) -> Result<Progress> {
         match std::mem::replace(&mut self.work, Work::Nothing) {

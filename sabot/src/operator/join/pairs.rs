@@ -11,6 +11,7 @@ use super::index::Index;
 use crate::Result;
 use crate::kernel::Morsel;
 use crate::operator::kept::pick;
+use crate::operator::keys::NO_GROUP;
 use crate::plan::JoinKind;
 
 /// Rows of an output batch: enough to amortise `take`, small enough to stay in cache.
@@ -18,12 +19,29 @@ pub(super) const OUT_ROWS: usize = 8192;
 /// Chunks of candidates that a condition looks at before others get a turn.
 pub(super) const CHUNKS: usize = 16;
 
+/// The build rows that a probe row may be joined with.
+pub(super) enum Candidates {
+    /// This one, or `NO_GROUP`.
+    One(Vec<u32>),
+    /// A range of the index's lists.
+    Lists(Vec<(u32, u32)>),
+}
+
+impl Candidates {
+    fn list(&self, at: usize) -> Option<(u32, u32)> {
+        match self {
+            Candidates::Lists(ranges) => ranges.get(at).copied(),
+            Candidates::One(_) => None,
+        }
+    }
+}
+
 /// A probe morsel on its way.
 pub(super) struct Pending {
     pub(super) morsel: Morsel,
-    /// Its kept rows, and where the candidates of each are.
+    /// Its kept rows, and the candidates of each.
     pub(super) rows: Vec<u32>,
-    pub(super) ranges: Vec<(u32, u32)>,
+    pub(super) candidates: Candidates,
     /// The next row, how many of its candidates were looked at, and whether one of them was a partner.
     pub(super) at: usize,
     pub(super) taken: u32,
@@ -43,6 +61,27 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
+    /// Pairs of probe rows that have one candidate each, or none.
+    fn of_ones(rows: &[u32], ones: &[u32], keep: bool) -> Pairs {
+        if keep {
+            let has_right: Vec<bool> = ones.iter().map(|one| *one != NO_GROUP).collect();
+            let rights = ones.iter().map(|one| if *one == NO_GROUP { 0 } else { *one }).collect();
+            return Pairs { lefts: rows.to_vec(), rights, has_right, used: rows.len() as u64, filtered: 0 };
+        }
+        let mut out = Pairs { lefts: vec![0; rows.len()], rights: vec![0; rows.len()], ..Pairs::default() };
+        let mut found = 0;
+        for (row, one) in rows.iter().zip(ones) {
+            // what is no pair is overwritten
+            if let (Some(left), Some(right)) = (out.lefts.get_mut(found), out.rights.get_mut(found)) {
+                (*left, *right) = (*row, *one);
+            }
+            found += usize::from(*one != NO_GROUP);
+        }
+        out.lefts.truncate(found);
+        out.rights.truncate(found);
+        (out.used, out.filtered) = (found as u64, (rows.len() - found) as u64);
+        out
+    }
     fn alone(&mut self, row: u32) {
         self.lefts.push(row);
         self.rights.push(0);
@@ -74,13 +113,18 @@ impl Pending {
     }
     /// The next pairs without a condition.
     pub(super) fn next(&mut self, index: &Index, keep: bool) -> Pairs {
+        if let Candidates::One(ones) = &self.candidates {
+            let to = (self.at + OUT_ROWS).min(self.rows.len());
+            let part = std::mem::replace(&mut self.at, to)..to;
+            return Pairs::of_ones(self.rows.get(part.clone()).unwrap_or(&[]), ones.get(part).unwrap_or(&[]), keep);
+        }
         let mut out = Pairs::default();
-        while let (Some(row), Some((from, to))) = (self.rows.get(self.at), self.ranges.get(self.at)) {
+        while let (Some(row), Some((from, to))) = (self.rows.get(self.at), self.candidates.list(self.at)) {
             let room = OUT_ROWS.saturating_sub(out.lefts.len());
             if room == 0 {
                 break;
             }
-            let rest = index.rows.get((from + self.taken) as usize..*to as usize).unwrap_or(&[]);
+            let rest = index.rows.get((from + self.taken) as usize..to as usize).unwrap_or(&[]);
             let some = rest.get(..room).unwrap_or(rest);
             match some {
                 [] => {}
@@ -109,13 +153,13 @@ impl Pending {
     /// The next candidates, and for each row how many of them are its, and whether they are its last.
     pub(super) fn candidates(&mut self, index: &Index, skip_hits: bool) -> (Vec<u32>, Vec<u32>, Vec<Part>) {
         let (mut lefts, mut rights, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-        while let (Some(row), Some((from, to))) = (self.rows.get(self.at), self.ranges.get(self.at)) {
+        while let (Some(row), Some((from, to))) = (self.rows.get(self.at), self.candidates.list(self.at)) {
             let room = OUT_ROWS.saturating_sub(lefts.len());
             if room == 0 {
                 break;
             }
             let hit = std::mem::take(&mut self.hit);
-            let rest = index.rows.get((from + self.taken) as usize..*to as usize).unwrap_or(&[]);
+            let rest = index.rows.get((from + self.taken) as usize..to as usize).unwrap_or(&[]);
             let rest = if hit && skip_hits { &[] } else { rest };
             let some = rest.get(..room).unwrap_or(rest);
             lefts.extend(std::iter::repeat_n(*row, some.len()));
@@ -182,8 +226,10 @@ impl Gather {
     pub(super) fn pairs(&self, left: &RecordBatch, index: &Index, pairs: Pairs) -> Result<RecordBatch> {
         let rows = pairs.lefts.len();
         let mut columns = pick(left, &self.left)?;
-        let whole = rows == left.num_rows() && pairs.lefts.iter().zip(0u32..).all(|(l, i)| *l == i);
-        if !whole {
+        let first = pairs.lefts.first().copied().unwrap_or_default();
+        if pairs.lefts.iter().zip(first..).all(|(left, next)| *left == next) {
+            columns.iter_mut().for_each(|c| *c = c.slice(first as usize, rows));
+        } else {
             columns = take(&columns, &pairs.lefts)?;
         }
         if self.kind.keeps_right() {

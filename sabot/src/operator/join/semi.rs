@@ -2,9 +2,10 @@
 
 use super::condition::Bound;
 use super::index::Index;
-use super::pairs::{CHUNKS, Pending};
+use super::pairs::{CHUNKS, Candidates, Pending};
 use crate::Result;
 use crate::kernel::{Morsel, Selection};
+use crate::operator::keys::NO_GROUP;
 
 /// A probe morsel, and which of its kept rows were found to have a partner.
 pub(super) struct Semi {
@@ -19,7 +20,11 @@ impl Semi {
     /// Looks on. Returns whether all rows are done.
     pub(super) fn look(&mut self, index: &Index, condition: Option<&Bound>) -> Result<bool> {
         let Some(condition) = condition else {
-            self.hits.iter_mut().zip(&self.pending.ranges).for_each(|(hit, (from, to))| *hit = from < to);
+            let hits = self.hits.iter_mut();
+            match &self.pending.candidates {
+                Candidates::One(rows) => hits.zip(rows).for_each(|(hit, row)| *hit = *row != NO_GROUP),
+                Candidates::Lists(ranges) => hits.zip(ranges).for_each(|(hit, (from, to))| *hit = from < to),
+            }
             return Ok(true);
         };
         for _ in 0..CHUNKS {

@@ -7,12 +7,11 @@
 //!
 //! For jobs without checkpoints: a task that has ended has no part in them, and here its rows live on in others.
 //!
-//! Cost: each right row moves once between threads and is copied once into the whole; each probing instance copies the hash
-//! tables of the keys (not the rows), since looking up needs room of its own.
+//! Cost: each right row moves once between threads and is copied once into the whole. The hash tables of the keys are shared too.
 
 use std::sync::{Arc, Mutex};
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 
 use super::Condition;
@@ -31,8 +30,15 @@ pub struct Shared(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    parts: Vec<Option<(Keys, Index)>>,
+    parts: Vec<Option<Part>>,
     whole: Option<Arc<Whole>>,
+}
+
+/// What one instance built.
+struct Part {
+    keys: Keys,
+    index: Index,
+    rows: Vec<RecordBatch>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -48,23 +54,23 @@ pub(super) struct Whole {
 }
 
 impl Shared {
-    fn put(&self, instance: Instance, keys: Keys, index: Index) -> Result<()> {
+    fn put(&self, instance: Instance, done: Part) -> Result<()> {
         let mut state = self.0.lock().map_err(|_| poisoned())?;
         state.parts.resize_with(instance.of, || None);
         if let Some(part) = state.parts.get_mut(instance.index) {
-            *part = Some((keys, index));
+            *part = Some(done);
         }
         Ok(())
     }
-    /// The whole; made at the first call.
-    pub(super) fn whole(&self) -> Result<Arc<Whole>> {
+    /// The whole; made at the first call, for which `build` tells the columns.
+    pub(super) fn whole(&self, build: &Build) -> Result<Arc<Whole>> {
         let mut state = self.0.lock().map_err(|_| poisoned())?;
         if let Some(whole) = &state.whole {
             return Ok(Arc::clone(whole));
         }
         let parts: Option<Vec<_>> = std::mem::take(&mut state.parts).into_iter().collect();
         let parts = parts.filter(|p| !p.is_empty()).ok_or_else(|| Error::internal("a join was probed before its right side was built"))?;
-        let whole = Arc::new(whole(parts)?);
+        let whole = Arc::new(whole(parts, build)?);
         state.whole = Some(Arc::clone(&whole));
         Ok(whole)
     }
@@ -75,21 +81,22 @@ fn poisoned() -> Error {
 }
 
 /// Puts parts together: rows and groups are numbered on.
-fn whole(mut parts: Vec<(Keys, Index)>) -> Result<Whole> {
-    if parts.len() == 1
-        && let Some((keys, index)) = parts.pop()
-    {
-        return Ok(Whole { keys: vec![(keys, 0)], index: Arc::new(index) });
-    }
-    let mut keys = Vec::with_capacity(parts.len());
-    let mut indexes = Vec::with_capacity(parts.len());
+fn whole(parts: Vec<Part>, build: &Build) -> Result<Whole> {
+    let (mut keys, mut indexes, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     let mut groups = 0u32;
-    for (part, index) in parts {
-        let next = groups.checked_add(index.groups() as u32).ok_or_else(|| Error::Plan("a join has more than 2^32 keys".into()))?;
-        keys.push((part, std::mem::replace(&mut groups, next)));
-        indexes.push(index);
+    for part in parts {
+        let next = groups.checked_add(part.index.groups() as u32).ok_or_else(|| Error::Plan("a join has more than 2^32 keys".into()))?;
+        keys.push((part.keys, std::mem::replace(&mut groups, next)));
+        indexes.push(part.index);
+        rows.extend(part.rows);
     }
-    Ok(Whole { keys, index: Arc::new(Index::chain(indexes)?) })
+    let mut index = Index::chain(indexes)?;
+    index.columns = build.columns(&rows)?;
+    let keys = match Keys::chain(&keys) {
+        Some(one) => vec![(one, 0)],
+        None => keys,
+    };
+    Ok(Whole { keys, index: Arc::new(index) })
 }
 
 /// Keeps and indexes the right side of a join.
@@ -100,7 +107,8 @@ pub struct BuildSide {
     build: Build,
     keys: Keys,
     nanos: bool,
-    /// What the index holds beside the rows.
+    may_be_single: bool,
+    /// What the part holds.
     bytes: usize,
 }
 
@@ -125,6 +133,7 @@ impl BuildSide {
         let (right, shared) = (Arc::clone(right), Arc::clone(shared));
         let also = condition.map(|c| c.right().to_vec()).unwrap_or_default();
         let nanos = spec.nanos(left, &right)?;
+        let may_be_single = spec.may_be_single(condition.is_some());
         let fields = spec.key_fields(left, &right)?;
         Ok(Arc::new(move |instance: Instance| {
             let side = BuildSide {
@@ -133,6 +142,7 @@ impl BuildSide {
                 build: Build::new(&spec, &also, &right)?,
                 keys: Keys::new(&fields)?,
                 nanos,
+                may_be_single,
                 bytes: 0,
                 spec: Arc::clone(&spec),
             };
@@ -148,10 +158,10 @@ impl Operator for BuildSide {
         Ok(Progress::Done)
     }
     fn finish(&mut self, _port: usize, _out: &mut dyn Output) -> Result<Progress> {
-        let index = Index::new(&self.spec, &mut self.build, &mut self.keys, self.nanos)?;
-        self.bytes = index.bytes() + self.keys.bytes();
-        let empty = Keys::new(&[])?;
-        self.shared.put(self.instance, std::mem::replace(&mut self.keys, empty), index)?;
+        let index = Index::new(&self.spec, &self.build, &mut self.keys, self.nanos, self.may_be_single)?;
+        self.bytes = index.bytes() + self.keys.bytes() + self.build.bytes();
+        let keys = std::mem::replace(&mut self.keys, Keys::new(&[])?);
+        self.shared.put(self.instance, Part { keys, index, rows: self.build.take() })?;
         Ok(Progress::Done)
     }
     fn held_bytes(&self) -> usize {

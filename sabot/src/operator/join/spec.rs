@@ -36,6 +36,10 @@ pub struct JoinSpec {
 }
 
 impl JoinSpec {
+    /// Whether the index can do without lists of rows where every key has one row.
+    pub(super) fn may_be_single(&self, has_condition: bool) -> bool {
+        self.matching == Matching::Equal && !has_condition
+    }
     /// Whether times of both sides are compared in nanoseconds rather than microseconds.
     ///
     /// # Errors

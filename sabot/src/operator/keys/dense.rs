@@ -8,11 +8,13 @@ const SMALL: u64 = 1 << 14;
 /// A larger range has at most this many places for each key.
 const PLACES_PER_KEY: u64 = 4;
 
-/// Group + 1 by key, from `base` on.
+use std::sync::Arc;
+
+/// Group + 1 by key, from `base` on. A clone shares the memory until one of them changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dense {
     base: u64,
-    groups: Vec<u32>,
+    groups: Arc<Vec<u32>>,
     /// The least and the greatest key seen, inside or not; none if the second is less.
     low: i64,
     high: i64,
@@ -24,7 +26,7 @@ impl Dense {
         self.groups.capacity() * 4
     }
     pub(super) fn clear(&mut self) {
-        self.groups.clear();
+        Arc::make_mut(&mut self.groups).clear();
         self.any = false;
     }
     #[inline(always)]
@@ -45,13 +47,30 @@ impl Dense {
         if self.groups.get(key.wrapping_sub(self.base) as usize).is_none() && !self.extend(signed, all, except) {
             return false;
         }
-        match self.groups.get_mut(key.wrapping_sub(self.base) as usize) {
+        match Arc::make_mut(&mut self.groups).get_mut(key.wrapping_sub(self.base) as usize) {
             Some(slot) => {
                 *slot = group + 1;
                 true
             }
             None => false,
         }
+    }
+    /// The ranges of several tables as one, if they are dense together: for each its keys by group, and the number of its first group.
+    pub(super) fn chain<'a>(parts: impl Iterator<Item = (&'a Dense, &'a [u64], u32)> + Clone) -> Option<Dense> {
+        let any = || parts.clone().filter(|(dense, ..)| dense.any);
+        let (low, high) = (any().map(|(d, ..)| d.low).min()?, any().map(|(d, ..)| d.high).max()?);
+        let keys: usize = any().map(|(_, keys, _)| keys.len()).sum();
+        let span = (high as u64).wrapping_sub(low as u64);
+        if span >= SMALL.max(keys as u64 * PLACES_PER_KEY) {
+            return None;
+        }
+        let mut groups = vec![0; span as usize + 1];
+        for (_, keys, first) in parts {
+            for (group, key) in (first + 1..).zip(keys) {
+                *groups.get_mut(key.wrapping_sub(low as u64) as usize)? = group;
+            }
+        }
+        Some(Dense { base: low as u64, groups: Arc::new(groups), low, high, any: true })
     }
     fn extend(&mut self, key: i64, all: &[u64], except: u32) -> bool {
         let span = (self.high as u64).wrapping_sub(self.low as u64);
@@ -62,10 +81,11 @@ impl Dense {
         // room where the keys grow
         let down = !self.groups.is_empty() && key < self.base as i64;
         self.base = if down { (self.high as u64).wrapping_sub(places - 1) } else { self.low as u64 };
-        self.groups.clear();
-        self.groups.resize(places as usize, 0);
+        let groups = Arc::make_mut(&mut self.groups);
+        groups.clear();
+        groups.resize(places as usize, 0);
         for (group, key) in (0u32..).zip(all).filter(|(group, _)| *group != except) {
-            if let Some(slot) = self.groups.get_mut(key.wrapping_sub(self.base) as usize) {
+            if let Some(slot) = groups.get_mut(key.wrapping_sub(self.base) as usize) {
                 *slot = group + 1;
             }
         }

@@ -1,5 +1,7 @@
 //! Text and bytes as numbers.
 
+use std::sync::Arc;
+
 use arrow_buffer::NullBuffer;
 
 use super::slots::Slots;
@@ -23,8 +25,9 @@ pub(super) const INLINE: u32 = 12;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interner {
     slots: Slots,
-    views: Vec<u128>,
-    data: Vec<u8>,
+    /// A clone shares values until one of the two changes.
+    views: Arc<Vec<u128>>,
+    data: Arc<Vec<u8>>,
     hashes: Vec<u64>,
     found: Vec<u32>,
 }
@@ -41,8 +44,8 @@ impl Interner {
     }
     pub(super) fn clear(&mut self) {
         self.slots.clear();
-        self.views.clear();
-        self.data.clear();
+        Arc::make_mut(&mut self.views).clear();
+        Arc::make_mut(&mut self.data).clear();
     }
     /// Number of values, null aside.
     pub(super) fn len(&self) -> usize {
@@ -130,10 +133,10 @@ impl Interner {
             view
         } else {
             let offset = self.data.len() as u64;
-            self.data.extend_from_slice(bytes());
+            Arc::make_mut(&mut self.data).extend_from_slice(bytes());
             u128::from(view as u64) | u128::from(offset) << 64
         };
-        self.views.push(view);
+        Arc::make_mut(&mut self.views).push(view);
         let code = self.views.len() as u32;
         self.slots.insert(hash, hash, code, |tag| tag);
         code

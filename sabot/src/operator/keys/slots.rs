@@ -5,6 +5,8 @@
 //! second-level cache live from that (S. Chen, A. Ailamaki, P. Gibbons, T. Mowry: "Improving Hash Join Performance through
 //! Prefetching", 2004).
 
+use std::sync::Arc;
+
 use crate::kernel::prefetch;
 
 /// Slots that fit a second-level cache beside other things: 512 KiB.
@@ -24,7 +26,8 @@ struct Slot {
 /// Numbers by tag. Tags need not be unique, nor hashes: `same` decides.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    /// A clone shares them until one of the two changes.
+    slots: Arc<Vec<Slot>>,
     entries: usize,
 }
 
@@ -32,9 +35,12 @@ impl Slots {
     pub(super) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
     pub(super) fn clear(&mut self) {
         if self.entries > 0 {
-            self.slots.fill(Slot::default());
+            Arc::make_mut(&mut self.slots).fill(Slot::default());
             self.entries = 0;
         }
     }
@@ -75,7 +81,8 @@ impl Slots {
     fn put(&mut self, hash: u64, entry: Slot) {
         let mask = self.mask();
         let mut at = hash as usize & mask;
-        while let Some(slot) = self.slots.get_mut(at) {
+        let slots = Arc::make_mut(&mut self.slots);
+        while let Some(slot) = slots.get_mut(at) {
             if slot.number == 0 {
                 *slot = entry;
                 return;
@@ -87,8 +94,8 @@ impl Slots {
     fn grow(&mut self, hash_of: impl Fn(u64) -> u64) {
         let times = if self.slots.len() < SOON { 4 } else { 2 };
         let larger = vec![Slot::default(); (self.slots.len() * times).max(SMALLEST)];
-        for entry in std::mem::replace(&mut self.slots, larger).into_iter().filter(|s| s.number > 0) {
-            self.put(hash_of(entry.tag), entry);
+        for entry in std::mem::replace(&mut self.slots, Arc::new(larger)).iter().filter(|s| s.number > 0) {
+            self.put(hash_of(entry.tag), *entry);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The groups: packed keys, and the table that finds them.
 
+use std::sync::Arc;
+
 use arrow_array::ArrayRef;
 use arrow_schema::FieldRef;
 
@@ -53,7 +55,7 @@ enum By {
     Words,
 }
 
-/// Distinct keys, numbered from 0 in order of appearance.
+/// Distinct keys, numbered from 0 in order of appearance. A clone shares the memory of the keys until one of the two changes.
 #[derive(Clone, Debug)]
 pub struct Keys {
     columns: Vec<Column>,
@@ -61,7 +63,7 @@ pub struct Keys {
     /// Words per key.
     width: usize,
     /// The keys, `width` words each; none for one text column.
-    keys: Vec<u64>,
+    keys: Arc<Vec<u64>>,
     groups: usize,
     /// The group of null, where it has no bit: of one column that fills its word or is text.
     null: u32,
@@ -110,7 +112,7 @@ impl Keys {
             columns,
             by,
             width: used.len(),
-            keys: Vec::new(),
+            keys: Arc::default(),
             groups: 0,
             null: NO_GROUP,
             dense: Dense::default(),
@@ -120,6 +122,20 @@ impl Keys {
             hashes: Vec::new(),
             lost: Vec::new(),
         })
+    }
+    /// Tables of disjoint keys as one, if they are dense together; for each the number of its first group. Only for finding.
+    pub(crate) fn chain(parts: &[(Keys, u32)]) -> Option<Keys> {
+        let (first, rest) = parts.split_first()?;
+        if rest.is_empty() {
+            return Some(first.0.clone());
+        }
+        let plain = |k: &Keys| k.by == By::Word && k.columns.len() == 1 && k.null == NO_GROUP && k.slots.is_empty();
+        if !parts.iter().all(|(k, _)| plain(k)) {
+            return None;
+        }
+        let dense = Dense::chain(parts.iter().map(|(k, first)| (&k.dense, k.keys.as_slice(), *first)))?;
+        let groups = parts.iter().map(|(k, _)| k.groups).sum();
+        Some(Keys { dense, groups, keys: Arc::default(), ..first.0.clone() })
     }
     /// Number of groups.
     pub fn len(&self) -> usize {
@@ -131,7 +147,7 @@ impl Keys {
     }
     /// Forgets all groups and keeps the memory.
     pub fn clear(&mut self) {
-        self.keys.clear();
+        Arc::make_mut(&mut self.keys).clear();
         self.groups = 0;
         self.null = NO_GROUP;
         self.dense.clear();
@@ -321,7 +337,7 @@ impl Keys {
     }
     /// Makes a group of a key of one word.
     fn add(&mut self, word: u64) -> u32 {
-        self.keys.push(word);
+        Arc::make_mut(&mut self.keys).push(word);
         self.groups += 1;
         self.groups as u32 - 1
     }
@@ -341,7 +357,7 @@ impl Keys {
                     None if INSERT => {
                         let group = self.groups as u32;
                         self.slots.insert(*hash, *hash, group, |hash| hash);
-                        self.keys.extend_from_slice(key);
+                        Arc::make_mut(&mut self.keys).extend_from_slice(key);
                         self.groups += 1;
                         out.push(group);
                     }
