@@ -184,14 +184,7 @@ fn all(scope: &[(String, From)], beside: &Beside) -> Needs {
     needs
 }
 
-fn needs(
-    e: &super::info::Expr,
-    scope: &[(String, From)],
-    inputs: &[Column],
-    units: &[Unit],
-    beside: &Beside,
-    hoisted: &mut bool,
-) -> Needs {
+fn needs(e: &super::info::Expr, scope: &[(String, From)], inputs: &[Column], units: &[Unit], beside: &Beside, hoisted: &mut bool) -> Needs {
     let Some(reads) = &e.reads else {
         *hoisted = false;
         return all(scope, beside);
