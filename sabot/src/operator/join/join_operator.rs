@@ -154,7 +154,11 @@ impl Join {
             }
         }
         let candidates = if index.single { Candidates::One(groups) } else { Candidates::Lists(finder.ranges(index, &groups, &times)) };
-        Ok(Pending { morsel, rows, candidates, at: 0, taken: 0, hit: false })
+        let mut pending = Pending { morsel, rows, candidates, at: 0, taken: 0, hit: false, missed: 0 };
+        if self.spec.kind.pairs() && !self.spec.kind.keeps_left() {
+            pending.drop_misses();
+        }
+        Ok(pending)
     }
     fn pump(&mut self, out: &mut dyn Output) -> Result<Progress> {
         match std::mem::replace(&mut self.work, Work::Nothing) {
@@ -168,7 +172,7 @@ impl Join {
     fn pairs(&mut self, mut pending: Pending, out: &mut dyn Output) -> Result<Progress> {
         let Some((index, _)) = &self.found else { return Ok(Progress::Done) };
         let keep = self.spec.kind.keeps_left();
-        let (mut used, mut filtered, mut chunks) = (0, 0, 0);
+        let (mut used, mut filtered, mut chunks) = (0, std::mem::take(&mut pending.missed), 0);
         while !pending.over() && (chunks == 0 || !out.full()) && (self.condition.is_none() || chunks < CHUNKS) {
             chunks += 1;
             let pairs = match &self.condition {

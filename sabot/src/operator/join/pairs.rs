@@ -46,6 +46,8 @@ pub(super) struct Pending {
     pub(super) at: usize,
     pub(super) taken: u32,
     pub(super) hit: bool,
+    /// Rows without a candidate that were taken out and are not accounted for yet.
+    pub(super) missed: u64,
 }
 
 /// Rows of the output: which probe row, which build row, and whether there is one.
@@ -107,6 +109,23 @@ impl Pairs {
 }
 
 impl Pending {
+    /// Takes out the rows that have no candidate.
+    pub(super) fn drop_misses(&mut self) {
+        let Candidates::Lists(ranges) = &mut self.candidates else { return };
+        let mut found = 0;
+        for at in 0..ranges.len() {
+            if let (Some(row), Some((from, to))) = (self.rows.get(at).copied(), ranges.get(at).copied()) {
+                // what is no candidate is overwritten
+                if let (Some(row_to), Some(range_to)) = (self.rows.get_mut(found), ranges.get_mut(found)) {
+                    (*row_to, *range_to) = (row, (from, to));
+                }
+                found += usize::from(from < to);
+            }
+        }
+        self.missed = (self.rows.len() - found) as u64;
+        self.rows.truncate(found);
+        ranges.truncate(found);
+    }
     /// Whether all rows are done.
     pub(super) fn over(&self) -> bool {
         self.at >= self.rows.len()

@@ -7,6 +7,8 @@
 const SMALL: u64 = 1 << 14;
 /// A larger range has at most this many places for each key.
 const PLACES_PER_KEY: u64 = 4;
+/// As many in a range that is only looked up in: then it takes what a hash table would, 32 to 64 bytes per key.
+const PLACES_TO_FIND: u64 = 16;
 
 use std::sync::Arc;
 
@@ -61,7 +63,7 @@ impl Dense {
         let (low, high) = (any().map(|(d, ..)| d.low).min()?, any().map(|(d, ..)| d.high).max()?);
         let keys: usize = any().map(|(_, keys, _)| keys.len()).sum();
         let span = (high as u64).wrapping_sub(low as u64);
-        if span >= SMALL.max(keys as u64 * PLACES_PER_KEY) {
+        if span >= SMALL.max(keys as u64 * PLACES_TO_FIND) {
             return None;
         }
         let mut groups = vec![0; span as usize + 1];

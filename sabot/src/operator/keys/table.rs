@@ -129,13 +129,13 @@ impl Keys {
         if rest.is_empty() {
             return Some(first.0.clone());
         }
-        let plain = |k: &Keys| k.by == By::Word && k.columns.len() == 1 && k.null == NO_GROUP && k.slots.is_empty();
+        let plain = |k: &Keys| k.by == By::Word && k.columns.len() == 1 && k.null == NO_GROUP;
         if !parts.iter().all(|(k, _)| plain(k)) {
             return None;
         }
         let dense = Dense::chain(parts.iter().map(|(k, first)| (&k.dense, k.keys.as_slice(), *first)))?;
         let groups = parts.iter().map(|(k, _)| k.groups).sum();
-        Some(Keys { dense, groups, keys: Arc::default(), ..first.0.clone() })
+        Some(Keys { dense, groups, keys: Arc::default(), slots: Slots::default(), ..first.0.clone() })
     }
     /// Number of groups.
     pub fn len(&self) -> usize {
