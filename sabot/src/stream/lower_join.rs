@@ -2,7 +2,7 @@
 //!
 //! The build side is built once, by an operator of its own ([`BuildSide`]), and shared by all threads: the probe side stays
 //! where it is, in its order. A build side that is known to be small is built by one instance, another by all, each
-//! of which has the rows of its key groups.
+//! of which has the rows of its key groups. Of an inner join whose left side is known to be much smaller, that is built instead.
 //!
 //! Not so a build side of which rows without a partner come out: each of its rows must be at one instance, which alone can
 //! tell. Not so under a memory budget, where each instance must be able to spill its share of both sides, and not where
@@ -18,15 +18,19 @@ use super::Code;
 use super::lower::{Lower, missing};
 use crate::Result;
 use crate::operator::{BuildSide, Condition, Exchange, Grace, Input, Join, JoinSpec, Shared, Work};
-use crate::plan::{EventColumn, Matching, Node, NodeId, Op, order_matters};
+use crate::plan::{EventColumn, JoinKind, Matching, Node, NodeId, Op, order_matters};
 use crate::{Error, plan::Plan};
+
+/// The left side of a join is built instead of the right one if it has this many times fewer rows: indexing a row costs about as much
+/// as looking one up and copying its partner.
+const SMALLER: u64 = 2;
 
 impl Lower<'_> {
     pub(super) fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
         let Op::Join { kind, matching, left, right, on, left_used, right_used } = &node.op else { return Err(missing(node)) };
-        let (l, r) = (self.input(node, 0, Exchange::Forward, false)?, self.input(node, 1, Exchange::Forward, false)?);
-        let (left_schema, left_single) = self.upstream(l.from);
-        let (right_schema, _) = self.upstream(r.from);
+        let (mut l, mut r) = (self.input(node, 0, Exchange::Forward, false)?, self.input(node, 1, Exchange::Forward, false)?);
+        let (mut left_schema, mut left_single) = self.upstream(l.from);
+        let (mut right_schema, mut right_single) = self.upstream(r.from);
         let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
         let mut spec = JoinSpec {
             name: node.id.clone(),
@@ -39,6 +43,7 @@ impl Lower<'_> {
             times: if *matching == Matching::Equal { None } else { Some((time(self.plan, node, 0)?, time(self.plan, node, 1)?)) },
             node: self.next() as u32,
             by_group: false,
+            mirrored: false,
         };
         let condition = match (on, self.table.get(&node.id)) {
             (None, _) => None,
@@ -48,6 +53,15 @@ impl Lower<'_> {
         let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
         let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
         let shared = !kind.keeps_right() && !self.apart;
+        // the order of rows is promised only where the right side is small
+        let either = *kind == JoinKind::Inner && *matching == Matching::Equal && on.is_none() && shared && !small;
+        if either && rows(0).zip(rows(1)).is_some_and(|(left, right)| left.saturating_mul(SMALLER) <= right) {
+            std::mem::swap(&mut l, &mut r);
+            (l.port, r.port) = (0, 1);
+            std::mem::swap(&mut left_schema, &mut right_schema);
+            std::mem::swap(&mut left_single, &mut right_single);
+            spec = spec.mirror();
+        }
         let (probe, build, single) = if small || shared {
             (Exchange::Forward, Exchange::Broadcast, left_single)
         } else if left.is_empty() {

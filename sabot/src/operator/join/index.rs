@@ -32,6 +32,7 @@ impl Index {
         let count = u32::try_from(build.rows)
             .map_err(|_| Error::Plan(format!("the right side of `{}` has more than 2^32 rows on one instance", spec.name)))?;
         keys.clear();
+        keys.foresee(build.batches().iter().map(|b| build.keys(b)), build.rows)?;
         let mut groups = Vec::with_capacity(build.rows);
         // the rows without a null in their key, once there are others
         let mut listed: Option<Vec<u32>> = None;

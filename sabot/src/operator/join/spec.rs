@@ -33,9 +33,22 @@ pub struct JoinSpec {
     /// Whether rows come out by key group, each in the order of the left side, which then comes in source order: the same order
     /// at any number of instances. Else they come where their left rows came from.
     pub by_group: bool,
+    /// The sides are exchanged: columns of the probe side are named `right.<name>`, those of the build side `left.<name>`.
+    pub mirrored: bool,
 }
 
 impl JoinSpec {
+    /// The same inner join with the sides exchanged: what was the left side is built.
+    #[must_use]
+    pub fn mirror(self) -> Self {
+        let (left_on, right_on) = (self.right_on, self.left_on);
+        let (left, right) = (self.right, self.left);
+        JoinSpec { left_on, right_on, left, right, mirrored: !self.mirrored, ..self }
+    }
+    /// What the columns of the probe side and of the build side are named after.
+    fn sides(&self) -> (&'static str, &'static str) {
+        if self.mirrored { ("right", "left") } else { ("left", "right") }
+    }
     /// Whether the index can do without lists of rows where every key has one row.
     pub(super) fn may_be_single(&self, has_condition: bool) -> bool {
         self.matching == Matching::Equal && !has_condition
@@ -61,16 +74,17 @@ impl JoinSpec {
             return Ok(Arc::clone(left));
         }
         let mut fields = Vec::new();
+        let (probe, build) = self.sides();
         for name in &self.left {
             let f = left.field_with_name(name).map_err(|_| no_column(name, &self.name))?;
-            fields.push(Field::new(format!("left.{name}"), f.data_type().clone(), f.is_nullable() || self.kind.keeps_right()));
+            fields.push(Field::new(format!("{probe}.{name}"), f.data_type().clone(), f.is_nullable() || self.kind.keeps_right()));
         }
         if self.kind.keeps_right() {
             fields.push(Field::new(HAS_LEFT, DataType::Boolean, false));
         }
         for name in &self.right {
             let f = right.field_with_name(name).map_err(|_| no_column(name, &self.name))?;
-            fields.push(Field::new(format!("right.{name}"), plain_type(f.data_type()), f.is_nullable() || self.kind.keeps_left()));
+            fields.push(Field::new(format!("{build}.{name}"), plain_type(f.data_type()), f.is_nullable() || self.kind.keeps_left()));
         }
         if self.kind.keeps_left() {
             fields.push(Field::new(HAS_RIGHT, DataType::Boolean, false));

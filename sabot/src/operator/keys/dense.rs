@@ -21,6 +21,8 @@ pub(super) struct Dense {
     low: i64,
     high: i64,
     any: bool,
+    /// The range was made for all keys to come.
+    whole: bool,
 }
 
 impl Dense {
@@ -30,6 +32,7 @@ impl Dense {
     pub(super) fn clear(&mut self) {
         Arc::make_mut(&mut self.groups).clear();
         self.any = false;
+        self.whole = false;
     }
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
@@ -57,6 +60,33 @@ impl Dense {
             None => false,
         }
     }
+    /// Makes the range for this many keys to come, which are known to lie in it, unless it would be too empty for a table that
+    /// is only looked up in afterwards.
+    pub(super) fn open(&mut self, low: i64, high: i64, keys: usize) -> bool {
+        let span = (high as u64).wrapping_sub(low as u64);
+        if self.any || span >= SMALL.max(keys as u64 * PLACES_TO_FIND) {
+            return false;
+        }
+        let groups = Arc::new(vec![0; span as usize + 1]);
+        *self = Dense { base: low as u64, groups, low, high, any: true, whole: true };
+        true
+    }
+    /// Adds keys to a range that was made for them, and tells their groups. Stops at a key outside; returns how many it took.
+    pub(super) fn insert(&mut self, words: &[u64], keys: &mut Vec<u64>, out: &mut Vec<u32>) -> usize {
+        if !self.whole {
+            return 0;
+        }
+        let (base, groups) = (self.base, Arc::make_mut(&mut self.groups));
+        for (done, word) in words.iter().enumerate() {
+            let Some(slot) = groups.get_mut(word.wrapping_sub(base) as usize) else { return done };
+            if *slot == 0 {
+                keys.push(*word);
+                *slot = keys.len() as u32;
+            }
+            out.push(*slot - 1);
+        }
+        words.len()
+    }
     /// The ranges of several tables as one, if they are dense together: for each its keys by group, and the number of its first group.
     pub(super) fn chain<'a>(parts: impl Iterator<Item = (&'a Dense, &'a [u64], u32)> + Clone) -> Option<Dense> {
         let any = || parts.clone().filter(|(dense, ..)| dense.any);
@@ -67,12 +97,20 @@ impl Dense {
             return None;
         }
         let mut groups = vec![0; span as usize + 1];
-        for (_, keys, first) in parts {
+        for (dense, keys, first) in parts {
+            if dense.whole {
+                // in the order of memory rather than of the keys
+                let from = dense.base.wrapping_sub(low as u64) as usize;
+                for (to, group) in groups.get_mut(from..)?.iter_mut().zip(dense.groups.iter()).filter(|(_, group)| **group > 0) {
+                    *to = group + first;
+                }
+                continue;
+            }
             for (group, key) in (first + 1..).zip(keys) {
                 *groups.get_mut(key.wrapping_sub(low as u64) as usize)? = group;
             }
         }
-        Some(Dense { base: low as u64, groups: Arc::new(groups), low, high, any: true })
+        Some(Dense { base: low as u64, groups: Arc::new(groups), low, high, any: true, whole: false })
     }
     fn extend(&mut self, key: i64, all: &[u64], except: u32) -> bool {
         let span = (self.high as u64).wrapping_sub(self.low as u64);

@@ -35,6 +35,9 @@ impl Slots {
     pub(super) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
     pub(super) fn clear(&mut self) {
         if self.entries > 0 {
             Arc::make_mut(&mut self.slots).fill(Slot::default());

@@ -123,6 +123,26 @@ impl Keys {
             lost: Vec::new(),
         })
     }
+    /// Looks at the keys that will be inserted, of this many rows: those of a dense range of integers will be found by index from the first
+    /// one on.
+    ///
+    /// # Errors
+    /// If a column is missing or has another type.
+    pub(crate) fn foresee(&mut self, batches: impl Iterator<Item = Vec<ArrayRef>>, rows: usize) -> Result<()> {
+        let ([column], By::Word) = (self.columns.as_mut_slice(), self.by) else { return Ok(()) };
+        let (mut low, mut high) = (i64::MAX, i64::MIN);
+        for arrays in batches {
+            let array = arrays.first().ok_or_else(|| Error::internal("a batch lacks a key column"))?;
+            column.coder.codes::<true>(array, Kept::Range(0, array.len()), &mut self.codes)?;
+            for code in &self.codes.low {
+                (low, high) = (low.min(*code as i64), high.max(*code as i64));
+            }
+        }
+        if low <= high && self.dense.open(low, high, rows) {
+            Arc::make_mut(&mut self.keys).reserve(rows);
+        }
+        Ok(())
+    }
     /// Tables of disjoint keys as one, if they are dense together; for each the number of its first group. Only for finding.
     pub(crate) fn chain(parts: &[(Keys, u32)]) -> Option<Keys> {
         let (first, rest) = parts.split_first()?;
@@ -277,8 +297,17 @@ impl Keys {
         for words in words.chunks(CHUNK) {
             let nulls = nulls.get(done..done + words.len()).unwrap_or(&[]);
             done += words.len();
-            let from = out.len();
             let mut missing = nulls.contains(&true);
+            let mut words = words;
+            if INSERT && !missing {
+                let taken = self.dense.insert(words, Arc::make_mut(&mut self.keys), out);
+                self.groups = self.keys.len();
+                words = words.get(taken..).unwrap_or(&[]);
+                if words.is_empty() {
+                    continue;
+                }
+            }
+            let from = out.len();
             if self.dense.is_empty() {
                 out.resize(from + words.len(), NO_GROUP);
                 missing = true;
@@ -290,7 +319,9 @@ impl Keys {
                     group.wrapping_sub(1)
                 }));
             }
-            if missing {
+            // what is not in the range is nowhere else
+            let lost = !INSERT && self.slots.is_empty() && !nulls.contains(&true);
+            if missing && !lost {
                 self.look_up::<INSERT>(words, nulls, out.get_mut(from..).unwrap_or(&mut []));
             }
         }

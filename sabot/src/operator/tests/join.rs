@@ -114,6 +114,7 @@ fn spec(kind: JoinKind, matching: Matching, on: &[&str]) -> Arc<JoinSpec> {
         times: (matching != Matching::Equal).then(|| (t.clone(), t)),
         node: 9,
         by_group: false,
+        mirrored: false,
     })
 }
 
