@@ -23,6 +23,8 @@ pub(super) struct Dense {
     any: bool,
     /// The range was made for all keys to come.
     whole: bool,
+    /// A bit for each place with a key, if most are empty and the table is only looked up in: these bits stay in a cache.
+    present: Arc<Vec<u64>>,
 }
 
 impl Dense {
@@ -42,6 +44,13 @@ impl Dense {
     #[inline(always)]
     pub(super) fn get(&self, key: u64) -> u32 {
         self.groups.get(key.wrapping_sub(self.base) as usize).copied().unwrap_or(0)
+    }
+    /// As [`get`](Self::get), for a table that no longer changes.
+    #[inline(always)]
+    pub(super) fn find(&self, key: u64) -> u32 {
+        let at = key.wrapping_sub(self.base) as usize;
+        let absent = !self.present.is_empty() && self.present.get(at / 64).is_none_or(|word| word >> (at % 64) & 1 == 0);
+        if absent { 0 } else { self.groups.get(at).copied().unwrap_or(0) }
     }
     /// Sets the group of a new key if it lies in the range, which may grow for it. `all` are the keys by group, those of the
     /// hash table too: from now on they are found here where the range covers them.
@@ -68,7 +77,7 @@ impl Dense {
             return false;
         }
         let groups = Arc::new(vec![0; span as usize + 1]);
-        *self = Dense { base: low as u64, groups, low, high, any: true, whole: true };
+        *self = Dense { base: low as u64, groups, low, high, any: true, whole: true, present: Arc::default() };
         true
     }
     /// Adds keys to a range that was made for them, and tells their groups. Stops at a key outside; returns how many it took.
@@ -110,7 +119,12 @@ impl Dense {
                 *groups.get_mut(key.wrapping_sub(low as u64) as usize)? = group;
             }
         }
-        Some(Dense { base: low as u64, groups: Arc::new(groups), low, high, any: true, whole: false })
+        let mut present = Vec::new();
+        if keys as u64 * PLACES_PER_KEY < span {
+            let word = |places: &[u32]| places.iter().zip(0..).fold(0u64, |word, (group, bit)| word | u64::from(*group > 0) << bit);
+            present = groups.chunks(64).map(word).collect();
+        }
+        Some(Dense { base: low as u64, groups: Arc::new(groups), low, high, any: true, whole: false, present: Arc::new(present) })
     }
     fn extend(&mut self, key: i64, all: &[u64], except: u32) -> bool {
         let span = (self.high as u64).wrapping_sub(self.low as u64);

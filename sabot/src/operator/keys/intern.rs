@@ -13,6 +13,8 @@ pub(super) const NULL: u32 = 0;
 /// The code of a value that was never interned.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
+/// Places for short values that were just seen, in a table that is small: 16 KiB, beside the table in the first-level cache.
+const MEMO: usize = 512;
 /// Rows that are looked up together.
 const CHUNK: usize = 256;
 /// Bytes of a value that its view holds itself.
@@ -30,6 +32,15 @@ pub(super) struct Interner {
     data: Arc<Vec<u8>>,
     hashes: Vec<u64>,
     found: Vec<u32>,
+    /// Inline views with their codes, at a place that their bits give; code 0 is empty.
+    memo: Vec<(u128, u32)>,
+}
+
+/// The place of an inline view in the memo.
+#[inline(always)]
+fn place(view: u128) -> usize {
+    let bits = (view as u64 ^ (view >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (bits >> (64 - MEMO.trailing_zeros())) as usize
 }
 
 #[inline(always)]
@@ -46,6 +57,7 @@ impl Interner {
         self.slots.clear();
         Arc::make_mut(&mut self.views).clear();
         Arc::make_mut(&mut self.data).clear();
+        self.memo.clear();
     }
     /// Number of values, null aside.
     pub(super) fn len(&self) -> usize {
@@ -68,8 +80,9 @@ impl Interner {
             let part = kept.part(done, CHUNK);
             done += part.len();
             if !self.slots.is_large() {
+                self.memo.resize(MEMO, (0, NULL));
                 part.each(|_, row| {
-                    let code = if null(row) { NULL } else { self.code::<INSERT>(view(row), || bytes(row)) };
+                    let code = if null(row) { NULL } else { self.remembered::<INSERT>(view(row), || bytes(row)) };
                     out.push(u64::from(code));
                 });
                 continue;
@@ -105,6 +118,21 @@ impl Interner {
                 out.push(u64::from(code));
             });
             (self.hashes, self.found) = (hashes, found);
+        }
+    }
+    /// As [`code`](Self::code), by way of the memo.
+    #[inline(always)]
+    fn remembered<'a, const INSERT: bool>(&mut self, view: u128, bytes: impl Fn() -> &'a [u8]) -> u32 {
+        let at = place(view);
+        match self.memo.get(at) {
+            Some((known, code)) if *known == view && *code != NULL => *code,
+            _ => {
+                let code = self.code::<INSERT>(view, bytes);
+                if let Some(slot) = self.memo.get_mut(at).filter(|_| view as u32 <= INLINE && code != UNKNOWN) {
+                    *slot = (view, code);
+                }
+                code
+            }
         }
     }
     /// The number of a value given as a view (of any buffers) and, where it is not inline, its bytes.

@@ -314,7 +314,7 @@ impl Keys {
             } else {
                 // no group + 1 is 0, and no group is all ones
                 out.extend(words.iter().map(|word| {
-                    let group = self.dense.get(*word);
+                    let group = if INSERT { self.dense.get(*word) } else { self.dense.find(*word) };
                     missing |= group == 0;
                     group.wrapping_sub(1)
                 }));
