@@ -43,10 +43,10 @@ impl Certain for Never {}
 /// pipeline! {
 ///     /// Where visits come from, and those of which nobody knows.
 ///     pub fn places(visits: Source<Visit>);
-///     (found, lost) = visits -> with(|v| row { place: geo(v.ip).await }) -> dead_letter();
+///     (found, failed) = visits -> with(|v| row { place: geo(v.ip).await }) -> dead_letter();
 ///     places = found -> select(|v| row Place { ip: v.ip, place: v.place });
 ///     places -> sink;
-///     lost = lost -> select(|v| row Lost { ip: v.ip, error: v.error, row: v.row });
+///     lost = failed -> select(|v| row Lost { ip: v.ip, error: v.error, row: v.row });
 ///     lost -> sink;
 /// }
 /// # fn main() -> Result<()> {

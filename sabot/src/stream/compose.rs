@@ -50,7 +50,7 @@ use super::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not fit a parameter of type `Source<{R}, {B}>`",
     label = "not a source of `{R}` rows",
-    note = "bind `parquet(..)`, `csv(..)`, a `Vec<{R}>` or another source; a pipeline that is used inside another declares its rows: `pub fn name(..) -> Record;`"
+    note = "bind `parquet(..)`, `csv(..)`, a `Vec<{R}>` or another source"
 )]
 pub trait IntoSource<R, B> {
     /// How the source is opened.

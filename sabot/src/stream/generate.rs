@@ -42,6 +42,29 @@ pub fn generate<R: Named>(partitions: u32, row: impl Fn(u32, u64) -> R + Send + 
 }
 
 /// The source made by [`generate`].
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone)]
+/// struct Reading { n: i64, #[event_time] at: Timestamp<Micros> }
+/// #[derive(Record, Debug)]
+/// struct Seconds { window_start: Timestamp<Micros>, rows: u64 }
+///
+/// pipeline! {
+///     /// Readings per second.
+///     pub fn seconds(readings: Source<Reading>);
+///     seconds = readings -> with(|r| row { one: 1i64 }) -> key_by(one) -> window(tumbling(1.sec())) -> aggregate(|r| row { rows: count() });
+///     seconds -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// // times go back and forth by up to half a second
+/// let at = |row: u64| Timestamp::new(row as i64 * 250_000 - row as i64 % 3 * 250_000);
+/// let source = generate(1, move |_, row| Reading { n: row as i64, at: at(row) }).rows_per_second(1e6).disorder(500.ms());
+/// let seconds: Vec<Seconds> = seconds(source.rows(40)).collect()?;
+/// assert_eq!(seconds.iter().map(|s| s.rows).sum::<u64>(), 40);
+/// # Ok(()) }
+/// ```
 pub struct Generator<R> {
     partitions: u32,
     make: MakeRow<R>,

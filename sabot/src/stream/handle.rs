@@ -17,6 +17,67 @@ use super::{
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
 ///
 /// A copyable handle into a [`Graph`]. `pipeline!` only calls the methods of this type and of [`Pipe`](super::Pipe).
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::testing::Trial;
+///
+/// #[derive(Record, Clone)]
+/// struct Trade { symbol: Str, price: f64, qty: i64, #[event_time] at: Timestamp<Micros> }
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Minute { symbol: Str, window_end: Timestamp<Micros>, value: f64, trades: u64 }
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Seen { symbol: Str, price: f64, jump: f64 }
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Lot { symbol: Str, n: i64 }
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Spread { symbol: Str, above: Option<f64> }
+///
+/// /// How far a price is from the last one of its key.
+/// #[operator]
+/// fn jump(last: &mut Option<f64>, price: f64) -> Option<f64> {
+///     let before = last.replace(price)?;
+///     Some(price - before)
+/// }
+/// /// How far prices are from the lowest of their batch.
+/// #[operator(batch)]
+/// fn above(trades: &Batch<Trade>) -> arrow_array::Float64Array {
+///     let prices = trades.price().values();
+///     let least = prices.iter().copied().fold(f64::INFINITY, f64::min);
+///     prices.iter().map(|p| p - least).collect()
+/// }
+/// /// A row per hundred pieces.
+/// #[operator]
+/// fn lots(trade: TradeRow<'_>) -> impl Iterator<Item = Lot> {
+///     (0..trade.qty / 100).map(move |n| Lot { symbol: trade.symbol.into(), n })
+/// }
+///
+/// pipeline! {
+///     /// Steps that are not row-wise.
+///     pub fn steps(trades: Source<Trade, Bounded>);
+///
+///     minutes = trades -> key_by(symbol) -> window(tumbling(1.minute()))
+///                      -> aggregate(|t| row { value: sum(t.price * t.qty as f64), trades: count() })
+///                      -> select(|m| row Minute { symbol: m.symbol, window_end: m.window_end, value: m.value, trades: m.trades });
+///     jumps   = trades -> key_by(symbol) -> keyed(|t| row { jump: jump(t.price) })
+///                      -> select(|t| row Seen { symbol: t.symbol, price: t.price, jump: t.jump });
+///     spread  = trades -> batch(above) -> select(|t| row Spread { symbol: t.symbol, above: t.above });
+///     split   = trades -> flat_map(|t| lots(t.row()));
+///     again   = trades -> flat_map(|t| lots(t.row())) -> union(split) -> sort(symbol, desc(n)) -> limit(3);
+///     minutes -> sink;
+///     jumps -> sink;
+///     spread -> sink;
+///     again -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let trade = |symbol: &str, price, s: i64| Trade { symbol: symbol.into(), price, qty: 200, at: Timestamp::new(s * 1_000_000) };
+/// let ran = Trial::new().run(steps(vec![trade("A", 1.0, 1), trade("B", 4.0, 2), trade("A", 1.5, 61)]))?;
+/// assert_eq!(ran.rows::<Minute>("minutes")?.iter().map(|m| m.value).sum::<f64>(), 1300.0);
+/// assert_eq!(ran.rows::<Seen>("jumps")?, [Seen { symbol: "A".into(), price: 1.5, jump: 0.5 }]);
+/// assert_eq!(ran.rows::<Spread>("spread")?.iter().map(|s| s.above).collect::<Vec<_>>(), [Some(0.0), Some(3.0), Some(0.5)]);
+/// assert_eq!(ran.rows::<Lot>("again")?.iter().map(|l| l.n).collect::<Vec<_>>(), [1, 1, 1]);
+/// # Ok(()) }
+/// ```
 pub struct Stream<'g, R, K = Unkeyed, B = Unbounded, T = NoTime, C = Append> {
     graph: &'g Graph,
     node: NodeId,

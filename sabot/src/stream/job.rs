@@ -21,6 +21,43 @@ use super::{Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, Si
 
 /// A pipeline with its parameters. Made by calling the pipeline's function; see [`run`](Self::run),
 /// [`collect`](Self::collect), [`spawn`](Self::spawn).
+/// ```standalone_crate
+/// use sabot::prelude::*;
+/// use sabot::runtime::Control;
+/// use sabot::stream::{Job, Params};
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// pipeline! {
+///     /// Large trades.
+///     pub fn large(trades: Source<Trade, Bounded>, least: i64);
+///     large = trades -> filter(|t| t.qty >= least);
+///     large -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let trades = vec![Trade { symbol: "A".into(), qty: 1 }, Trade { symbol: "B".into(), qty: 9 }];
+/// let rows: Vec<Trade> = large(trades.clone(), 5).parallel(2).collect()?;
+/// assert_eq!(rows, [Trade { symbol: "B".into(), qty: 9 }]);
+///
+/// // what would run, as text and drawn
+/// let job = large(trades.clone(), 5);
+/// assert_eq!((job.open_sources().len(), job.open_sinks()), (0, vec!["large".to_owned()]));
+/// assert!(job.explain()?.contains("filter") && job.mermaid()?.starts_with("flowchart") && job.svg()?.starts_with("<svg"));
+///
+/// // into a file, under a control that could stop it
+/// let path = std::env::temp_dir().join(format!("sabot-job-{}.csv", std::process::id()));
+/// let uri = path.display().to_string();
+/// let report = job.sink("large", to(&uri)).sequential().run_with(&Control::new())?;
+/// assert_eq!(report.nodes.iter().map(|n| n.account.rows_out).max(), Some(2));
+/// std::fs::remove_file(&path).map_err(|e| Error::usage(e.to_string()))?;
+///
+/// // by name, as the command line does
+/// let job = Job::named("large", Params::new().with("least", &5))?.source::<Trade, Bounded>("trades", trades);
+/// assert_eq!(job.collect_batches()?.iter().map(|b| b.num_rows()).sum::<usize>(), 1);
+/// # Ok(()) }
+/// ```
 pub struct Job {
     entry: Option<&'static PipelineEntry>,
     params: Params,

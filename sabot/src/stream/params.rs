@@ -114,6 +114,13 @@ impl Params {
 }
 
 /// A parameter that never shows in logs, listings or plans. It does travel to the processes that run the job.
+/// ```
+/// use sabot::prelude::*;
+///
+/// let key = Secret::new("hunter2".to_owned());
+/// assert_eq!(key.reveal(), "hunter2");
+/// assert!(!format!("{key:?}").contains("hunter2"));
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Secret<T>(T);

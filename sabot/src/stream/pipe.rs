@@ -49,6 +49,61 @@ impl<S: Step> Part<S> {
 }
 
 /// A stream with an unfinished run at its end. Methods of [`Stream`] that are not row-wise finish it.
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::testing::Trial;
+///
+/// #[derive(Record, Clone)]
+/// struct Trade { symbol: Str, side: Str, price: Option<f64>, qty: i64 }
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Signed { symbol: Str, value: Option<f64> }
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Lost { symbol: Str, error: Str, row: u64 }
+///
+/// /// 1 for a buy, -1 for a sale.
+/// #[operator]
+/// fn side(text: &str) -> Result<i64, String> {
+///     match text { "B" => Ok(1), "S" => Ok(-1), _ => Err(format!("no side `{text}`")) }
+/// }
+/// /// Whether a symbol is listed.
+/// #[operator]
+/// fn listed(symbol: &str) -> Result<bool, String> {
+///     if symbol.is_empty() { Err("no symbol".into()) } else { Ok(symbol != "X") }
+/// }
+/// /// Twice as much.
+/// #[operator(total)]
+/// fn twice(qty: i64) -> i64 { qty.wrapping_mul(2) }
+///
+/// pipeline! {
+///     /// Row-wise steps, as one kernel.
+///     pub fn signed(trades: Source<Trade>);
+///
+///     (good, bad) = trades -> filter(|t| t.qty > 0)
+///                          -> inspect(|t| assert!(t.qty > 0))
+///                          -> filter(|t| listed(t.symbol))
+///                          -> with(|t| row { sign: side(t.side) })
+///                          -> map(twice)
+///                          -> dead_letter();
+///     signed = good -> select(|t| row Signed { symbol: t.symbol, value: t.price? * (t.sign * t.twice) as f64 });
+///     lost   = bad -> select(|b| row Lost { symbol: b.symbol, error: b.error, row: b.row });
+///     quiet  = trades -> with(|t| row { sign: side(t.side) }) -> on_error(null)
+///                     -> filter(|t| t.sign? < 0) -> select(|t| row Signed { symbol: t.symbol, value: t.price });
+///     signed -> sink;
+///     lost -> sink;
+///     quiet -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let trade = |symbol: &str, side: &str, price| Trade { symbol: symbol.into(), side: side.into(), price, qty: 5 };
+/// let trades = vec![trade("A", "S", Some(2.0)), trade("", "B", None), trade("A", "?", None), trade("B", "B", None)];
+/// let ran = Trial::new().run(signed(trades))?;
+/// let sum = |symbol: &str, value| Signed { symbol: symbol.into(), value };
+/// assert_eq!(ran.rows::<Signed>("signed")?, [sum("A", Some(-20.0)), sum("B", None)]);
+/// let lost = |symbol: &str, error: &str, row| Lost { symbol: symbol.into(), error: error.into(), row };
+/// assert_eq!(ran.rows::<Lost>("lost")?, [lost("", "no symbol", 1), lost("A", "no side `?`", 2)]);
+/// assert_eq!(ran.rows::<Signed>("quiet")?, [sum("A", Some(2.0))]);
+/// # Ok(()) }
+/// ```
 pub struct Pipe<'g, S: Step, K, B, T, C> {
     stream: Stream<'g, S::Out, K, B, T, C>,
     part: Part<S>,

@@ -7,6 +7,27 @@ use crate::runtime::{self, Control, Report};
 use crate::{Error, Result};
 
 /// A job that runs on a thread of its own.
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone)]
+/// struct Tick { n: i64 }
+///
+/// pipeline! {
+///     /// Ticks for ever, to nowhere.
+///     pub fn ticks(ticks: Source<Tick>);
+///     out = ticks -> filter(|t| t.n >= 0);
+///     out -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let job = ticks(generate(1, |_, row| Tick { n: row as i64 })).sink("out", sabot::connect::SinkSpec::Blackhole);
+/// let running = job.spawn();
+/// let _ = running.progress();
+/// running.stop(); // sources end, what was read is finished; `cancel` throws it away
+/// running.wait()?;
+/// # Ok(()) }
+/// ```
 pub struct Running {
     control: Control,
     shared: Arc<Shared>,

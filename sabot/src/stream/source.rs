@@ -49,6 +49,33 @@ impl std::fmt::Debug for SinkBinding {
 ///
 /// Made from files (`parquet`, `csv`), rows (`Vec<R>`), batches, or a source of your own
 /// ([`Source::custom`]).
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// pipeline! {
+///     /// All trades, and those of a file that the pipeline names.
+///     pub fn all(trades: Source<Trade, Bounded>, path: String);
+///     more = source(csv::<Trade>(&path));
+///     all  = trades -> union(more) -> sort(qty);
+///     all -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let path = std::env::temp_dir().join(format!("sabot-source-{}.csv", std::process::id()));
+/// std::fs::write(&path, "symbol,qty\nB,7\n").map_err(|e| Error::usage(e.to_string()))?;
+/// let name = path.display().to_string();
+/// let rows = vec![Trade { symbol: "A".into(), qty: 9 }];
+/// let expected = [Trade { symbol: "B".into(), qty: 7 }, Trade { symbol: "A".into(), qty: 9 }];
+/// assert_eq!(all(rows.clone(), name.clone()).collect::<Trade>()?, expected);
+/// // the same rows as an Arrow batch
+/// let batch = sabot::record::to_batch(&rows);
+/// assert_eq!(all(Batches(vec![batch]), name).collect::<Trade>()?, expected);
+/// std::fs::remove_file(&path).map_err(|e| Error::usage(e.to_string()))?;
+/// # Ok(()) }
+/// ```
 pub struct Source<R, B = Unbounded> {
     pub(crate) binding: SourceBinding,
     kind: PhantomData<fn() -> (R, B)>,
@@ -163,6 +190,26 @@ pub fn to(uri: &str) -> Sink<AnyRow> {
 pub enum AnyRow {}
 
 /// A sink, and the record that it stores ([`AnyRow`] takes all).
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// pipeline! {
+///     /// A file that the pipeline names, checked to hold trades.
+///     pub fn kept(trades: Source<Trade>, path: String);
+///     trades -> filter(|t| t.qty > 1) -> sink(to(&path).of::<Trade>());
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let path = std::env::temp_dir().join(format!("sabot-sink-{}.jsonl", std::process::id()));
+/// kept(vec![Trade { symbol: "A".into(), qty: 1 }, Trade { symbol: "B".into(), qty: 2 }], path.display().to_string()).run()?;
+/// let text = std::fs::read_to_string(&path).map_err(|e| Error::usage(e.to_string()))?;
+/// assert_eq!(text.trim(), r#"{"symbol":"B","qty":2}"#);
+/// std::fs::remove_file(&path).map_err(|e| Error::usage(e.to_string()))?;
+/// # Ok(()) }
+/// ```
 pub struct Sink<R = AnyRow> {
     pub(crate) binding: SinkBinding,
     kind: PhantomData<fn() -> R>,

@@ -13,6 +13,36 @@ use crate::stream::{Job, Sink};
 use crate::{Error, Result};
 
 /// How a job is tried.
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::testing::{Trial, same_rows, splits};
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Tick { n: i64 }
+///
+/// pipeline! {
+///     /// Even numbers.
+///     pub fn even(ticks: Source<Tick>);
+///     even = ticks -> filter(|t| t.n % 2 == 0);
+///     even -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let endless = || even(generate(1, |_, row| Tick { n: row as i64 }));
+/// // crash, and go on from the last checkpoint that was complete
+/// let ran = Trial::new().morsel_rows(2).seed(1).snapshot_at(60).crash_at(150).run(endless())?;
+/// assert!(ran.crashed());
+/// let ran = Trial::new().morsel_rows(2).seed(2).from(ran.checkpoint).stop_at(100).run(endless())?;
+/// let rows: Vec<Tick> = ran.rows("even")?;
+/// assert!(rows.iter().map(|t| t.n).eq((0..).step_by(2).take(rows.len())) && ran.late() == 0);
+///
+/// // rows in splits of three, on four threads
+/// let ticks: Vec<Tick> = (0..10).map(|n| Tick { n }).collect();
+/// let ran = Trial::new().threads(4).run(even(splits(&ticks, 3)))?;
+/// same_rows(&ran.rows::<Tick>("even")?, &[0, 2, 4, 6, 8].map(|n| Tick { n }), 0.0)?;
+/// assert_eq!(ran.batches("even")?.iter().map(|b| b.num_rows()).sum::<usize>(), 5);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Trial {
     threads: usize,

@@ -22,7 +22,7 @@ pub struct Lost {
 }
 
 /// Refuses every fifth number, never ends on others, each after three calls.
-#[operator(max_in_flight = 4, timeout = "5ms", retry = 2, retry_wait = "1ms")]
+#[operator(max_in_flight = 4, timeout = "100ms", retry = 2, retry_wait = "1ms")]
 async fn tried(n: i64) -> std::result::Result<i64, String> {
     match n % 5 {
         2 => Err(format!("{n} is refused")),
@@ -31,12 +31,12 @@ async fn tried(n: i64) -> std::result::Result<i64, String> {
     }
 }
 /// As [`tried`], once and in any order.
-#[operator(max_in_flight = 4, timeout = "5ms", unordered)]
+#[operator(max_in_flight = 4, timeout = "100ms", unordered)]
 async fn once(n: i64) -> std::result::Result<i64, String> {
     tried(n).await
 }
 /// Cannot fail but by taking too long.
-#[operator(timeout = "5ms")]
+#[operator(timeout = "300ms")]
 async fn slow(n: i64) -> i64 {
     tokio::time::sleep(Duration::from_millis(if n % 7 == 0 { 100_000 } else { 0 })).await;
     n + 1
@@ -99,7 +99,7 @@ fn numbers(rows: i64) -> Vec<N> {
 fn wrong(n: i64, calls: &str) -> Option<String> {
     match n % 5 {
         2 => Some(format!("{n} is refused{calls}")),
-        3 if n % 2 == 0 => Some(format!("timed out after 5ms{calls}")),
+        3 if n % 2 == 0 => Some(format!("timed out after 100ms{calls}")),
         _ => None,
     }
 }

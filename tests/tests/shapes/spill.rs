@@ -1,5 +1,8 @@
 //! Jobs with less memory than their operators hold: the same results, and no file left behind, however they end.
 
+#[path = "spilled_sums.rs"]
+mod sums;
+
 use std::path::Path;
 use std::sync::Arc;
 
