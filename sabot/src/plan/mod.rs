@@ -1,4 +1,28 @@
 //! The logical DAG, its passes, and how it is explained and drawn.
+//!
+//! ```
+//! use sabot::plan::Op;
+//! use sabot::prelude::*;
+//!
+//! #[derive(Record, Clone)]
+//! struct Trade { symbol: Str, price: f64, qty: i64 }
+//!
+//! pipeline! {
+//!     /// The dearest price of each symbol.
+//!     pub fn dearest(trades: Source<Trade, Bounded>);
+//!     dearest = trades -> filter(|t| t.price > 0.0) -> key_by(symbol) -> aggregate(|t| row { price: max(t.price) });
+//!     dearest -> sink;
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let job = dearest(Vec::<Trade>::new());
+//! let plan = job.plan()?;
+//! // nobody reads `qty`, so the source does not deliver it
+//! let source = plan.nodes.iter().find(|n| matches!(n.op, Op::Source { .. })).map(|n| n.columns.len());
+//! assert_eq!(source, Some(2));
+//! assert!(job.explain()?.contains("filter t.price > 0.0") && job.mermaid()?.starts_with("flowchart") && job.svg()?.contains("<svg"));
+//! # Ok(()) }
+//! ```
 
 mod explain;
 mod explanation;

@@ -3,6 +3,37 @@
 //! A [`Value`] is a column type, a [`Record`] a set of named columns. A batch is matched with a record by name, once
 //! ([`Accepted`]); after that rows are read without checks, 64 at a time ([`Window`], [`Lane`]), as structs of borrowed
 //! values. [`Cell`] is the way back: from the value of an expression to a column.
+//!
+//! ```
+//! use sabot::prelude::*;
+//! use sabot::record::{from_batch, schema_of, to_batch};
+//!
+//! #[derive(Record, Clone, Debug, PartialEq)]
+//! struct Order {
+//!     customer: Str,
+//!     venue: Dict<Str>,
+//!     amount: Decimal<18, 2>,
+//!     tags: List<i64>,
+//!     note: Option<Str>,
+//!     #[event_time]
+//!     at: Timestamp<Micros>,
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let order = Order {
+//!     customer: "ann".into(),
+//!     venue: "XNYS".into(),
+//!     amount: Decimal::from_units(12_50),
+//!     tags: List(vec![1, 2]),
+//!     note: None,
+//!     at: Timestamp::new(1_700_000_000_000_000),
+//! };
+//! assert_eq!((order.amount.to_f64(), order.at.date().to_string()), (12.5, "2023-11-14".to_owned()));
+//! let batch = to_batch(std::slice::from_ref(&order));
+//! assert_eq!(batch.schema().fields(), schema_of::<Order>().fields());
+//! assert_eq!(from_batch::<Order>(&batch, "here")?, [order]);
+//! # Ok(()) }
+//! ```
 
 mod arena;
 mod bits;

@@ -3,6 +3,33 @@
 //! From the outside: [`run`] a [`PhysicalPlan`](crate::operator::PhysicalPlan) with bound sinks, [`RunOptions`] and a
 //! [`Control`]; get a [`Report`]; [`resume`] from a [`Checkpoint`].
 //!
+//! ```
+//! use sabot::prelude::*;
+//! use sabot::runtime::Control;
+//!
+//! #[derive(Record, Clone, Debug)]
+//! struct Number { n: i64 }
+//!
+//! pipeline! {
+//!     /// The even ones.
+//!     pub fn evens(numbers: Source<Number, Bounded>);
+//!     evens = numbers -> filter(|x| x.n % 2 == 0);
+//!     evens -> sink;
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let numbers: Vec<Number> = (0..10).map(|n| Number { n }).collect();
+//! let job = evens(numbers).sink("evens", to("blackhole:")).options(|o| o.checkpoints = true);
+//! let control = Control::new();
+//! let ticket = control.request_snapshot(); // before the start: taken at the start
+//! let report = job.run_with(&control)?;
+//! let sink = report.nodes.iter().find(|n| n.name.ends_with("sink")).map(|n| n.account.rows_in);
+//! assert_eq!(sink, Some(5));
+//! let checkpoint = ticket.wait()?;
+//! assert_eq!(job.resume(&Control::new(), &checkpoint)?.nodes.len(), report.nodes.len()); // goes on from there
+//! # Ok(()) }
+//! ```
+//!
 //! Inside: a `graph` of stages; per stage and instance a `task`, made of a root (a `feed` of splits, or an
 //! `inlet` of channels with a `gate` per port) and a `chain` of operators; a `job` that decides who runs, on an
 //! `executor`; a `coordinate`d checkpoint.

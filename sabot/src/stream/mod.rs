@@ -3,6 +3,30 @@
 //! A [`Graph`] collects nodes; a [`Stream`] is a copyable handle on one of them, whose type says what its rows are, and
 //! whether they are keyed, end, and have event time. Row-wise steps grow a [`Pipe`] and become one kernel. A [`Job`] is a
 //! finished graph with parameters, sources and sinks.
+//!
+//! ```
+//! use sabot::prelude::*;
+//! use sabot::stream::{Graph, Job, desc};
+//!
+//! #[derive(Record, Clone, Debug)]
+//! struct Trade { symbol: Str, price: f64, qty: i64 }
+//!
+//! # fn main() -> Result<()> {
+//! let trades = vec![
+//!     Trade { symbol: "ACME".into(), price: 10.0, qty: 50 },
+//!     Trade { symbol: "BOLT".into(), price: 99.5, qty: 200 },
+//!     Trade { symbol: "COGS".into(), price: 120.0, qty: 100 },
+//! ];
+//! let graph = Graph::new("large");
+//! let source = graph.source("trades", trades);
+//! graph.stream("large"); // names what follows
+//! let large = source.filter(|t| t.price * t.qty as f64 >= 1000.0).inspect(|t| assert!(t.qty > 50)).stream();
+//! large.sort(|t| [desc(t.price)]).limit(1).open_sink("large");
+//! let job = Job::of(graph).parallel(2);
+//! let rows: Vec<Trade> = job.collect()?;
+//! assert_eq!(rows[0].symbol.as_str(), "COGS");
+//! # Ok(()) }
+//! ```
 
 mod aggregate;
 #[cfg(feature = "async")]
