@@ -76,6 +76,9 @@ def write(result, file):
     import pyarrow as pa
 
     table = pa.Table.from_batches(result) if isinstance(result, list) else result
+    # views share buffers, all of which would be written with each batch
+    plain = [pa.field(f.name, pa.large_string()) if f.type == pa.string_view() else f for f in table.schema]
+    table = table.cast(pa.schema(plain))
     with pa.ipc.new_file(file, table.schema) as out:
         out.write_table(table)
     return table.num_rows
