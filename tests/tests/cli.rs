@@ -5,6 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+#[cfg(unix)]
+#[path = "cli/killed.rs"]
+mod killed;
+
 type Any = Result<(), Box<dyn std::error::Error>>;
 
 fn tool(args: &[&str]) -> Output {

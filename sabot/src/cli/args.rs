@@ -23,6 +23,9 @@ const OWN: &[&str] = &[
     "stats",
     "retries",
     "retry-wait",
+    "checkpoint-dir",
+    "checkpoint-every",
+    "checkpoint-keep",
     "json",
     "format",
     "help",
@@ -110,8 +113,12 @@ fn running(command: Command) -> Command {
     command
         .arg(source())
         .arg(
-            arg("sink", "NAME=URI", "Bind a sink: out.parquet, out.csv, out.jsonl, out.arrow, blackhole:, or - to print")
-                .action(ArgAction::Append),
+            arg(
+                "sink",
+                "NAME=URI",
+                "Bind a sink: out.parquet, out.csv, out.jsonl, out.arrow, a directory (out/, csv:out/), blackhole:, or - to print",
+            )
+            .action(ArgAction::Append),
         )
         .arg(arg("threads", "N", "Worker threads; 0 for all cores").value_parser(clap::value_parser!(usize)))
         .arg(
@@ -127,6 +134,24 @@ fn running(command: Command) -> Command {
                 .value_parser(clap::value_parser!(u32)),
         )
         .arg(arg("retry-wait", "TIME", "The wait before the first of these, doubled for each further one: 200ms, 5s").value_parser(span))
+        .arg(
+            arg(
+                "checkpoint-dir",
+                "DIR",
+                "Keep checkpoints here, and continue from the newest one: nothing is lost or repeated if the process dies",
+            )
+            .value_parser(clap::value_parser!(std::path::PathBuf)),
+        )
+        .arg(
+            arg("checkpoint-every", "TIME", "The time between checkpoints: 500ms, 10s (the default), 5m")
+                .value_parser(span)
+                .requires("checkpoint-dir"),
+        )
+        .arg(
+            arg("checkpoint-keep", "N", "How many checkpoints stay; 3 by default")
+                .value_parser(clap::value_parser!(u16).range(1..))
+                .requires("checkpoint-dir"),
+        )
         .arg(
             arg("output", "FORMAT", "How to print rows; by default a table on a terminal, else CSV")
                 .value_parser(["table", "csv", "json", "arrow"]),

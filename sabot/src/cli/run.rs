@@ -9,7 +9,7 @@ use super::interrupt::Interrupts;
 use super::meter::Meter;
 use super::stdout::{Format, StdoutSink};
 use super::{INTERRUPTED, bind, say, show, stats};
-use crate::runtime::Control;
+use crate::runtime::{Control, newest_checkpoint};
 use crate::stream::Sink;
 use crate::{Error, Result};
 
@@ -45,8 +45,17 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
         o.memory_budget = sub.get_one::<usize>("memory").copied().or(o.memory_budget);
         o.retries = sub.get_one::<u32>("retries").copied().unwrap_or(o.retries);
         o.retry_wait = sub.get_one::<std::time::Duration>("retry-wait").copied().unwrap_or(o.retry_wait);
+        o.checkpoint_dir = sub.get_one::<std::path::PathBuf>("checkpoint-dir").cloned().or(o.checkpoint_dir.take());
+        o.checkpoint_every = sub.get_one::<std::time::Duration>("checkpoint-every").copied().unwrap_or(o.checkpoint_every);
+        o.checkpoint_keep = sub.get_one::<u16>("checkpoint-keep").map_or(o.checkpoint_keep, |n| usize::from(*n));
         o.progress = meter.as_ref().map(Meter::hook);
     });
+    let kept = sub.get_one::<std::path::PathBuf>("checkpoint-dir");
+    if let Some(dir) = kept
+        && let Some(number) = newest_checkpoint(dir)?
+    {
+        say(&format!("continuing from checkpoint {number} in {}", dir.display()));
+    }
     let control = Control::new();
     let interrupts = Interrupts::listen(&control, endless);
     let result = job.run_with(&control);
@@ -56,7 +65,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
     let report = match result {
         Err(_) if reader_gone.load(SeqCst) => return Ok(0),
         Err(Error::Cancelled) if interrupts.any() => {
-            say("cancelled: nothing was written to the sinks");
+            match kept {
+                Some(_) => say("cancelled: the same command continues from the last checkpoint"),
+                None => say("cancelled: nothing was written to the sinks"),
+            }
             return Ok(INTERRUPTED);
         }
         other => other?,

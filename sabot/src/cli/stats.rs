@@ -25,6 +25,16 @@ pub(super) fn stats(report: &Report) -> String {
     for node in report.nodes.iter().filter(|n| n.spilled > 0) {
         let _ = writeln!(out, "{} spilled {} bytes to disk", node.name, node.spilled);
     }
+    let c = &report.checkpoints;
+    if c.taken > 0 {
+        let from = c.restored.map_or_else(String::new, |n| format!(", continued from checkpoint {n}"));
+        let (mean, longest) = (c.time.as_secs_f64() * 1e3 / c.taken as f64, c.longest.as_secs_f64() * 1e3);
+        let _ = writeln!(
+            out,
+            "{} checkpoints, {} bytes (the last {}), {mean:.1} ms each, at most {longest:.1} ms{from}",
+            c.taken, c.bytes, c.last_bytes
+        );
+    }
     for event in &report.events {
         let _ = writeln!(out, "event: {event}");
     }

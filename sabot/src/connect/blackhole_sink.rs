@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::Result;
-use crate::operator::Sink;
+use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
 
 /// A sink that counts rows and drops them: for measuring, and for pipelines run for their side outputs.
 ///
@@ -52,7 +52,26 @@ impl Sink for BlackholeSink {
         Ok(())
     }
     fn abort(&mut self) {}
+    fn two_phase(&mut self) -> Option<&mut dyn TwoPhase> {
+        Some(self)
+    }
     fn describe(&self) -> String {
         "blackhole".into()
+    }
+}
+
+/// There is nothing to show; what counts is that no row need be kept.
+impl TwoPhase for BlackholeSink {
+    fn begin(&mut self, beginning: Beginning<'_>) -> Result<()> {
+        let before = beginning.from.and_then(Prepared::as_u64).unwrap_or(0);
+        self.counter.0.store(before, Ordering::Relaxed);
+        Ok(())
+    }
+    fn prepare(&mut self, _epoch: u64, _last: bool) -> Result<Preparing> {
+        let rows = self.counter.rows();
+        Ok(Preparing::new(move || Ok(rows.into())))
+    }
+    fn publish(&mut self, _prepared: &Prepared) -> Result<()> {
+        Ok(())
     }
 }

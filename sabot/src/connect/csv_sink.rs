@@ -8,11 +8,12 @@ use arrow_schema::SchemaRef;
 
 use super::csv_lines::CsvLines;
 use super::csv_options::{CsvOptions, Dialect};
+use super::lasting::Lasting;
 use super::staged::{Staged, StagedWriter, not_open};
 use crate::Result;
-use crate::operator::Sink;
+use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
 
-/// A CSV file that appears on commit, in place of an older one.
+/// A CSV file that appears on commit, in place of an older one. With checkpoints it grows, hidden, and appears at the end.
 ///
 /// What it writes, the CSV source reads back: a null is an empty field (in a file of one column, `NA`, since an empty
 /// line is no record), an empty text and the text `NA` are quoted, timestamps with a zone are written in UTC, durations
@@ -22,6 +23,7 @@ pub struct CsvSink {
     dialect: Dialect,
     header: bool,
     open: Option<Open>,
+    lasting: Lasting,
 }
 
 struct Open {
@@ -36,16 +38,16 @@ impl CsvSink {
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) if the delimiter or the quote is impossible.
     pub fn new(path: impl Into<PathBuf>, options: &CsvOptions) -> Result<Self> {
-        Ok(CsvSink { path: path.into(), dialect: options.dialect()?, header: options.header, open: None })
+        Ok(CsvSink { path: path.into(), dialect: options.dialect()?, header: options.header, open: None, lasting: Lasting::default() })
     }
 }
 
 impl Sink for CsvSink {
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
         let lines = CsvLines::new(schema, self.dialect, self.describe())?;
-        let (staged, writer) = Staged::create(&self.path)?;
+        let Some((staged, writer, length)) = self.lasting.create(&self.path)? else { return Ok(()) };
         let mut open = Open { staged, writer: BufWriter::new(writer), lines };
-        if self.header {
+        if self.header && length == 0 {
             let line = open.lines.header(schema)?;
             open.writer.write_all(line.as_bytes()).map_err(|e| open.staged.error("CSV", e))?;
         }
@@ -69,7 +71,32 @@ impl Sink for CsvSink {
         self.open = None;
     }
 
+    fn two_phase(&mut self) -> Option<&mut dyn TwoPhase> {
+        Some(self)
+    }
+
     fn describe(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+impl TwoPhase for CsvSink {
+    fn begin(&mut self, beginning: Beginning<'_>) -> Result<()> {
+        self.lasting.begin(&self.path, beginning)
+    }
+
+    fn prepare(&mut self, _epoch: u64, last: bool) -> Result<Preparing> {
+        if let Some(Open { staged, writer, .. }) = &mut self.open {
+            writer.flush().map_err(|e| staged.error("CSV", e))?;
+        }
+        let preparing = self.lasting.prepare(&self.path, self.open.as_ref().map(|o| &o.staged), last)?;
+        if last {
+            self.open = None;
+        }
+        Ok(preparing)
+    }
+
+    fn publish(&mut self, prepared: &Prepared) -> Result<()> {
+        Lasting::publish(prepared)
     }
 }

@@ -8,16 +8,18 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_json::writer::{LineDelimited, Writer, WriterBuilder};
 use arrow_schema::{Field, Schema, SchemaRef};
 
+use super::lasting::Lasting;
 use super::staged::{Staged, StagedWriter, not_open};
 use super::types::{offset_zones, relabel};
-use crate::operator::Sink;
+use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
 use crate::{Error, Result};
 
 /// A JSON lines file that appears on commit, in place of an older one. Nulls are written, so that every line has every
-/// column; bytes are written in hexadecimal, times as text.
+/// column; bytes are written in hexadecimal, times as text. With checkpoints it grows, hidden, and appears at the end.
 pub struct JsonSink {
     path: PathBuf,
     open: Option<Open>,
+    lasting: Lasting,
 }
 
 struct Open {
@@ -62,14 +64,14 @@ impl<W: Write> JsonLines<W> {
 impl JsonSink {
     /// A sink to the file `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        JsonSink { path: path.into(), open: None }
+        JsonSink { path: path.into(), open: None, lasting: Lasting::default() }
     }
 }
 
 impl Sink for JsonSink {
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
         let lines = json_lines(schema, &self.describe())?;
-        let (staged, writer) = Staged::create(&self.path)?;
+        let Some((staged, writer, _)) = self.lasting.create(&self.path)? else { return Ok(()) };
         self.open = Some(Open { staged, lines: lines(BufWriter::new(writer)) });
         Ok(())
     }
@@ -86,7 +88,29 @@ impl Sink for JsonSink {
     fn abort(&mut self) {
         self.open = None;
     }
+    fn two_phase(&mut self) -> Option<&mut dyn TwoPhase> {
+        Some(self)
+    }
     fn describe(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+impl TwoPhase for JsonSink {
+    fn begin(&mut self, beginning: Beginning<'_>) -> Result<()> {
+        self.lasting.begin(&self.path, beginning)
+    }
+    fn prepare(&mut self, _epoch: u64, last: bool) -> Result<Preparing> {
+        if let Some(Open { staged, lines }) = &mut self.open {
+            lines.writer.get_mut().flush().map_err(|e| staged.error("JSON", e))?;
+        }
+        let preparing = self.lasting.prepare(&self.path, self.open.as_ref().map(|o| &o.staged), last)?;
+        if last {
+            self.open = None;
+        }
+        Ok(preparing)
+    }
+    fn publish(&mut self, prepared: &Prepared) -> Result<()> {
+        Lasting::publish(prepared)
     }
 }

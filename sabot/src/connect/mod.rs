@@ -89,6 +89,7 @@ mod generate;
 mod infer;
 #[cfg(feature = "json")]
 mod json_sink;
+mod lasting;
 mod memory_sink;
 mod memory_source;
 #[cfg(feature = "parquet")]
@@ -107,6 +108,7 @@ mod parquet_sink;
 mod parquet_source;
 #[cfg(feature = "parquet")]
 mod parquet_truth;
+mod parts_sink;
 mod paths;
 mod reader_source;
 mod sink_spec;
@@ -139,6 +141,7 @@ pub use memory_source::MemorySource;
 pub use parquet_sink::{Compression, ParquetSink};
 #[cfg(feature = "parquet")]
 pub use parquet_source::ParquetSource;
+pub use parts_sink::PartsSink;
 pub use reader_source::{BatchIterator, ReaderSource, from_reader};
 pub use sink_spec::SinkSpec;
 pub use source_spec::SourceSpec;

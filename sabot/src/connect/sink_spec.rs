@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::csv_options::CsvOptions;
 use super::uri::Uri;
-use super::{ArrowSink, BlackholeSink, CsvSink, paths};
+use super::{ArrowSink, BlackholeSink, CsvSink, PartsSink, paths};
 use crate::operator::Sink;
 use crate::{Error, Result};
 
 const EXISTING: &str = "sinks are `*.parquet`, `*.csv`, `*.tsv`, `*.jsonl`, `*.arrow`, `parquet:path` (and so on) for a file \
-                        with another extension, and `blackhole:`, which counts rows and drops them";
+                        with another extension, `out/` or `csv:out/` for a directory of files, and `blackhole:`, which counts rows and drops them";
 
-/// Where to write, and how. Serialisable.
+/// Where to write, and how. Serialisable. A path that ends in `/`, or is a directory when the job starts, gets files
+/// `part-00000001.parquet` and so on: one, or in a job that keeps checkpoints one for each ([`PartsSink`](super::PartsSink)).
 ///
 /// ```
 /// use sabot::connect::SinkSpec;
@@ -27,12 +28,12 @@ const EXISTING: &str = "sinks are `*.parquet`, `*.csv`, `*.tsv`, `*.jsonl`, `*.a
 pub enum SinkSpec {
     /// A Parquet file, compressed with zstd.
     Parquet {
-        /// The file.
+        /// The file, or directory.
         path: PathBuf,
     },
     /// A CSV file with a header.
     Csv {
-        /// The file.
+        /// The file, or directory.
         path: PathBuf,
         /// Between fields; an ASCII character.
         delimiter: char,
@@ -41,12 +42,12 @@ pub enum SinkSpec {
     },
     /// A file with one JSON object per line.
     JsonLines {
-        /// The file.
+        /// The file, or directory.
         path: PathBuf,
     },
     /// An Arrow IPC file.
     Arrow {
-        /// The file.
+        /// The file, or directory.
         path: PathBuf,
     },
     /// Counts rows and drops them.
@@ -55,7 +56,7 @@ pub enum SinkSpec {
 
 impl SinkSpec {
     /// A sink as a user writes it: `out.parquet`, `out.csv`, `out.jsonl`, `out.arrow`, `csv:out.txt?delimiter=;`,
-    /// `blackhole:`.
+    /// `blackhole:`; `out/` is a directory of Parquet files, `csv:out/` one of CSV files.
     ///
     /// # Errors
     /// [`Error::Usage`] if the format or an option is unknown, with what exists.
@@ -63,6 +64,7 @@ impl SinkSpec {
         let mut parts = Uri::parse(uri)?;
         let path = PathBuf::from(parts.path);
         let format = parts.scheme.take().or_else(|| paths::extension(Path::new(parts.path))).unwrap_or_default();
+        let format = if format.is_empty() && PartsSink::names_directory(&path) { "parquet".to_owned() } else { format };
         if path.as_os_str().is_empty() && format != "blackhole" {
             return Err(Error::usage(format!("`{uri}` names no file; {EXISTING}")));
         }
@@ -100,20 +102,37 @@ impl SinkSpec {
     /// # Errors
     /// [`Error::Usage`] if this program was built without the format, or the options make no sense.
     pub fn open(&self) -> Result<Box<dyn Sink>> {
+        let (path, ending) = match self {
+            SinkSpec::Parquet { path } => (path, "parquet"),
+            SinkSpec::Csv { path, delimiter: '\t', .. } => (path, "tsv"),
+            SinkSpec::Csv { path, .. } => (path, "csv"),
+            SinkSpec::JsonLines { path } => (path, "jsonl"),
+            SinkSpec::Arrow { path } => (path, "arrow"),
+            SinkSpec::Blackhole => return Ok(Box::new(BlackholeSink::new().0)),
+        };
+        if !PartsSink::names_directory(path) {
+            return self.open_file(path.clone());
+        }
+        // What cannot be opened at all is refused now.
+        self.open_file(path.join(ending))?;
+        let spec = self.clone();
+        Ok(Box::new(PartsSink::new(path, ending, move |part| spec.open_file(part))))
+    }
+    fn open_file(&self, path: PathBuf) -> Result<Box<dyn Sink>> {
         match self {
             #[cfg(feature = "parquet")]
-            SinkSpec::Parquet { path } => Ok(Box::new(super::ParquetSink::new(path))),
+            SinkSpec::Parquet { .. } => Ok(Box::new(super::ParquetSink::new(path))),
             #[cfg(not(feature = "parquet"))]
             SinkSpec::Parquet { .. } => Err(Error::usage("this program was built without Parquet: enable sabot's feature `parquet`")),
-            SinkSpec::Csv { path, delimiter, header } => {
+            SinkSpec::Csv { delimiter, header, .. } => {
                 let options = CsvOptions { delimiter: *delimiter, header: *header, ..CsvOptions::default() };
                 Ok(Box::new(CsvSink::new(path, &options)?))
             }
             #[cfg(feature = "json")]
-            SinkSpec::JsonLines { path } => Ok(Box::new(super::JsonSink::new(path))),
+            SinkSpec::JsonLines { .. } => Ok(Box::new(super::JsonSink::new(path))),
             #[cfg(not(feature = "json"))]
             SinkSpec::JsonLines { .. } => Err(Error::usage("this program was built without JSON: enable sabot's feature `json`")),
-            SinkSpec::Arrow { path } => Ok(Box::new(ArrowSink::new(path))),
+            SinkSpec::Arrow { .. } => Ok(Box::new(ArrowSink::new(path))),
             SinkSpec::Blackhole => Ok(Box::new(BlackholeSink::new().0)),
         }
     }

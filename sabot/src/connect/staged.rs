@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,13 +12,15 @@ use crate::{Error, Result};
 /// The staged files of this process: two sinks must not share one.
 static STAGED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// A file under way: `.<name>.tmp-<pid>` beside `target`. Dropped without [`commit`](Self::commit), it is removed.
+/// A file under way: `.<name>.tmp-<pid>` beside `target`. Dropped without [`commit`](Self::commit), it is removed, unless it is
+/// [lasting](Self::lasting).
 pub(crate) struct Staged {
     target: PathBuf,
     temporary: PathBuf,
     file: File,
     failure: Failure,
-    placed: bool,
+    /// Whether it stays when dropped.
+    stays: bool,
 }
 
 /// The last error of the operating system, kept because format writers wrap or flatten it.
@@ -37,21 +39,44 @@ impl Staged {
     /// [`Error::Io`] if the directory is missing or not writable; [`Error::Usage`] if another sink of this process
     /// writes the same file, or the target is a directory.
     pub(crate) fn create(target: &Path) -> Result<(Staged, StagedWriter)> {
-        let name = target.file_name().filter(|_| !target.is_dir());
-        let name = name.ok_or_else(|| Error::usage(format!("`{}` is a directory: name a file in it to write to", target.display())))?;
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".tmp-{}", std::process::id()));
-        let temporary = target.with_file_name(hidden);
+        Self::open(target, hidden(target, &format!("tmp-{}", std::process::id()))?, false, |path| File::create(path))
+    }
+
+    /// Goes on with a file that outlives the process, after its first `length` bytes: `.<name>.staged` beside `target`.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create); if another process writes it, or it is shorter.
+    pub(crate) fn lasting(target: &Path, length: u64) -> Result<(Staged, StagedWriter)> {
+        Self::open(target, Self::lasting_name(target)?, true, |path| {
+            let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
+            file.try_lock().map_err(io::Error::from)?;
+            if file.metadata()?.len() < length {
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, "it is shorter than at the checkpoint"));
+            }
+            file.set_len(length)?;
+            file.seek(io::SeekFrom::End(0))?;
+            Ok(file)
+        })
+    }
+
+    /// Where [`lasting`](Self::lasting) writes.
+    ///
+    /// # Errors
+    /// If the target is a directory.
+    pub(crate) fn lasting_name(target: &Path) -> Result<PathBuf> {
+        hidden(target, "staged")
+    }
+
+    fn open(target: &Path, temporary: PathBuf, stays: bool, open: impl Fn(&Path) -> io::Result<File>) -> Result<(Staged, StagedWriter)> {
         let key = std::path::absolute(&temporary).map_err(|e| Error::io(target, "cannot create", e))?;
         if !STAGED.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
             return Err(Error::usage(format!("two sinks write to `{}`: give each its own file", target.display())));
         }
-        let opened = File::create(&temporary).and_then(|file| file.try_clone().map(|clone| (file, clone)));
+        let opened = open(&temporary).and_then(|file| file.try_clone().map(|clone| (file, clone)));
         match opened {
             Ok((file, clone)) => {
                 let failure = Failure::default();
-                let staged = Staged { target: target.to_path_buf(), temporary, file, failure: Arc::clone(&failure), placed: false };
+                let staged = Staged { target: target.to_path_buf(), temporary, file, failure: Arc::clone(&failure), stays };
                 Ok((staged, StagedWriter { file: clone, failure }))
             }
             Err(e) => {
@@ -59,6 +84,11 @@ impl Staged {
                 Err(Error::io(target, format!("cannot create a file here{}", advice(e.kind())), e))
             }
         }
+    }
+
+    /// Another handle on the file, at the same position.
+    pub(crate) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// The error to report after a format writer failed: the operating system's, if there was one.
@@ -77,8 +107,16 @@ impl Staged {
         let io = |what: &str, e: io::Error| Error::io(&self.target, format!("cannot {what}{}", advice(e.kind())), e);
         self.file.sync_all().map_err(|e| io("write", e))?;
         std::fs::rename(&self.temporary, &self.target).map_err(|e| io("put the finished file in place", e))?;
-        self.placed = true;
-        let directory = self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.stays = true;
+        Self::sync_directory(&self.target)
+    }
+
+    /// Makes the name of a file durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn sync_directory(target: &Path) -> Result<()> {
+        let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Elsewhere a directory cannot be opened as a file, and a rename needs no sync.
         if cfg!(unix) {
             File::open(directory)
@@ -89,9 +127,19 @@ impl Staged {
     }
 }
 
+/// `.<name>.<ending>` beside `target`.
+fn hidden(target: &Path, ending: &str) -> Result<PathBuf> {
+    let name = target.file_name().filter(|_| !target.is_dir());
+    let name = name.ok_or_else(|| Error::usage(format!("`{}` is a directory: name a file in it to write to", target.display())))?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{ending}"));
+    Ok(target.with_file_name(hidden))
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.stays {
             // Nothing to do about a failure: the job has already failed, and the name shows what the file is.
             let _ = std::fs::remove_file(&self.temporary);
         }

@@ -33,6 +33,7 @@ mod spill;
 #[cfg(test)]
 mod tests;
 mod top;
+mod two_phase;
 mod unnest;
 mod user;
 
@@ -70,5 +71,6 @@ pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
 pub use source::{Read, Source, Split, SplitReader};
 pub use spill::{Memory, SpillDir};
 pub use top::{PartialTop, Top, TopSpec};
+pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};
 pub use unnest::Unnest;
 pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Stored};

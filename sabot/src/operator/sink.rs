@@ -3,11 +3,13 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use super::TwoPhase;
 use crate::Result;
 
 /// A sink, opened for one job. Batches arrive dense and in source order on one instance.
 ///
-/// A sink shows nothing until [`commit`](Self::commit): files are written beside their target and renamed.
+/// A sink shows nothing until [`commit`](Self::commit): files are written beside their target and renamed. In a job that
+/// keeps checkpoints, a [`TwoPhase`] sink shows its rows with each of them.
 pub trait Sink: Send {
     /// Learns the columns. Called once, before any batch, also when no batch follows.
     ///
@@ -30,6 +32,10 @@ pub trait Sink: Send {
     /// are tried again (`RunOptions::retries`).
     fn repeatable(&self) -> bool {
         false
+    }
+    /// The sink as one that takes part in checkpoints, if it does.
+    fn two_phase(&mut self) -> Option<&mut dyn TwoPhase> {
+        None
     }
     /// A name for messages.
     fn describe(&self) -> String;

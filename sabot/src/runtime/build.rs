@@ -182,9 +182,11 @@ impl Build<'_> {
             }
             Work::Sink => {
                 let sink = self.sinks.get(&node).ok_or_else(|| Error::usage(format!("no sink is bound to `{}`", plan.name)))?;
+                let takes_part = self.options.checkpoint_dir.is_some() && lock(sink).two_phase().is_some();
                 Some(Box::new(SinkOperator {
                     sink: Arc::clone(sink),
-                    written: self.options.checkpoints.then(Vec::new),
+                    written: (self.options.cuts() && !takes_part).then(Vec::new),
+                    prepared: takes_part.then(|| self.checkpoint.map_or(0, |c| c.epoch)),
                     kept: 0,
                     patience: (self.options.retries, self.options.retry_wait),
                     retry: Retry::default(),

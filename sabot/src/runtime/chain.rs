@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use super::job::Job;
 use super::ledger::Holding;
+use super::sink::AT_END;
 use super::util::{at, at_mut};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Mark, Operator, Output, Pending, Progress};
@@ -185,12 +186,12 @@ impl Chain {
     pub(super) fn take_frozen(&mut self) -> Vec<(usize, Frozen)> {
         std::mem::take(&mut self.frozen)
     }
-    /// What the sinks of this chain have received.
+    /// What the sinks of this chain have received, in all.
     pub(super) fn sink_states(&mut self) -> Result<Vec<(usize, GroupState)>> {
         let mut states = Vec::new();
         for node in self.nodes.iter_mut().filter(|n| n.sink) {
             if let Some(sink) = &mut node.operator {
-                states.extend(sink.snapshot(0)?.write()?.into_iter().map(|s| (node.plan, s)));
+                states.extend(sink.snapshot(AT_END)?.write()?.into_iter().map(|s| (node.plan, s)));
             }
         }
         Ok(states)

@@ -31,6 +31,12 @@ pub(super) struct Coordinator {
     finished: Vec<Option<Part>>,
     pending: Option<(Vec<Option<Part>>, Vec<Ticket>)>,
     queue: Vec<Ticket>,
+    /// Whether a checkpoint is wanted, by a ticket or without.
+    asked: bool,
+    /// A complete checkpoint that nobody has taken yet.
+    ready: Option<Checkpoint>,
+    /// Who waits for it, until it is settled.
+    settling: Option<Vec<Ticket>>,
     /// Tasks whose cut for the pending epoch is being written.
     writing: BTreeSet<usize>,
 }
@@ -42,14 +48,16 @@ impl Coordinator {
         Coordinator { names, tasks, epoch, base, base_done, finished, ..Self::default() }
     }
     /// Asks for a checkpoint. Returns the epoch if one begins now.
-    pub(super) fn request(&mut self, ticket: Ticket) -> Option<u64> {
-        self.queue.push(ticket);
+    pub(super) fn request(&mut self, ticket: Option<Ticket>) -> Option<u64> {
+        self.asked = true;
+        self.queue.extend(ticket);
         self.begin()
     }
     fn begin(&mut self) -> Option<u64> {
-        if self.pending.is_some() || self.queue.is_empty() {
+        if self.pending.is_some() || self.settling.is_some() || !self.asked {
             return None;
         }
+        self.asked = false;
         self.epoch += 1;
         self.pending = Some((self.finished.clone(), std::mem::take(&mut self.queue)));
         self.complete();
@@ -86,26 +94,42 @@ impl Coordinator {
         }
         let Some((parts, tickets)) = self.pending.take() else { return };
         let parts: Vec<Part> = parts.into_iter().flatten().collect();
-        let checkpoint = self.assemble(&parts);
-        tickets.into_iter().for_each(|t| t.fill(Ok(checkpoint.clone())));
+        self.ready = Some(self.assemble(parts));
+        self.settling = Some(tickets);
     }
-    fn assemble(&self, parts: &[Part]) -> Checkpoint {
+    /// The checkpoint that has become complete. No other begins before it is [settled](Self::settled).
+    pub(super) fn take_ready(&mut self) -> Option<Checkpoint> {
+        self.ready.take()
+    }
+    /// A complete checkpoint is where it belongs. Returns the next epoch if one begins.
+    pub(super) fn settled(&mut self, checkpoint: &Checkpoint) -> Option<u64> {
+        self.settling.take().into_iter().flatten().for_each(|t| t.fill(Ok(checkpoint.clone())));
+        self.begin()
+    }
+    /// The checkpoint of a job that is over; `None` if a task is not.
+    pub(super) fn last(&mut self) -> Option<Checkpoint> {
+        let parts: Option<Vec<Part>> = self.finished.iter().cloned().collect();
+        self.epoch += 1;
+        parts.map(|parts| self.assemble(parts))
+    }
+    fn assemble(&self, parts: Vec<Part>) -> Checkpoint {
         let mut c = Checkpoint { epoch: self.epoch, nodes: self.names.clone(), positions: self.base_done.clone(), ..Checkpoint::default() };
+        let accounts = self.sum(parts.iter());
         let mut running = vec![false; self.names.len()];
-        for (part, nodes) in parts.iter().zip(&self.tasks) {
+        for (part, nodes) in parts.into_iter().zip(&self.tasks) {
             if !part.finished {
                 nodes.iter().filter_map(|n| running.get_mut(*n).map(|r| *r = true)).for_each(drop);
             }
-            c.states.extend(part.states.iter().cloned());
-            c.in_flight.extend(part.in_flight.iter().cloned());
-            c.marks.extend(part.marks.clone());
-            if let Some(position) = &part.position {
+            c.states.extend(part.states);
+            c.in_flight.extend(part.in_flight);
+            c.marks.extend(part.marks);
+            if let Some(position) = part.position {
                 match c.positions.iter_mut().find(|p| p.node == position.node) {
                     Some(p) => {
-                        p.done.extend(&position.done);
-                        p.open.extend(position.open.iter().cloned());
+                        p.done.extend(position.done);
+                        p.open.extend(position.open);
                     }
-                    None => c.positions.push(position.clone()),
+                    None => c.positions.push(position),
                 }
             }
         }
@@ -114,7 +138,7 @@ impl Coordinator {
             position.open.sort_by_key(|o| (o.partition, o.sequence));
         }
         c.finished = self.names.iter().zip(&running).filter(|(_, r)| !**r).map(|(n, _)| n.clone()).collect();
-        c.accounts = self.names.iter().cloned().zip(self.sum(parts.iter())).collect();
+        c.accounts = self.names.iter().cloned().zip(accounts).collect();
         c
     }
     fn sum<'a>(&self, parts: impl Iterator<Item = &'a Part>) -> Vec<Account> {
@@ -134,6 +158,7 @@ impl Coordinator {
     pub(super) fn give_up(&mut self) -> Vec<Ticket> {
         let mut tickets = std::mem::take(&mut self.queue);
         tickets.extend(self.pending.take().into_iter().flat_map(|(_, t)| t));
+        tickets.extend(self.settling.take().into_iter().flatten());
         tickets
     }
 }

@@ -12,13 +12,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use super::chain::placed;
+use super::checkpoint::Checkpoint;
 use super::control::Ticket;
 use super::coordinate::{Coordinator, Part};
 use super::ledger::Ledger;
 use super::needs::Needs;
 use super::progress::Progress;
+use super::settle::Settling;
 use super::task::{Moved, Task, Turn};
 use super::util::lock;
 use super::{Control, Done, Executor, RunOptions, WorkerReport};
@@ -68,6 +71,8 @@ pub(super) struct Job {
     pub(super) error: Mutex<Option<Error>>,
     pub(super) coordinator: Mutex<Coordinator>,
     pub(super) epoch: AtomicU64,
+    /// Where checkpoints are kept, if they are.
+    pub(super) settling: Option<Settling>,
     pub(super) needs: Needs,
     pub(super) ledger: Ledger,
     pub(super) workers: Vec<Mutex<WorkerReport>>,
@@ -127,17 +132,32 @@ impl Job {
     }
     /// Runs `work` beside the tasks; the job does not end before it.
     pub(super) fn beside(self: &Arc<Self>, work: Box<dyn FnOnce() -> Result<()> + Send>) {
+        self.beside_after(Duration::ZERO, work);
+    }
+    /// The same, not before `wait` is over.
+    pub(super) fn beside_after(self: &Arc<Self>, wait: Duration, work: Box<dyn FnOnce() -> Result<()> + Send>) {
         self.active.fetch_add(1, SeqCst);
         self.remaining.fetch_add(1, SeqCst);
         let job = Arc::clone(self);
-        self.executor.spawn(Box::new(move || {
+        let run = Box::new(move || {
+            let work = || if job.is_aborted() { Ok(()) } else { work() };
             match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => job.fail(e),
                 Err(panic) => job.fail(Error::internal(format!("panic while writing a checkpoint: {}", message(&*panic)))),
             }
             job.leave(true);
-        }));
+        });
+        if wait.is_zero() { self.executor.spawn(run) } else { self.executor.after(wait, run) }
+    }
+    /// Keeps the job from ending, and from standing still, until [`leave`](Self::leave); unless it is over.
+    fn hold(&self) -> bool {
+        self.active.fetch_add(1, SeqCst);
+        let held = self.remaining.fetch_update(SeqCst, SeqCst, |n| (n > 0).then_some(n + 1)).is_ok();
+        if !held {
+            self.active.fetch_sub(1, SeqCst);
+        }
+        held
     }
 
     fn run(self: &Arc<Self>, id: usize) {
@@ -274,11 +294,22 @@ impl Job {
     }
 
     pub(super) fn snapshot(self: &Arc<Self>, ticket: Ticket) {
-        if !self.options.checkpoints {
+        if !self.options.cuts() {
             return ticket.fill(Err(Error::Checkpoint("the job was started without checkpoints (`RunOptions::checkpoints`)".into())));
+        }
+        if !self.ask(Some(ticket.clone())) {
+            ticket.fill(Err(Error::Checkpoint("the job is over".into())));
+        }
+    }
+    /// Asks for a checkpoint, unless the job is over.
+    pub(super) fn ask(self: &Arc<Self>, ticket: Option<Ticket>) -> bool {
+        if !self.hold() {
+            return false;
         }
         let epoch = lock(&self.coordinator).request(ticket);
         self.begin(epoch);
+        self.leave(true);
+        true
     }
     /// The epoch to cut now, if it is later than `seen`.
     pub(super) fn epoch_after(&self, seen: u64) -> Option<u64> {
@@ -297,9 +328,19 @@ impl Job {
     }
     fn begin(self: &Arc<Self>, epoch: Option<u64>) {
         if let Some(epoch) = epoch {
+            self.began();
             self.epoch.fetch_max(epoch, SeqCst);
             self.wake_sources();
         }
+        let ready = lock(&self.coordinator).take_ready();
+        if let Some(checkpoint) = ready {
+            self.settle(checkpoint);
+        }
+    }
+    /// A checkpoint is where it belongs; the next may begin.
+    pub(super) fn settled(self: &Arc<Self>, checkpoint: &Checkpoint) {
+        let epoch = lock(&self.coordinator).settled(checkpoint);
+        self.begin(epoch);
     }
 }
 

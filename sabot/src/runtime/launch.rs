@@ -13,7 +13,9 @@ use super::ledger::{Ledger, instances};
 use super::needs::Needs;
 use super::progress::Progress;
 use super::retry::patiently;
+use super::settle::Settling;
 use super::sink::SharedSink;
+use super::store::Store;
 use super::task::Root;
 use super::util::{at, lock};
 use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
@@ -78,8 +80,22 @@ fn launch(
         },
         None => None,
     };
+    let opened = match Store::open(options) {
+        Ok(Some(_)) if checkpoint.is_some() => Err(Error::usage(
+            "a job continues from the checkpoints in its directory, or from the one given to it: give it one or the other",
+        )),
+        other => other,
+    };
+    let (owner, store, newest) = match opened {
+        Ok(opened) => opened.map_or((None, None, None), |(owner, store, newest)| (Some(owner), Some(store), newest)),
+        Err(error) => {
+            control.detach();
+            return Err(error);
+        }
+    };
+    let checkpoint = checkpoint.or(newest.as_ref());
     // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
-    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint, dir.clone())));
+    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint, store, dir.clone())));
     let result = result.unwrap_or_else(|panic| {
         Err((
             Error::Operator {
@@ -91,6 +107,7 @@ fn launch(
         ))
     });
     control.detach();
+    drop(owner);
     dir.iter().for_each(SpillDir::remove);
     match result {
         Ok(report) => Ok(report),
@@ -104,6 +121,7 @@ fn launch(
 }
 
 /// The job but for its sinks' abort; an error says whether they shall.
+#[allow(clippy::too_many_arguments)]
 fn attempt(
     executor: Option<Arc<dyn Executor>>,
     plan: &PhysicalPlan,
@@ -111,6 +129,7 @@ fn attempt(
     options: &RunOptions,
     control: &Control,
     checkpoint: Option<&Checkpoint>,
+    store: Option<Store>,
     dir: Option<SpillDir>,
 ) -> Result<Report, (Error, bool)> {
     let abort = |e: Error| (e, true);
@@ -124,6 +143,8 @@ fn attempt(
     };
     let started = executor.now();
     let mut events = Vec::new();
+    store.iter().try_for_each(|store| store.same_input(plan, &splits)).map_err(abort)?;
+    let settling = store.map(|store| Settling::begin(store, plan, sinks, checkpoint)).transpose().map_err(abort)?;
     for (node, sink) in sinks {
         let schema = at(&plan.nodes, *node).map(|n| &n.schema).map_err(abort)?;
         settle(&executor, options, &mut events, sink, |sink| sink.open(schema)).map_err(abort)?;
@@ -150,6 +171,7 @@ fn attempt(
         options,
         control,
         checkpoint,
+        settling,
     );
     for ticket in control.attach(&job) {
         job.snapshot(ticket);
@@ -158,6 +180,7 @@ fn attempt(
         return Err(abort(Error::Cancelled));
     }
     job.start();
+    job.arm();
     if !executor.drive(&job.done) {
         return Err((Error::internal("the executor stopped before the job was over"), false));
     }
@@ -169,9 +192,18 @@ fn attempt(
     }
     let accounts = lock(&job.coordinator).accounts();
     let nodes = balance(plan, &counts, accounts, &job.ledger.spilled()).map_err(abort)?;
+    if let Some(settling) = &job.settling
+        && checkpoint.is_none_or(|c| c.finished.len() < c.nodes.len())
+    {
+        let last = lock(&job.coordinator).last().ok_or_else(|| abort(Error::internal("a step has not ended")))?;
+        settling.last(&last, &executor, options, &mut events).map_err(abort)?;
+    }
     let mut order: Vec<_> = sinks.iter().collect();
     order.sort_by_key(|(node, _)| **node);
     for (_, sink) in order {
+        if job.settling.is_some() && lock(sink).two_phase().is_some() {
+            continue;
+        }
         settle(&executor, options, &mut events, sink, |sink| sink.commit()).map_err(abort)?;
     }
     job.progress.end();
@@ -181,6 +213,7 @@ fn attempt(
         workers: job.workers.iter().map(|w| *lock(w)).collect(),
         wall: executor.now().saturating_sub(started),
         bypassed,
+        checkpoints: job.settling.as_ref().map(Settling::report).unwrap_or_default(),
         peak_channel_bytes: job.channels.iter().map(|c| c.peak()).max().unwrap_or(0),
         events,
     })
@@ -253,6 +286,7 @@ fn assemble(
     options: &RunOptions,
     control: &Control,
     checkpoint: Option<&Checkpoint>,
+    settling: Option<Settling>,
 ) -> Arc<Job> {
     let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
     let base = plan.nodes.iter().zip(instances).map(|(node, now)| account_of(node, *now, checkpoint)).collect();
@@ -285,6 +319,7 @@ fn assemble(
         error: Mutex::new(None),
         coordinator: Mutex::new(Coordinator::new(names.clone(), wired.nodes, epoch, base, done)),
         epoch: AtomicU64::new(epoch),
+        settling,
         needs: Needs::new(plan, instances),
         ledger,
         workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),

@@ -1,7 +1,8 @@
 //! Executor, stages, tasks, input gates, watermarks, barriers, checkpoints, observation.
 //!
 //! From the outside: [`run`] a [`PhysicalPlan`](crate::operator::PhysicalPlan) with bound sinks, [`RunOptions`] and a
-//! [`Control`]; get a [`Report`]; [`resume`] from a [`Checkpoint`].
+//! [`Control`]; get a [`Report`]; [`resume`] from a [`Checkpoint`], or name a directory
+//! ([`RunOptions::checkpoint_dir`]) in which checkpoints are kept, and from which the job continues by itself.
 //!
 //! ```
 //! use sabot::prelude::*;
@@ -32,7 +33,7 @@
 //!
 //! Inside: a `graph` of stages; per stage and instance a `task`, made of a root (a `feed` of splits, or an
 //! `inlet` of channels with a `gate` per port) and a `chain` of operators; a `job` that decides who runs, on an
-//! `executor`; a `coordinate`d checkpoint.
+//! `executor`; a `coordinate`d checkpoint, which is `settle`d in a `store`.
 
 mod build;
 mod chain;
@@ -58,8 +59,11 @@ mod pool;
 mod progress;
 mod report;
 mod retry;
+mod seam;
+mod settle;
 mod simulated;
 mod sink;
+mod store;
 mod task;
 mod timers;
 #[cfg(feature = "async")]
@@ -76,5 +80,6 @@ pub use inline::Inline;
 pub use launch::{resume, run, run_on};
 pub use options::{ProgressHook, Progressed, RunOptions};
 pub use pool::Pool;
-pub use report::{NodeReport, Report, WorkerReport};
+pub use report::{CheckpointReport, NodeReport, Report, WorkerReport};
 pub use simulated::Simulated;
+pub use store::newest_checkpoint;

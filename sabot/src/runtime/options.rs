@@ -1,5 +1,6 @@
 //! How a job is run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +43,20 @@ pub struct RunOptions {
     /// The same for an input that is put into source order. More than [`channel_bytes`](Self::channel_bytes), because
     /// instances that read later splits can only work ahead into this buffer.
     pub reorder_bytes: usize,
-    /// Allow snapshots. Sinks then keep all rows they received, since these are part of a checkpoint.
+    /// Allow snapshots by [`Control`](super::Control). Sinks then keep all rows they received, since these are part of a checkpoint.
+    /// Not needed with a [`checkpoint_dir`](Self::checkpoint_dir).
     pub checkpoints: bool,
+    /// Keep checkpoints in this directory, which is made if missing and belongs to one job: the job continues from the newest
+    /// one in it. [`TwoPhase`](crate::operator::TwoPhase) sinks show their rows with each checkpoint; the others keep theirs until the
+    /// end of the job, so an endless job needs sinks of the first kind.
+    pub checkpoint_dir: Option<PathBuf>,
+    /// The time from one checkpoint, or the start, to the beginning of the next. For [`checkpoint_dir`](Self::checkpoint_dir).
+    pub checkpoint_every: Duration,
+    /// How many checkpoints stay in [`checkpoint_dir`](Self::checkpoint_dir), the newest; at least one.
+    pub checkpoint_keep: usize,
+    /// What identifies the job, by name: checkpoints of a job of which one of these differs are refused. A
+    /// [`Job`](crate::stream::Job) sets it.
+    pub identity: BTreeMap<String, String>,
     /// How long a partition of an endless source may deliver nothing before it stops holding the watermark back.
     pub idle_after: Duration,
     /// How long an endless source that has nothing waits before it is asked again.
@@ -60,6 +73,13 @@ pub struct RunOptions {
     pub progress_every: Duration,
 }
 
+impl RunOptions {
+    /// Whether checkpoints may be taken.
+    pub(crate) fn cuts(&self) -> bool {
+        self.checkpoints || self.checkpoint_dir.is_some()
+    }
+}
+
 impl Default for RunOptions {
     fn default() -> Self {
         RunOptions {
@@ -71,6 +91,10 @@ impl Default for RunOptions {
             channel_bytes: 16 << 20,
             reorder_bytes: 256 << 20,
             checkpoints: false,
+            checkpoint_dir: None,
+            checkpoint_every: Duration::from_secs(10),
+            checkpoint_keep: 3,
+            identity: BTreeMap::new(),
             idle_after: Duration::from_secs(5),
             poll_every: Duration::from_millis(5),
             retries: 3,

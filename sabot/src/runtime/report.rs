@@ -33,6 +33,24 @@ pub struct WorkerReport {
     pub busy: Duration,
 }
 
+/// The checkpoints that a job kept in [`RunOptions::checkpoint_dir`](super::RunOptions::checkpoint_dir).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointReport {
+    /// The number of the checkpoint that the job continued from.
+    pub restored: Option<u64>,
+    /// How many were taken, the one at the end included.
+    pub taken: u64,
+    /// Bytes of the last one.
+    pub last_bytes: u64,
+    /// Bytes of all.
+    pub bytes: u64,
+    /// From the request of a checkpoint until its sinks had published, over all of them.
+    pub time: Duration,
+    /// The longest of these.
+    pub longest: Duration,
+}
+
 /// What a finished job did.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -47,6 +65,8 @@ pub struct Report {
     pub bypassed: bool,
     /// The most bytes that any one channel between two tasks held.
     pub peak_channel_bytes: usize,
+    /// The checkpoints that were kept in a directory.
+    pub checkpoints: CheckpointReport,
     /// Things worth a log line: partitions that fell idle, queues that were let grow to end a standstill.
     pub events: Vec<String>,
 }

@@ -1,20 +1,39 @@
 //! A sink as the operator at the end of a task.
 //!
-//! A sink shows nothing before the job commits it, so a restored job starts it anew: the rows it had received are part
+//! A sink that shows nothing before the job commits it is started anew by a restored job: the rows it had received are part
 //! of the checkpoint, and are written again before any other. That is correct for every sink, and costs memory in
-//! proportion to the output; it is only done when checkpoints are allowed.
+//! proportion to the output; it is only done when checkpoints are allowed. Where checkpoints are kept in a directory, a sink
+//! that takes part ([`TwoPhase`](crate::operator::TwoPhase)) prepares its rows with each of them instead.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
-use super::checkpoint::{from_ipc, to_ipc};
+use super::checkpoint::{Checkpoint, from_ipc, to_ipc};
 use super::retry::Retry;
 use super::util::lock;
-use crate::Result;
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, Frozen, GroupState, Operator, Output, Pause, Progress, Sink};
+use crate::operator::{Account, Frozen, GroupState, Operator, Output, Pause, Prepared, Progress, Sink};
+use crate::{Error, Result};
+
+/// The state of a sink begins with what it is: rows, or what it prepared.
+const ROWS: u8 = b'R';
+const PREPARED: u8 = b'P';
+
+/// The epoch of the cut after the last row; barriers count from one.
+pub(super) const AT_END: u64 = 0;
+
+fn state(kind: u8, rest: &[u8]) -> Vec<GroupState> {
+    vec![GroupState { group: 0, bytes: [&[kind], rest].concat() }]
+}
+
+/// What a sink has prepared for a checkpoint.
+pub(super) fn prepared_in(checkpoint: &Checkpoint, node: &str) -> Result<Option<Prepared>> {
+    let mut found = checkpoint.states.iter().filter(|s| s.node == node).filter_map(|s| s.state.bytes.strip_prefix(&[PREPARED]));
+    let broken = |e| Error::Checkpoint(format!("what `{node}` prepared is broken: {e}"));
+    found.next().map(|json| serde_json::from_slice(json).map_err(broken)).transpose()
+}
 
 /// A sink that its task and the job's end share.
 pub(super) type SharedSink = Arc<Mutex<Box<dyn Sink>>>;
@@ -23,6 +42,8 @@ pub(super) struct SinkOperator {
     pub(super) sink: SharedSink,
     /// What was written so far, if checkpoints are allowed.
     pub(super) written: Option<Vec<RecordBatch>>,
+    /// The last checkpoint that it prepared, if it takes part in them.
+    pub(super) prepared: Option<u64>,
     /// Bytes of that.
     pub(super) kept: usize,
     /// How often to try again, and the first wait.
@@ -82,11 +103,27 @@ impl Operator for SinkOperator {
     fn held_bytes(&self) -> usize {
         self.kept
     }
-    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        let written = self.written.clone().unwrap_or_default();
-        Ok(Frozen::new(move || Ok(vec![GroupState { group: 0, bytes: to_ipc(&written)? }])))
+    fn snapshot(&mut self, epoch: u64) -> Result<Frozen> {
+        let Some(last) = self.prepared else {
+            let written = self.written.clone().unwrap_or_default();
+            return Ok(Frozen::new(move || Ok(state(ROWS, &to_ipc(&written)?))));
+        };
+        let number = if epoch == AT_END { last + 1 } else { epoch };
+        self.prepared = Some(number);
+        let mut sink = lock(&self.sink);
+        let two = sink.two_phase().ok_or_else(|| Error::internal("a sink no longer takes part in checkpoints"))?;
+        let preparing = two.prepare(number, epoch == AT_END)?;
+        Ok(Frozen::new(move || Ok(state(PREPARED, preparing.finish()?.to_string().as_bytes()))))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
-        from_ipc(&state.bytes)?.into_iter().try_for_each(|batch| self.write(batch))
+        match state.bytes.split_first() {
+            Some((&ROWS, rows)) => from_ipc(rows)?.into_iter().try_for_each(|batch| self.write(batch)),
+            Some((&PREPARED, _)) if self.prepared.is_some() => Ok(()),
+            Some((&PREPARED, _)) => {
+                let sink = lock(&self.sink).describe();
+                Err(Error::Checkpoint(format!("{sink} has shown rows with it; continue the job with its directory of checkpoints")))
+            }
+            _ => Err(Error::Checkpoint("the rows of a sink are broken".into())),
+        }
     }
 }

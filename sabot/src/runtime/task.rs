@@ -211,7 +211,7 @@ impl Task {
 
     fn finish(&mut self, job: &Arc<Job>) -> Result<()> {
         let mut part = self.part(true)?;
-        if job.options.checkpoints {
+        if job.options.cuts() {
             // The rows of a sink that has finished are still not committed: they stay part of later checkpoints.
             for (node, state) in self.chain.sink_states()? {
                 let node = job.names.get(node).cloned().unwrap_or_default();

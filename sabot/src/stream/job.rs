@@ -317,7 +317,7 @@ impl Job {
 
     /// Whether joins keep their right sides per thread.
     fn apart(&self, resumed: bool) -> bool {
-        resumed || self.options.checkpoints || self.options.memory_budget.is_some()
+        resumed || self.options.cuts() || self.options.memory_budget.is_some()
     }
     fn lowered(&self, resumed: bool) -> Result<Lowered> {
         let plan = self.plan()?;
@@ -364,11 +364,42 @@ impl Job {
         self.check_names()?;
         let lowered = self.lowered(from.is_some())?;
         let sinks = self.bind(&lowered, extra)?;
+        let options = self.identified()?;
         match (executor, from) {
-            (Some(executor), from) => runtime::run_on(executor, &lowered.plan, sinks, &self.options, control, from),
-            (None, Some(checkpoint)) => runtime::resume(&lowered.plan, sinks, &self.options, control, checkpoint),
-            (None, None) => runtime::run(&lowered.plan, sinks, &self.options, control),
+            (Some(executor), from) => runtime::run_on(executor, &lowered.plan, sinks, &options, control, from),
+            (None, Some(checkpoint)) => runtime::resume(&lowered.plan, sinks, &options, control, checkpoint),
+            (None, None) => runtime::run(&lowered.plan, sinks, &options, control),
         }
+    }
+    /// The options, with what identifies the job in its directory of checkpoints: hashes, so that no value is written there.
+    /// A secret may change.
+    fn identified(&self) -> Result<RunOptions> {
+        let mut options = self.options.clone();
+        if options.checkpoint_dir.is_none() {
+            return Ok(options);
+        }
+        let mut add = |what: String, value: serde_json::Result<Vec<u8>>| -> Result<()> {
+            let value = value.map_err(|e| Error::internal(format!("{what} cannot be written: {e}")))?;
+            options.identity.insert(what, format!("{:016x}", crate::kernel::hash::hash_bytes(&value)));
+            Ok(())
+        };
+        for (name, value) in self.params.iter() {
+            let secret = self.entry.is_some_and(|e| e.params.iter().any(|p| p.name == name && p.is_secret()));
+            if !secret {
+                add(format!("parameter `{name}`"), serde_json::to_vec(value))?;
+            }
+        }
+        for (name, binding) in &self.sources {
+            let SourceBinding::Spec(spec) = binding else { continue };
+            add(format!("source `{name}`"), serde_json::to_vec(spec))?;
+        }
+        for (name, binding) in &self.sinks {
+            let SinkBinding::Spec(spec) = binding else { continue };
+            add(format!("sink `{name}`"), serde_json::to_vec(spec))?;
+        }
+        add("the settings".into(), serde_json::to_vec(&self.settings))?;
+        add(format!("the plan of `{}`", self.built.plan.pipeline), serde_json::to_vec(&self.plan()?))?;
+        Ok(options)
     }
 
     /// Runs to the end; every sink must be bound.

@@ -98,6 +98,10 @@ impl Params {
     pub fn get(&self, name: &str) -> Option<&Json> {
         self.0.get(name)
     }
+    /// All values, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
     /// The value of a parameter as its type; called by generated code.
     ///
     /// # Errors

@@ -173,7 +173,8 @@ pub fn csv<R: Record>(paths: &str) -> Source<R, Bounded> {
 pub fn csv_with<R: Record>(paths: &str, options: crate::connect::CsvOptions) -> Source<R, Bounded> {
     Source::from(SourceSpec::Csv { paths: vec![paths.to_owned()], options })
 }
-/// A file as a sink, by its extension or scheme: `to("out.parquet")`, `to("out.csv")`, `to("out.jsonl")`, `to("out.arrow")`.
+/// A file as a sink, by its extension or scheme: `to("out.parquet")`, `to("out.csv")`, `to("out.jsonl")`, `to("out.arrow")`;
+/// or a directory of files: `to("out/")` for Parquet, `to("csv:out/")`.
 ///
 /// # Panics
 /// If the extension is unknown; [`SinkSpec::from_uri`] is the form that returns an error.

@@ -116,15 +116,21 @@ pipeline! {
 
 /// Numbers without an end, 1000 per second.
 fn numbers() -> Result<sabot::connect::Generate> {
+    counted(1, 1000.0)
+}
+
+/// Numbers without an end: partition p of n has p, n + p, 2 n + p and so on, so many per second.
+fn counted(partitions: u32, rate: f64) -> Result<sabot::connect::Generate> {
     let schema = Arc::new(sabot::record::schema_of::<Number>());
     let columns = Arc::clone(&schema);
-    let source = from_fn(schema, 1, None, move |_, first, rows| {
+    let source = from_fn(schema, partitions, None, move |partition, first, rows| {
         let range = first as i64..first as i64 + rows as i64;
-        let n: ArrayRef = Arc::new(Int64Array::from_iter_values(range.clone()));
+        let number = |i| i * i64::from(partitions) + i64::from(partition);
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values(range.clone().map(number)));
         let ts: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(range.clone().map(|n| n * 1000)));
         Ok((RecordBatch::try_new(Arc::clone(&columns), vec![n, ts])?, Some((range.end - 1) * 1000)))
     });
-    source.rows_per_second(1000.0)
+    source.rows_per_second(rate)
 }
 
 pipeline! {
@@ -132,6 +138,17 @@ pipeline! {
     pub fn forever();
     numbers = source(Source::<Number, Unbounded>::custom(numbers));
     sums    = numbers -> with(|n| row { parity: n.n % 2 }) -> key_by(parity) -> window(tumbling(100.ms())) -> aggregate(|n| row { n: count() });
+    sums -> sink;
+}
+
+pipeline! {
+    /// All numbers of three partitions, and their sums per partition and tenth of a second of event time.
+    pub fn ledger(rate: f64);
+    numbers = source(Source::<Number, Unbounded>::custom(move || counted(3, rate)));
+    all     = numbers -> filter(|n| n.n >= 0);
+    sums    = numbers -> with(|n| row { partition: n.n % 3 }) -> key_by(partition) -> window(tumbling(100.ms()))
+                      -> aggregate(|n| row { sum: sum(n.n), rows: count() });
+    all -> sink;
     sums -> sink;
 }
 

@@ -9,6 +9,7 @@ mod parquet;
 mod round_trip;
 mod sinks;
 mod sources;
+mod two_phase;
 
 use std::path::Path;
 use std::sync::Arc;

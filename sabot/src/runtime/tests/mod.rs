@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod endings;
+mod kept;
 mod kit;
 mod measure;
 mod order;

@@ -1,0 +1,185 @@
+//! What follows when all parts of a checkpoint are there: it is made durable, then the sinks publish, one after the other,
+//! then the next may begin. Each is a piece of work of its own, so a simulation can crash between any two.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::checkpoint::Checkpoint;
+use super::job::Job;
+use super::retry::{Retry, patiently};
+use super::seam::seam;
+use super::sink::{SharedSink, prepared_in};
+use super::store::Store;
+use super::util::lock;
+use super::{CheckpointReport, Executor, RunOptions};
+use crate::operator::{Beginning, PhysicalPlan};
+use crate::{Error, Result};
+
+/// The checkpoints of a job that keeps them.
+pub(super) struct Settling {
+    store: Store,
+    /// Those that take part, by node.
+    sinks: Vec<(String, SharedSink)>,
+    /// Whether the next checkpoint has its time.
+    armed: AtomicBool,
+    begun: Mutex<Duration>,
+    report: Mutex<CheckpointReport>,
+}
+
+/// A checkpoint on its way.
+struct Cut {
+    checkpoint: Checkpoint,
+    bytes: u64,
+    retry: Retry,
+}
+
+impl Settling {
+    /// Tells the sinks that a job begins that keeps checkpoints, and shows what was prepared with the one it continues from.
+    ///
+    /// # Errors
+    /// If a sink refuses, or keeps all rows of a job that never ends.
+    pub(super) fn begin(
+        store: Store,
+        plan: &PhysicalPlan,
+        sinks: &std::collections::HashMap<usize, SharedSink>,
+        from: Option<&Checkpoint>,
+    ) -> Result<Settling> {
+        let mut taking = Vec::new();
+        for (number, node) in plan.nodes.iter().enumerate() {
+            let Some(shared) = sinks.get(&number) else { continue };
+            let mut sink = lock(shared);
+            let who = sink.describe();
+            let prepared = from.map(|c| prepared_in(c, &node.name)).transpose()?.flatten();
+            let Some(two) = sink.two_phase() else {
+                if node.bounded {
+                    continue;
+                }
+                return Err(Error::Usage(format!(
+                    "{who} shows nothing before the end of the job, and `{}` never ends: with checkpoints, write to a directory (`out/`), which gets a file with each checkpoint",
+                    node.name
+                )));
+            };
+            two.begin(Beginning { generation: store.generation, from: prepared.as_ref() })?;
+            seam("begun");
+            if let Some(prepared) = &prepared {
+                two.publish(prepared)?;
+            }
+            seam("continued");
+            taking.push((node.name.clone(), Arc::clone(shared)));
+        }
+        let report = CheckpointReport { restored: from.map(|c| c.epoch), ..CheckpointReport::default() };
+        Ok(Settling { store, sinks: taking, armed: AtomicBool::new(false), begun: Mutex::default(), report: Mutex::new(report) })
+    }
+    fn publish(&self, sink: usize, checkpoint: &Checkpoint) -> Result<()> {
+        let Some((node, sink)) = self.sinks.get(sink) else { return Ok(()) };
+        let Some(prepared) = prepared_in(checkpoint, node)? else { return Ok(()) };
+        lock(sink).two_phase().map_or(Ok(()), |two| two.publish(&prepared))
+    }
+    fn settled(&self, bytes: u64, now: Duration) -> Result<()> {
+        let time = now.saturating_sub(*lock(&self.begun));
+        let mut report = lock(&self.report);
+        report.taken += 1;
+        report.last_bytes = bytes;
+        report.bytes += bytes;
+        report.time += time;
+        report.longest = report.longest.max(time);
+        drop(report);
+        self.store.prune()
+    }
+    /// What was done.
+    pub(super) fn report(&self) -> CheckpointReport {
+        *lock(&self.report)
+    }
+    /// The last checkpoint, of a job that is over: nothing runs any more. After it, all rows of all sinks that take part are
+    /// shown.
+    pub(super) fn last(
+        &self,
+        checkpoint: &Checkpoint,
+        executor: &Arc<dyn Executor>,
+        options: &RunOptions,
+        events: &mut Vec<String>,
+    ) -> Result<()> {
+        self.began(executor.now());
+        seam("cut");
+        let mut bytes = 0;
+        patiently(executor, options, events, "the last checkpoint", || {
+            bytes = self.store.write(checkpoint)?;
+            Ok(())
+        })?;
+        seam("written");
+        for (number, (node, _)) in self.sinks.iter().enumerate() {
+            patiently(executor, options, events, node, || self.publish(number, checkpoint))?;
+            seam("published");
+        }
+        self.settled(bytes, executor.now())
+    }
+    fn began(&self, now: Duration) {
+        *lock(&self.begun) = now;
+    }
+}
+
+impl Job {
+    /// Sets the time of the next checkpoint.
+    pub(super) fn arm(self: &Arc<Self>) {
+        let Some(settling) = &self.settling else { return };
+        if settling.armed.swap(true, SeqCst) {
+            return;
+        }
+        let job = Arc::downgrade(self);
+        let tick = move || {
+            if let Some(job) = job.upgrade()
+                && let Some(settling) = &job.settling
+            {
+                settling.armed.store(false, SeqCst);
+                job.ask(None);
+            }
+        };
+        self.executor.after(self.options.checkpoint_every, Box::new(tick));
+    }
+    /// A checkpoint was asked for and begins.
+    pub(super) fn began(&self) {
+        if let Some(settling) = &self.settling {
+            settling.began(self.executor.now());
+        }
+    }
+    /// All parts of a checkpoint are there.
+    pub(super) fn settle(self: &Arc<Self>, checkpoint: Checkpoint) {
+        if self.settling.is_none() {
+            return self.settled(&checkpoint);
+        }
+        self.piece(Cut { checkpoint, bytes: 0, retry: Retry::default() }, 0, Duration::ZERO);
+    }
+    /// Piece 0 writes the checkpoint, the next publish a sink each.
+    fn piece(self: &Arc<Self>, mut cut: Cut, number: usize, wait: Duration) {
+        let job = Arc::clone(self);
+        let work = move || {
+            let Some(settling) = &job.settling else { return Ok(()) };
+            let done = match number.checked_sub(1) {
+                None => {
+                    seam("cut");
+                    settling.store.write(&cut.checkpoint).map(|bytes| cut.bytes = bytes)
+                }
+                Some(sink) => settling.publish(sink, &cut.checkpoint),
+            };
+            if let Err(error) = done {
+                let who = number.checked_sub(1).and_then(|n| settling.sinks.get(n)).map_or("a checkpoint", |(node, _)| node);
+                let pause = cut.retry.pause(who, error, (job.options.retries, job.options.retry_wait))?;
+                job.event(pause.why);
+                job.piece(cut, number, pause.wait);
+                return Ok(());
+            }
+            cut.retry.over();
+            seam(if number == 0 { "written" } else { "published" });
+            if number < settling.sinks.len() {
+                job.piece(cut, number + 1, Duration::ZERO);
+                return Ok(());
+            }
+            settling.settled(cut.bytes, job.executor.now())?;
+            job.settled(&cut.checkpoint);
+            job.arm();
+            Ok(())
+        };
+        self.beside_after(wait, Box::new(work));
+    }
+}

@@ -1,0 +1,157 @@
+//! An endless job that keeps checkpoints is killed again and again, at any moment and at chosen ones: its files show every row
+//! once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sabot::prelude::*;
+
+use super::{Any, fails, text};
+
+/// What `ledger` writes per partition and window.
+#[derive(Record, Clone, Debug, PartialEq, PartialOrd)]
+struct Sum {
+    partition: i64,
+    window_start: Timestamp<Micros>,
+    sum: i64,
+    rows: u64,
+}
+
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn start(dir: &Path, rate: &str, crash: Option<&str>) -> std::io::Result<Child> {
+    let at = |name: &str| dir.join(name).display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tool"));
+    command.args(["run", "ledger", "--rate", rate, "--threads", "2", "--stats"]);
+    command.args(["--checkpoint-dir", &at("checkpoints"), "--checkpoint-every", "50ms"]);
+    command.args(["--sink", &format!("all=csv:{}/", at("all")), "--sink", &format!("sums={}/", at("sums"))]);
+    if let Some(crash) = crash {
+        command.env("SABOT_CRASH_AT", crash);
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+}
+
+/// Ends the job gracefully; what it said.
+fn stop(child: Child) -> Result<(ExitStatus, String), Box<dyn std::error::Error>> {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
+    let output = child.wait_with_output()?;
+    Ok((output.status, text(&output.stderr)))
+}
+
+/// The files of a directory that everyone sees.
+fn files(dir: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let mut files = std::fs::read_dir(dir)?.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>()?;
+    files.retain(|f| f.file_name().is_some_and(|n| !n.to_string_lossy().starts_with('.')));
+    files.sort();
+    Ok(files)
+}
+
+/// Compares all files with the rows that were read: each partition's from its first on, without a gap or a repetition.
+/// Returns how many files there are, and how many rows.
+fn check(dir: &Path) -> Result<(usize, i64), Box<dyn std::error::Error>> {
+    let mut numbers: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    let parts = files(&dir.join("all"))?;
+    for part in &parts {
+        for line in std::fs::read_to_string(part)?.lines().skip(1) {
+            let n: i64 = line.split(',').next().unwrap_or_default().parse()?;
+            numbers.entry(n % 3).or_default().push(n);
+        }
+    }
+    let mut expected: BTreeMap<(i64, i64), (i64, u64)> = BTreeMap::new();
+    for (partition, numbers) in &mut numbers {
+        numbers.sort_unstable();
+        let wanted: Vec<i64> = (0..numbers.len() as i64).map(|i| i * 3 + partition).collect();
+        assert!(*numbers == wanted, "partition {partition}: {} rows up to {:?}", numbers.len(), numbers.last());
+        for (row, n) in (0..).zip(wanted) {
+            let window = expected.entry((*partition, row / 100 * 100_000)).or_default();
+            *window = (window.0 + n, window.1 + 1);
+        }
+    }
+    let schema = Arc::new(sabot::record::schema_of::<Sum>());
+    let path = dir.join("sums").display().to_string();
+    let source = sabot::connect::SourceSpec::Parquet { paths: vec![path] }.open("Sum", &schema)?;
+    let mut sums = Vec::new();
+    for split in source.splits()? {
+        let mut reader = source.open(&split, None)?;
+        while let sabot::operator::Read::Rows(batch, _) = reader.next(10_000)? {
+            sums.extend(sabot::record::from_batch::<Sum>(&batch, "sums")?);
+        }
+    }
+    let total = numbers.values().map(|n| n.len() as i64).sum();
+    assert_eq!(sums.len(), expected.len(), "windows of {total} rows");
+    for sum in sums {
+        let window = expected.remove(&(sum.partition, sum.window_start.value()));
+        assert_eq!(window, Some((sum.sum, sum.rows)), "{sum:?}");
+    }
+    let hidden = std::fs::read_dir(dir.join("all"))?.count() - parts.len();
+    assert_eq!(hidden, 0, "nothing is left behind");
+    Ok((parts.len(), total))
+}
+
+#[test]
+fn killed_twenty_times() -> Any {
+    let dir = tempfile::tempdir()?;
+    let seed: u64 = std::env::var("SABOT_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(4);
+    let mut continued = 0;
+    for life in 0..20 {
+        let mut child = start(dir.path(), "20000", None)?;
+        std::thread::sleep(Duration::from_millis(30 + mix(seed << 8 | life) % 400));
+        child.kill()?;
+        let said = text(&child.wait_with_output()?.stderr);
+        assert!(said.is_empty() || said.starts_with("continuing from checkpoint "), "{said}");
+        continued += i32::from(!said.is_empty());
+    }
+    let child = start(dir.path(), "20000", None)?;
+    std::thread::sleep(Duration::from_millis(700));
+    let (status, said) = stop(child)?;
+    assert!(status.success() && said.contains("stopping") && said.contains("continued from checkpoint"), "{said}");
+    let (parts, rows) = check(dir.path()).map_err(|e| format!("seed {seed}: {e}"))?;
+    assert!(continued > 5 && parts > 10 && rows > 10_000, "{continued} continued, {parts} files, {rows} rows");
+
+    let output = start(dir.path(), "5", None)?.wait_with_output()?;
+    let said = text(&output.stderr);
+    assert!(!output.status.success() && said.contains("another job") && said.contains("parameter `rate`"), "{said}");
+    Ok(())
+}
+
+/// Dies between any two steps of a checkpoint, and while it continues from one, twice in a row.
+#[test]
+fn killed_at_every_seam() -> Any {
+    if !cfg!(debug_assertions) {
+        println!("skipped: the places to die at are in debug builds only");
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let seams = ["cut:1", "cut:3", "written:1", "written:2", "published:1", "published:3", "published:4"];
+    let continuing = ["begun:1", "begun:2", "continued:1", "continued:2"];
+    for (i, seam) in seams.iter().enumerate() {
+        for seam in std::iter::once(seam).chain(continuing.get(i % 4).into_iter().flat_map(|c| [c, c])) {
+            let output = start(dir.path(), "5000", Some(seam))?.wait_with_output()?;
+            assert!(!output.status.success(), "{seam}: {}", text(&output.stderr));
+        }
+    }
+    let child = start(dir.path(), "5000", None)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let (status, said) = stop(child)?;
+    assert!(status.success(), "{said}");
+    let (parts, rows) = check(dir.path())?;
+    assert!(parts > 7 && rows > 1000, "{parts} files, {rows} rows");
+    Ok(())
+}
+
+#[test]
+fn what_checkpoints_cannot_keep() -> Any {
+    let dir = tempfile::tempdir()?;
+    let kept = dir.path().join("checkpoints").display().to_string();
+    let args = ["run", "forever", "--checkpoint-dir", &kept, "--sink", "sums=out.parquet"];
+    fails(2, &args, &["never ends", "write to a directory (`out/`)"]);
+    fails(2, &["run", "forever", "--checkpoint-every", "1s"], &[]);
+    Ok(())
+}
