@@ -93,6 +93,11 @@ fn plan(partitions: u32) -> (Plan, [usize; 2]) {
     (p, sinks)
 }
 
+/// In memory, if the machine has such a place: nothing here is about the disk, and syncing is slow.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn kept(dir: &Path, threads: usize) -> RunOptions {
     let options = super::options(threads, 7);
     RunOptions { checkpoints: false, checkpoint_dir: Some(dir.into()), checkpoint_every: Duration::from_micros(700), ..options }
@@ -115,8 +120,8 @@ fn shown(shelf: &Shelf) -> Vec<Row> {
 #[test]
 fn a_job_that_dies_again_and_again_shows_every_row_once() {
     let (mut restored, mut again) = (0, 0);
-    for seed in seeds(60) {
-        let dir = tempfile::tempdir().unwrap();
+    for seed in seeds(24) {
+        let dir = folder();
         let shelves = [Shelf::default(), Shelf::default()];
         let (plan, sinks) = plan(1 + seed as u32 % 3);
         for life in 0..5 {
@@ -128,9 +133,10 @@ fn a_job_that_dies_again_and_again_shows_every_row_once() {
         }
         let control = Control::new();
         let stop = control.clone();
-        let executor = Arc::new(Simulated::new(seed).at(9000, move || stop.stop()));
-        let report = run_on(executor, &plan.0, on(&shelves, sinks), &kept(dir.path(), 2), &control, None)
-            .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let executor = Arc::new(Simulated::new(seed).at(5000, move || stop.stop()));
+        let rare = |threads| RunOptions { checkpoint_every: Duration::from_millis(5), ..kept(dir.path(), threads) };
+        let report =
+            run_on(executor, &plan.0, on(&shelves, sinks), &rare(2), &control, None).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         assert!(report.checkpoints.taken > 1 && report.checkpoints.last_bytes > 0, "{:?}", report.checkpoints);
         restored += u32::from(report.checkpoints.restored.is_some());
         let partitions = 1 + seed as i64 % 3;
@@ -151,23 +157,23 @@ fn a_job_that_dies_again_and_again_shows_every_row_once() {
         run_on(Arc::new(Simulated::new(seed)), &plan.0, on(&shelves, sinks), &kept(dir.path(), 3), &Control::new(), None).unwrap();
         assert_eq!(shown(&shelves[0]), expected, "seed {seed}, once more");
     }
-    assert!(restored > 50 && again > 50, "{restored} continued, {again} publications were repeated");
+    assert!(restored > 20 && again > 20, "{restored} continued, {again} publications were repeated");
 }
 
 #[test]
 fn a_sink_that_fails_for_a_while_is_asked_again() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let shelves = [Shelf::default(), Shelf::default()];
     shelves[1].disk.lock().unwrap().faults = 3;
     let (plan, sinks) = plan(1);
     let control = Control::new();
     let stop = control.clone();
-    let executor = Arc::new(Simulated::new(5).at(9000, move || stop.stop()));
+    let executor = Arc::new(Simulated::new(5).at(5000, move || stop.stop()));
     let report = run_on(executor, &plan.0, on(&shelves, sinks), &kept(dir.path(), 2), &control, None).unwrap();
     assert_eq!(shown(&shelves[1]).len(), 150);
     assert_eq!(report.events.iter().filter(|e| e.contains("cannot be reached")).count(), 3, "{:?}", report.events);
 
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     shelves[0].disk.lock().unwrap().faults = 4;
     let error = run_on(Arc::new(Simulated::new(5)), &plan.0, on(&shelves, sinks), &kept(dir.path(), 2), &Control::new(), None).unwrap_err();
     assert!(error.to_string().contains("cannot be reached"), "{error}");
@@ -177,8 +183,8 @@ fn a_sink_that_fails_for_a_while_is_asked_again() {
 fn sinks_that_take_no_part_show_all_rows_at_the_end_of_a_bounded_job() {
     let expected = go(&counted(400), &options(1, 20)).0.sorted();
     let mut died = 0;
-    for seed in seeds(30) {
-        let dir = tempfile::tempdir().unwrap();
+    for seed in seeds(16) {
+        let dir = folder();
         let plan = counted(400);
         let life = |executor: Simulated, threads| {
             let seen = Seen::default();
@@ -193,12 +199,12 @@ fn sinks_that_take_no_part_show_all_rows_at_the_end_of_a_bounded_job() {
         result.unwrap();
         assert_eq!(seen.sorted(), expected, "seed {seed}: a job that is over gives its result again");
     }
-    assert!(died > 15, "{died}");
+    assert!(died > 8, "{died}");
 }
 
 #[test]
 fn what_cannot_be_continued_is_refused_by_name() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let shelves = [Shelf::default(), Shelf::default()];
     let (plan, sinks) = plan(1);
     let run = |options: &RunOptions| {
@@ -211,7 +217,7 @@ fn what_cannot_be_continued_is_refused_by_name() {
     assert!(error.contains("another job: parameter `limit` is not the same"), "{error}");
 
     let never = Seen::default();
-    let other = tempfile::tempdir().unwrap();
+    let other = folder();
     let bound = vec![BoundSink { node: sinks[0], sink: Box::new(never.clone()) }, BoundSink { node: sinks[1], sink: Box::new(never) }];
     let error = run_on(Arc::new(Simulated::new(1)), &plan.0, bound, &kept(other.path(), 1), &Control::new(), None).unwrap_err().to_string();
     assert!(error.contains("never ends") && error.contains("write to a directory"), "{error}");
@@ -232,7 +238,7 @@ fn what_cannot_be_continued_is_refused_by_name() {
 
 #[test]
 fn a_full_disk_ends_the_job_which_continues_when_there_is_room() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(dir.path()).output();
     if !mounted.as_ref().is_ok_and(|o| o.status.success()) {
         println!("skipped: no tmpfs can be mounted here ({mounted:?})");
@@ -251,7 +257,7 @@ fn a_full_disk_ends_the_job_which_continues_when_there_is_room() {
     let removed = std::fs::remove_file(&filler);
     let control = Control::new();
     let stop = control.clone();
-    let executor = Arc::new(Simulated::new(4).at(9000, move || stop.stop()));
+    let executor = Arc::new(Simulated::new(4).at(5000, move || stop.stop()));
     let again = run_on(executor, &plan.0, on(&shelves, sinks), &kept(dir.path(), 2), &control, None);
     assert!(std::process::Command::new("umount").arg(dir.path()).status().unwrap().success());
     removed.unwrap();
