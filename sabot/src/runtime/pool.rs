@@ -2,8 +2,13 @@
 //!
 //! Work is spawned first in, first out per worker, so tasks that yield take turns and consumers run soon after their
 //! producers, while their rows are in cache; idle workers steal.
+//!
+//! A worker takes its own work before what comes from outside, so busy workers would let a timer wait for ever. What is
+//! due is therefore run by whichever worker takes its next piece of work.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::executor::split_mix;
@@ -19,10 +24,40 @@ pub struct Pool {
     pool: Option<rayon::ThreadPool>,
     start: Instant,
     timers: Mutex<Timers>,
+    due: Arc<Due>,
     nudged: Condvar,
     seed: Mutex<u64>,
     #[cfg(feature = "async")]
     tokio: super::tokio::Tokio,
+}
+
+/// Work whose time has come.
+#[derive(Default)]
+struct Due {
+    waiting: AtomicUsize,
+    runs: Mutex<VecDeque<Run>>,
+}
+
+impl Due {
+    fn push(&self, run: Run) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.push_back(run);
+        self.waiting.store(runs.len(), SeqCst);
+    }
+    fn take(&self) -> Option<Run> {
+        if self.waiting.load(SeqCst) == 0 {
+            return None;
+        }
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = runs.pop_front();
+        self.waiting.store(runs.len(), SeqCst);
+        run
+    }
+    fn work(&self) {
+        while let Some(run) = self.take() {
+            run();
+        }
+    }
 }
 
 impl std::fmt::Debug for Pool {
@@ -49,6 +84,7 @@ impl Pool {
             pool,
             start: Instant::now(),
             timers: Mutex::default(),
+            due: Arc::default(),
             nudged: Condvar::new(),
             seed: Mutex::new(seed),
             #[cfg(feature = "async")]
@@ -75,6 +111,11 @@ impl Executor for Pool {
         split_mix(&mut self.seed.lock().unwrap_or_else(PoisonError::into_inner))
     }
     fn spawn(&self, run: Run) {
+        let due = Arc::clone(&self.due);
+        let run = move || {
+            due.work();
+            run();
+        };
         match &self.pool {
             Some(pool) => pool.spawn_fifo(run),
             None => rayon::spawn_fifo(run),
@@ -99,7 +140,9 @@ impl Executor for Pool {
             }
             if let Some(run) = timers.pop(self.now()) {
                 drop(timers);
-                self.spawn(run);
+                self.due.push(run);
+                // For a worker that is idle; a busy one comes by itself.
+                self.spawn(Box::new(|| ()));
                 timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
