@@ -29,7 +29,7 @@ pub mod prelude {
     };
     #[cfg(feature = "parquet")]
     pub use crate::stream::parquet;
-    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, generate, hop, to, tumbling};
+    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, generate, hop, session, to, tumbling};
     pub use crate::{Error, Result};
     pub use sabot_macros::{Record, State, operator, pipeline};
 }

@@ -10,6 +10,9 @@ use sabot::prelude::*;
 use sabot::runtime::Checkpoint;
 use sabot::testing::{Ran, Trial, same_rows};
 
+#[path = "endless/sessions.rs"]
+mod sessions;
+
 /// What a sensor says.
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Reading {

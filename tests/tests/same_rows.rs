@@ -22,6 +22,8 @@ mod groups;
 mod joins;
 #[path = "same_rows/ordered.rs"]
 mod ordered;
+#[path = "same_rows/sessions.rs"]
+mod sessions;
 #[path = "same_rows/sets.rs"]
 mod sets;
 #[path = "same_rows/waiting.rs"]

@@ -206,7 +206,7 @@ fn span_of_time(tokens: &[TokenTree]) -> Option<(i128, Span)> {
 pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, String)> {
     let [TokenTree::Ident(kind), TokenTree::Group(args)] = tokens else {
         return if tokens.is_empty() {
-            vec![(step, "`window` needs windows: `window(tumbling(1.hour()))` or `window(hop(1.hour(), 15.minute()))`".into())]
+            vec![(step, "`window` needs windows: `tumbling(1.hour())`, `hop(1.hour(), 15.minute())` or `session(30.minute())`".into())]
         } else {
             Vec::new()
         };
@@ -221,6 +221,10 @@ pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, Strin
             "a window needs a size greater than zero",
             "windows need a slide greater than zero, from the start of one to the start of the next",
         ],
+        "session" => &["a session needs a gap greater than zero: how long nothing comes before it is over"],
+        "sessions" | "session_window" => {
+            return vec![(kind.span(), format!("there are no windows `{kind}`; did you mean `session`, as in `session(30.minute())`?"))];
+        }
         "sliding" | "hopping" => {
             return vec![(kind.span(), format!("there are no windows `{kind}`; did you mean `hop`, as in `hop(1.hour(), 15.minute())`?"))];
         }
@@ -229,12 +233,15 @@ pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, Strin
     for (span, message) in spans.iter().zip(what) {
         out.extend(span.filter(|(micros, _)| *micros <= 0).map(|(_, at)| (at, (*message).to_owned())));
     }
-    match (kind == "hop", pieces.len(), spans.as_slice()) {
-        (true, 1, _) => out.push((
+    match (kind.to_string().as_str(), pieces.len(), spans.as_slice()) {
+        ("session", 0 | 2.., _) => {
+            out.push((kind.span(), "`session` takes one gap: `session(30.minute())` ends when nothing came for half an hour".into()))
+        }
+        ("hop", 1, _) => out.push((
             kind.span(),
             "`hop` takes a size and a slide: `hop(1.hour(), 15.minute())` is the last hour, every quarter of an hour".into(),
         )),
-        (true, 2, [Some((size, _)), Some((slide, at))]) if *slide > *size && *size > 0 => {
+        ("hop", 2, [Some((size, _)), Some((slide, at))]) if *slide > *size && *size > 0 => {
             let message = "the slide is larger than the window: the rows between two windows would be lost; \
                            for windows that follow one another write `tumbling(..)`";
             out.push((*at, message.into()));

@@ -189,11 +189,12 @@ pub(super) fn describe(node: &Node) -> String {
     }
 }
 
-/// `tumbling 1 h`, `hop 1 h every 15 min`.
+/// `tumbling 1 h`, `hop 1 h every 15 min`, `session 30 min`.
 fn windows(window: &Span) -> String {
-    match window.slide == window.size {
-        true => format!("tumbling {}", span(window.size)),
-        false => format!("hop {} every {}", span(window.size), span(window.slide)),
+    match window {
+        Span::Aligned { size, slide } if size == slide => format!("tumbling {}", span(*size)),
+        Span::Aligned { size, slide } => format!("hop {} every {}", span(*size), span(*slide)),
+        Span::Session { gap } => format!("session {}", span(*gap)),
     }
 }
 

@@ -84,11 +84,20 @@ pub struct SortBy {
 
 /// Windows of event time, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
-    /// Length of a window.
-    pub size: i64,
-    /// From the start of a window to the start of the next: its length for tumbling windows.
-    pub slide: i64,
+#[serde(rename_all = "snake_case")]
+pub enum Span {
+    /// Windows of one size, aligned to the epoch: tumbling ones follow one another, hopping ones overlap.
+    Aligned {
+        /// Length of a window.
+        size: i64,
+        /// From the start of a window to the start of the next: its length for tumbling windows.
+        slide: i64,
+    },
+    /// Of each key, rows of which none is this long or longer after the one before it.
+    Session {
+        /// How long.
+        gap: i64,
+    },
 }
 
 /// One aggregate function of an aggregate step.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::operator::{Batch, BatchItem, BatchOperator, FlatMap, KeyCtx, Keyed as KeyedOperator, KeyedSpec};
-use crate::plan::{EventColumn, NodeId, Op, PlanColumn, SortBy, Span};
+use crate::plan::{EventColumn, NodeId, Op, PlanColumn, SortBy};
 use crate::record::{Col, HasTime, Make, Named, NoTime, Record, Slot, State, Value, View, columns_of};
 
 use super::batch::BecomesColumn;
@@ -152,7 +152,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let (columns, keys) = (self.columns(), self.keys());
         self.push(Op::EventTime, columns, keys, Some(time))
     }
-    /// Cuts event time into windows: `window(tumbling(1.day()))`, `window(hop(1.hour(), 15.minute()))`.
+    /// Cuts event time into windows: `window(tumbling(1.day()))`, `window(hop(1.hour(), 15.minute()))`, `window(session(30.minute()))`.
     pub fn window<W>(self, window: Windows) -> Stream<'g, R, W, B, T, C>
     where
         T: HasEventTime,
@@ -162,7 +162,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         if let Some(problem) = window.problem() {
             self.graph.problem(format!("`{}`: {problem}", self.graph.current()));
         }
-        self.push(Op::Window(Span { size: window.size.value(), slide: window.slide.value() }), columns, keys, time)
+        self.push(Op::Window(window.span()), columns, keys, time)
     }
     /// Calls `f` with state that is kept per key; rows for which it returns a value go on, with the value as a column.
     ///

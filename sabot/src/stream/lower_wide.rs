@@ -19,8 +19,8 @@ impl Lower<'_> {
     ) -> Result<()> {
         let Some(Code::Aggregate(factories)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let input_node = self.plan.node(*node.inputs.first().ok_or_else(|| missing(node))?)?;
-        let window = match (window, &input_node.time) {
-            (Some(Span { size, slide }), Some(time)) => Some(EventWindow { column: time.column.clone(), size, slide, offset: time.offset }),
+        let cut = match (window, &input_node.time) {
+            (Some(span), Some(time)) => Some(EventWindow { column: time.column.clone(), span, offset: time.offset }),
             (Some(_), None) => return Err(Error::Plan(format!("`{}` is windowed, but its input has no event time", node.id))),
             (None, _) => None,
         };
@@ -29,7 +29,7 @@ impl Lower<'_> {
             .zip(factories)
             .map(|(f, factory)| Function { name: f.name.clone(), inputs: f.inputs.clone(), factory: Arc::clone(factory) })
             .collect();
-        let spec = Arc::new(AggregateSpec { name: node.id.clone(), keys: node.keys.clone(), window, functions });
+        let spec = Arc::new(AggregateSpec { name: node.id.clone(), keys: node.keys.clone(), window: cut, functions });
         let input = self.forward_input(node)?;
         if spec.window.is_some() {
             self.told(number, &input)?;
@@ -38,7 +38,11 @@ impl Lower<'_> {
         let bounded = self.bounded(&[input.from]);
         // a table for each key group, all of them at once
         let tables = if self.by_group(number) { KEY_GROUPS.into() } else { 1 };
-        let factory = PartialAggregate::factory(Arc::clone(&spec), &from_schema, tables)?;
+        // a session on a stream is over as soon as time says so, and not when its last pane is
+        let factory = match window {
+            Some(Span::Session { .. }) if !bounded => PartialAggregate::prompt(Arc::clone(&spec), &from_schema)?,
+            _ => PartialAggregate::factory(Arc::clone(&spec), &from_schema, tables)?,
+        };
         let partial = self.push(
             usize::MAX,
             format!("{}.partial", node.id),

@@ -137,6 +137,9 @@ impl FinalAggregate {
             emission.merge = self.emit_part(group, &part, out)?;
         }
         self.open.clear();
+        if let Some(sessions) = &mut self.sessions {
+            sessions.clear();
+        }
         self.disk = None;
         self.groups.clear();
         Ok(Progress::Done)

@@ -10,6 +10,8 @@ use super::AggregateSpec;
 use super::cut::{drop_group, load, with_rows};
 use super::disk::Disk;
 use super::emission::Emission;
+use super::extent::bounds;
+use super::sessions::{Sessions, session_bounds};
 use super::spec::{Groups, batch, state_slices};
 use super::window::{Units, words};
 use crate::kernel::Morsel;
@@ -31,8 +33,8 @@ const CHUNK: usize = 8192;
 /// The watermark, in a snapshot's metadata.
 const WATERMARK: &str = "sabot.watermark";
 
-/// Panes that are merged at once, and windows that are emitted at once, where windows overlap.
-const MANY: usize = 8192;
+/// Panes that are merged at once, and windows that are emitted at once.
+pub(super) const MANY: usize = 8192;
 
 /// Merges partial states; see the [module](super).
 ///
@@ -49,11 +51,12 @@ pub struct FinalAggregate {
     pub(super) counts: Vec<usize>,
     pub(super) window: Option<Units>,
     pub(super) groups: Groups,
-    /// Groups of each pane of open windows, by its start.
+    /// Groups of each pane of open windows, by its start; not of sessions.
     pub(super) open: BTreeMap<i64, Vec<u32>>,
+    pub(super) sessions: Option<Sessions>,
     /// Groups whose windows were emitted; dropped when they are the majority.
-    dead: usize,
-    watermark: EventTime,
+    pub(super) dead: usize,
+    pub(super) watermark: EventTime,
     /// Rows that each key group emitted.
     pub(super) emitted: Vec<u64>,
     list: RowList,
@@ -93,13 +96,18 @@ impl FinalAggregate {
     }
     fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, output: &SchemaRef, node: u32, instance: Instance) -> Result<Self> {
         let fields = spec.group_fields(input)?;
+        let window = spec.window(input)?.map(|(units, _)| units);
         Ok(FinalAggregate {
             node,
             instance,
             partial: spec.partial_schema(input)?,
             schema: Arc::clone(output),
             counts: spec.state_counts(),
-            window: spec.window(input)?.map(|(units, _)| units),
+            window,
+            sessions: match window {
+                Some(units) if units.session => Some(Sessions::new(units, fields.get(..spec.keys.len()).unwrap_or(&[]))?),
+                _ => None,
+            },
             groups: Groups::new(&spec, &fields)?,
             fields,
             open: BTreeMap::new(),
@@ -168,18 +176,29 @@ impl FinalAggregate {
         for (state, columns) in self.groups.states.iter_mut().zip(states) {
             state.merge(&self.numbers, kept, columns).map_err(|f| f.at(&self.spec.name, None))?;
         }
-        if let Some((_, starts)) = &starts {
-            self.enter(before, starts, kept);
+        match (&starts, &mut self.sessions) {
+            (Some((_, starts)), Some(sessions)) => {
+                let extents = columns.len().checked_sub(2).and_then(|at| columns.get(at..));
+                sessions.enter(columns, &self.numbers, kept, starts, bounds(extents.unwrap_or(&[]))?)?;
+            }
+            (Some((_, starts)), None) => self.enter(before, starts, kept),
+            (None, _) => {}
         }
         Ok(())
     }
     /// The result of these groups.
     pub(super) fn result(&self, of: &Groups, groups: &[u32]) -> Result<RecordBatch> {
         let mut columns = of.keys.columns(groups)?;
-        if let (Some(units), Some(starts)) = (self.window, columns.last()) {
-            columns.push(units.ends(starts)?);
+        match (self.window, columns.last()) {
+            (Some(units), Some(starts)) if units.session => {
+                let (starts, ends) = session_bounds(units, of, groups, starts.data_type())?;
+                columns.pop();
+                columns.extend([starts, ends]);
+            }
+            (Some(units), Some(starts)) => columns.push(units.ends(starts)?),
+            _ => {}
         }
-        for state in &of.states {
+        for state in of.states.iter().take(self.spec.functions.len()) {
             columns.push(state.finish(groups).map_err(|f| f.at(&self.spec.name, None))?);
         }
         batch(&self.schema, self.declared(columns)?, groups.len())
@@ -209,24 +228,27 @@ impl FinalAggregate {
     /// Emits the windows that end after `from`, by `until`.
     fn emit_windows(&mut self, from: EventTime, until: EventTime, out: &mut dyn Output) -> Result<()> {
         let Some(units) = self.window else { return Ok(()) };
-        if !units.tumbling() {
+        if self.hops() {
             return self.emit_hops(units, from, until, out);
         }
-        let groups = self.close(until);
+        let groups = self.close(until)?;
         let mut emission = self.emission(&self.groups, &groups)?;
         while self.emit_some(&mut emission, u16::MAX, out)? {}
         self.emit_windows_on_disk(until, out)?;
-        if groups.is_empty() { Ok(()) } else { self.bury(groups.len()) }
+        self.bury(groups.len())
     }
-    /// Takes the tumbling windows that end by `until`: their groups, in order.
-    fn close(&mut self, until: EventTime) -> Vec<u32> {
+    /// Takes the tumbling windows, or the sessions, that end by `until`: their groups, in order.
+    fn close(&mut self, until: EventTime) -> Result<Vec<u32>> {
+        if self.sessions.is_some() {
+            return self.close_sessions(until);
+        }
         let mut groups = Vec::new();
         while let (Some(units), Some(first)) = (self.window, self.open.first_entry())
             && units.end(*first.key()) <= until
         {
             groups.extend(first.remove());
         }
-        groups
+        Ok(groups)
     }
     /// Reads all of them, for there is no other way to find the rows of a window.
     fn emit_windows_on_disk(&mut self, until: EventTime, out: &mut dyn Output) -> Result<()> {
@@ -246,73 +268,8 @@ impl FinalAggregate {
         }
         Ok(())
     }
-    /// As [`emit_windows`](Self::emit_windows), for windows of several panes: the states of the panes are merged in the
-    /// order of time.
-    fn emit_hops(&mut self, units: Units, from: EventTime, until: EventTime, out: &mut dyn Output) -> Result<()> {
-        let mut windows = Groups::new(&self.spec, &self.fields)?;
-        let (mut panes, mut starts, mut done) = (Vec::new(), Vec::new(), Vec::new());
-        let mut next = i64::MIN;
-        while let Some((pane, _)) = self.open.first_key_value() {
-            let start = units.first_window(*pane, from).max(next);
-            if units.end(start) > until {
-                break;
-            }
-            for (_, groups) in self.open.range(start..start.saturating_add(units.size)) {
-                panes.extend_from_slice(groups);
-            }
-            starts.resize(panes.len(), start);
-            next = start.saturating_add(units.slide);
-            // no later window holds a pane before it
-            while let Some(first) = self.open.first_entry()
-                && *first.key() < next
-            {
-                done.extend(first.remove());
-            }
-            if panes.len() >= MANY {
-                self.combine(units, &mut windows, &panes, std::mem::take(&mut starts))?;
-                panes.clear();
-            }
-            if windows.keys.len() >= MANY {
-                self.emit_combined(&mut windows, out)?;
-            }
-        }
-        self.combine(units, &mut windows, &panes, starts)?;
-        self.emit_combined(&mut windows, out)?;
-        let rows = self.groups.rows_of(&done);
-        out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
-        self.bury(done.len())
-    }
-    /// Merges the states of panes into those of their windows, which begin at `starts`.
-    fn combine(&self, units: Units, windows: &mut Groups, panes: &[u32], starts: Vec<i64>) -> Result<()> {
-        if panes.is_empty() {
-            return Ok(());
-        }
-        let mut columns = self.groups.keys.columns(panes)?;
-        if let Some(last) = columns.last_mut() {
-            *last = units.column(starts, last.data_type())?;
-        }
-        let kept = Kept::Range(0, panes.len());
-        let mut numbers = Vec::new();
-        windows.keys.insert(&columns, kept, &mut numbers)?;
-        windows.resize();
-        for (to, from) in windows.states.iter_mut().zip(&self.groups.states) {
-            to.merge(&numbers, kept, &from.state(panes)?).map_err(|f| f.at(&self.spec.name, None))?;
-        }
-        Ok(())
-    }
-    fn emit_combined(&mut self, windows: &mut Groups, out: &mut dyn Output) -> Result<()> {
-        if windows.keys.is_empty() {
-            return Ok(());
-        }
-        let mut emission = self.emission(windows, &windows.all())?;
-        while let Some(piece) = self.piece(windows, &mut emission, u16::MAX)? {
-            self.send_piece(piece, out);
-        }
-        windows.clear();
-        Ok(())
-    }
     /// Notes that so many groups are dead, and drops the dead if they are many.
-    fn bury(&mut self, groups: usize) -> Result<()> {
+    pub(super) fn bury(&mut self, groups: usize) -> Result<()> {
         self.dead += groups;
         if self.dead * 2 > self.groups.keys.len() { self.compact() } else { Ok(()) }
     }
@@ -323,13 +280,13 @@ impl FinalAggregate {
     }
     /// Bytes of the groups.
     fn table_bytes(&self) -> usize {
-        self.groups.bytes() + self.open.values().map(|g| g.capacity() * 4 + 48).sum::<usize>()
+        let sessions = self.sessions.as_ref().map_or(0, Sessions::bytes);
+        self.groups.bytes() + self.open.values().map(|g| g.capacity() * 4 + 48).sum::<usize>() + sessions
     }
     /// Moves the largest key groups to disk, about half of all groups.
     fn evict(&mut self) -> Result<()> {
         let Some(memory) = self.memory.clone() else { return Ok(()) };
-        let mut live: Vec<u32> = if self.window.is_some() { self.open.values().flatten().copied().collect() } else { self.groups.all() };
-        live.sort_unstable(); // order of appearance
+        let live = self.live();
         let mut lists: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
         for (group, of) in live.iter().zip(self.key_groups_of(&self.groups, &live)?) {
             lists.entry(of).or_default().push(*group);
@@ -362,14 +319,23 @@ impl FinalAggregate {
         self.dead = 0;
         self.reenter()
     }
-    /// Whether windows overlap: these do not spill, since a pane on disk belongs to several of them.
+    /// Whether windows overlap.
     fn hops(&self) -> bool {
-        self.window.is_some_and(|units| !units.tumbling())
+        self.window.is_some_and(|units| !units.tumbling() && !units.session)
+    }
+    /// The groups that are still to be emitted, in order of appearance.
+    fn live(&self) -> Vec<u32> {
+        let mut live: Vec<u32> = match (&self.sessions, self.window) {
+            (Some(sessions), _) => sessions.groups().collect(),
+            (None, Some(_)) => self.open.values().flatten().copied().collect(),
+            (None, None) => return self.groups.all(),
+        };
+        live.sort_unstable();
+        live
     }
     /// Drops the groups of emitted windows.
     fn compact(&mut self) -> Result<()> {
-        let mut live: Vec<u32> = self.open.values().flatten().copied().collect();
-        live.sort_unstable(); // order of appearance
+        let live = self.live();
         self.groups.retain(&live, &self.counts, &self.spec.name)?;
         self.dead = 0;
         self.reenter()
@@ -381,8 +347,13 @@ impl FinalAggregate {
             return Ok(());
         }
         let all = self.groups.all();
-        let starts = self.groups.keys.columns(&all)?.pop().ok_or_else(|| Error::internal("a window without its start"))?;
-        for (group, start) in all.iter().zip(words(&starts)?.iter()) {
+        let columns = self.groups.keys.columns(&all)?;
+        let starts = words(columns.last().ok_or_else(|| Error::internal("a window without its start"))?)?;
+        if let (Some(sessions), Some(extent)) = (&mut self.sessions, self.groups.states.last()) {
+            sessions.clear();
+            return sessions.enter(&columns, &all, Kept::Range(0, all.len()), &starts, bounds(&extent.state(&all)?)?);
+        }
+        for (group, start) in all.iter().zip(starts.iter()) {
             self.open.entry(*start).or_default().push(*group);
         }
         Ok(())
@@ -408,6 +379,9 @@ impl Operator for FinalAggregate {
         if time == END_OF_TIME && !self.hops() { Ok(()) } else { self.emit_windows(before, self.watermark, out) }
     }
     fn hold(&self) -> EventTime {
+        if let Some(sessions) = &self.sessions {
+            return sessions.hold();
+        }
         let disk = self.disk.as_ref().map(|d| d.earliest).filter(|start| *start < i64::MAX);
         let first = self.open.first_key_value().map(|(pane, _)| *pane).into_iter().chain(disk).min();
         match (self.window, first) {
@@ -432,7 +406,7 @@ impl Operator for FinalAggregate {
         if let Some(disk) = &mut self.disk {
             disk.parts.flush()?;
         }
-        let groups = if self.window.is_some() { self.close(EventTime::MAX) } else { self.groups.all() };
+        let groups = if self.window.is_some() { self.close(EventTime::MAX)? } else { self.groups.all() };
         let emission = self.emission(&self.groups, &groups)?;
         if let Some(first) = emission.first(self.node, self.disk.as_ref().and_then(|d| d.parts.first())) {
             out.pass(Mark::Ascending(first));
@@ -448,7 +422,9 @@ impl Operator for FinalAggregate {
         self.memory = Some(memory);
     }
     fn spillable_bytes(&self) -> usize {
-        let can = self.memory.is_some() && self.finishing.is_none() && !self.hops() && self.groups.keys.len() > 1;
+        // a pane on disk would belong to several windows
+        let can =
+            self.memory.is_some() && self.finishing.is_none() && self.window.is_none_or(Units::tumbling) && self.groups.keys.len() > 1;
         if can { self.table_bytes() } else { 0 }
     }
     fn spill(&mut self) -> Result<()> {
@@ -460,13 +436,7 @@ impl Operator for FinalAggregate {
             disk.parts.flush()?;
         }
         let mut on_disk: BTreeMap<u16, Part> = self.disk.iter().flat_map(|d| d.parts.parts()).collect();
-        let live: Vec<u32> = if self.window.is_some() {
-            let mut live: Vec<u32> = self.open.values().flatten().copied().collect();
-            live.sort_unstable();
-            live
-        } else {
-            self.groups.all()
-        };
+        let live = self.live();
         let rows = live.iter().map(|g| self.groups.rows.get(*g as usize).copied().unwrap_or_default()).collect();
         let cut = with_rows(&self.groups.partial(&live, &self.partial)?, rows)?;
         let (keys, emitted, watermark) = (self.spec.keys.len(), self.emitted.clone(), self.watermark);

@@ -7,7 +7,7 @@
 //! Where the first rows of a split have nearly as many keys as rows, grouping them would be done twice: then rows go on as
 //! they are, each as a partial state (Trino calls this adaptive partial aggregation).
 //!
-//! Windows are aggregated per pane, and put together from panes in the second phase (see [`EventWindow`]).
+//! Windows are aggregated per pane, and put together from panes in the second phase (see [`EventWindow`], `hops`, `sessions`).
 //!
 //! Under a memory budget the final phase moves key groups to disk (see `disk`); the partial phase is bounded by itself: it sends
 //! a table on when it has grown large, at places that depend on nothing but the rows, or else sums of floats would depend on the
@@ -27,7 +27,9 @@ mod disk;
 mod distinct;
 mod edge;
 mod emission;
+mod extent;
 mod extreme;
+mod hops;
 mod last;
 mod lists;
 mod mean;
@@ -36,6 +38,7 @@ mod partial;
 mod quantile;
 mod raw;
 mod reduce;
+mod sessions;
 pub(crate) mod sketch;
 mod spec;
 mod spread;

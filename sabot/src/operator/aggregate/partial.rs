@@ -47,6 +47,8 @@ pub struct PartialAggregate {
     list: RowList,
     groups: Vec<u32>,
     max_groups: usize,
+    /// Whether all rows are sent as they come.
+    prompt: bool,
     raw: Raw,
 }
 
@@ -77,11 +79,22 @@ impl PartialAggregate {
     }
     /// As [`factory`](Self::factory), with the number of groups at which a table is sent on early.
     pub(crate) fn factory_with(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize) -> Result<Arc<dyn OperatorFactory>> {
-        let input = Arc::clone(input);
-        Self::build(Arc::clone(&spec), &input, max_groups)?;
-        Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, max_groups)?) as Box<dyn Operator>)))
+        Self::make(spec, input, max_groups, false)
     }
-    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize) -> Result<Self> {
+    /// As [`factory`](Self::factory), for windows whose end is not that of a pane: rows are sent as they come, one partial state
+    /// each, so that the second phase knows all rows before the watermark.
+    ///
+    /// # Errors
+    /// As for [`factory`](Self::factory).
+    pub fn prompt(spec: Arc<AggregateSpec>, input: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
+        Self::make(spec, input, MAX_GROUPS, true)
+    }
+    fn make(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize, prompt: bool) -> Result<Arc<dyn OperatorFactory>> {
+        let input = Arc::clone(input);
+        Self::build(Arc::clone(&spec), &input, max_groups, prompt)?;
+        Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, max_groups, prompt)?) as Box<dyn Operator>)))
+    }
+    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize, prompt: bool) -> Result<Self> {
         let (keys, inputs) = spec.inputs(input)?;
         let window = match spec.window(input)? {
             Some((units, field)) => Some((units, input.index_of(field.name())?)),
@@ -101,6 +114,7 @@ impl PartialAggregate {
             list: RowList::default(),
             groups: Vec::new(),
             max_groups,
+            prompt,
             raw: Raw::new(&spec),
             spec,
         })
@@ -114,7 +128,7 @@ impl PartialAggregate {
             Some(groups) => groups,
             None => Groups::new(&self.spec, &self.fields)?,
         };
-        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: false });
+        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: self.prompt });
         Ok(self.splits.len() - 1)
     }
     /// Sends the groups of a split whose panes end by `until` (all of them without a window).

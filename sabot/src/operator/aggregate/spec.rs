@@ -5,16 +5,21 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 
+use super::extent::extent;
 use super::window::Units;
 use super::{Accumulator, AccumulatorFactory, EventWindow};
 use crate::operator::Keys;
 use crate::operator::kept::{no_column, positions};
+use crate::plan::Span;
 use crate::{Error, Result};
 
 /// The start of a window, in partial and final results.
 pub(super) const WINDOW_START: &str = "window_start";
 /// The end of a window, in final results.
 pub(super) const WINDOW_END: &str = "window_end";
+
+/// The name of a session's extent among the functions.
+const EXTENT: &str = "sabot.extent";
 
 /// One output column of an aggregation.
 #[derive(Clone)]
@@ -54,7 +59,7 @@ impl AggregateSpec {
     /// If a column does not exist, or cannot be event time.
     pub fn partial_schema(&self, input: &Schema) -> Result<SchemaRef> {
         let mut fields = self.group_fields(input)?;
-        for function in &self.functions {
+        for function in self.all() {
             for state in function.factory.state_fields() {
                 let name = format!("{}.{}", function.name, state.name());
                 fields.push(Arc::new(state.with_name(name)));
@@ -99,18 +104,24 @@ impl AggregateSpec {
         let field = input.field_with_name(&window.column).map_err(|_| no_column(&window.column, &self.name))?;
         Ok(Some((window.units(field)?, Field::new(field.name(), field.data_type().clone(), false))))
     }
+    /// The functions, and behind them the extent of a session.
+    fn all(&self) -> impl Iterator<Item = Function> {
+        let session = self.window.iter().filter(|w| matches!(w.span, Span::Session { .. }));
+        let extent = session.map(|w| Function { name: EXTENT.into(), inputs: vec![w.column.clone()], factory: extent(w.offset) });
+        self.functions.iter().cloned().chain(extent)
+    }
     pub(super) fn accumulators(&self) -> Vec<Box<dyn Accumulator>> {
-        self.functions.iter().map(|f| f.factory.create()).collect()
+        self.all().map(|f| f.factory.create()).collect()
     }
     /// Number of state columns of each function.
     pub(super) fn state_counts(&self) -> Vec<usize> {
-        self.functions.iter().map(|f| f.factory.state_fields().len()).collect()
+        self.all().map(|f| f.factory.state_fields().len()).collect()
     }
     /// Positions of key columns and of each function's inputs in the input.
     pub(super) fn inputs(&self, input: &Schema) -> Result<(Vec<usize>, Vec<Vec<usize>>)> {
         let keys = positions(input, &self.keys, &self.name)?;
         let mut functions = Vec::new();
-        for f in &self.functions {
+        for f in self.all() {
             if f.inputs.len() != f.factory.inputs() {
                 return Err(Error::Plan(format!(
                     "`{}`: {} takes {} columns, not {}",

@@ -5,21 +5,20 @@ use arrow_array::{PrimitiveArray, cast::AsArray};
 use arrow_schema::{DataType, Field, TimeUnit};
 
 use crate::operator::EventTime;
+use crate::plan::Span;
 use crate::{Error, Result};
 
-/// Windows of fixed size, aligned to the Unix epoch: tumbling ones follow one another, hopping ones overlap.
+/// Windows of event time: of fixed size, aligned to the Unix epoch, or sessions.
 ///
 /// Rows are aggregated per *pane*: the longest span of which every window is made (Li, Maier, Tufte, Papadimos and Tucker,
-/// "No pane, no gain", 2005). A tumbling window is one pane.
+/// "No pane, no gain", 2005). A tumbling window is one pane. Rows of a key in a pane of the length of a session's gap belong to
+/// one session, so sessions are made of panes too.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EventWindow {
     /// The event-time column: a timestamp without nulls.
     pub column: String,
-    /// Size in microseconds.
-    pub size: i64,
-    /// From the start of a window to the start of the next, in microseconds; at most the size, which it is for tumbling
-    /// windows.
-    pub slide: i64,
+    /// Its windows.
+    pub span: Span,
     /// Added to the column's value, in microseconds: a window's result carries its end - 1.
     pub offset: i64,
 }
@@ -28,6 +27,8 @@ pub struct EventWindow {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Units {
     per_second: i64,
+    /// Whether windows are sessions: then size, slide and pane are the gap.
+    pub(super) session: bool,
     /// Size of a window in units.
     pub(super) size: i64,
     /// From window to window, in units.
@@ -41,15 +42,14 @@ pub(super) struct Units {
 impl EventWindow {
     /// The window in the unit of its column.
     pub(super) fn units(&self, column: &Field) -> Result<Units> {
-        let per_second = match column.data_type() {
-            DataType::Timestamp(TimeUnit::Second, _) => 1,
-            DataType::Timestamp(TimeUnit::Millisecond, _) => 1_000,
-            DataType::Timestamp(TimeUnit::Microsecond, _) => 1_000_000,
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => 1_000_000_000,
-            other => return Err(Error::Plan(format!("a window needs a timestamp, but column `{}` is {other}", self.column))),
+        let per_second = per_second(column.data_type())
+            .ok_or_else(|| Error::Plan(format!("a window needs a timestamp, but column `{}` is {}", self.column, column.data_type())))?;
+        let (size, slide, session) = match self.span {
+            Span::Aligned { size, slide } => (size, slide, false),
+            Span::Session { gap } => (gap, gap, true),
         };
-        if self.size <= 0 || self.slide <= 0 || self.slide > self.size {
-            return Err(Error::Usage(format!("there is no window of {} us every {} us", self.size, self.slide)));
+        if size <= 0 || slide <= 0 || slide > size {
+            return Err(Error::Usage(format!("there is no window of {size} us every {slide} us")));
         }
         let units = |micros: i64| {
             let units = i128::from(micros) * i128::from(per_second);
@@ -57,8 +57,8 @@ impl EventWindow {
                 Error::Usage(format!("a window of {micros} us does not fit the unit of column `{}` ({})", self.column, column.data_type()))
             })
         };
-        let (size, slide) = (units(self.size)?, units(self.slide)?);
-        Ok(Units { per_second, size, slide, pane: common(size, slide), offset: offset(self.offset, per_second) })
+        let (size, slide) = (units(size)?, units(slide)?);
+        Ok(Units { per_second, session, size, slide, pane: common(size, slide), offset: offset(self.offset, per_second) })
     }
 }
 
@@ -67,7 +67,19 @@ fn common(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { common(b, a % b) }
 }
 
-fn offset(micros: i64, per_second: i64) -> i64 {
+/// How many units of a timestamp type are a second.
+pub(super) fn per_second(data_type: &DataType) -> Option<i64> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Second, _) => Some(1),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => Some(1_000),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Some(1_000_000),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => Some(1_000_000_000),
+        _ => None,
+    }
+}
+
+/// Microseconds in units, rounded down.
+pub(super) fn offset(micros: i64, per_second: i64) -> i64 {
     let units = (i128::from(micros) * i128::from(per_second)).div_euclid(1_000_000);
     i64::try_from(units).unwrap_or(0)
 }
@@ -80,7 +92,20 @@ impl Units {
     }
     /// Whether a window is one pane.
     pub(super) fn tumbling(self) -> bool {
-        self.pane == self.size
+        self.pane == self.size && !self.session
+    }
+    /// The end (units) of a session whose last row is at `last` (units).
+    pub(super) fn session_end(self, last: i64) -> i64 {
+        last.saturating_add(self.size)
+    }
+    /// Whether no row before `end` (units) comes after the watermark `until`.
+    pub(super) fn over(self, end: i64, until: EventTime) -> bool {
+        let micros = -(-i128::from(end) * 1_000_000).div_euclid(i128::from(self.per_second));
+        micros.min(i128::from(EventTime::MAX)) <= i128::from(until)
+    }
+    /// `end` (units) as event time, rounded down.
+    pub(super) fn at(self, end: i64) -> EventTime {
+        self.micros(i128::from(end))
     }
     /// The event time at which the pane that starts at `start` (units) ends.
     pub(super) fn pane_end(self, start: i64) -> EventTime {

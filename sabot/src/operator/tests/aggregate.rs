@@ -12,6 +12,7 @@ use crate::kernel::hash::{KEY_GROUPS, hash_columns, instance_of, key_group};
 use crate::kernel::{Morsel, Selection};
 use crate::operator::aggregate::*;
 use crate::operator::*;
+use crate::plan::Span;
 use crate::record::{Decimal, Str};
 
 fn schema() -> SchemaRef {
@@ -56,7 +57,7 @@ fn spec(keys: &[&str], window: Option<i64>) -> Arc<AggregateSpec> {
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: keys.iter().map(|s| (*s).into()).collect(),
-        window: window.map(|size| EventWindow { column: "t".into(), size, slide: size, offset: 0 }),
+        window: window.map(|size| EventWindow { column: "t".into(), span: Span::Aligned { size, slide: size }, offset: 0 }),
         functions: vec![
             f("rows", &[], count()),
             f("some", &["i"], count_of()),
@@ -167,10 +168,10 @@ fn model(spec: &AggregateSpec, splits: &[RecordBatch], keep: Option<&dyn Fn(usiz
         let mut here: BTreeMap<Vec<String>, f64> = BTreeMap::new();
         for row in (0..batch.num_rows()).filter(|r| keep.is_none_or(|k| k(*r))) {
             let mut key: Vec<String> = spec.keys.iter().map(|k| show(batch.column_by_name(k).unwrap(), row)).collect();
-            if let Some(w) = &spec.window {
+            if let Some(Span::Aligned { size, .. }) = spec.window.as_ref().map(|w| w.span) {
                 let t = batch.column(2).as_primitive::<TimestampMicrosecondType>().value(row);
-                let start = t - t.rem_euclid(w.size);
-                for t in [start, start + w.size] {
+                let start = t - t.rem_euclid(size);
+                for t in [start, start + size] {
                     let a: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![t]));
                     key.push(show(&a, 0));
                 }

@@ -11,6 +11,7 @@ use crate::operator::aggregate::digest::{Digest, PENDING};
 use crate::operator::aggregate::sketch::{EXACT, Sketch};
 use crate::operator::aggregate::*;
 use crate::operator::{AggregateSpec, EventWindow, Function, Kept};
+use crate::plan::Span;
 use crate::record::{Decimal, Dict, List, Micros, Str, Timestamp};
 
 /// Distinct hashes as the engine makes them.
@@ -175,7 +176,7 @@ fn spec(keys: &[&str], window: Option<i64>) -> Arc<AggregateSpec> {
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: keys.iter().map(|s| (*s).into()).collect(),
-        window: window.map(|size| EventWindow { column: "t".into(), size, slide: size, offset: 0 }),
+        window: window.map(|size| EventWindow { column: "t".into(), span: Span::Aligned { size, slide: size }, offset: 0 }),
         functions: vec![
             f("var", &["x"], spread::<Option<f64>>(Spread::Var)),
             f("dev", &["d"], spread::<Option<Decimal<12, 3>>>(Spread::StddevPop)),

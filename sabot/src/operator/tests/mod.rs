@@ -11,6 +11,7 @@ mod keys;
 mod measures;
 mod ordered;
 mod others;
+mod sessions;
 mod speed;
 
 use std::sync::Arc;
