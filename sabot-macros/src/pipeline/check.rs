@@ -51,9 +51,14 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
                 errors.extend(error(bad.span(), &format!("stream `{bad}` is defined twice")));
             }
             if !text.starts_with('_') && !used.contains_key(&text) {
-                let message = format!(
-                    "the rows in `{bad}` are lost: end it with `-> sink(..)`, or write `-> on_error(skip)` instead of `-> dead_letter()`"
-                );
+                let late = stmt.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "late_rows"));
+                let message = if late {
+                    format!("the rows in `{bad}` are lost: end it with `-> sink(..)`, or leave out `-> late_rows()`, and they are counted")
+                } else {
+                    format!(
+                        "the rows in `{bad}` are lost: end it with `-> sink(..)`, or write `-> on_error(skip)` instead of `-> dead_letter()`"
+                    )
+                };
                 errors.extend(error(bad.span(), &message));
             }
         }

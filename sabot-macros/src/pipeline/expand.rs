@@ -9,7 +9,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use super::check::{check, used};
 use super::model::{Head, Pair, Pipeline, Stmt};
 use super::simple::{constant_name, primitive};
-use super::steps::{Cx, Known, NOTES, ROW_WISE, id};
+use super::steps::{Cx, Known, NOTES, PAIRS, ROW_WISE, id};
 use super::tokens::{error, error_expr, list};
 use crate::common::span_of;
 
@@ -27,7 +27,7 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
         params: values.iter().map(|p| p.name.clone()).collect(),
         pipeline: pipeline.name.as_ref().map(ToString::to_string).unwrap_or_default(),
         primitives: values.iter().filter(|p| primitive(&p.ty)).map(|p| p.name.clone()).collect(),
-        streams: sources.iter().map(|p| (p.name.to_string(), Known::default())).collect(),
+        streams: sources.iter().map(|p| (p.name.to_string(), Known { source: true, ..Known::default() })).collect(),
         continues: pipeline
             .stmts
             .iter()
@@ -92,7 +92,7 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
 
 /// `let (good, bad) = ..;`, or what is wrong with it.
 fn two(stmt: &Stmt, pair: &Pair, code: &TokenStream, cx: &mut Cx) -> TokenStream {
-    let step = stmt.chain.steps.iter().find(|s| s.name.as_ref().is_some_and(|n| n == "dead_letter"));
+    let step = stmt.chain.steps.iter().find(|s| s.name.as_ref().is_some_and(|n| PAIRS.iter().any(|p| n == p)));
     let wrong = if pair.odd {
         Some("two names of streams stand here: `(good, bad) = .. -> dead_letter();`")
     } else if step.is_none() {
@@ -106,7 +106,10 @@ fn two(stmt: &Stmt, pair: &Pair, code: &TokenStream, cx: &mut Cx) -> TokenStream
     let (s, b) = (id("__s"), id("__b"));
     let second = match step {
         Some(step) if step.args.is_some() => quote!(#b),
-        Some(step) => error_expr(step.span, "expected `(` after step `dead_letter`"),
+        Some(step) => {
+            let name = step.name.as_ref().map(ToString::to_string).unwrap_or_default();
+            error_expr(step.span, &format!("expected `(` after step `{name}`"))
+        }
         None => error_expr(pair.span, wrong.unwrap_or_default()),
     };
     let named = |n: Option<&Ident>| n.map_or_else(|| quote!(_), |n| quote!(#n));

@@ -185,7 +185,7 @@ pub(super) fn not_an_aggregate(column: &Ident, expr: &[TokenTree]) -> Option<(Sp
 }
 
 /// A constant span of time, as far as tokens tell: `15.minute()` in microseconds, at its number.
-fn span_of_time(tokens: &[TokenTree]) -> Option<(i128, Span)> {
+pub(super) fn span_of_time(tokens: &[TokenTree]) -> Option<(i128, Span)> {
     let (sign, tokens) = if is_punct(tokens.first(), '-') { (-1, &tokens[1..]) } else { (1, tokens) };
     let [TokenTree::Literal(number), dot, TokenTree::Ident(unit), TokenTree::Group(_)] = tokens else { return None };
     let micros = match unit.to_string().as_str() {

@@ -88,8 +88,8 @@ pub struct PhysicalNode {
     pub single: bool,
     /// Columns of the output.
     pub schema: SchemaRef,
-    /// Whether it reads the second output of its one input, the rows that failed there, instead of the first. It is then
-    /// in the same task.
+    /// Whether it reads the second output of its one input, the rows that failed there, or of a source those that were late,
+    /// instead of the first. It is then in the same task.
     pub side: bool,
     /// Whether the output ends.
     pub bounded: bool,
@@ -111,6 +111,8 @@ pub struct SourceTime {
     pub column: String,
     /// How far a row may lag behind the greatest event time before it, in microseconds.
     pub disorder: i64,
+    /// How far one row moves the watermark at most, in microseconds; the first row of a partition sets it.
+    pub max_step: Option<i64>,
 }
 
 impl std::fmt::Debug for PhysicalNode {

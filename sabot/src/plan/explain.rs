@@ -81,7 +81,7 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             Op::Top { by, .. } if node.keys.is_empty() => return format!("sorted by {}", order(by)),
             Op::Keyed { .. } => return "in order per key".to_owned(),
             Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
-            Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter => {}
+            Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter | Op::LateRows => {}
             Op::Async { options, .. } if options.ordered => {}
             Op::Async { .. } => return "as calls end (async)".to_owned(),
             op if op.is_note() => {}
@@ -136,6 +136,12 @@ pub(super) fn describe(node: &Node) -> String {
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
         Op::EventTime => format!("event_time({})", node.time.as_ref().map_or("", |t| &t.column)),
         Op::Window(window) => format!("window({})", windows(window)),
+        Op::Watermark { disorder, max_step } => {
+            let of = |name: &str, value: &Option<i64>| value.map(|v| format!("{name} {}", span(v)));
+            let list: Vec<String> = [of("disorder", disorder), of("max_step", max_step)].into_iter().flatten().collect();
+            format!("watermark({})", list.join(", "))
+        }
+        Op::LateRows => "late rows".into(),
         Op::Aggregate { window, functions } => {
             let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();
             let by = if node.keys.is_empty() { String::new() } else { format!(" by {}", node.keys.join(", ")) };

@@ -148,6 +148,17 @@ pub enum Op {
     EventTime,
     /// Cuts event time: no code of its own, part of the aggregate that follows.
     Window(Span),
+    /// How a source tells time: no code of its own, part of the source before it. In microseconds.
+    Watermark {
+        /// How far a row may lag behind rows before it, unless what is bound to the source says so itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disorder: Option<i64>,
+        /// How far one row moves time at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_step: Option<i64>,
+    },
+    /// The rows of the source that is its input that were late there.
+    LateRows,
     /// Groups by the keys (and the window) and aggregates.
     Aggregate {
         /// The window, if there is one.
@@ -277,6 +288,8 @@ impl Op {
             Op::KeyBy => "key_by",
             Op::EventTime => "event_time",
             Op::Window(_) => "window",
+            Op::Watermark { .. } => "watermark",
+            Op::LateRows => "late_rows",
             Op::Aggregate { .. } => "aggregate",
             Op::Keyed { .. } => "keyed",
             Op::FlatMap { .. } => "flat_map",
@@ -298,7 +311,7 @@ impl Op {
     }
     /// Whether it only describes its input: nothing runs for it.
     pub fn is_note(&self) -> bool {
-        matches!(self, Op::KeyBy | Op::EventTime | Op::Window(_))
+        matches!(self, Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. })
     }
 }
 

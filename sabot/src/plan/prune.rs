@@ -62,7 +62,11 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 letters.entry(node.inputs.first().copied().unwrap_or_default()).or_default().extend(of_row);
                 need.push(BTreeSet::new());
             }
-            Op::KeyBy | Op::EventTime | Op::Window(_) => {
+            Op::LateRows => {
+                node.columns.retain(|c| mine.contains(&c.name));
+                need.push(mine.iter().cloned().chain(time).collect());
+            }
+            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. } => {
                 let mut up = mine.clone();
                 up.extend(node.keys.iter().cloned());
                 up.extend(node.time.iter().map(|t| t.column.clone()));

@@ -26,7 +26,7 @@ pub struct Times {
 pub fn times(plan: &Plan, lineages: &Lineages<'_>) -> Result<Times> {
     let mut out = Times::default();
     for (number, node) in plan.nodes.iter().enumerate() {
-        if !matches!(node.op, Op::Aggregate { window: Some(_), .. } | Op::Keyed { .. }) {
+        if !matches!(node.op, Op::Aggregate { window: Some(_), .. } | Op::Keyed { .. } | Op::LateRows) {
             continue;
         }
         let Some(input) = node.inputs.first() else { continue };
@@ -37,6 +37,32 @@ pub fn times(plan: &Plan, lineages: &Lineages<'_>) -> Result<Times> {
         }
     }
     Ok(out)
+}
+
+impl Plan {
+    /// What `watermark` steps say of a source: how disordered its rows are, and how far one moves time at most.
+    ///
+    /// # Errors
+    /// If they say different things.
+    pub fn watermark(&self, source: NodeId) -> Result<(Option<i64>, Option<i64>)> {
+        let (mut said, mut by) = ((None, None), None);
+        for node in &self.nodes {
+            let (Op::Watermark { disorder, max_step }, Some(input)) = (&node.op, node.inputs.first()) else { continue };
+            if self.work(*input)? != source {
+                continue;
+            }
+            match by {
+                Some(other) if said != (*disorder, *max_step) => {
+                    return Err(Error::Usage(format!(
+                        "`{other}` and `{}` tell the time of one source in two ways: write `watermark(..)` once, and go on with its stream",
+                        node.id
+                    )));
+                }
+                _ => (said, by) = ((*disorder, *max_step), Some(&node.id)),
+            }
+        }
+        Ok(said)
+    }
 }
 
 /// Follows a column upstream; false if it is computed on the way.
@@ -58,6 +84,12 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
             let Some(ColumnFrom::Input(i)) = from else { return Ok(false) };
             let Some(input) = lineage.inputs.get(*i) else { return Ok(false) };
             ways.extend(node.inputs.iter().map(|n| (*n, input.name.to_string())));
+        }
+        Op::LateRows => {
+            return Err(Error::Usage(format!(
+                "`{}`: late rows are behind the time that a window waits for, so they have no event time; store them, or aggregate them in a job of their own",
+                node.id
+            )));
         }
         // the row as it entered the run
         Op::DeadLetter => {

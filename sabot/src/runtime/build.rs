@@ -201,7 +201,7 @@ impl Build<'_> {
             let input = at(&at(&self.plan.nodes, consumer)?.inputs, edge)?;
             match matrix.get(&(consumer, edge)) {
                 Some(_) if at(&self.plan.nodes, consumer)?.side => {
-                    return Err(Error::internal("dead letters leave the task of their run"));
+                    return Err(Error::internal("dead letters, or late rows, leave the task that they come from"));
                 }
                 Some(rows) => outlets.push(Outlet::new(&input.exchange, instance, of, at(rows, instance)?.clone())),
                 None => below.extend(stage.iter().position(|n| *n == consumer).map(|i| (i, input.port))),

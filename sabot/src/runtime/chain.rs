@@ -31,6 +31,8 @@ use crate::{Error, Result};
 /// Something that happens to a node of the chain.
 pub(super) enum Signal {
     Rows(Morsel),
+    /// Rows of a source that are late, for those who read them.
+    Late(Morsel),
     Resume,
     /// Something came from outside.
     Poll,
@@ -69,7 +71,7 @@ pub(super) struct ChainNode {
     pub(super) operator: Option<Box<dyn Operator>>,
     /// (index in the chain, port)
     pub(super) below: Vec<(usize, usize)>,
-    /// Of those below, the ones that read the rows that failed here.
+    /// Of those below, the ones that read the rows that failed here, or were late.
     pub(super) side: Vec<usize>,
     pub(super) outlets: Vec<Outlet>,
     /// Watermark of each port.
@@ -273,6 +275,7 @@ impl Chain {
                     node.account.add(&Account { rows_in: rows, used: rows, ..Account::default() });
                     out.emit(m);
                 }
+                Signal::Late(m) => out.emit_failed(m),
                 Signal::SplitEnd(origin, _) => mark = Some(Message::SplitEnd(origin)),
                 Signal::Watermark(t) => mark = Some(Message::Watermark(t)),
                 Signal::Idle => mark = Some(Message::Idle),
@@ -295,6 +298,7 @@ impl Chain {
                 operator.poll(&mut out)?;
             }
             Signal::Unwanted => operator.unwanted(&mut out),
+            Signal::Late(_) => return Err(Error::internal("late rows of a step that is no source")),
             Signal::SplitEnd(origin, forward) => {
                 node.stamp = Stamp::Split(origin);
                 operator.split_end(port, origin, &mut out)?;
@@ -452,6 +456,10 @@ impl Chain {
             node.account.rows_in += rows;
             node.account.late += rows;
         }
+    }
+    /// Whether someone reads the late rows of a source.
+    pub(super) fn reads_late(&self) -> bool {
+        self.nodes.first().is_some_and(|n| !n.side.is_empty())
     }
     pub(super) fn name(&self) -> Result<Arc<str>> {
         Ok(Arc::clone(&at(&self.nodes, 0)?.name))

@@ -232,12 +232,13 @@ impl Feed {
         let size = job.options.morsel_rows;
         for start in (0..rows).step_by(size).rev() {
             let piece = if rows <= size { batch.clone() } else { batch.slice(start, size.min(rows - start)) };
-            let in_time = late.get(start..rows.min(start + size)).filter(|l| l.contains(&true)).map(|l| {
-                let word = |flags: &[bool]| flags.iter().zip(0..).fold(0u64, |w, (late, bit)| w | (u64::from(!late) << bit));
-                Selection::new(l.chunks(64).map(word).collect::<Vec<u64>>())
-            });
+            let late = late.get(start..rows.min(start + size)).filter(|l| l.contains(&true));
+            let in_time = late.map(|l| where_late(l, false));
             let selection = wanted.as_ref().map(|w| w.slice(start, piece.num_rows())).or(in_time);
             let origin = Origin { row: origin.row + start as u64, ..origin };
+            if let Some(late) = late.filter(|_| chain.reads_late()) {
+                chain.signal(0, Signal::Late(Morsel { batch: piece.clone(), selection: Some(where_late(late, true)), origin }));
+            }
             chain.signal(0, Signal::Rows(Morsel { batch: piece, selection, origin }));
         }
         Ok(Some(Next::Rows(rows)))
@@ -258,6 +259,12 @@ impl Feed {
     }
 }
 
+/// The rows that are late, or those that are not.
+fn where_late(late: &[bool], which: bool) -> Selection {
+    let word = |flags: &[bool]| flags.iter().zip(0..).fold(0u64, |w, (late, bit)| w | (u64::from(*late == which) << bit));
+    Selection::new(late.chunks(64).map(word).collect::<Vec<u64>>())
+}
+
 /// Which rows are behind their partition's watermark `time`; none if the list is empty. Moves the watermark on, row by
 /// row, unless the reader gave one for the whole batch: it holds for the rows after it.
 fn late_rows(batch: &arrow_array::RecordBatch, told: &SourceTime, given: Option<EventTime>, time: &mut EventTime) -> Result<Vec<bool>> {
@@ -270,7 +277,8 @@ fn late_rows(batch: &arrow_array::RecordBatch, told: &SourceTime, given: Option<
         any |= behind;
         late.push(behind);
         if given.is_none() {
-            *time = t.saturating_sub(told.disorder).max(*time);
+            let most = told.max_step.filter(|_| *time > EventTime::MIN).map_or(EventTime::MAX, |step| time.saturating_add(step));
+            *time = t.saturating_sub(told.disorder).min(most).max(*time);
         }
     }
     Ok(if any { late } else { Vec::new() })

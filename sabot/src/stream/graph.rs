@@ -220,6 +220,12 @@ impl Graph {
     pub(super) fn id(&self, node: NodeId) -> String {
         self.node(node).map(|n| n.id).unwrap_or_default()
     }
+    /// Whether a node is a source, but for notes.
+    pub(super) fn over_source(&self, node: NodeId) -> bool {
+        let inner = self.0.borrow();
+        let work = inner.plan.work(node).ok().and_then(|n| inner.plan.nodes.get(n));
+        work.is_some_and(|n| matches!(n.op, crate::plan::Op::Source { .. }))
+    }
     /// The name of the current stream.
     pub(super) fn current(&self) -> String {
         self.0.borrow().stream.clone()

@@ -112,12 +112,12 @@ impl Lower<'_> {
                     }
                 }
                 let schema = source.schema();
-                let time = self
-                    .times
-                    .sources
-                    .get(&number)
-                    .filter(|_| !bounded)
-                    .map(|column| SourceTime { column: column.clone(), disorder: source.disorder().unwrap_or(self.settings.disorder) });
+                let said = self.plan.watermark(number)?;
+                let time = self.times.sources.get(&number).filter(|_| !bounded).map(|column| SourceTime {
+                    column: column.clone(),
+                    disorder: source.disorder().or(said.0).unwrap_or(self.settings.disorder),
+                    max_step: said.1,
+                });
                 let at = self.push(number, node.id.clone(), Work::Source(source), Vec::new(), false, schema, bounded, false);
                 if let Some(physical) = self.out.plan.nodes.get_mut(at) {
                     physical.time = time;
@@ -139,13 +139,13 @@ impl Lower<'_> {
                 self.forward(number, node, factory, columns, false)?;
                 rows.map(|r| self.rows.insert(number, r));
             }
-            Op::DeadLetter => {
+            Op::DeadLetter | Op::LateRows => {
                 let conform = Conform::factory(&node.id, &columns);
                 self.forward(number, node, conform, columns, false)?;
                 if let Some(physical) = self.out.plan.nodes.last_mut() {
                     physical.side = true;
                 }
-                rows.map(|r| self.rows.insert(number, r));
+                rows.filter(|_| node.op == Op::DeadLetter).map(|r| self.rows.insert(number, r));
             }
             Op::Aggregate { window, functions } => self.aggregate(number, node, *window, functions)?,
             Op::Keyed { .. } => {
@@ -245,7 +245,7 @@ impl Lower<'_> {
                 }
                 self.out.schemas.insert(name.clone(), columns);
             }
-            Op::KeyBy | Op::EventTime | Op::Window(_) => {}
+            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. } => {}
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ mod graph;
 mod handle;
 mod job;
 mod join;
+mod lateness;
 mod lower;
 mod lower_join;
 mod lower_sets;
@@ -68,6 +69,7 @@ pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use job::{Job, build_id};
 pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
+pub use lateness::{Told, Watermark};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue,
     Keyed, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,

@@ -77,7 +77,8 @@ pub(super) fn physical(
         }
         if let Some(time) = &node.time {
             let lag = time.disorder as f64 / 1e6;
-            notes.push(format!("tells time by `{}`; a row more than {lag} s behind the rows before it is late", time.column));
+            let step = time.max_step.map_or(String::new(), |s| format!("; a row moves time by {} s at most", s as f64 / 1e6));
+            notes.push(format!("tells time by `{}`; a row more than {lag} s behind the rows before it is late{step}", time.column));
         }
         out.push(PhysicalStep {
             name: short(&node.name),

@@ -195,7 +195,11 @@ fn check(report: &Report) -> Result<()> {
         }
     }
     for node in report.nodes.iter().filter(|n| !n.inputs.is_empty()) {
-        let sent = |n: &NodeReport| if node.side { n.account.failed } else { n.account.rows_out };
+        let sent = |n: &NodeReport| match node.side {
+            true if n.inputs.is_empty() => n.account.late,
+            true => n.account.failed,
+            false => n.account.rows_out,
+        };
         let sent: u64 = node.inputs.iter().map(|(from, copies)| report.nodes.get(*from).map_or(0, sent) * copies).sum();
         if node.account.rows_in != sent {
             return Err(Error::internal(format!("`{}` took {} rows, but its inputs let out {sent}", node.name, node.account.rows_in)));

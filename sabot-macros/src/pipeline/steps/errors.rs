@@ -7,7 +7,6 @@ const POLICIES: &[(&str, &str)] = &[("fail", "Fail"), ("null", "Null"), ("skip",
 
 const NOTHING: &str = "nothing can fail here: no function in the steps before this one returns a `Result`";
 const TWICE: &str = "errors of the steps before it are dealt with already";
-const ENDS: &str = "`dead_letter()` ends its statement: go on with each of its two streams by name";
 
 impl Build<'_> {
     pub(super) fn on_error(&mut self, name: &Ident, tokens: &[TokenTree]) {
@@ -48,7 +47,7 @@ impl Build<'_> {
             self.out.extend(quote!(let (#s, #b) = #on.#name(#(#part)*);));
         }
         self.dealt_with();
-        self.letters = true;
+        self.ended = Some("dead_letter");
     }
 
     fn dealt_with(&mut self) {
@@ -65,10 +64,10 @@ impl Build<'_> {
         self.known.open
     }
 
-    /// Says, once, that a step follows `dead_letter()`.
-    pub(super) fn behind_letters(&mut self, step: &Step) {
-        if std::mem::take(&mut self.letters) {
-            self.cx.error(step.span, ENDS);
+    /// Says, once, that a step follows one that makes two streams.
+    pub(super) fn behind_two(&mut self, step: &Step) {
+        if let Some(name) = self.ended.take() {
+            self.cx.error(step.span, &format!("`{name}()` ends its statement: go on with each of its two streams by name"));
         }
     }
 

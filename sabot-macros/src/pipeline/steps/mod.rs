@@ -4,6 +4,7 @@ mod aggregate;
 mod asynchronous;
 mod errors;
 mod joins;
+mod lateness;
 mod many;
 mod notes;
 mod ordered;
@@ -37,6 +38,8 @@ pub(crate) struct Known {
     pub(crate) anonymous: bool,
     /// Whether its run is still growing: `(stream, part)` instead of a stream.
     pub(crate) open: bool,
+    /// Whether it is a source, but for notes.
+    pub(crate) source: bool,
     /// Whether it ends in a step that waits: a stream that still has to say what becomes of errors.
     pub(crate) waits: bool,
 }
@@ -82,6 +85,8 @@ pub(crate) struct Cx {
 pub(crate) const ROW_WISE: &[&str] = &["filter", "with", "select", "map", "inspect"];
 /// Steps that join the stream with another.
 pub(crate) const JOINS: &[&str] = &["join", "left_join", "right_join", "full_join", "semi_join", "anti_join", "asof_join", "interval_join"];
+/// Steps that make two streams.
+pub(crate) const PAIRS: &[&str] = &["dead_letter", "late_rows"];
 /// Steps that only describe the stream.
 pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
 
@@ -110,8 +115,8 @@ struct Build<'c> {
     dotted: bool,
     /// Whether the statement defines two streams.
     pair: bool,
-    /// Whether the step before was `dead_letter()`.
-    letters: bool,
+    /// The step before, if it was one that makes two streams.
+    ended: Option<&'static str>,
     /// Whether errors of the steps before are dealt with.
     handled: bool,
     /// Notes (`key_by`, `window`, `event_time`) that wait for the run before them, which the input side of an
@@ -125,7 +130,7 @@ impl Cx {
         let pair = std::mem::take(&mut self.pair);
         let mut b = Build {
             pair,
-            letters: false,
+            ended: None,
             handled: false,
             cx: self,
             label: label.clone(),
@@ -222,6 +227,7 @@ impl Build<'_> {
             Head::Source(word, args) => {
                 let label = self.label.to_string();
                 self.out.extend(quote!(let #s = #g.#word(#label, #args);));
+                self.known.source = true;
             }
             Head::Call(path, args) => self.call(path, args),
             Head::Other(tokens) => {
@@ -284,7 +290,8 @@ impl Build<'_> {
 
     fn step(&mut self, step: &Step) {
         self.here = step.span;
-        self.behind_letters(step);
+        self.behind_two(step);
+        let source = std::mem::take(&mut self.known.source);
         if let Some(dot) = step.dot.filter(|_| !self.dotted) {
             self.dotted = true;
             self.cx.error(dot, "steps are joined by `->`: write `trades -> filter(..)`");
@@ -320,11 +327,19 @@ impl Build<'_> {
             "filter" => self.filter(name, &tokens, args.span()),
             "on_error" => self.on_error(name, &tokens),
             "dead_letter" => self.dead_letter(name, &tokens),
+            "watermark" => self.watermark(name, &tokens, source),
+            "late_rows" => self.late_rows(name, &tokens, source),
             "inspect" => self.inspect(name, &tokens),
             "with" | "select" => self.columns(name, &word, &tokens, None),
             "map" => self.map(name, &tokens),
-            "key_by" => self.key_by(name, &tokens),
-            "event_time" => self.event_time(name, &tokens),
+            "key_by" => {
+                self.key_by(name, &tokens);
+                self.known.source = source;
+            }
+            "event_time" => {
+                self.event_time(name, &tokens);
+                self.known.source = source;
+            }
             "window" => self.window(name, &tokens),
             "aggregate" => self.aggregate(name, &tokens),
             "keyed" => self.keyed(name, &tokens),
