@@ -258,6 +258,15 @@ RANDOM_QUESTIONS = [
         sources=("random",),
     ),
     Question(
+        "pausing",
+        """select k, min(ts) as window_start, max(ts) + interval 2 minute as window_end, count(*) as rows, sum(n)::bigint as total, avg(n) as mean,
+               first(id order by ts, id) as first_id, list(id order by ts, id) as ids, count(distinct name) as names, median(x) as middle, max(d) as most
+            from (select *, sum(begins) over (partition by k order by ts, id) as session
+                  from (select *, case when ts < lag(ts) over (partition by k order by ts, id) + interval 2 minute then 0 else 1 end as begins from random))
+            group by k, session""",
+        sources=("random",),
+    ),
+    Question(
         "hopping_far",
         f"select window_start, window_end, k, count(*) as rows from {overlapping(120, 7)} group by all".replace("select window_start, window_end, k", "select k, window_start, window_end"),
         sources=("random",),

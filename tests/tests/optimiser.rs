@@ -81,14 +81,15 @@ enum Small {
     Except,
     Reduce,
     Hop,
+    Session,
     Skip,
     Null,
     Letters,
     Judged,
 }
-const SMALL: [Small; 16] = {
+const SMALL: [Small; 17] = {
     use Small::*;
-    [Right, Full, AsOf, Distinct, Top, TopOfKey, Over, Share, Intersect, Except, Reduce, Hop, Skip, Null, Letters, Judged]
+    [Right, Full, AsOf, Distinct, Top, TopOfKey, Over, Share, Intersect, Except, Reduce, Hop, Session, Skip, Null, Letters, Judged]
 };
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -302,6 +302,17 @@ pipeline! {
     out -> sink;
 }
 
+pipeline! {
+    /// Rows with no pause of two minutes.
+    pub fn pausing(random: Source<Random>);
+    out = random -> key_by(k) -> window(session(2.minute()))
+                 -> aggregate(|r| row {
+                        rows: count(), total: sum(r.n), mean: mean(r.n), first_id: first(r.id), ids: collect(r.id), names: count_distinct(r.name),
+                        middle: median(r.x), most: max(r.d),
+                    });
+    out -> sink;
+}
+
 fn main() -> Result<()> {
     sabot::main()
 }

@@ -99,6 +99,13 @@ pipeline! {
     out -> sink;
 }
 pipeline! {
+    pub fn pausing(rows: Source<Wide, Bounded>) -> Wide;
+    out = rows -> select(|r| row Timed { a: r.a, b: r.b, c: r.c, d: r.d, at: second(r.a) })
+               -> key_by(c) -> window(session(3.sec())) -> aggregate(|t| row { total: sum(t.d), rows: count() })
+               -> select(|w| row Wide { a: w.window_start.value() / 1_000_000, b: Some(w.total), c: w.c, d: w.rows as i64 });
+    out -> sink;
+}
+pipeline! {
     pub fn skipped(rows: Source<Wide, Bounded>) -> Wide;
     out = rows -> with(|r| row { unread: allowed(r.d), e: allowed(r.a) }) -> on_error(skip) -> select(|r| row Wide { a: r.e, b: r.b, c: r.c, d: r.d });
     out -> sink;
@@ -136,6 +143,7 @@ impl Small {
             Except => only(s, other),
             Reduce => reduced(s),
             Hop => hopping(s),
+            Session => pausing(s),
             Skip => skipped(s),
             Null => nulled(s),
             Letters => lettered(s),
@@ -221,6 +229,11 @@ impl Small {
                     Wide { a: start, b: Some(mine.iter().map(|r| r.d).sum()), c: group[0].c.clone(), d: mine.len() as i64 }
                 };
                 starts.into_iter().map(window).collect()
+            }),
+            Session => per_key(rows, |mut group| {
+                group.sort_by_key(|r| r.a);
+                let one = |rows: &[Wide]| Wide { a: rows[0].a, b: Some(rows.iter().map(|r| r.d).sum()), c: rows[0].c.clone(), d: rows.len() as i64 };
+                group.chunk_by(|x, y| y.a - x.a < 3).map(one).collect()
             }),
             Skip => {
                 let row = |r: Wide| allowed(r.d).and(allowed(r.a)).ok().map(|a| Wide { a, ..r });
