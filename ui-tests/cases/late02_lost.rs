@@ -14,7 +14,7 @@ pipeline! {
     pub fn p(ticks: Source<Tick>);
 
     (on_time, late) = ticks -> late_rows();
-    on_time -> key_by(symbol) -> window(tumbling(1.minute())) -> aggregate(|t| row { total: sum(t.price) }) -> sink;
+    on_time -> sink;
 }
 
 fn main() {}

@@ -13,7 +13,7 @@ struct Tick {
 pipeline! {
     pub fn p(ticks: Source<Tick>);
 
-    ticks -> watermark() -> key_by(symbol) -> window(tumbling(1.minute())) -> aggregate(|t| row { total: sum(t.price) }) -> sink;
+    ticks -> watermark() -> sink;
 }
 
 fn main() {}

@@ -13,7 +13,7 @@ struct Tick {
 pipeline! {
     pub fn p(ticks: Source<Tick>);
 
-    ticks -> watermark(disorders = 10.sec()) -> key_by(symbol) -> window(tumbling(1.minute())) -> aggregate(|t| row { total: sum(t.price) }) -> sink;
+    ticks -> watermark(disorders = 10.sec()) -> sink;
 }
 
 fn main() {}

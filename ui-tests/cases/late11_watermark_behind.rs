@@ -13,7 +13,7 @@ struct Tick {
 pipeline! {
     pub fn p(ticks: Source<Tick>);
 
-    ticks -> filter(|t| t.price > 0.0) -> watermark(disorder = 1.sec()) -> key_by(symbol) -> window(tumbling(1.minute())) -> aggregate(|t| row { total: sum(t.price) }) -> sink;
+    ticks -> filter(|t| t.price > 0.0) -> watermark(disorder = 1.sec()) -> sink;
 }
 
 fn main() {}

@@ -44,7 +44,7 @@ impl Watermark {
     }
 }
 
-impl<'g, R: Record, K, B: Bound, T: Told, C> Stream<'g, R, K, B, T, C> {
+impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Says, right behind a source, how its rows tell time: `watermark(disorder = 10.sec())`,
     /// `watermark(disorder = 10.sec(), max_step = 1.hour())`. A source that ends needs none: all of its rows count.
     ///
@@ -71,7 +71,10 @@ impl<'g, R: Record, K, B: Bound, T: Told, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(peaks, [Peak { sensor: 1, most: 9.0 }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn watermark(self, watermark: Watermark) -> Self {
+    pub fn watermark(self, watermark: Watermark) -> Self
+    where
+        T: Told,
+    {
         if let Some(problem) = watermark.problem() {
             self.graph().problem(format!("`{}`: {problem}", self.graph().current()));
         }
@@ -103,7 +106,10 @@ impl<'g, R: Record, K, B: Bound, T: Told, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(ran.rows::<Reading>("late")?.len(), 0);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn late_rows(self) -> (Self, Stream<'g, R, Unkeyed, B, NoTime, C>) {
+    pub fn late_rows(self) -> (Self, Stream<'g, R, Unkeyed, B, NoTime, C>)
+    where
+        T: Told,
+    {
         self.behind_source("late_rows", "where rows are found to be late");
         (self, self.push(Op::LateRows, self.columns(), Vec::new(), None))
     }

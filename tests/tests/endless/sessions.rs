@@ -45,7 +45,7 @@ fn equal(seed: u64, ran: &Ran, consumed: &Consumed, disorder: i64) -> (u64, usiz
     // rows of equal time in two partitions have no order on a stream
     let sorted = |rows: Vec<Talk>| -> Vec<Talk> {
         let by_value = |t: Talk| {
-            let mut values: Vec<f64> = t.values.iter().collect();
+            let mut values: Vec<f64> = t.values.iter().copied().collect();
             values.sort_by(f64::total_cmp);
             Talk { values: values.into_iter().collect(), ..t }
         };

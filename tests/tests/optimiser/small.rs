@@ -232,7 +232,12 @@ impl Small {
             }),
             Session => per_key(rows, |mut group| {
                 group.sort_by_key(|r| r.a);
-                let one = |rows: &[Wide]| Wide { a: rows[0].a, b: Some(rows.iter().map(|r| r.d).sum()), c: rows[0].c.clone(), d: rows.len() as i64 };
+                let one = |rows: &[Wide]| Wide {
+                    a: rows[0].a,
+                    b: Some(rows.iter().map(|r| r.d).sum()),
+                    c: rows[0].c.clone(),
+                    d: rows.len() as i64,
+                };
                 group.chunk_by(|x, y| y.a - x.a < 3).map(one).collect()
             }),
             Skip => {
