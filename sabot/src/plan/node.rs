@@ -84,7 +84,7 @@ pub struct SortBy {
 
 /// Windows of event time, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Span {
     /// Windows of one size, aligned to the epoch: tumbling ones follow one another, hopping ones overlap.
     Aligned {

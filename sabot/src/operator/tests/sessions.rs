@@ -225,3 +225,18 @@ fn hold_open_sessions_only() {
     assert!(most(3000..4000) <= most(500..1500) * 2, "{} to {} bytes", most(500..1500), most(3000..4000));
     assert!(b.account.rows_out >= 7900 && b.account.held < 20, "{:?}", b.account);
 }
+
+/// A plan travels as JSON.
+#[test]
+fn windows_in_a_plan_read_as_they_were_written() {
+    use crate::plan::Op;
+    let windows = [Span::Aligned { size: 7, slide: 2 }, Span::Session { gap: 9 }];
+    let aggregate = |window| Op::Aggregate { window, functions: Vec::new() };
+    let told = [(None, Some(3)), (Some(4), None)].map(|(disorder, max_step)| Op::Watermark { disorder, max_step });
+    let ops =
+        windows.map(Op::Window).into_iter().chain(windows.map(Some).map(aggregate)).chain(told).chain([aggregate(None), Op::LateRows]);
+    for op in ops {
+        let text = serde_json::to_string(&op).unwrap();
+        assert_eq!(serde_json::from_str::<Op>(&text).unwrap(), op, "{text}");
+    }
+}
