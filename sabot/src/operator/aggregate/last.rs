@@ -350,8 +350,7 @@ impl FinalAggregate {
         let columns = self.groups.keys.columns(&all)?;
         let starts = words(columns.last().ok_or_else(|| Error::internal("a window without its start"))?)?;
         if let (Some(sessions), Some(extent)) = (&mut self.sessions, self.groups.states.last()) {
-            sessions.clear();
-            return sessions.enter(&columns, &all, Kept::Range(0, all.len()), &starts, bounds(&extent.state(&all)?)?);
+            return sessions.rebuild(&columns, &all, &starts, bounds(&extent.state(&all)?)?);
         }
         for (group, start) in all.iter().zip(starts.iter()) {
             self.open.entry(*start).or_default().push(*group);

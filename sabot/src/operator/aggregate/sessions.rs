@@ -113,6 +113,19 @@ impl Sessions {
         });
         Ok(())
     }
+    /// As [`enter`](Self::enter), of all groups anew.
+    pub(super) fn rebuild(&mut self, columns: &[ArrayRef], groups: &[u32], starts: &[i64], bounds: (&[i64], &[i64])) -> Result<()> {
+        self.clear();
+        self.enter(columns, groups, Kept::Range(0, groups.len()), starts, bounds)?;
+        self.due.clear();
+        for (key, chain) in (0..).zip(&mut self.chains) {
+            chain.due = NEVER;
+            if let Some(end) = chain.first_end(self.units, &self.panes) {
+                chain.wait(key, end, &mut self.due);
+            }
+        }
+        Ok(())
+    }
     /// Merges panes and takes out the sessions that end by `until`.
     fn settle(&mut self, until: EventTime) -> Settled {
         let mut out = Settled::default();
@@ -142,13 +155,24 @@ impl Chain {
             due.entry(end).or_default().push(number);
         }
     }
-    /// As [`Sessions::settle`]; the end of the first session that stays, as far as it is known.
-    fn settle(&mut self, units: Units, panes: &mut [Pane], until: EventTime, out: &mut Settled) -> Option<i64> {
-        let pane = |panes: &[Pane], group: u32| panes.get(group as usize).copied().unwrap_or_default();
-        let start = |group: &u32| pane(panes, *group).start;
+    /// Brings the groups into the order of time.
+    fn sort(&mut self, panes: &[Pane]) {
+        let start = |group: &u32| panes.get(*group as usize).map(|p| p.start);
         if !self.groups.is_sorted_by_key(start) {
             self.groups.sort_unstable_by_key(start);
         }
+    }
+    /// The end of the first session, as far as it is known.
+    fn first_end(&mut self, units: Units, panes: &[Pane]) -> Option<i64> {
+        self.sort(panes);
+        let mut known = self.groups.iter().filter_map(|g| panes.get(*g as usize));
+        let first = units.session_end(known.next()?.last);
+        Some(known.try_fold(first, |end, p| if p.first < end { Ok(units.session_end(p.last)) } else { Err(end) }).unwrap_or_else(|end| end))
+    }
+    /// As [`Sessions::settle`]; the end of the first session that stays, as far as it is known.
+    fn settle(&mut self, units: Units, panes: &mut [Pane], until: EventTime, out: &mut Settled) -> Option<i64> {
+        let pane = |panes: &[Pane], group: u32| panes.get(group as usize).copied().unwrap_or_default();
+        self.sort(panes);
         let (mut left, mut rest, mut due) = (Vec::new(), self.groups.iter().copied().peekable(), None);
         while let Some(head) = rest.next() {
             let mut end = units.session_end(pane(panes, head).last);
