@@ -79,7 +79,7 @@ pipeline! {
 }
 
 /// The rows of each session by key, in order of event time.
-fn apart<'a, R>(rows: &'a [R], key: impl Fn(&R) -> Option<i64>, time: impl Fn(&R) -> i64, gap: i64) -> Vec<Vec<&'a R>> {
+fn apart<R>(rows: &[R], key: impl Fn(&R) -> Option<i64>, time: impl Fn(&R) -> i64, gap: i64) -> Vec<Vec<&R>> {
     let mut sorted: Vec<&R> = rows.iter().collect();
     sorted.sort_by_key(|r| (key(r), time(r)));
     sorted.chunk_by(|a, b| key(a) == key(b) && time(b) - time(a) < gap).map(<[&R]>::to_vec).collect()
