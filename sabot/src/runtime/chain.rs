@@ -311,7 +311,8 @@ impl Chain {
                 }
                 operator.watermark(port, time, &mut out)?;
                 let time = node.times.iter().copied().min().unwrap_or(END_OF_TIME).min(operator.hold());
-                if time > node.time_sent {
+                // the end of time goes with the end of the input: rows that the operator emits at its end come before it
+                if time > node.time_sent && time < END_OF_TIME {
                     node.time_sent = time;
                     mark = Some(Message::Watermark(time));
                 }
