@@ -244,6 +244,13 @@ fn model(rows: &[Wide], other: &[Wide], steps: &[Step]) -> Option<(Vec<Wide>, bo
     Some((rows, ordered))
 }
 
+/// Whether the rows before the last `sample` are in a known order.
+fn sampled_in_order(rows: &[Wide], other: &[Wide], steps: &[Step]) -> bool {
+    let last = steps.iter().rposition(|s| matches!(s, Step::Sample)).unwrap_or(0);
+    let before: Vec<Step> = steps.iter().take(last).filter(|s| !matches!(s, Step::Sample)).cloned().collect();
+    model(rows, other, &before).is_some_and(|(_, ordered)| ordered)
+}
+
 fn rows() -> impl Strategy<Value = Vec<Wide>> {
     let text = prop_oneof![Just("x"), Just(""), Just("longer than twelve bytes")];
     let row = (-9..9i64, prop::option::of(-9..9i64), text, -9..9i64).prop_map(|(a, b, c, d)| Wide { a, b, c: c.into(), d });
@@ -273,8 +280,8 @@ proptest! {
         };
         let (expected, ordered) = match model(&rows, &other, &steps) {
             Some(known) => known,
-            // the same part of the rows everywhere
-            None if !steps.iter().any(|s| matches!(s, Step::Limit(_))) => {
+            // the same part of the rows everywhere, if they come in a known order
+            None if !steps.iter().any(|s| matches!(s, Step::Limit(_))) && sampled_in_order(&rows, &other, &steps) => {
                 (Trial::new().run(job(false)).unwrap().rows::<Wide>("wide").unwrap(), false)
             }
             None => return Ok(()),
