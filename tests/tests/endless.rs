@@ -12,6 +12,8 @@ use sabot::testing::{Ran, Trial, same_rows};
 
 #[path = "endless/late.rs"]
 mod late;
+#[path = "endless/nexmark.rs"]
+mod nexmark;
 #[path = "endless/sessions.rs"]
 mod sessions;
 

@@ -1,0 +1,15 @@
+//! The questions of NEXMark as pipelines. The rows of a result are a record of the question's name, and its open end is `result`.
+
+mod daily;
+mod highest_bid;
+mod hot_items;
+mod lookup;
+mod rows;
+mod sessions;
+
+pub use daily::{Q15, Q17, q15, q17};
+pub use highest_bid::{Q7, q7};
+pub use hot_items::{Q5, q5};
+pub use lookup::{Q13, q13};
+pub use rows::{Q0, Q1, q0, q1};
+pub use sessions::{Q11, q11};
