@@ -6,7 +6,7 @@ use sabot::stream::{Bound, Records, Stream, desc};
 
 /// A trade as it arrives.
 #[derive(Record, Clone, Debug)]
-struct Raw {
+pub(crate) struct Raw {
     symbol: Str,
     price: Option<f64>,
     qty: i64,
@@ -14,7 +14,7 @@ struct Raw {
 
 /// A trade with a price.
 #[derive(Record, Clone, Debug, PartialEq)]
-struct Trade {
+pub(crate) struct Trade {
     symbol: Str,
     price: f64,
     qty: i64,

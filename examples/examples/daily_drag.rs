@@ -7,7 +7,7 @@ use sabot::prelude::*;
 
 /// One departure from a New York airport.
 #[derive(Record, Clone, Debug)]
-struct Flight {
+pub(crate) struct Flight {
     carrier: Str,
     origin: Str,
     dep_delay: Option<i64>,

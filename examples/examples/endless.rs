@@ -12,7 +12,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampM
 
 /// A trade.
 #[derive(Record, Clone, Debug)]
-struct Trade {
+pub(crate) struct Trade {
     symbol: Str,
     qty: i64,
     #[event_time]

@@ -4,7 +4,7 @@ use sabot::prelude::*;
 
 /// A trade on an exchange.
 #[derive(Record, Clone, Debug)]
-struct Trade {
+pub(crate) struct Trade {
     symbol: Str,
     price: f64,
     qty: i64,

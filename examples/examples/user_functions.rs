@@ -67,7 +67,7 @@ fn ema(state: &mut Average, price: f64) -> Option<f64> {
 
 /// A trade.
 #[derive(Record, Clone, Debug)]
-struct Trade {
+pub(crate) struct Trade {
     symbol: Str,
     side: Str,
     price: f64,

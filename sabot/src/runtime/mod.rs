@@ -55,6 +55,7 @@ mod needs;
 mod options;
 #[cfg(feature = "async")]
 mod outside;
+mod pace;
 mod pool;
 mod progress;
 mod report;
@@ -79,6 +80,7 @@ pub use executor::{Done, Executor, Run};
 pub use inline::Inline;
 pub use launch::{resume, run, run_on};
 pub use options::{ProgressHook, Progressed, RunOptions};
+pub use pace::Pace;
 pub use pool::Pool;
 pub use report::{CheckpointReport, NodeReport, Report, WorkerReport};
 pub use simulated::Simulated;

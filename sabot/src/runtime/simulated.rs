@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::executor::split_mix;
+use super::pace::{Leave, Pace};
 use super::timers::Timers;
 use super::{Done, Executor, Run};
 
@@ -31,6 +32,8 @@ struct State {
     steps: u64,
     crash: Option<u64>,
     hooks: Vec<(u64, Run)>,
+    /// Who moves time, if not the executor itself.
+    pace: Option<Pace>,
 }
 
 impl std::fmt::Debug for Simulated {
@@ -43,6 +46,12 @@ impl Simulated {
     /// An executor whose every choice follows from `seed`.
     pub fn new(seed: u64) -> Self {
         Simulated { state: Arc::new(Mutex::new(State { random: seed, ..State::default() })) }
+    }
+    /// An executor whose time only goes as far as the pace allows, and stands while there is something to do. Nothing is late in it.
+    pub fn paced(seed: u64) -> (Self, Pace) {
+        let (simulated, pace) = (Self::new(seed), Pace::default());
+        simulated.lock().pace = Some(pace.clone());
+        (simulated, pace)
     }
     /// Stops dead before step `step`: all work is dropped, nothing is told.
     pub fn crash_at(self, step: u64) -> Self {
@@ -67,7 +76,7 @@ impl State {
     /// Anything that may run next may also be late.
     fn spawn(&mut self, run: Run) {
         let choice = split_mix(&mut self.random);
-        if choice.is_multiple_of(DELAYED) {
+        if self.pace.is_none() && choice.is_multiple_of(DELAYED) {
             let due = self.now + STEP * (1 + (choice >> 32) as u32 % 50);
             self.timers.add(due, run);
         } else {
@@ -114,14 +123,17 @@ impl Executor for Simulated {
                 hook();
                 continue;
             }
-            if state.crash.is_some_and(|at| at <= step) {
+            if state.crash.is_some_and(|at| at <= step) || state.pace.as_ref().is_some_and(Pace::is_dead) {
                 let lost = (std::mem::take(&mut state.ready), std::mem::take(&mut state.timers));
                 drop(state);
                 drop(lost);
                 return false;
             }
             state.steps += 1;
-            state.now += STEP;
+            let pace = state.pace.clone();
+            if pace.is_none() {
+                state.now += STEP;
+            }
             while let Some(run) = {
                 let now = state.now;
                 state.timers.pop(now)
@@ -129,6 +141,18 @@ impl Executor for Simulated {
                 state.ready.push(run);
             }
             if state.ready.is_empty() {
+                if let Some(pace) = pace {
+                    let due = state.timers.next_due();
+                    drop(state);
+                    let time = match pace.leave(due) {
+                        Leave::Timer => due.unwrap_or_default(),
+                        Leave::Look(time) => time,
+                        Leave::Dead => continue,
+                    };
+                    let mut state = self.lock();
+                    state.now = state.now.max(time);
+                    continue;
+                }
                 match state.timers.next_due() {
                     Some(due) => state.now = state.now.max(due),
                     // Nothing can ever run again: the caller sees an unfinished job.

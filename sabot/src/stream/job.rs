@@ -65,7 +65,7 @@ pub struct Job {
     plan: Option<Plan>,
     sources: BTreeMap<String, SourceBinding>,
     sinks: BTreeMap<String, SinkBinding>,
-    pub(super) options: RunOptions,
+    pub(crate) options: RunOptions,
     settings: Settings,
     optimise: bool,
 }

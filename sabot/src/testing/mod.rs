@@ -5,6 +5,9 @@
 //! [simulated executor](crate::runtime::Simulated), whose every choice follows from the seed, and which can
 //! [stop](Trial::stop_at), [take a checkpoint](Trial::snapshot_at) or [crash](Trial::crash_at) at any step.
 //!
+//! A [`StreamCheck`] does that for many seeds and compares each stream with the batch; a [`Driver`] runs a stream step by step: feed rows,
+//! move the clock, look at what came out.
+//!
 //! ```
 //! use sabot::prelude::*;
 //! use sabot::testing::{Trial, same_rows};
@@ -33,9 +36,21 @@
 //! ```
 
 mod compare;
+mod dealt;
+mod driver;
+mod feed;
+mod feeds;
+mod shrink;
 mod splits;
+mod stream_check;
+mod tap;
+mod text;
 mod trial;
 
 pub use compare::{close, same_rows, sorted_text};
+pub use driver::Driver;
+pub use feed::Feed;
+pub use feeds::Feeds;
 pub use splits::splits;
+pub use stream_check::{Checked, StreamCheck};
 pub use trial::{Ran, Trial};

@@ -188,7 +188,7 @@ impl Trial {
 }
 
 /// Every row of every step is accounted for, and what a step let out is what the next ones took in.
-fn check(report: &Report) -> Result<()> {
+pub(super) fn check(report: &Report) -> Result<()> {
     for node in &report.nodes {
         if !node.account.balanced() || node.account.held != 0 {
             return Err(Error::internal(format!("rows of `{}` are not accounted for: {:?}", node.name, node.account)));
@@ -234,6 +234,10 @@ impl Ran {
             .get(sink)
             .map(Vec::as_slice)
             .ok_or_else(|| Error::Usage(format!("there is no open sink `{sink}`; there are: {}", names())))
+    }
+    /// The batches of all open sinks, by name.
+    pub fn sinks(&self) -> impl Iterator<Item = (&str, &[RecordBatch])> {
+        self.batches.iter().map(|(name, batches)| (name.as_str(), batches.as_slice()))
     }
     /// Rows that were late, over all steps.
     pub fn late(&self) -> u64 {
