@@ -52,23 +52,38 @@ pub fn everywhere<T: Named + std::fmt::Debug>(job: impl Fn() -> Job, sink: &str,
         let trial = Trial::new().threads(1 + seed as usize).morsel_rows(5).seed(seed);
         one(&format!("seed {seed}"), trial, job().optimise(seed % 2 == 1));
     }
-    for seed in 0..6 {
-        restored(&job, sink, seed, first.as_deref().unwrap_or(&[]));
-    }
+    restarted(&job, sink, 0..6, first.as_deref().unwrap_or(&[]), order);
 }
 
-/// Takes a checkpoint somewhere, crashes, and goes on with another number of threads: nothing is lost, nothing repeated.
+/// For each seed: takes a checkpoint somewhere, crashes, and goes on with another number of threads. Nothing is lost, nothing repeated,
+/// and rows that have an order keep it.
+///
+/// # Panics
+/// If they do not.
 #[allow(clippy::panic)]
-fn restored<T: Named + std::fmt::Debug>(job: &impl Fn() -> Job, sink: &str, seed: u64, expected: &[T]) {
-    let (threads, later) = (1 + seed as usize % 3, 1 + (seed as usize / 2) % 3);
-    let fail = |e: sabot::Error| -> ! { panic!("seed {seed}, {threads} threads, then {later}: {e}") };
-    let trial = |threads| Trial::new().threads(threads).morsel_rows(6);
-    let steps = trial(threads).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
-    let cut = steps * (1 + seed % 5) / 6;
-    let ran = trial(threads).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
-    let again = trial(later).seed(seed + 100).from(ran.checkpoint).run(job()).unwrap_or_else(|e| fail(e));
-    let rows: Vec<T> = again.rows(sink).unwrap_or_else(|e| fail(e));
-    same_rows(&rows, expected, 0.0).unwrap_or_else(|e| fail(e));
+pub fn restarted<T: Named + std::fmt::Debug>(
+    job: &impl Fn() -> Job,
+    sink: &str,
+    seeds: std::ops::Range<u64>,
+    expected: &[T],
+    order: Order,
+) {
+    for seed in seeds {
+        let (threads, later) = (1 + seed as usize % 3, 1 + (seed as usize / 2) % 3);
+        let what = format!("seed {seed}, {threads} threads, then {later}");
+        let fail = |e: sabot::Error| -> ! { panic!("{what}: {e}") };
+        let trial = |threads| Trial::new().threads(threads).morsel_rows(6);
+        let steps = trial(threads).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
+        let cut = steps * (1 + seed % 5) / 6;
+        let ran = trial(threads).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
+        let again = trial(later).seed(seed + 100).from(ran.checkpoint).run(job()).unwrap_or_else(|e| fail(e));
+        let rows: Vec<T> = again.rows(sink).unwrap_or_else(|e| fail(e));
+        same_rows(&rows, expected, 0.0).unwrap_or_else(|e| fail(e));
+        if order == Order::Same {
+            let text = |rows: &[T]| rows.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>();
+            assert_eq!(text(&rows), text(expected), "{what}: order");
+        }
+    }
 }
 
 /// Lets others go first, so many times: in a simulation the calls end in an order that the seed chooses.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use sabot::prelude::*;
 use sabot::testing::splits;
-use sabot_tests::{Order, everywhere};
+use sabot_tests::{Order, everywhere, restarted};
 
 #[path = "same_rows/asynchronous.rs"]
 mod asynchronous;
@@ -26,6 +26,8 @@ mod ordered;
 mod sessions;
 #[path = "same_rows/sets.rs"]
 mod sets;
+#[path = "same_rows/unions.rs"]
+mod unions;
 #[path = "same_rows/waiting.rs"]
 mod waiting;
 

@@ -91,6 +91,14 @@ pub struct Origin {
     pub row: u64,
 }
 
+impl Origin {
+    /// The one of `of` instances that gets all rows of the split where splits are dealt out.
+    pub(crate) fn instance(&self, of: usize) -> usize {
+        let number = u64::from(self.source).wrapping_add(self.partition.into()).wrapping_add(self.split);
+        (number % of.max(1) as u64) as usize
+    }
+}
+
 /// A batch, the rows of it that are alive, and its origin.
 #[derive(Clone, Debug)]
 pub struct Morsel {

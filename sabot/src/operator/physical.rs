@@ -23,6 +23,8 @@ pub enum Exchange {
     Broadcast,
     /// Evenly.
     Rebalance,
+    /// The rows of a split to one instance, whoever brings them.
+    Splits,
 }
 
 /// One input of a node.

@@ -37,11 +37,17 @@ mod time;
 
 pub use explain::explain;
 pub use explanation::{ExplainedExpr, ExplainedStep, Explanation, PhysicalStep};
-pub use join::{Direction, HAS_LEFT, HAS_RIGHT, JoinKind, Matching};
+pub use join::{Direction, JoinKind, Matching};
+#[doc(hidden)]
+pub use join::{HAS_LEFT, HAS_RIGHT};
 pub use mermaid::mermaid;
 pub use node::{AggregateColumn, EventColumn, Node, NodeId, Op, Plan, PlanColumn, SetKind, SortBy, Span};
-pub use order::order_matters;
+#[doc(hidden)]
+pub use order::{order_matters, order_shows};
+#[doc(hidden)]
 pub use prune::{Lineages, prune};
+#[doc(hidden)]
 pub use push_down::push_down;
 pub use svg::svg;
+#[doc(hidden)]
 pub use time::{Times, times};

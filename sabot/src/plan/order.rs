@@ -2,19 +2,35 @@
 
 use arrow_schema::DataType;
 
-use super::{Node, NodeId, Op, Plan};
+use super::{Matching, Node, NodeId, Op, Plan};
 
-/// Whether a step behind `from` makes other values of the same rows in another order: a keyed step, or an aggregate whose function
+/// Whether a step behind `from` makes other values of the same rows in another order: a keyed step, a sample, or an aggregate whose function
 /// is not the same in any order, like a sum of floats. The order of a sink's rows does not count.
 pub fn order_matters(plan: &Plan, from: NodeId) -> bool {
     plan.consumers(from).into_iter().any(|(number, _)| {
         let Ok(node) = plan.node(number) else { return false };
         let here = match &node.op {
-            Op::Keyed { .. } => true,
+            Op::Keyed { .. } | Op::Sample { .. } => true,
             Op::Aggregate { functions, .. } => functions.iter().any(|f| !same_in_any_order(node, &f.function, &f.name)),
             _ => false,
         };
         here || order_matters(plan, number)
+    })
+}
+
+/// Whether a step behind `from` tells in which order its rows come: as for [`order_matters`], and because it takes the first of
+/// several rows, or leaves equal ones as they were. What follows a step with an order of its own does not count.
+pub fn order_shows(plan: &Plan, from: NodeId) -> bool {
+    plan.consumers(from).into_iter().any(|(number, _)| {
+        let Ok(node) = plan.node(number) else { return false };
+        match &node.op {
+            Op::Keyed { .. } | Op::Sample { .. } | Op::Limit { .. } | Op::Sort { .. } | Op::Top { .. } | Op::Over { .. } => true,
+            Op::Distinct { .. } | Op::Set { .. } => true,
+            Op::Join { matching, .. } if *matching != Matching::Equal => true,
+            Op::Aggregate { functions, .. } => functions.iter().any(|f| !same_in_any_order(node, &f.function, &f.name)),
+            Op::Sink { .. } => false,
+            _ => order_shows(plan, number),
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
-use super::checkpoint::{Checkpoint, SplitKey, from_ipc, split_key};
+use super::checkpoint::{Checkpoint, InFlight, SplitKey, from_ipc, split_key};
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
 use super::graph::{Graph, Stage};
@@ -276,8 +276,12 @@ impl Build<'_> {
             gates.push(Gate::Source(order));
         }
         let mut flights: Vec<_> = self.checkpoint.iter().flat_map(|c| &c.in_flight).filter(|f| f.node == plan.name).collect();
-        // Several producers may have become one, whose rows are taken to be in order.
-        flights.sort_by_key(|f| (f.edge, f.origin, f.producer));
+        // Rows of one producer stay in their order. Several may have become one, whose rows are taken to be in order.
+        let split = |f: &InFlight| (f.edge, (f.origin.0, f.origin.1, f.origin.2));
+        let mut producers: BTreeMap<_, BTreeSet<usize>> = BTreeMap::new();
+        flights.iter().for_each(|f| _ = producers.entry(split(f)).or_default().insert(f.producer));
+        let several = |f: &InFlight| producers.get(&split(f)).is_some_and(|p| p.len() > 1);
+        flights.sort_by_key(|f| (split(f), if several(f) { (f.origin.3, f.producer) } else { (0, 0) }));
         for flight in flights {
             let input = at(&plan.inputs, flight.edge)?;
             let (source, partition, split, row) = flight.origin;
@@ -312,26 +316,28 @@ impl Build<'_> {
                 Partitioner::new(columns.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m)
             }
             Exchange::Broadcast => (was == 0).then_some(morsel),
+            Exchange::Splits => (morsel.origin.instance(of) == instance).then_some(morsel),
             _ => (was % of == instance).then_some(morsel),
         })
     }
 
-    /// Gives the operators of one instance the states of their key groups; or of the splits that it goes on with, so that
-    /// floats are added in the order of an uninterrupted run. What a broadcast built is the same in all instances, so that
+    /// Gives the operators of one instance the states of their key groups; or of the splits that it goes on with, or is sent, so
+    /// that floats are added in the order of an uninterrupted run. What a broadcast built is the same in all instances, so that
     /// of instance 0 goes to all.
     fn restore(&self, nodes: &[usize], instance: usize, resumed: &BTreeSet<SplitKey>, chain: &mut Chain) -> Result<()> {
         let root = nodes.first().and_then(|n| self.plan.nodes.get(*n));
         let sourced = root.is_some_and(|r| matches!(r.work, Work::Source(_)) && r.bounded);
-        let mine = |origin: Origin| resumed.contains(&split_key(&origin));
+        let sent = root.is_some_and(|r| r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
         for saved in self.checkpoint.iter().flat_map(|c| &c.states) {
             let node = self.index(&saved.node)?;
             if !nodes.contains(&node) {
                 continue;
             }
-            if sourced && chain.restore_splits(node, &saved.state, &mine)? {
+            let of = *at(&self.graph.instances, node)?;
+            let mine = |origin: Origin| if sent { origin.instance(of) == instance } else { resumed.contains(&split_key(&origin)) };
+            if (sourced || sent) && chain.restore_splits(node, &saved.state, &mine)? {
                 continue;
             }
-            let of = *at(&self.graph.instances, node)?;
             let broadcast = at(&self.plan.nodes, node)?.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
             let here = if broadcast { saved.instance == 0 } else { instance_of(saved.state.group, KEY_GROUPS, of) == instance };
             if here {

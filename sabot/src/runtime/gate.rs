@@ -4,8 +4,8 @@
 //! waited for.
 //!
 //! *Source order* (bounded inputs): the list of all splits is known, so the next split is known. Its rows are delivered
-//! as they come if a single producer brings them; otherwise once all producers have ended it, by row, edge and producer
-//! instance. Rows of later splits wait here, and count against their channel. Rows that an operator emitted by its own
+//! as they come if a single producer brings them; otherwise once all producers have ended it, by edge, row and producer
+//! instance (edges first, so that it does not tell how long morsels are). Rows of later splits wait here, and count against their channel. Rows that an operator emitted by its own
 //! decision (on a watermark or at its end, see [`chain`](super::chain)) carry that operator as their source: they follow
 //! behind all splits, by their `Origin`, then edge, producer instance, and order of emission. None of this
 //! depends on timing. Whether it depends on the number of instances is up to the rows: pieces of one morsel that a hash
@@ -171,17 +171,19 @@ impl SourceOrder {
             self.delivered += 1;
         }
         let next = self.splits.get(self.delivered).copied();
-        if let Some((&split, _)) = self.buffers.first_key_value() {
-            let streams = self.streaming.get(&split.0) == Some(&true) && Some(split) == next;
-            let whole = closed || Some(split) < next || (Some(split) == next && self.ended.contains(&split));
-            if streams || whole {
-                return self.pop(split, !streams).map(Passed::Rows);
-            }
-        }
-        if let Some(split) = next.filter(|s| self.ended.contains(s)) {
+        let first = self.buffers.first_key_value().map(|(split, _)| *split);
+        if let Some(split) = next.filter(|next| self.ended.contains(next) && first.is_none_or(|first| first > *next)) {
             self.delivered += 1;
             self.ended.remove(&split);
             return Some(Passed::SplitEnd(split));
+        }
+        if let Some(split) = first {
+            let single = self.streaming.get(&split.0) == Some(&true);
+            let whole = closed || Some(split) < next || (Some(split) == next && (single || self.ended.contains(&split)));
+            if whole {
+                // rows of a single producer come in order, which need not be that of their numbers
+                return self.pop(split, !single).map(Passed::Rows);
+            }
         }
         if closed || (next.is_none() && self.buffers.is_empty() && self.first_is_due()) {
             return self.own.pop_first().map(|(_, held)| Passed::Rows(held));
@@ -191,7 +193,7 @@ impl SourceOrder {
     fn pop(&mut self, split: SplitKey, sort: bool) -> Option<Held> {
         let buffer = self.buffers.get_mut(&split)?;
         if sort && !buffer.sorted {
-            buffer.rows.make_contiguous().sort_by_key(|h| (h.morsel.origin.row, h.from));
+            buffer.rows.make_contiguous().sort_by_key(|h| (h.from.0, h.morsel.origin.row, h.from.1));
             buffer.sorted = true;
         }
         let held = buffer.rows.pop_front();

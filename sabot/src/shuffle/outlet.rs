@@ -12,6 +12,7 @@ enum Route {
     Hash(Partitioner),
     All,
     Turns(usize),
+    Splits,
 }
 
 /// Where one producer instance sends the rows of one edge.
@@ -38,6 +39,7 @@ impl Outlet {
             Exchange::Hash(columns) => Route::Hash(Partitioner::new(columns.clone(), channels.len())),
             Exchange::Gather => Route::One(0),
             Exchange::Broadcast => Route::All,
+            Exchange::Splits => Route::Splits,
         };
         Outlet { route, channels }
     }
@@ -52,6 +54,10 @@ impl Outlet {
             Route::Turns(next) => {
                 push(&self.channels, *next % self.channels.len(), Message::Rows(morsel), woken);
                 *next += 1;
+            }
+            Route::Splits => {
+                let instance = morsel.origin.instance(self.channels.len());
+                push(&self.channels, instance, Message::Rows(morsel), woken);
             }
             Route::Hash(partitioner) => {
                 for (i, piece) in partitioner.split(morsel)? {

@@ -214,15 +214,7 @@ impl Lower<'_> {
             Op::Distinct { columns } => self.distinct(number, node, columns.as_deref())?,
             Op::Set { kind } => self.set(number, node, *kind)?,
             Op::Sample { fraction, seed } => self.sample(number, node, SampleSpec { fraction: *fraction, seed: *seed })?,
-            Op::Union => {
-                let mut inputs = Vec::new();
-                for i in 0..node.inputs.len() {
-                    inputs.push(Input { port: 0, ..self.input(node, i, Exchange::Rebalance, false)? });
-                }
-                let bounded = self.bounded(&inputs.iter().map(|i| i.from).collect::<Vec<_>>());
-                let factory = Conform::factory(&node.id, &columns);
-                self.push(number, node.id.clone(), Work::Operator(factory), inputs, false, columns, bounded, false);
-            }
+            Op::Union => self.union(number, node, columns)?,
             Op::Sink { name, .. } => {
                 let input = self.forward_input(node)?;
                 let single = self.upstream(input.from).1;

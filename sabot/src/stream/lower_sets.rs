@@ -1,17 +1,18 @@
 //! Lowering of the steps over sets of rows, and over rows in an order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_schema::{Field, Schema};
+use arrow_schema::{Field, Schema, SchemaRef};
 
 use super::Code;
 use super::lower::{Lower, missing, sort_spec};
 use crate::Result;
 use crate::operator::{
-    Distinct, DistinctSpec, Exchange, Input, Over, OverFunction, OverSpec, PartialDistinct, PartialTop, Sample, SampleSpec, SetOperator,
-    SetSpec, Top, TopSpec, Work,
+    Conform, Distinct, DistinctSpec, Exchange, Input, Over, OverFunction, OverSpec, PartialDistinct, PartialTop, Sample, SampleSpec,
+    SetOperator, SetSpec, Top, TopSpec, Work,
 };
-use crate::plan::{AggregateColumn, Node, NodeId, Op, PlanColumn, SetKind, SortBy};
+use crate::plan::{AggregateColumn, Node, NodeId, Op, PlanColumn, SetKind, SortBy, order_shows};
 
 impl Lower<'_> {
     /// The first phase in the stage of the input, where that ends; the rows hashed by the columns.
@@ -102,6 +103,36 @@ impl Lower<'_> {
         let factory = Sample::factory(spec, counted);
         self.push(number, node.id.clone(), Work::Operator(factory), vec![input], single || counted, schema, bounded, counted);
         Ok(())
+    }
+
+    /// All rows of all inputs. Where a step behind it tells their order, that must not depend on timing: if each input reads a source
+    /// of its own, a split goes to one instance, where its rows come in order; else a single instance puts all rows in order.
+    pub(super) fn union(&mut self, number: NodeId, node: &Node, columns: SchemaRef) -> Result<()> {
+        let inputs = (0..node.inputs.len()).map(|i| self.input(node, i, Exchange::Rebalance, false)).collect::<Result<Vec<_>>>()?;
+        let bounded = self.bounded(&inputs.iter().map(|i| i.from).collect::<Vec<_>>());
+        let sources: Option<Vec<NodeId>> = node.inputs.iter().map(|i| self.read_from(*i)).collect();
+        let apart = sources.is_some_and(|s| s.iter().collect::<BTreeSet<_>>().len() == s.len());
+        let (exchange, gathered) = match bounded && order_shows(self.plan, number) {
+            false => (Exchange::Rebalance, false),
+            true if apart => (Exchange::Splits, false),
+            true => (Exchange::Gather, true),
+        };
+        let input = |i: Input| Input { port: 0, exchange: exchange.clone(), ordered: gathered, ..i };
+        let inputs = inputs.into_iter().map(input).collect();
+        let factory = Conform::factory(&node.id, &columns);
+        self.push(number, node.id.clone(), Work::Operator(factory), inputs, gathered, columns, bounded, false);
+        Ok(())
+    }
+
+    /// The source whose splits a node's rows are in, in their order, if there is but row-wise work in between.
+    fn read_from(&self, number: NodeId) -> Option<NodeId> {
+        let node = self.plan.node(number).ok()?;
+        match &node.op {
+            Op::Source { .. } => Some(number),
+            Op::Run { .. } | Op::Batch { .. } | Op::FlatMap { .. } => self.read_from(*node.inputs.first()?),
+            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. } => self.read_from(*node.inputs.first()?),
+            _ => None,
+        }
     }
 
     /// Whether each row that a node delivers has a position of its own (its morsel's origin, and its number in the morsel)

@@ -99,6 +99,7 @@ fn travels(exchange: &Exchange, ordered: bool) -> String {
         Exchange::Gather => "gather".to_owned(),
         Exchange::Broadcast => "broadcast".to_owned(),
         Exchange::Rebalance => "rebalance".to_owned(),
+        Exchange::Splits => "by split".to_owned(),
     };
     if ordered { format!("{way} in source order") } else { way }
 }

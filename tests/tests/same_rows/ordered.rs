@@ -204,3 +204,24 @@ proptest! {
         everywhere(|| reduced_all(splits(&rows, split), above), "reduced", &expected, Order::Same, 0.0);
     }
 }
+
+/// Rows that the orders of `sorted`, `top` and `best` mostly do not tell apart.
+fn tied(rows: i64) -> Vec<Item> {
+    let tie = |id: i64| Item { id, key: None, name: "".into(), amount: id % 2, value: None, ts: Timestamp::new(0) };
+    (0..rows).map(tie).collect()
+}
+
+/// Whoever reads on in a split that was open at the checkpoint.
+#[test]
+fn equal_rows_keep_source_order_over_a_restart() {
+    let rows = tied(90);
+    let mut expected = rows.clone();
+    expected.sort_by_key(|r| -r.amount);
+    let numbers: Vec<Number> = expected.iter().map(|r| Number { n: r.id }).collect();
+    for split in [13, 25, 40] {
+        let source = || splits(&rows, split);
+        restarted(&|| sorted(source()), "sorted", 0..30, &expected, Order::Same);
+        restarted(&|| super::top(source()), "top", 0..30, &numbers[..5], Order::Same);
+        restarted(&|| best(source(), 20), "best", 0..30, &expected[..20], Order::Same);
+    }
+}

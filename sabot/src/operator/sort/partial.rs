@@ -125,10 +125,15 @@ impl Operator for PartialSort {
         Ok(state::write(Vec::new(), self.splits.iter().flat_map(|(o, batches)| batches.iter().map(|b| (*o, b.clone()))).collect()))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
-        for (origin, batch) in state::read(state)? {
+        self.restore_splits(state, &|_| true).map(|_| ())
+    }
+    /// Rows of a split stay with whoever reads on in it: sent by another instance they would not belong to the split any more, and
+    /// equal rows would change places.
+    fn restore_splits(&mut self, state: &GroupState, mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
+        for (origin, batch) in state::read(state)?.into_iter().filter(|(origin, _)| mine(*origin)) {
             let batch = self.sorter.accept(batch)?;
             self.add(origin, batch);
         }
-        Ok(())
+        Ok(true)
     }
 }
