@@ -6,6 +6,7 @@ mod calls;
 mod dictionary;
 mod failures;
 mod kit;
+mod levels;
 mod nulls;
 mod text;
 mod types;
