@@ -271,6 +271,60 @@ RANDOM_QUESTIONS = [
         f"select window_start, window_end, k, count(*) as rows from {overlapping(120, 7)} group by all".replace("select window_start, window_end, k", "select k, window_start, window_end"),
         sources=("random",),
     ),
+    Question(
+        "plain_measures",
+        """select k, count(*) as rows, count(x) as xs, sum(n)::bigint as total, avg(n) as mean, sum(d) as exact, min(name) as low_name,
+               max(name) as high_name, min(x) as low_x, max(x) as high_x, min(d) as low_d, max(b) as high_b, max(ts) as last
+            from random group by all""",
+        sources=("random",),
+    ),
+    Question(
+        "tumbling_windows",
+        """select k, make_timestamp(epoch_us(ts) // 5400000000 * 5400000000) as window_start,
+               make_timestamp((epoch_us(ts) // 5400000000 + 1) * 5400000000) as window_end, count(*) as rows, sum(n)::bigint as total,
+               max(name) as most
+            from random group by all""",
+        sources=("random",),
+    ),
+    Question(
+        "in_an_order",
+        "select x, name, k, id from random order by x desc nulls last, name nulls first, k nulls last, id",
+        sources=("random",), ordered=True,
+    ),
+    Question(
+        "first_rows", "select id, n from random where n > 20 order by id limit 10", params=("--n", "20"), sources=("random",), ordered=True,
+    ),
+    Question(
+        "best_of_key",
+        """select k, n, name, id from random
+            qualify row_number() over (partition by k order by n desc nulls last, name nulls first, id) <= 4""",
+        params=("--rows", "4"), sources=("random",),
+    ),
+    Question(
+        "ranks_of_key",
+        """select k, id, rank() over o as rank, dense_rank() over o as dense, percent_rank() over o as share
+            from random window o as (partition by k order by n desc nulls last)""",
+        sources=("random",),
+    ),
+    Question(
+        "running_of_key",
+        """select k, id, row_number() over o as place, lag(name) over o as before, lag(id, 3) over o as third, lead(x) over o as after,
+               sum(n) over r::bigint as total, count(x) over r as known, min(d) over r as least, max(name) over r as most
+            from random window o as (partition by k order by n nulls last, id),
+               r as (partition by k order by n nulls last, id rows between unbounded preceding and current row)""",
+        sources=("random",),
+    ),
+    Question("distinct_of_random", "select distinct k, n, b from random", sources=("random",)),
+    Question(
+        "in_both_halves", "select k, n from random where x < 100 intersect select k, n from random where x >= 100", sources=("random",),
+    ),
+    Question("in_one_half", "select k, n from random where x < 100 except select k, n from random where x >= 100", sources=("random",)),
+    Question(
+        "halves",
+        """select k, count(*) as rows, sum(n)::bigint as total, avg(n) as mean
+            from (select k, n from random where x < 300 union all select k, n from random where x >= 100) group by all""",
+        sources=("random",),
+    ),
 ]
 
 

@@ -6,6 +6,8 @@ use sabot::prelude::*;
 mod joins;
 #[path = "../questions/ordered.rs"]
 mod ordered;
+#[path = "../questions/random.rs"]
+mod random;
 
 /// A departure.
 #[derive(Record, Clone, Debug)]

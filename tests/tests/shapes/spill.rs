@@ -1,5 +1,7 @@
 //! Jobs with less memory than their operators hold: the same results, and no file left behind, however they end.
 
+#[path = "spilled_groups.rs"]
+mod groups;
 #[path = "spilled_sums.rs"]
 mod sums;
 
