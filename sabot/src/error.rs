@@ -3,11 +3,27 @@
 use std::path::PathBuf;
 
 /// The result type of Sabot.
+///
+/// ```
+/// fn limit(text: &str) -> sabot::Result<i64> {
+///     text.parse().map_err(|e| sabot::Error::usage(format!("the limit `{text}` is no number: {e}")))
+/// }
+/// assert!(limit("5").is_ok() && limit("five").is_err());
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, from a wrong column to a full disk.
 ///
 /// Variants name the subject that failed; `Display` is a complete sentence for a user, without a backtrace.
+///
+/// ```
+/// use sabot::Error;
+///
+/// let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+/// let error = Error::io("flights.csv", "cannot open", missing);
+/// assert!(matches!(error, Error::Io { .. }) && !error.is_transient());
+/// assert!(error.to_string().starts_with("flights.csv: cannot open"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

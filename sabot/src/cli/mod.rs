@@ -34,6 +34,23 @@ const INTERRUPTED: i32 = 130;
 ///
 /// # Errors
 /// None: see above. The result type is that of a `main` function.
+///
+/// ```no_run
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// pipeline! {
+///     /// Large trades.
+///     pub fn large(trades: Source<Trade>, least: i64);
+///     large = trades -> filter(|t| t.qty >= least);
+///     large -> sink;
+/// }
+///
+/// // my_program run large --least 100 --source trades=trades.csv --sink large=large.parquet
+/// fn main() -> Result<()> { sabot::main() }
+/// ```
 pub fn main() -> Result<()> {
     let code = run_from(std::env::args_os());
     if code != 0 {
@@ -43,6 +60,25 @@ pub fn main() -> Result<()> {
 }
 
 /// As [`main`], with these arguments (the first is the program's name); returns the exit code.
+///
+/// ```standalone_crate
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// pipeline! {
+///     /// Large trades.
+///     pub fn large(trades: Source<Trade>, least: i64);
+///     large = trades -> filter(|t| t.qty >= least);
+///     large -> sink;
+/// }
+///
+/// fn main() {
+///     assert_eq!(sabot::cli::run_from(["my_program", "pipelines"]), 0);
+///     assert_eq!(sabot::cli::run_from(["my_program", "run", "larg"]), 2); // and says on standard error what is wrong
+/// }
+/// ```
 pub fn run_from(args: impl IntoIterator<Item = impl Into<OsString>>) -> i32 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     match dispatch(&args) {
@@ -100,6 +136,15 @@ fn print(text: &str) -> Result<i32> {
 ///
 /// # Errors
 /// If a value has no form as text.
+///
+/// ```
+/// # fn main() -> sabot::Result<()> {
+/// let numbers: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::Int64Array::from(vec![17, 4]));
+/// let batch = arrow_array::RecordBatch::try_from_iter([("number", numbers)])?;
+/// let text = sabot::cli::table(&[batch], None)?;
+/// assert!(text.contains("number") && text.contains("17"));
+/// # Ok(()) }
+/// ```
 pub fn table(batches: &[arrow_array::RecordBatch], limit: Option<u64>) -> Result<String> {
     let Some(first) = batches.first() else { return Ok("no rows\n".into()) };
     let mut table = table::Table::new(&first.schema(), limit, false);

@@ -17,6 +17,27 @@ use crate::operator::Sink;
 /// An Arrow IPC file that appears on commit, in place of an older one.
 ///
 /// Dictionary columns are stored as plain values, because the file format allows a column only one dictionary.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use sabot::connect::ArrowSink;
+/// use sabot::operator::Sink;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("numbers.arrow");
+/// let mut sink = ArrowSink::new(&path);
+/// sink.open(&batch.schema())?;
+/// sink.write(&batch)?;
+/// assert!(!path.exists(), "nothing shows before the commit");
+/// sink.commit()?;
+/// let back: Vec<_> = arrow_ipc::reader::FileReader::try_new(std::fs::File::open(&path)?, None)?.collect::<Result<_, _>>()?;
+/// assert_eq!(back, [batch]);
+/// # Ok(()) }
+/// ```
 pub struct ArrowSink {
     path: PathBuf,
     writer: Option<Open>,

@@ -21,6 +21,8 @@ pub struct BlackholeSink {
 }
 
 /// How many rows a [`BlackholeSink`] has taken.
+///
+/// Example: [`BlackholeSink`].
 #[derive(Clone, Debug, Default)]
 pub struct RowCounter(Arc<AtomicU64>);
 

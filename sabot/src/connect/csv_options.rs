@@ -6,6 +6,8 @@ use super::uri::Options;
 use crate::{Error, Result};
 
 /// What happens on a line that cannot be read.
+///
+/// Example: [`CsvOptions`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadLine {

@@ -18,6 +18,26 @@ use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
 /// What it writes, the CSV source reads back: a null is an empty field (in a file of one column, `NA`, since an empty
 /// line is no record), an empty text and the text `NA` are quoted, timestamps with a zone are written in UTC, durations
 /// as a number of units, bytes in hexadecimal.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use sabot::connect::CsvSink;
+/// use sabot::operator::Sink;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("numbers.csv");
+/// let mut sink = CsvSink::new(&path, &Default::default())?;
+/// sink.open(&batch.schema())?;
+/// sink.write(&batch)?;
+/// assert!(!path.exists(), "nothing shows before the commit");
+/// sink.commit()?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "n\n1\n2\n");
+/// # Ok(()) }
+/// ```
 pub struct CsvSink {
     path: PathBuf,
     dialect: Dialect,

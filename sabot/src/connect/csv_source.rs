@@ -30,6 +30,23 @@ pub(crate) const SPLIT_BYTES: u64 = 4 << 20;
 /// Empty lines are passed over. A split holds the records that begin within a range of 4 MiB; it is read into memory
 /// as a whole, and texts of more than 12 bytes are views into it: a batch of such texts keeps its split in memory. More than
 /// 2 GiB without a line end outside quotes cannot be read. A position is the byte at which the next record begins.
+///
+/// ```
+/// use arrow_schema::{DataType, Field, Schema};
+/// use sabot::connect::CsvSource;
+/// use sabot::operator::{Read, Source};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("numbers.csv");
+/// std::fs::write(&path, "text,n\na,1\nb,2\n")?;
+/// let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
+/// let source = CsvSource::open(&[path.display().to_string()], &Default::default(), "Number", &schema)?;
+/// assert_eq!(source.splits()?.len(), 1);
+/// let mut reader = source.open(&source.splits()?[0], None)?;
+/// assert!(matches!(reader.next(100)?, Read::Rows(batch, _) if batch.num_rows() == 2));
+/// # Ok(()) }
+/// ```
 pub struct CsvSource {
     shared: Arc<Shared>,
     split_bytes: u64,

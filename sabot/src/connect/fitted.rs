@@ -16,6 +16,8 @@ use crate::operator::{EventTime, Read, Source, Split, SplitReader};
 ///
 /// # Errors
 /// [`Error::Schema`](crate::Error::Schema) with a table of the columns that do not fit.
+///
+/// Example: a source of your own, in [`connect`](crate::connect).
 pub fn fitted(mut source: Box<dyn Source>, record: &str, expected: &SchemaRef) -> Result<Box<dyn Source>> {
     let found = source.schema();
     fit::fit(&source.describe(), record, expected, &found)?;

@@ -53,6 +53,8 @@ pub fn from_fn(
 }
 
 /// The source made by [`from_fn`].
+///
+/// Example: [`from_fn`].
 #[derive(Clone)]
 pub struct Generate {
     /// The columns that `make` returns.

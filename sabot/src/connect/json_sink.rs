@@ -16,6 +16,26 @@ use crate::{Error, Result};
 
 /// A JSON lines file that appears on commit, in place of an older one. Nulls are written, so that every line has every
 /// column; bytes are written in hexadecimal, times as text. With checkpoints it grows, hidden, and appears at the end.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use sabot::connect::JsonSink;
+/// use sabot::operator::Sink;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("numbers.jsonl");
+/// let mut sink = JsonSink::new(&path);
+/// sink.open(&batch.schema())?;
+/// sink.write(&batch)?;
+/// assert!(!path.exists(), "nothing shows before the commit");
+/// sink.commit()?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "{\"n\":1}\n{\"n\":2}\n");
+/// # Ok(()) }
+/// ```
 pub struct JsonSink {
     path: PathBuf,
     open: Option<Open>,

@@ -33,6 +33,8 @@ pub struct MemorySink {
 }
 
 /// What a [`MemorySink`] has collected, once it is committed.
+///
+/// Example: [`MemorySink`].
 #[derive(Clone, Debug, Default)]
 pub struct Collected(Arc<Mutex<Option<Rows>>>);
 

@@ -16,6 +16,8 @@ use crate::operator::Sink;
 const ROW_GROUP_ROWS: usize = super::parquet_source::SPLIT_ROWS as usize;
 
 /// How the columns of a Parquet file are compressed.
+///
+/// Example: [`ParquetSink`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
@@ -31,6 +33,26 @@ pub enum Compression {
 }
 
 /// A Parquet file that appears on commit, in place of an older one.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use sabot::connect::{Compression, ParquetSink};
+/// use sabot::operator::Sink;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("numbers.parquet");
+/// let mut sink = ParquetSink::new(&path).compression(Compression::Snappy);
+/// sink.open(&batch.schema())?;
+/// sink.write(&batch)?;
+/// assert!(!path.exists(), "nothing shows before the commit");
+/// sink.commit()?;
+/// assert!(path.exists());
+/// # Ok(()) }
+/// ```
 pub struct ParquetSink {
     path: PathBuf,
     compression: Compression,

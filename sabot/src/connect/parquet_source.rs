@@ -29,6 +29,27 @@ const SPLITS: u64 = 16;
 ///
 /// Footers are read once, when the source is opened; only the projected columns are decoded. A split is a row group,
 /// or 131,072 rows of one or more; a position is the number of rows returned. Strings are decoded to the encoding that the record expects.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use sabot::connect::{ParquetSink, ParquetSource};
+/// use sabot::operator::{Read, Sink, Source};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("numbers.parquet");
+/// let mut sink = ParquetSink::new(&path);
+/// sink.open(&batch.schema())?;
+/// sink.write(&batch)?;
+/// sink.commit()?;
+/// let source = ParquetSource::open(&[path.display().to_string()], "Number", &batch.schema())?;
+/// let mut reader = source.open(&source.splits()?[0], None)?;
+/// assert!(matches!(reader.next(100)?, Read::Rows(rows, _) if rows == batch));
+/// # Ok(()) }
+/// ```
 pub struct ParquetSource {
     files: Arc<Vec<ParquetFile>>,
     /// The columns to deliver.

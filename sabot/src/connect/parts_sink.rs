@@ -25,6 +25,26 @@ type Make = Box<dyn Fn(PathBuf) -> Result<Box<dyn Sink>> + Send>;
 /// with a directory without visible files. Files may be taken away while the job runs.
 ///
 /// While in use, the directory is locked (Unix): no two sinks write to one.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use sabot::connect::{CsvSink, PartsSink};
+/// use sabot::operator::Sink;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+/// let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+/// let dir = tempfile::tempdir()?;
+/// let mut sink = PartsSink::new(dir.path().join("out"), "csv", |path| Ok(Box::new(CsvSink::new(path, &Default::default())?)));
+/// sink.open(&batch.schema())?;
+/// sink.write(&batch)?;
+/// sink.commit()?; // in a job that keeps checkpoints there is a file for each of them
+/// let names = std::fs::read_dir(dir.path().join("out"))?.map(|f| Ok(f?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+/// let shown = names.iter().filter(|n| n.to_string_lossy().starts_with("part-"));
+/// assert_eq!(shown.count(), 1);
+/// # Ok(()) }
+/// ```
 pub struct PartsSink {
     path: PathBuf,
     ending: &'static str,

@@ -10,6 +10,8 @@ use crate::operator::{Read, Source, Split, SplitReader};
 use crate::{Error, Result};
 
 /// What the function of [`from_reader`] returns.
+///
+/// Example: [`from_reader`].
 pub type BatchIterator = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// A bounded source of whatever batches `open` yields: the shortest way to a source of your own.
@@ -49,6 +51,8 @@ pub fn from_reader(
 }
 
 /// The source made by [`from_reader`].
+///
+/// Example: [`from_reader`].
 #[derive(Clone)]
 pub struct ReaderSource {
     name: String,

@@ -11,9 +11,17 @@ use crate::kernel::{Morsel, Origin};
 use crate::{Error, Result};
 
 /// Event time in microseconds since the Unix epoch.
+///
+/// Example: [`Checkpoint`](crate::runtime::Checkpoint).
 pub type EventTime = i64;
 
 /// The watermark after the last row: no row follows.
+///
+/// ```
+/// use sabot::operator::{END_OF_TIME, EventTime};
+/// let today: EventTime = 1_700_000_000_000_000;
+/// assert!(today < END_OF_TIME);
+/// ```
 pub const END_OF_TIME: EventTime = EventTime::MAX;
 
 /// What a call of [`Operator::process`] left behind.
@@ -118,6 +126,15 @@ pub trait Output {
 }
 
 /// The row account of an operator: rows in = used + filtered + late + failed + held.
+///
+/// ```
+/// use sabot::operator::Account;
+///
+/// let mut account = Account { rows_in: 5, used: 3, filtered: 2, ..Account::default() };
+/// assert!(account.balanced());
+/// account.add(&Account { rows_in: 1, held: 1, ..Account::default() });
+/// assert!(account.balanced() && account.rows_in == 6);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Account {
     /// Rows received.
@@ -181,6 +198,8 @@ impl Frozen {
 }
 
 /// The serialised state of one key group of one operator. Operators without keys use group 0.
+///
+/// Example: [`Checkpoint`](crate::runtime::Checkpoint).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct GroupState {
     /// The key group.

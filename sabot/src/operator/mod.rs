@@ -1,5 +1,7 @@
-//! Physical operators: RecordBatch in, RecordBatch out. One operator per file.
+//! The contracts of sources and sinks of your own ([`Source`], [`Sink`], [`TwoPhase`]), what operators of your own are known as
+//! ([`operators`]), and inside, hidden: physical operators, RecordBatch in, RecordBatch out. One operator per file.
 
+#[doc(hidden)]
 pub mod aggregate;
 mod asynchronous;
 mod batch;
@@ -37,40 +39,67 @@ mod two_phase;
 mod unnest;
 mod user;
 
+// What is hidden is the inside of the engine: operators that steps are lowered to, and what the macros' output refers to.
 pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
+#[doc(hidden)]
 pub use aggregate::{
     Accumulator, AccumulatorFactory, AggregateSpec, EventWindow, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand,
 };
 pub use asynchronous::AsyncOptions;
 #[cfg(feature = "async")]
+#[doc(hidden)]
 pub use asynchronous::{Async, AsyncItem, AsyncMap, AsyncSpec, Awaited};
+#[doc(hidden)]
 pub use batch::BatchOperator;
+#[doc(hidden)]
 pub use conform::{Conform, conform};
-pub use contract::{
-    Account, Beside, END_OF_TIME, EventTime, Flight, Frozen, GroupState, Mark, Operator, Output, Outside, Pause, Pending, Progress,
-};
+pub use contract::{Account, END_OF_TIME, EventTime, GroupState};
+#[doc(hidden)]
+pub use contract::{Beside, Flight, Frozen, Mark, Operator, Output, Outside, Pause, Pending, Progress};
+#[doc(hidden)]
 pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
+#[doc(hidden)]
 pub use fault::Failure;
+#[doc(hidden)]
 pub use flat_map::FlatMap;
+#[doc(hidden)]
 pub use grace::Grace;
+#[doc(hidden)]
 pub use inspect::Inspect;
+#[doc(hidden)]
 pub use join::{BuildSide, Condition, Join, JoinSpec, Shared};
+#[doc(hidden)]
 pub use kept::Kept;
 pub(crate) use kept::schema_with;
+#[doc(hidden)]
 pub use keyed::{Keyed, KeyedSpec, keyed_schema};
+#[doc(hidden)]
 pub use keys::Keys;
+#[doc(hidden)]
 pub use limit::Limit;
+#[doc(hidden)]
 pub use over::{Over, OverFunction, OverSpec};
+#[doc(hidden)]
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, SourceTime, Work};
+#[doc(hidden)]
 pub use ranked::{Neighbour, Partitions, Ranking, RunningCount, RunningExtreme, RunningMean, RunningSum, WindowFunction};
+#[doc(hidden)]
 pub use run::RunOperator;
+#[doc(hidden)]
 pub use sample::{Sample, SampleSpec};
+#[doc(hidden)]
 pub use sets::{SetOperator, SetSpec};
 pub use sink::Sink;
+#[doc(hidden)]
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
 pub use source::{Read, Source, Split, SplitReader};
+#[doc(hidden)]
 pub use spill::{Memory, SpillDir};
+#[doc(hidden)]
 pub use top::{PartialTop, Top, TopSpec};
 pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};
+#[doc(hidden)]
 pub use unnest::Unnest;
-pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Stored};
+pub use user::{Aggregate, Batch, KeyCtx};
+#[doc(hidden)]
+pub use user::{BatchItem, Emit, Finish, KeyedItem, MapOperator, OperatorItem, Plain, Stored};

@@ -10,6 +10,42 @@ use crate::Result;
 ///
 /// A sink shows nothing until [`commit`](Self::commit): files are written beside their target and renamed. In a job that
 /// keeps checkpoints, a [`TwoPhase`] sink shows its rows with each of them.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use arrow_array::RecordBatch;
+/// use arrow_schema::SchemaRef;
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone, Debug)]
+/// struct Number { n: i64 }
+///
+/// pipeline! {
+///     /// All of them.
+///     pub fn numbers(numbers: Source<Number>);
+///     numbers -> filter(|x| x.n > 1) -> sink;
+/// }
+///
+/// /// Counts rows, and shows the count on commit.
+/// struct Count { rows: usize, shown: Arc<Mutex<usize>> }
+///
+/// impl sabot::operator::Sink for Count {
+///     fn open(&mut self, _schema: &SchemaRef) -> Result<()> { Ok(()) }
+///     fn write(&mut self, batch: &RecordBatch) -> Result<()> { self.rows += batch.num_rows(); Ok(()) }
+///     fn commit(&mut self) -> Result<()> { *self.shown.lock().unwrap() = self.rows; Ok(()) }
+///     fn abort(&mut self) { self.rows = 0 }
+///     fn describe(&self) -> String { "a count".into() }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let shown = Arc::new(Mutex::new(0));
+/// let count = shown.clone();
+/// let job = numbers((0..10).map(|n| Number { n }).collect::<Vec<_>>());
+/// let name = job.open_sinks().remove(0);
+/// job.sink(&name, Sink::custom(move || Ok(Count { rows: 0, shown: count.clone() }))).run()?;
+/// assert_eq!(*shown.lock().unwrap(), 8);
+/// # Ok(()) }
+/// ```
 pub trait Sink: Send {
     /// Learns the columns. Called once, before any batch, also when no batch follows.
     ///

@@ -11,6 +11,8 @@ use crate::kernel::{Predicate, Selection};
 ///
 /// Only sources know whether data ends. A bounded source has a known list of splits; an endless one has one endless
 /// split per partition.
+///
+/// Example: a source of your own, in [`connect`](crate::connect).
 pub trait Source: Send + Sync {
     /// The columns that the source delivers after [`project`](Self::project).
     fn schema(&self) -> SchemaRef;
@@ -51,6 +53,8 @@ pub trait Source: Send + Sync {
 }
 
 /// A unit of reading: a row group, a byte range, a partition of a topic.
+///
+/// Example: a source of your own, in [`connect`](crate::connect).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Split {
     /// The partition: an independent order. Bounded sources have one.
@@ -66,6 +70,8 @@ pub struct Split {
 }
 
 /// Reads one split.
+///
+/// Example: a source of your own, in [`connect`](crate::connect).
 pub trait SplitReader: Send {
     /// The next rows, at most `max_rows`; `None` at the end of the split. An endless reader that has nothing now
     /// returns [`Read::Idle`].
@@ -87,6 +93,8 @@ pub trait SplitReader: Send {
 }
 
 /// What a read gave.
+///
+/// Example: a source of your own, in [`connect`](crate::connect).
 #[derive(Debug)]
 pub enum Read {
     /// Rows, and the watermark that holds after them, if the source knows one.

@@ -9,9 +9,13 @@
 use crate::Result;
 
 /// What a sink has stored durably but does not show yet, as small data that is kept in a checkpoint.
+///
+/// Example: [`TwoPhase`].
 pub type Prepared = serde_json::Value;
 
 /// The slow half of preparing, done beside the job: write out, sync.
+///
+/// Example: [`TwoPhase`].
 pub struct Preparing(Box<dyn FnOnce() -> Result<Prepared> + Send>);
 
 impl std::fmt::Debug for Preparing {
@@ -35,6 +39,8 @@ impl Preparing {
 }
 
 /// How a sink begins in a job that keeps checkpoints.
+///
+/// Example: [`TwoPhase`].
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'a> {
     /// Larger than that of every process that ran the job before. It belongs into the names of what is staged, so that a

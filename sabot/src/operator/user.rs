@@ -118,6 +118,8 @@ finish!([] String => Str; [] &str => Str; [] Vec<u8> => Bytes; [] &[u8] => Bytes
 /// A user aggregate: `#[operator] impl Vwap { fn update(..) fn merge(..) fn finish(..) }`.
 ///
 /// `Default` is the empty aggregate, `merge` combines partial results of different threads in source order.
+///
+/// Example: the macro [`operator`](macro@crate::operator).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "not an aggregate",
@@ -143,6 +145,8 @@ pub trait Aggregate: State {
 }
 
 /// What a keyed operator knows beside its row.
+///
+/// Example: the macro [`operator`](macro@crate::operator).
 #[derive(Debug)]
 pub struct KeyCtx {
     time: Option<i64>,
@@ -173,6 +177,8 @@ impl<T> Emit for Option<T> {
 }
 
 /// A batch of records, for `#[operator(batch)]`: columns through the typed accessors that `#[derive(Record)]` generates.
+///
+/// Example: the macro [`operator`](macro@crate::operator).
 pub struct Batch<R> {
     batch: RecordBatch,
     kind: PhantomData<fn() -> R>,

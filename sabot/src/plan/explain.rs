@@ -4,6 +4,8 @@ use super::{Direction, ExplainedExpr, ExplainedStep, Explanation, Matching, Node
 use crate::kernel::{ErrorPolicy, Expr, Form, StepInfo, Way};
 
 /// Explains a plan, apart from what is decided when it is lowered.
+///
+/// Example: [`plan`](crate::plan).
 pub fn explain(plan: &Plan) -> Explanation {
     let steps = plan.nodes.iter().enumerate().map(|(number, node)| step(plan, number, node)).collect();
     let sinks = plan.nodes.iter().enumerate().filter_map(|(number, node)| match &node.op {

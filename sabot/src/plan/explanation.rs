@@ -7,6 +7,8 @@ use serde::Serialize;
 use super::{NodeId, Plan};
 
 /// What is known of a job before it runs.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     /// The pipeline's name.
@@ -22,6 +24,8 @@ pub struct Explanation {
 }
 
 /// A node of the plan.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, Serialize)]
 pub struct ExplainedStep {
     /// Its number.
@@ -39,6 +43,8 @@ pub struct ExplainedStep {
 }
 
 /// A predicate or a column of a run.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, Serialize)]
 pub struct ExplainedExpr {
     /// The step as written.
@@ -56,6 +62,8 @@ pub struct ExplainedExpr {
 }
 
 /// An operator that runs.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, Serialize)]
 pub struct PhysicalStep {
     /// Its name: that of the step, with its phase.

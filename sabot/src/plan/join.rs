@@ -8,6 +8,8 @@ pub const HAS_LEFT: &str = "__has_left";
 pub const HAS_RIGHT: &str = "__has_right";
 
 /// Which rows come out of a join.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JoinKind {
@@ -41,6 +43,8 @@ impl JoinKind {
 }
 
 /// Where an as-of join looks for the partner of a left row, in event time.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -55,6 +59,8 @@ pub enum Direction {
 }
 
 /// Which right rows of a left row's key are its partners. Spans are in microseconds.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Matching {

@@ -6,6 +6,8 @@ use super::explain::{describe, describe_in};
 use super::{Op, Plan};
 
 /// The plan as mermaid source (`flowchart LR`); notes (`key_by`, `window`) label their edges.
+///
+/// Example: [`plan`](crate::plan).
 pub fn mermaid(plan: &Plan) -> String {
     let mut out = String::from("flowchart LR\n");
     for (number, node) in plan.nodes.iter().enumerate() {

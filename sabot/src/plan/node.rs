@@ -11,6 +11,8 @@ use crate::kernel::{ErrorPolicy, Form, Predicate, StepInfo};
 use crate::operator::AsyncOptions;
 
 /// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The pipeline's name.
@@ -20,9 +22,13 @@ pub struct Plan {
 }
 
 /// Index of a node in [`Plan::nodes`].
+///
+/// Example: [`plan`](crate::plan).
 pub type NodeId = usize;
 
 /// One step, run, source or sink.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Stable id: `pipeline/stream/step[#n]`.
@@ -42,6 +48,8 @@ pub struct Node {
 }
 
 /// A column of a node.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanColumn {
     /// Name.
@@ -53,6 +61,8 @@ pub struct PlanColumn {
 }
 
 /// Where the event time is.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventColumn {
     /// A timestamp column.
@@ -62,6 +72,8 @@ pub struct EventColumn {
 }
 
 /// Which rows of two streams stay.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SetKind {
@@ -72,6 +84,8 @@ pub enum SetKind {
 }
 
 /// A column to sort by.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortBy {
     /// The column.
@@ -83,6 +97,8 @@ pub struct SortBy {
 }
 
 /// Windows of event time, in microseconds.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Span {
@@ -101,6 +117,8 @@ pub enum Span {
 }
 
 /// One aggregate function of an aggregate step.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregateColumn {
     /// The column it makes.
@@ -112,6 +130,8 @@ pub struct AggregateColumn {
 }
 
 /// What a node does.
+///
+/// Example: [`plan`](crate::plan).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Op {

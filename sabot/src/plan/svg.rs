@@ -45,6 +45,8 @@ struct Edge {
 }
 
 /// The plan as an SVG document; notes (`key_by`, `window`) label their edges.
+///
+/// Example: [`plan`](crate::plan).
 pub fn svg(plan: &Plan) -> String {
     let (mut places, mut edges) = graph(plan);
     let layers = layout(&mut places, &edges);

@@ -7,6 +7,15 @@ use std::ops::{Add, Neg, Sub};
 ///
 /// `Decimal<10, 2>` holds cents. Addition and subtraction keep precision and scale and panic on overflow of 128 bits;
 /// [`checked`](Self::checked) tests the precision.
+///
+/// ```
+/// use sabot::prelude::Decimal;
+///
+/// let price = Decimal::<10, 2>::from_units(19_99);
+/// let total = price + Decimal::from_units(1);
+/// assert_eq!((total.to_string(), total.units(), total.to_f64()), ("20.00".to_owned(), 2000, 20.0));
+/// assert!(Decimal::<3, 0>::from_units(1000).checked().is_none());
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal<const P: u8, const S: i8>(i128);
 

@@ -9,6 +9,27 @@ use arrow_schema::{DataType, Field};
 use super::{Buffers, Env, Lane, Mismatch, NotNull, Value, Window, Writer};
 
 /// A list column's value. Closures see a [`ListRef`].
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Basket { prices: List<f64> }
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Total { items: u64, total: f64 }
+///
+/// pipeline! {
+///     /// What baskets cost.
+///     pub fn totals(baskets: Source<Basket>);
+///     totals = baskets -> select(|b| row Total { items: b.prices.len() as u64, total: b.prices.iter().sum::<f64>() });
+///     totals -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let baskets = vec![Basket { prices: List(vec![1.0, 2.5]) }, Basket { prices: List(vec![]) }];
+/// assert_eq!(totals(baskets).collect::<Total>()?, [Total { items: 2, total: 3.5 }, Total { items: 0, total: 0.0 }]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct List<T>(pub Vec<T>);
 impl<T> std::ops::Deref for List<T> {
@@ -29,6 +50,8 @@ impl<T> FromIterator<T> for List<T> {
 }
 
 /// A borrowed list: a range of the child column, or an owned list.
+///
+/// Example: [`List`].
 pub enum ListRef<'a, T: Value> {
     /// A range of a column.
     Column(T::Read<'a>, usize, usize),

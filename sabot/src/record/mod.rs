@@ -59,33 +59,58 @@ mod value;
 mod values;
 mod window;
 
-pub use arena::{Arena, Buffers, Env};
-pub use bits::Bits;
-pub use boolean::BoolWrite;
-pub use cell::{Cell, Fault, Faults, Flat, Kind, Kinds, Make, Slot, col, sure};
 pub use decimal::Decimal;
-pub use list::{List, ListRead, ListRef, ListWrite};
+pub use list::{List, ListRef};
+pub use record::{Column, Named, Record, columns_of, schema_of};
+pub use rows::{clone_of, from_batch, to_batch};
+pub use state::{State, StateField, StateSchema};
+pub use text::{Bytes, Dict, Str};
+pub use time::{Date, Duration, Micros, Millis, Nanos, NoZone, Seconds, Time, TimeColumn, TimeExt, Timestamp, Unit, Utc, Zone};
+pub use value::Value;
+
+// What the output of the macros and the kernels stand on: no program names it.
+#[doc(hidden)]
+pub use arena::{Arena, Buffers, Env};
+#[doc(hidden)]
+pub use bits::Bits;
+#[doc(hidden)]
+pub use boolean::BoolWrite;
+#[doc(hidden)]
+pub use cell::{Cell, Fault, Faults, Flat, Kind, Kinds, Make, Slot, col, sure};
+#[doc(hidden)]
+pub use list::{ListRead, ListWrite};
+#[doc(hidden)]
 pub use may_fail::{Fallible, MayFail, MayFailWrite, Never, Sometimes};
+#[doc(hidden)]
 pub use named::{
     Answer, H0, H1, H2, H3, H4, H5, H6, H7, H8, H9, HA, HB, HC, HD, HE, HF, HasColumn, Here, No, OtherName, SameDigit, SameName, There, Yes,
 };
+#[doc(hidden)]
 pub use nested::{accept_struct, all_fixed, debug_row, finish_struct, read_struct, struct_type};
+#[doc(hidden)]
 pub use option::{NotNull, Nullable, OptionWrite};
+#[doc(hidden)]
 pub use primitive::{Fixed, FixedChunk, FixedRead, FixedWrite};
 pub(crate) use raw::BASE;
 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
 pub(crate) use raw::V3;
 #[cfg(all(target_arch = "x86_64", not(debug_assertions), feature = "avx512"))]
 pub(crate) use raw::V4;
+#[doc(hidden)]
 pub use raw::{Keep, Spots, Stack};
+#[doc(hidden)]
 pub use reader::{Accepted, Missing, Reader, table};
-pub use record::{Col, Column, IsRecord, Named, Record, View, columns_of, schema_of};
-pub use rows::{clone_of, from_batch, to_batch};
-pub use state::{State, StateField, StateSchema, struct_name, take, unknown_field};
-pub use text::{Bytes, Dict, DictWrite, Str, TextRead, ViewWrite};
-pub use time::{Date, Duration, Micros, Millis, Nanos, NoZone, Seconds, Time, TimeColumn, TimeExt, Timestamp, Unit, Utc, Zone};
-pub use value::{Mismatch, Value, Writer};
+#[doc(hidden)]
+pub use record::{Col, IsRecord, View};
+#[doc(hidden)]
+pub use state::{struct_name, take, unknown_field};
+#[doc(hidden)]
+pub use text::{DictWrite, TextRead, ViewWrite};
+#[doc(hidden)]
+pub use value::{Mismatch, Writer};
+#[doc(hidden)]
 pub use values::{Args, Row1, Rows, Values};
+#[doc(hidden)]
 pub use window::{LANES, Lane, Window};
 
 pub(crate) use arena::text_buffers;
@@ -97,8 +122,12 @@ pub(crate) use option::with_nulls;
 pub(crate) use time::to_micros;
 
 /// The stream's rows have an event time.
+///
+/// Example: [`Records`](crate::stream::Records).
 #[derive(Debug)]
 pub enum HasTime {}
 /// The stream's rows have no event time.
+///
+/// Example: [`Records`](crate::stream::Records).
 #[derive(Debug)]
 pub enum NoTime {}

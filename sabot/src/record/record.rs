@@ -11,6 +11,8 @@ use arrow_schema::DataType;
 use super::{Lane, Mismatch, Reader, Value, Window};
 
 /// One column of a record.
+///
+/// Example: [`columns_of`].
 #[derive(Clone, Debug)]
 pub struct Column {
     /// The column's name in files and plans.
@@ -54,6 +56,8 @@ impl Column {
 }
 
 /// The named, typed columns of a stream. Derived for user structs; generated for the `row { .. }` of a step.
+///
+/// Example: [`record`](crate::record).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a record",
     label = "not a record",
@@ -99,6 +103,8 @@ pub trait IsRecord {
 /// A record that is a struct of the user's: rows can be owned, collected and fed.
 ///
 /// Implemented by `#[derive(Record)]`.
+///
+/// Example: [`record`](crate::record).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a record",
     label = "not a record",
@@ -167,6 +173,18 @@ impl<'a, R: Record> Deref for View<'a, R> {
 }
 
 /// The columns of `R`, with shadowed ones removed: a repeated name keeps the first position and the last type and name.
+///
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::record::{columns_of, schema_of};
+///
+/// #[derive(Record)]
+/// struct Trade { symbol: Str, #[record(rename = "limitPrice")] limit: Option<f64>, #[event_time] at: Timestamp<Micros> }
+///
+/// let columns = columns_of::<Trade>();
+/// assert_eq!((columns[1].ident, columns[1].name.as_ref(), columns[1].nullable), ("limit", "limitPrice", true));
+/// assert!(columns[2].event_time && schema_of::<Trade>().field(2).name() == "at");
+/// ```
 pub fn columns_of<R: Record>() -> Vec<Column> {
     let mut all = Vec::new();
     R::columns(&mut all);
@@ -182,6 +200,8 @@ pub fn columns_of<R: Record>() -> Vec<Column> {
 }
 
 /// The Arrow schema of `R`.
+///
+/// Example: [`columns_of`].
 pub fn schema_of<R: Record>() -> arrow_schema::Schema {
     arrow_schema::Schema::new(columns_of::<R>().iter().map(Column::field).collect::<Vec<_>>())
 }

@@ -7,6 +7,21 @@ use super::{Accepted, Buffers, Env, Lane, Missing, Named, Record, Value, Window,
 use crate::Result;
 
 /// The rows as a batch with exactly the schema of `R`.
+///
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::record::{clone_of, from_batch, to_batch};
+///
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// # fn main() -> Result<()> {
+/// let trade = Trade { symbol: "A".into(), qty: 5 };
+/// let batch = to_batch(&[clone_of(&trade)]);
+/// assert_eq!(from_batch::<Trade>(&batch, "here")?, [trade]);
+/// assert!(from_batch::<Trade>(&batch.project(&[0])?, "here").is_err(), "`qty` is missing");
+/// # Ok(()) }
+/// ```
 pub fn to_batch<R: Named>(rows: &[R]) -> RecordBatch {
     let mut out = <R as Value>::Write::new(rows.len());
     for (at, row) in rows.iter().enumerate() {
@@ -20,6 +35,8 @@ pub fn to_batch<R: Named>(rows: &[R]) -> RecordBatch {
 ///
 /// # Errors
 /// [`Error::Schema`](crate::Error::Schema) if a column is missing, has another type, or has a null where `R` allows none.
+///
+/// Example: [`to_batch`].
 pub fn from_batch<R: Named>(batch: &RecordBatch, place: &str) -> Result<Vec<R>> {
     let accepted = Accepted::of::<R>(batch, Missing::Refuse, place)?;
     let read = <R as Record>::read(&mut accepted.reader());
@@ -40,6 +57,8 @@ pub fn from_batch<R: Named>(batch: &RecordBatch, place: &str) -> Result<Vec<R>> 
 }
 
 /// A copy of a row, whether or not its type is `Clone`.
+///
+/// Example: [`to_batch`].
 pub fn clone_of<R: Named>(row: &R) -> R {
     R::own(row.borrow())
 }

@@ -6,6 +6,8 @@
 use crate::{Error, Result};
 
 /// One field of a state struct.
+///
+/// Example: [`State`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StateField {
     /// The field's name.
@@ -15,9 +17,26 @@ pub struct StateField {
 }
 
 /// The fields of a state struct; empty for a plain value.
+///
+/// Example: [`State`].
 pub type StateSchema = Vec<StateField>;
 
 /// A value that can be kept as operator state.
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(State, Default)]
+/// struct Position { shares: i64, cost: f64 }
+///
+/// # fn main() -> Result<()> {
+/// let mut bytes = Vec::new();
+/// Position { shares: 5, cost: 12.5 }.encode(&mut bytes);
+/// let back = Position::decode(&mut bytes.as_slice())?;
+/// assert_eq!((back.shares, back.cost), (5, 12.5));
+/// assert_eq!(Position::schema()[0].name, "shares");
+/// # Ok(()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept as operator state",
     label = "state must survive a restart",

@@ -65,6 +65,13 @@ impl fmt::Display for Str {
 }
 
 /// A column of few distinct values, stored once each: `Dict<Str>`. Closures see `&str`.
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// let venue: Dict<Str> = "XNYS".into();
+/// assert_eq!(venue.as_str(), "XNYS");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dict<T>(pub T);
 impl<T: fmt::Debug> fmt::Debug for Dict<T> {

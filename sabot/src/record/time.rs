@@ -10,6 +10,8 @@ use arrow_schema::TimeUnit;
 pub(super) type TimeOf = i64;
 
 /// A unit of time.
+///
+/// Example: [`Timestamp`].
 pub trait Unit: Copy + Default + Send + Sync + Ord + std::hash::Hash + fmt::Debug + 'static {
     /// The unit in Arrow's words.
     const ARROW: TimeUnit;
@@ -42,6 +44,8 @@ units!(
 );
 
 /// The time zone in the type of a timestamp column. Values are instants either way.
+///
+/// Example: [`Timestamp`].
 pub trait Zone: Copy + Default + Send + Sync + Ord + std::hash::Hash + fmt::Debug + 'static {
     /// The zone that is written.
     const NAME: Option<&'static str>;
@@ -49,9 +53,13 @@ pub trait Zone: Copy + Default + Send + Sync + Ord + std::hash::Hash + fmt::Debu
     fn reads(zone: Option<&str>) -> bool;
 }
 /// A timestamp column without a zone; reads columns in UTC too.
+///
+/// Example: [`Timestamp`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NoZone;
 /// A timestamp column in UTC; reads a column of any zone, and one without a zone.
+///
+/// Example: [`Timestamp`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Utc;
 impl Zone for NoZone {
@@ -98,6 +106,13 @@ newtype!(
     Time<U: Unit>
 );
 /// A day: days since 1970-01-01.
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// let noon = Timestamp::<Micros>::new(0) + 1.day() + 12.hour();
+/// assert_eq!((noon.date(), noon.hour(), noon.date().to_string()), (Date(1), 12, "1970-01-02".to_owned()));
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(pub i32);
 
@@ -230,6 +245,13 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 /// Spans of time from plain numbers: `5.sec()`, `1.day()`. In microseconds, the unit of event time.
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// assert_eq!(1.hour() - 30.minute(), 1_800.sec());
+/// assert_eq!(2.day().value(), 48 * 60 * 60 * 1_000_000);
+/// ```
 pub trait TimeExt: Copy {
     /// This many milliseconds.
     fn ms(self) -> Duration<Micros>;
@@ -261,6 +283,8 @@ impl TimeExt for i64 {
 }
 
 /// Types that a record's `#[event_time]` may have.
+///
+/// Example: [`record`](crate::record).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the event time",
     label = "not a timestamp",

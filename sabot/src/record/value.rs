@@ -28,6 +28,8 @@ impl Mismatch {
 ///
 /// The type itself is the owned value; [`Ref`](Self::Ref) is what operators and closures see, borrowed from the column.
 /// Implemented by this crate and by `#[derive(Record)]` (a nested record); not meant to be implemented by hand.
+///
+/// Example: [`record`](crate::record).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored in an Arrow column",
     label = "no Arrow mapping for this type",

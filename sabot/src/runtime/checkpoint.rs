@@ -13,6 +13,8 @@ use crate::operator::{Account, EventTime, GroupState};
 use crate::{Error, Result};
 
 /// (source node, partition, sequence): a split of a job. Their order is the source order of a bounded job.
+///
+/// Example: [`Checkpoint`].
 pub type SplitKey = (u32, u32, u64);
 
 pub(super) fn split_key(origin: &Origin) -> SplitKey {
@@ -20,6 +22,32 @@ pub(super) fn split_key(origin: &Origin) -> SplitKey {
 }
 
 /// A consistent cut of a running job.
+///
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::runtime::{Checkpoint, Control};
+///
+/// #[derive(Record, Clone, Debug)]
+/// struct Number { n: i64 }
+///
+/// pipeline! {
+///     /// The even ones.
+///     pub fn evens(numbers: Source<Number, Bounded>);
+///     evens = numbers -> filter(|x| x.n % 2 == 0);
+///     evens -> sink(to("blackhole:"));
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let job = evens((0..10).map(|n| Number { n }).collect::<Vec<_>>()).options(|o| o.checkpoints = true);
+/// let control = Control::new();
+/// let ticket = control.request_snapshot(); // a running job takes one at once
+/// job.run_with(&control)?;
+/// let text = serde_json::to_string(&ticket.wait()?)?; // plain data
+/// let checkpoint: Checkpoint = serde_json::from_str(&text)?;
+/// assert!(checkpoint.nodes.iter().any(|n| n.ends_with("sink")));
+/// job.parallel(3).resume(&Control::new(), &checkpoint)?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Number of the checkpoint, ascending within a job and its continuations.
@@ -41,6 +69,8 @@ pub struct Checkpoint {
 }
 
 /// The state of a key group of a node, as one instance wrote it.
+///
+/// Example: [`Checkpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
     /// The node.
@@ -52,6 +82,8 @@ pub struct NodeState {
 }
 
 /// Where a source stood. Splits that are not named had not been started.
+///
+/// Example: [`Checkpoint`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourcePosition {
     /// The source.
@@ -63,6 +95,8 @@ pub struct SourcePosition {
 }
 
 /// A split that was being read.
+///
+/// Example: [`Checkpoint`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenSplit {
     /// Its partition.
@@ -79,6 +113,8 @@ pub struct OpenSplit {
 }
 
 /// Rows that an input held back.
+///
+/// Example: [`Checkpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     /// The consumer.
@@ -96,6 +132,8 @@ pub struct InFlight {
 }
 
 /// Split marks at a node. Equal for all of its instances, so written by instance 0 alone.
+///
+/// Example: [`Checkpoint`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeMarks {
     /// The node.

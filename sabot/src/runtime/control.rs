@@ -9,6 +9,31 @@ use super::util::lock;
 use crate::{Error, Result};
 
 /// A handle on one job. Clones steer the same job. What is asked before the job starts happens at its start.
+///
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::runtime::Control;
+///
+/// #[derive(Record, Clone, Debug)]
+/// struct Tick { n: i64 }
+///
+/// pipeline! {
+///     /// All of them.
+///     pub fn ticks(ticks: Source<Tick>);
+///     ticks -> filter(|t| t.n >= 0) -> sink(to("blackhole:"));
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let endless = || ticks(generate(1, |_, row| Tick { n: row as i64 }));
+/// let control = Control::new();
+/// control.stop(); // before the start: the job ends at its start, in good order
+/// assert!(endless().run_with(&control).is_ok());
+/// let control = Control::new();
+/// let other = control.clone();
+/// std::thread::spawn(move || other.cancel());
+/// assert!(matches!(endless().run_with(&control), Err(Error::Cancelled)));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Default)]
 pub struct Control {
     shared: Arc<Shared>,
@@ -103,6 +128,8 @@ impl Control {
 }
 
 /// A checkpoint to come.
+///
+/// Example: [`Checkpoint`].
 #[derive(Clone, Default)]
 pub struct Ticket {
     slot: Arc<(Mutex<Option<Result<Checkpoint>>>, Condvar)>,

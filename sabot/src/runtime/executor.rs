@@ -9,9 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 /// A piece of work. It never blocks on another piece; reading a file is fine.
+///
+/// Example: [`Simulated`](super::Simulated).
 pub type Run = Box<dyn FnOnce() + Send + 'static>;
 
 /// Runs pieces of work.
+///
+/// Example: [`Simulated`](super::Simulated).
 pub trait Executor: Send + Sync {
     /// How many pieces run at once at most.
     fn threads(&self) -> usize;
@@ -39,6 +43,8 @@ pub trait Executor: Send + Sync {
 }
 
 /// Whether a job is over. After [`set`](Self::set), [`Executor::nudge`] the driver.
+///
+/// Example: [`Simulated`](super::Simulated).
 #[derive(Debug, Default)]
 pub struct Done(AtomicBool);
 

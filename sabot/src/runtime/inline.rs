@@ -9,6 +9,8 @@ use super::timers::Timers;
 use super::{Done, Executor, Run};
 
 /// Runs all work on the thread that drives. Starts no thread, so a small job costs microseconds.
+///
+/// Example: [`Simulated`](super::Simulated).
 pub struct Inline {
     start: Instant,
     state: Mutex<State>,

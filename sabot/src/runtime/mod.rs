@@ -1,8 +1,7 @@
 //! Executor, stages, tasks, input gates, watermarks, barriers, checkpoints, observation.
 //!
-//! From the outside: [`run`] a [`PhysicalPlan`](crate::operator::PhysicalPlan) with bound sinks, [`RunOptions`] and a
-//! [`Control`]; get a [`Report`]; [`resume`] from a [`Checkpoint`], or name a directory
-//! ([`RunOptions::checkpoint_dir`]) in which checkpoints are kept, and from which the job continues by itself.
+//! From the outside: run a [`Job`](crate::stream::Job) with [`RunOptions`] and a [`Control`]; get a [`Report`]; resume from a [`Checkpoint`],
+//! or name a directory ([`RunOptions::checkpoint_dir`]) in which checkpoints are kept, and from which the job continues by itself.
 //!
 //! ```
 //! use sabot::prelude::*;
@@ -78,6 +77,7 @@ pub use checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, OpenSplit, Sour
 pub use control::{Control, Ticket};
 pub use executor::{Done, Executor, Run};
 pub use inline::Inline;
+#[doc(hidden)]
 pub use launch::{resume, run, run_on};
 pub use options::{ProgressHook, Progressed, RunOptions};
 pub use pace::Pace;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a progress hook is told.
+///
+/// Example: [`RunOptions`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progressed {
     /// Rows read by all sources.
@@ -19,9 +21,39 @@ pub struct Progressed {
 }
 
 /// Called by workers now and then (at most every [`RunOptions::progress_every`]) and once at the end.
+///
+/// Example: [`RunOptions`].
 pub type ProgressHook = Arc<dyn Fn(Progressed) + Send + Sync>;
 
 /// How a job is run. The default fits: all cores, morsels of 16384 rows, no memory limit.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone, Debug)]
+/// struct Number { n: i64 }
+///
+/// pipeline! {
+///     /// In descending order.
+///     pub fn sorted(numbers: Source<Number, Bounded>);
+///     sorted = numbers -> sort(desc(n));
+///     sorted -> sink(to("blackhole:"));
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let read = Arc::new(Mutex::new(0));
+/// let told = read.clone();
+/// let job = sorted((0..1000).map(|n| Number { n }).collect::<Vec<_>>()).options(|o| {
+///     o.threads = 2;
+///     o.memory_budget = Some(64 << 20); // spills beyond
+///     o.progress = Some(Arc::new(move |now| *told.lock().unwrap() = now.rows));
+/// });
+/// let report = job.run()?;
+/// assert_eq!(*read.lock().unwrap(), 1000);
+/// assert!(report.nodes.iter().all(|n| n.spilled == 0));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RunOptions {

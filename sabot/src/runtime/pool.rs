@@ -20,6 +20,8 @@ use crate::{Error, Result};
 const HELPER_PAUSE: Duration = Duration::from_micros(200);
 
 /// Rayon threads: the global pool or an own one.
+///
+/// Example: [`Simulated`](super::Simulated).
 pub struct Pool {
     pool: Option<rayon::ThreadPool>,
     start: Instant,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::operator::Account;
 
 /// One node of the plan.
+///
+/// Example: [`Report`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeReport {
     /// Stable id of the step.
@@ -22,6 +24,8 @@ pub struct NodeReport {
 }
 
 /// One worker thread.
+///
+/// Example: [`Report`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerReport {
     /// Turns that tasks had on this worker.
@@ -35,6 +39,8 @@ pub struct WorkerReport {
 }
 
 /// The checkpoints that a job kept in [`RunOptions::checkpoint_dir`](super::RunOptions::checkpoint_dir).
+///
+/// Example: [`Report`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckpointReport {
@@ -53,6 +59,27 @@ pub struct CheckpointReport {
 }
 
 /// What a finished job did.
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone, Debug)]
+/// struct Number { n: i64 }
+///
+/// pipeline! {
+///     /// The even ones.
+///     pub fn evens(numbers: Source<Number, Bounded>);
+///     evens = numbers -> filter(|x| x.n % 2 == 0);
+///     evens -> sink(to("blackhole:"));
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let report = evens((0..10).map(|n| Number { n }).collect::<Vec<_>>()).run()?;
+/// let run = report.nodes.iter().find(|n| n.name == "evens/evens/run").map(|n| n.account);
+/// assert_eq!(run.map(|a| (a.rows_in, a.used, a.filtered)), Some((10, 5, 5)));
+/// assert!(report.bypassed && report.workers.len() == 1 && report.checkpoints.taken == 0);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {

@@ -19,6 +19,35 @@ const STEP: Duration = Duration::from_micros(10);
 const DELAYED: u64 = 16;
 
 /// A deterministic executor.
+///
+/// ```
+/// use std::sync::Arc;
+/// use sabot::prelude::*;
+/// use sabot::runtime::{Control, Executor, Inline, Pool, Simulated};
+///
+/// #[derive(Record, Clone, Debug)]
+/// struct Number { n: i64 }
+///
+/// pipeline! {
+///     /// Sums by the last digit.
+///     pub fn sums(numbers: Source<Number, Bounded>);
+///     sums = numbers -> with(|x| row { digit: x.n % 10 }) -> key_by(digit) -> aggregate(|x| row { sum: sum(x.n) });
+///     sums -> sink(to("blackhole:"));
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let executors: [Arc<dyn Executor>; 3] = [Arc::new(Inline::default()), Arc::new(Pool::new(2)?), Arc::new(Simulated::new(17))];
+/// for executor in executors {
+///     let job = sums((0..100).map(|n| Number { n }).collect::<Vec<_>>()).parallel(3);
+///     let report = job.run_on(executor, &Control::new(), None)?;
+///     assert!(report.nodes.iter().any(|n| n.name == "sums/sums/aggregate" && n.account.rows_out == 10));
+/// }
+/// // a crash before the fifth step: nothing is told, nothing committed
+/// let executor = Arc::new(Simulated::new(17).crash_at(5));
+/// assert!(sums(vec![Number { n: 1 }]).run_on(executor.clone(), &Control::new(), None).is_err());
+/// assert_eq!(executor.steps(), 5);
+/// # Ok(()) }
+/// ```
 pub struct Simulated {
     state: Arc<Mutex<State>>,
 }

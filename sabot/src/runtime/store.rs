@@ -41,6 +41,13 @@ impl Drop for Owner {
 ///
 /// # Errors
 /// If the directory is there, but cannot be listed.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dir = tempfile::tempdir()?;
+/// assert_eq!(sabot::runtime::newest_checkpoint(dir.path())?, None);
+/// # Ok(()) }
+/// ```
 pub fn newest_checkpoint(dir: &Path) -> Result<Option<u64>> {
     match epochs(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -47,6 +47,8 @@ use super::{
 };
 
 /// A value that can be bound to a parameter of type `Source<R, B>`: everything that converts into one.
+///
+/// Example: [`Records`](super::Records).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not fit a parameter of type `Source<{R}, {B}>`",
     label = "not a source of `{R}` rows",
@@ -123,6 +125,8 @@ pub enum Given {
 /// [`Side`].
 ///
 /// Implemented type by type, so that a value that does not fit is one error that says why.
+///
+/// Example: [`Records`](super::Records).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a stream nor a source of `{R}` rows",
     label = "expected a stream or a source of `{R}` rows"
@@ -244,6 +248,8 @@ impl<'g, A: And<B>, B> Beside<Inside<'g, B>, Inside<'g, A::Out>> for Inside<'g, 
 }
 
 /// What a call at the head of a chain may return: a stream, or one with an unfinished run.
+///
+/// Example: [`Records`](super::Records).
 #[diagnostic::on_unimplemented(
     message = "a stream begins with a call that returns a stream, but this is `{Self}`",
     label = "not a stream",

@@ -14,6 +14,8 @@ use super::graph::plan_columns;
 use super::{Bound, Part, Pipe, Stream, Unkeyed};
 
 /// The run before a boundary cannot fail, or says what becomes of errors.
+///
+/// Example: [`OnError`].
 #[diagnostic::on_unimplemented(
     message = "a function before this step may return an error: say what becomes of such rows",
     label = "errors of the steps before it are not dealt with",
@@ -41,6 +43,25 @@ pub trait MayBeNull {}
 impl MayBeNull for Never {}
 
 /// What `on_error` takes: [`Fail`], [`Null`] or [`Skip`].
+///
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::stream::{Graph, Job, Skip};
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Word { text: Str }
+///
+/// # fn main() -> Result<()> {
+/// let words = ["5", "x", "7"].map(|text| Word { text: text.into() }).to_vec();
+/// let graph = Graph::new("numbers");
+/// let source = graph.source("words", words);
+/// graph.stream("numbers");
+/// let numbers = source.filter(|w| w.text.parse::<i64>().map(|n| n > 0)).on_error(Skip);
+/// numbers.open_sink("numbers");
+/// let rows: Vec<Word> = Job::of(graph).collect()?;
+/// assert_eq!(rows.iter().map(|w| w.text.as_str()).collect::<Vec<_>>(), ["5", "7"]);
+/// # Ok(()) }
+/// ```
 pub trait OnError {
     /// The record behind it.
     type Out<S: Step>: Record;
@@ -52,12 +73,18 @@ pub trait OnError {
     const POLICY: ErrorPolicy;
 }
 /// The job ends.
+///
+/// Example: [`OnError`].
 #[derive(Clone, Copy, Debug)]
 pub struct Fail;
 /// The value that failed is null.
+///
+/// Example: [`OnError`].
 #[derive(Clone, Copy, Debug)]
 pub struct Null;
 /// The row is dropped, and counted as failed.
+///
+/// Example: [`OnError`].
 #[derive(Clone, Copy, Debug)]
 pub struct Skip;
 impl OnError for Fail {

@@ -96,6 +96,8 @@ struct Scope {
 }
 
 /// Collects the nodes of a pipeline. Streams are handles into it.
+///
+/// Example: [`stream`](crate::stream).
 pub struct Graph(RefCell<Inner>);
 
 impl std::fmt::Debug for Graph {

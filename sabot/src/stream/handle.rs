@@ -86,6 +86,31 @@ pub struct Stream<'g, R, K = Unkeyed, B = Unbounded, T = NoTime, C = Append> {
 }
 /// A stream as a source gives it: without a key, with the event time of its record. What functions over streams mostly take
 /// and return: `fn large<B: Bound>(trades: Records<'_, Trade, B>, least: i64) -> Records<'_, Trade, B>`.
+///
+/// ```
+/// use sabot::prelude::*;
+/// use sabot::stream::{Bound, Records};
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// /// Works on streams that end and on those that do not.
+/// fn large<B: Bound>(trades: Records<'_, Trade, B>, least: i64) -> Records<'_, Trade, B> {
+///     trades.filter(move |t| t.qty >= least).stream()
+/// }
+///
+/// pipeline! {
+///     /// Large trades.
+///     pub fn some(trades: Source<Trade>);
+///     some = trades -> apply(|s| large(s, 5));
+///     some -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let trades = vec![Trade { symbol: "A".into(), qty: 1 }, Trade { symbol: "B".into(), qty: 9 }];
+/// assert_eq!(some(trades).collect::<Trade>()?, [Trade { symbol: "B".into(), qty: 9 }]);
+/// # Ok(()) }
+/// ```
 pub type Records<'g, R, B = Unbounded> = Stream<'g, R, Unkeyed, B, <R as Record>::Time>;
 
 impl<R, K, B, T, C> Clone for Stream<'_, R, K, B, T, C> {
@@ -337,14 +362,20 @@ pub(super) fn replaced_key(step: &str) -> String {
 }
 
 /// Ascending, nulls last.
+///
+/// Example: [`stream`](crate::stream).
 pub fn asc<V: Value>(column: Col<V>) -> SortBy {
     SortBy { column: column.name().to_owned(), descending: false, nulls_first: false }
 }
 /// Descending, nulls last.
+///
+/// Example: [`stream`](crate::stream).
 pub fn desc<V: Value>(column: Col<V>) -> SortBy {
     SortBy { column: column.name().to_owned(), descending: true, nulls_first: false }
 }
 /// The same order with nulls before all values: `nulls_first(desc(delay))`.
+///
+/// Example: [`stream`](crate::stream).
 pub fn nulls_first(by: SortBy) -> SortBy {
     SortBy { nulls_first: true, ..by }
 }

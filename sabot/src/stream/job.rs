@@ -494,6 +494,8 @@ fn live(sink: MemorySink) -> SinkBinding {
 }
 
 /// Identifies this binary: the version of Sabot and a hash of the executable. Plans and checkpoints do not travel between builds.
+///
+/// Example: [`JobSpec`](super::JobSpec).
 pub fn build_id() -> String {
     static ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     ID.get_or_init(|| {

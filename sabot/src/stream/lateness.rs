@@ -15,6 +15,8 @@ pub trait Told {}
 impl Told for HasTime {}
 
 /// How the rows of an endless source tell time: what the `watermark` step takes.
+///
+/// Example: [`Stream::watermark`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watermark {
     disorder: Option<Duration<Micros>>,

@@ -5,18 +5,28 @@ use std::marker::PhantomData;
 use crate::record::{Bytes, Col, Date, Decimal, Dict, Duration, HasTime, NotNull, Str, Time, Timestamp, Unit, Value, Zone};
 
 /// The rows have no key.
+///
+/// Example: [`Records`](super::Records).
 #[derive(Debug)]
 pub enum Unkeyed {}
 /// The rows are keyed by columns of these types.
+///
+/// Example: [`Records`](super::Records).
 #[derive(Debug)]
 pub struct Keyed<K>(PhantomData<fn() -> K>);
 /// The rows are keyed and cut into windows of event time.
+///
+/// Example: [`Records`](super::Records).
 #[derive(Debug)]
 pub struct Windowed<K>(PhantomData<fn() -> K>);
 /// The rows end.
+///
+/// Example: [`Records`](super::Records).
 #[derive(Debug)]
 pub enum Bounded {}
 /// The rows may never end.
+///
+/// Example: [`Records`](super::Records).
 #[derive(Debug)]
 pub enum Unbounded {}
 /// Rows are only added, never changed.
@@ -24,6 +34,8 @@ pub enum Unbounded {}
 pub enum Append {}
 
 /// Whether the rows of a stream end.
+///
+/// Example: [`Records`](super::Records).
 pub trait Bound: 'static {
     /// As a value.
     const ENDS: bool;
@@ -36,6 +48,8 @@ impl Bound for Unbounded {
 }
 
 /// The bound of two streams together: they end if both do.
+///
+/// Example: [`Records`](super::Records).
 pub trait And<B>: Bound {
     /// The result.
     type Out: Bound;
@@ -65,6 +79,8 @@ impl<U: Unit> KeyValue for Time<U> where Time<U>: Value {}
 impl<T: KeyValue + NotNull> KeyValue for Option<T> {}
 
 /// A key column: `key_by(carrier)` passes each column through this, so that errors point at it.
+///
+/// Example: [`Records`](super::Records).
 pub fn key<V: KeyValue>(column: Col<V>) -> Col<V> {
     column
 }
@@ -116,6 +132,8 @@ macro_rules! key_tuples {
 key_tuples!((A, B), (A, B, C), (A, B, C, D), (A, B, C, D, E), (A, B, C, D, E, F), (A, B, C, D, E, F, G), (A, B, C, D, E, F, G, H));
 
 /// The stream has a key.
+///
+/// Example: [`Records`](super::Records).
 #[diagnostic::on_unimplemented(
     message = "this step keeps state per key, but the stream is not keyed",
     label = "needs a keyed stream",
@@ -171,6 +189,8 @@ impl<R> RowsFor<R> for R {}
 impl<R> RowsFor<Decoy<R>> for R {}
 
 /// The rows end.
+///
+/// Example: [`Records`](super::Records).
 #[diagnostic::on_unimplemented(
     message = "an unbounded stream never ends, so this step would never emit",
     label = "needs a bounded input or a window",
@@ -231,6 +251,8 @@ impl<K: KeyTypes, B: Bound> Closes<B> for Windowed<K> {
 }
 
 /// The rows have an event time.
+///
+/// Example: [`Records`](super::Records).
 #[diagnostic::on_unimplemented(
     message = "windows need event time, but this stream has none",
     label = "no event time",

@@ -58,37 +58,66 @@ mod spec;
 mod timed_join;
 mod windows;
 
-pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, agg, user};
+pub use aggregate::agg;
+#[doc(hidden)]
+pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, user};
 #[cfg(feature = "async")]
-pub use asynchronous::{Certain, Waits, waited, waited_certain};
+pub use asynchronous::Waits;
+#[cfg(feature = "async")]
+#[doc(hidden)]
+pub use asynchronous::{Certain, waited, waited_certain};
+#[doc(hidden)]
 pub use batch::BecomesColumn;
-pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
-pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, Fail, Handled, MayBeNull, Null, OnError, Skip};
+#[doc(hidden)]
+pub use compose::{Alone, Beside, EndsAs, Given, GivenRows, Inside, Returns, Side, flow};
+pub use compose::{Flow, Input, IntoSource};
+#[doc(hidden)]
+pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, MayBeNull};
+pub use errors::{Fail, Handled, Null, OnError, Skip};
 pub use generate::{Generator, generate};
-pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
+pub use graph::Graph;
+#[doc(hidden)]
+pub use graph::{Built, Code, FixedSinks, MakeOperator, Site, Table};
 pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use job::{Job, build_id};
+#[doc(hidden)]
 pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
-pub use lateness::{Told, Watermark};
+#[doc(hidden)]
+pub use lateness::Told;
+pub use lateness::Watermark;
+pub use marks::{And, Bound, Bounded, Finite, HasEventTime, IsKeyed, Keyed, Unbounded, Unkeyed, Windowed, key};
+#[doc(hidden)]
 pub use marks::{
-    And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue,
-    Keyed, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
+    Append, Closes, CutsInto, Decoy, Emits, Instant, KeyCols, KeyTypes, KeyValue, RowsFor, SameKey, SameRows, WindowCols, Windowable,
 };
-pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible, over};
+pub use ordered::over;
+#[doc(hidden)]
+pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible};
+#[doc(hidden)]
 pub use pair::{Always, Maybe, Pair, PairRow, PairSide};
 pub use params::{ParamEntry, Params, Secret};
-pub use pipe::{Looks, Part, Pipe, all_of, named};
-pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
+pub use pipe::Pipe;
+#[doc(hidden)]
+pub use pipe::{Looks, Part, all_of, named};
+#[doc(hidden)]
+pub use registry::PipelineItem;
+pub use registry::{PipelineEntry, pipeline_named, pipelines};
 pub use running::Running;
+#[doc(hidden)]
 pub use sets::{Comparable, Compared, compared};
 #[cfg(feature = "parquet")]
 pub use source::parquet;
-pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+#[doc(hidden)]
+pub use source::{AnyRow, FixedSource};
+pub use source::{Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
-pub use timed_join::{AsOf, EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
+pub use timed_join::AsOf;
+#[doc(hidden)]
+pub use timed_join::{EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
 pub use windows::{Windows, hop, session, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
+#[doc(hidden)]
 pub trait Layer: crate::kernel::Added {
     /// The column's type.
     type V: crate::record::Value;

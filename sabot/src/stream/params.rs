@@ -9,6 +9,8 @@ use serde_json::Value as Json;
 use crate::{Error, Result};
 
 /// A parameter of a registered pipeline.
+///
+/// Example: [`Job`](super::Job).
 #[derive(Clone, Copy)]
 pub struct ParamEntry {
     /// Its name.
@@ -66,6 +68,8 @@ fn placeholder<T: DeserializeOwned>() -> Option<Json> {
 }
 
 /// The values of a pipeline's parameters, as JSON: what ships to another process.
+///
+/// Example: [`Job`](super::Job).
 #[derive(Clone, Default, PartialEq, Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Params(BTreeMap<String, Json>);

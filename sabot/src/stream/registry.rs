@@ -5,6 +5,8 @@ use crate::words::unknown;
 use crate::{Error, Result};
 
 /// A registered pipeline.
+///
+/// Example: [`pipelines`].
 #[derive(Clone, Copy)]
 pub struct PipelineEntry {
     /// Its name: the identifier.
@@ -44,6 +46,27 @@ pub trait PipelineItem {
 ///
 /// # Errors
 /// If two pipelines have the same name; the message gives both source positions.
+///
+/// ```standalone_crate
+/// use sabot::prelude::*;
+/// use sabot::stream::{pipeline_named, pipelines};
+///
+/// #[derive(Record, Clone)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// pipeline! {
+///     /// Large trades.
+///     pub fn large(trades: Source<Trade>, least: i64);
+///     large = trades -> filter(|t| t.qty >= least);
+///     large -> sink;
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let all = pipelines()?;
+/// assert_eq!((all[0].name, all[0].doc.trim(), all[0].params[0].name), ("large", "Large trades.", "least"));
+/// assert!(pipeline_named("larg").is_err_and(|e| e.to_string().contains("large")));
+/// # Ok(()) }
+/// ```
 pub fn pipelines() -> Result<Vec<&'static PipelineEntry>> {
     let mut all: Vec<_> = inventory::iter::<PipelineEntry>.into_iter().collect();
     all.sort_by_key(|p| (p.name, p.file, p.line));
@@ -64,6 +87,8 @@ pub fn pipelines() -> Result<Vec<&'static PipelineEntry>> {
 ///
 /// # Errors
 /// If there is none; the message names a similar one, and what may be wrong if there are none at all.
+///
+/// Example: [`pipelines`].
 pub fn pipeline_named(name: &str) -> Result<&'static PipelineEntry> {
     let all = pipelines()?;
     if let Some(found) = all.iter().find(|p| p.name == name) {

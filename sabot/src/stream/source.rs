@@ -10,6 +10,8 @@ use crate::record::{Named, Record, to_batch};
 use super::{Bounded, Unbounded};
 
 /// How a source is opened.
+///
+/// Example: [`JobSpec`](super::JobSpec).
 #[derive(Clone)]
 pub enum SourceBinding {
     /// By a specification, which can travel to another process.
@@ -18,6 +20,8 @@ pub enum SourceBinding {
     Live(Live<dyn crate::operator::Source>),
 }
 /// How a sink is opened.
+///
+/// Example: [`JobSpec`](super::JobSpec).
 #[derive(Clone)]
 pub enum SinkBinding {
     /// By a specification, which can travel to another process.
@@ -26,6 +30,8 @@ pub enum SinkBinding {
     Live(Live<dyn crate::operator::Sink>),
 }
 /// Opens something of this process.
+///
+/// Example: [`JobSpec`](super::JobSpec).
 pub type Live<T> = Arc<dyn Fn() -> Result<Box<T>> + Send + Sync>;
 
 impl std::fmt::Debug for SourceBinding {
@@ -152,6 +158,8 @@ impl<R: Named> FixedSource for Vec<R> {
 }
 
 /// Arrow batches as a source: `Batches(vec![batch])`. Columns are matched by name.
+///
+/// Example: [`Source`].
 #[derive(Clone, Debug)]
 pub struct Batches(pub Vec<arrow_array::RecordBatch>);
 impl<R: Record, B> From<Batches> for Source<R, B> {
@@ -161,15 +169,21 @@ impl<R: Record, B> From<Batches> for Source<R, B> {
     }
 }
 /// Parquet files, globs or directories as a source of `R` rows: `parquet::<Flight>("flights.parquet")`.
+///
+/// Example: [`Source`].
 #[cfg(feature = "parquet")]
 pub fn parquet<R: Record>(paths: &str) -> Source<R, Bounded> {
     Source::from(SourceSpec::Parquet { paths: vec![paths.to_owned()] })
 }
 /// CSV files, globs or directories as a source of `R` rows, with the default options (header, commas, a bad line fails).
+///
+/// Example: [`Source`].
 pub fn csv<R: Record>(paths: &str) -> Source<R, Bounded> {
     csv_with(paths, crate::connect::CsvOptions::default())
 }
 /// CSV files with options.
+///
+/// Example: [`Source`].
 pub fn csv_with<R: Record>(paths: &str, options: crate::connect::CsvOptions) -> Source<R, Bounded> {
     Source::from(SourceSpec::Csv { paths: vec![paths.to_owned()], options })
 }
@@ -178,6 +192,8 @@ pub fn csv_with<R: Record>(paths: &str, options: crate::connect::CsvOptions) -> 
 ///
 /// # Panics
 /// If the extension is unknown; [`SinkSpec::from_uri`] is the form that returns an error.
+///
+/// Example: [`Sink`].
 #[allow(clippy::panic)]
 pub fn to(uri: &str) -> Sink<AnyRow> {
     match SinkSpec::from_uri(uri) {
@@ -235,6 +251,8 @@ impl Sink<AnyRow> {
     }
 }
 /// A value that a `sink(..)` step of a stream of `R` rows takes.
+///
+/// Example: [`Sink`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a sink",
     label = "not a sink",

@@ -10,6 +10,35 @@ use crate::plan::Plan;
 
 /// What identifies a job in another process of the same binary: enough to rebuild its code, open its sources and sinks,
 /// and run it or continue it from a checkpoint.
+///
+/// ```standalone_crate
+/// use sabot::prelude::*;
+/// use sabot::stream::{Job, JobSpec, SourceBinding, build_id};
+///
+/// #[derive(Record, Clone, Debug, PartialEq)]
+/// struct Trade { symbol: Str, qty: i64 }
+///
+/// pipeline! {
+///     /// Large trades.
+///     pub fn large(trades: Source<Trade, Bounded>, least: i64);
+///     large = trades -> filter(|t| t.qty >= least);
+///     large -> sink;
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("trades.csv").display().to_string();
+/// std::fs::write(&path, "symbol,qty\nA,1\nB,9\n")?;
+/// let job = large(csv(&path), 5).settings(|s| s.broadcast_rows = 1000);
+/// let text = serde_json::to_string(&job.spec()?)?; // for another process of the same build
+/// let spec: JobSpec = serde_json::from_str(&text)?;
+/// assert_eq!((spec.pipeline.as_str(), spec.settings.broadcast_rows, spec.build.clone()), ("large", 1000, build_id()));
+/// assert_eq!(Job::from_spec(&spec)?.collect::<Trade>()?, [Trade { symbol: "B".into(), qty: 9 }]);
+/// // a source by its binding, as the command line has it
+/// let job = large(Vec::new(), 5).bind_source("trades", SourceBinding::Spec(spec.sources["trades"].clone()));
+/// assert_eq!(job.collect::<Trade>()?.len(), 1);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JobSpec {
     /// The pipeline's name.
@@ -36,6 +65,8 @@ const BROADCAST_ROWS: u64 = 200_000;
 const DISORDER: i64 = 5_000_000;
 
 /// What decides the physical plan, or results, besides plan and data; part of a job's specification.
+///
+/// Example: [`JobSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// A join sends its right side to every instance if it has at most this many rows, as far as sources know; else it

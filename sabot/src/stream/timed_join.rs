@@ -101,6 +101,8 @@ impl<U: Unit> TimeRange for RangeInclusive<Duration<U>> {
 /// How an as-of join finds the partner of a left row.
 ///
 /// In `pipeline!`: `asof_join(quotes -> key_by(symbol), direction = nearest, tolerance = 5.sec(), |t, q| row { .. })`.
+///
+/// Example: [`Stream::asof_join`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AsOf {
     direction: Direction,

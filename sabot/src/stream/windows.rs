@@ -4,6 +4,8 @@ use crate::plan::Span;
 use crate::record::{Duration, Micros};
 
 /// Windows of event time: what [`tumbling`], [`hop`] and [`session`] make, and the `window` step takes.
+///
+/// Example: [`hop`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows(Kind);
 
@@ -16,6 +18,8 @@ enum Kind {
 /// Windows of this length that follow one another, `[k * size, (k + 1) * size)`: `tumbling(1.day())`.
 ///
 /// A size that is not positive is refused when the job starts; `pipeline!` refuses a constant one at compile time.
+///
+/// Example: [`hop`].
 pub fn tumbling(size: Duration<Micros>) -> Windows {
     Windows(Kind::Aligned { size, slide: size })
 }

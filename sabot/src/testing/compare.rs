@@ -8,11 +8,21 @@ use crate::{Error, Result};
 const SHOWN: usize = 5;
 
 /// Whether two floats differ by at most `tolerance` relative to the greater one. NaN is close to NaN.
+///
+/// ```
+/// use sabot::testing::close;
+/// assert!(close(0.1 + 0.2, 0.3, 1e-12) && !close(0.3, 0.31, 1e-12) && close(f64::NAN, f64::NAN, 0.0));
+/// ```
 pub fn close(a: f64, b: f64, tolerance: f64) -> bool {
     a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * a.abs().max(b.abs())
 }
 
 /// The rows as text, sorted: equal for equal multisets.
+///
+/// ```
+/// use sabot::testing::sorted_text;
+/// assert_eq!(sorted_text(&[2, 1, 2]), sorted_text(&[2, 2, 1]));
+/// ```
 pub fn sorted_text<T: Debug>(rows: &[T]) -> Vec<String> {
     let mut out: Vec<String> = rows.iter().map(|r| format!("{r:?}")).collect();
     out.sort();
@@ -25,6 +35,12 @@ pub fn sorted_text<T: Debug>(rows: &[T]) -> Vec<String> {
 ///
 /// # Errors
 /// If they differ; the message shows some rows of each side that the other lacks.
+///
+/// ```
+/// use sabot::testing::same_rows;
+/// assert!(same_rows(&[("a", 0.1 + 0.2), ("b", 1.0)], &[("b", 1.0), ("a", 0.3)], 1e-12).is_ok());
+/// assert!(same_rows(&[1, 1, 2], &[1, 2, 2], 0.0).is_err());
+/// ```
 pub fn same_rows<T: Debug>(found: &[T], expected: &[T], tolerance: f64) -> Result<()> {
     let (found, expected) = (sorted_text(found), sorted_text(expected));
     if tolerance == 0.0 {

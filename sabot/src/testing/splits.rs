@@ -10,6 +10,8 @@ use crate::{Error, Result};
 
 /// Rows as a bounded source whose splits have `per_split` rows each, so that small data meets what large data meets:
 /// several instances that read, partial results that merge, rows that must be put back into order.
+///
+/// Example: [`Trial`](super::Trial).
 pub fn splits<R: Named>(rows: &[R], per_split: usize) -> Source<R, Bounded> {
     let batch = to_batch(rows);
     Source::custom_bounded(move || Ok(Splits { batch: batch.clone(), per_split: per_split.max(1) }))

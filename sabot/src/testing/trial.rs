@@ -55,6 +55,8 @@ pub struct Trial {
 }
 
 /// What a trial gave.
+///
+/// Example: [`Trial`].
 #[derive(Debug)]
 pub struct Ran {
     /// The batches of each open sink; none after a crash.

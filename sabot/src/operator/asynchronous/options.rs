@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 /// The options of an `#[operator] async fn`.
+///
+/// Example: the example `async_lookup`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AsyncOptions {
     /// Calls at once, over the whole job. At least 1.
