@@ -38,6 +38,7 @@ mod top;
 mod two_phase;
 mod unnest;
 mod user;
+mod words;
 
 // What is hidden is the inside of the engine: operators that steps are lowered to, and what the macros' output refers to.
 pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
@@ -91,7 +92,7 @@ pub use sample::{Sample, SampleSpec};
 pub use sets::{SetOperator, SetSpec};
 pub use sink::Sink;
 #[doc(hidden)]
-pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
+pub use sort::{MergeSort, PartialSort, SortKey, SortSpec, range_sort};
 pub use source::{Read, Source, Split, SplitReader};
 #[doc(hidden)]
 pub use spill::{Memory, SpillDir};

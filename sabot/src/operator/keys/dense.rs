@@ -12,6 +12,8 @@ const PLACES_TO_FIND: u64 = 16;
 
 use std::sync::Arc;
 
+use crate::kernel::prefetch;
+
 /// Group + 1 by key, from `base` on. A clone shares the memory until one of them changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dense {
@@ -29,7 +31,7 @@ pub(super) struct Dense {
 
 impl Dense {
     pub(super) fn bytes(&self) -> usize {
-        self.groups.capacity() * 4
+        self.groups.capacity() * 4 + self.present.capacity() * 8
     }
     pub(super) fn clear(&mut self) {
         Arc::make_mut(&mut self.groups).clear();
@@ -45,12 +47,37 @@ impl Dense {
     pub(super) fn get(&self, key: u64) -> u32 {
         self.groups.get(key.wrapping_sub(self.base) as usize).copied().unwrap_or(0)
     }
-    /// As [`get`](Self::get), for a table that no longer changes.
-    #[inline(always)]
-    pub(super) fn find(&self, key: u64) -> u32 {
-        let at = key.wrapping_sub(self.base) as usize;
-        let absent = !self.present.is_empty() && self.present.get(at / 64).is_none_or(|word| word >> (at % 64) & 1 == 0);
-        if absent { 0 } else { self.groups.get(at).copied().unwrap_or(0) }
+    /// Whether most places are empty, which [`find_all`](Self::find_all) then knows without looking at them.
+    pub(super) fn is_sparse(&self) -> bool {
+        !self.present.is_empty()
+    }
+    /// The group of each key, or all ones, for a [sparse](Self::is_sparse) table; whether one is not there.
+    ///
+    /// Without a branch on what is found, so that all bits are on their way at once, and then all groups: a mispredicted branch per
+    /// hit would make them wait for each other.
+    pub(super) fn find_all(&self, keys: &[u64], hits: &mut Vec<(u32, u32)>, out: &mut Vec<u32>) -> bool {
+        let from = out.len();
+        out.resize(from + keys.len(), u32::MAX);
+        hits.clear();
+        hits.resize(keys.len() + 1, (0, 0));
+        let mut found = 0;
+        for (number, key) in (0u32..).zip(keys) {
+            // a range that is made of bits has fewer than 2^32 places
+            let at = usize::try_from(key.wrapping_sub(self.base)).unwrap_or(usize::MAX);
+            let word = self.present.get(at / 64).copied().unwrap_or(0);
+            if let Some(hit) = hits.get_mut(found) {
+                *hit = (number, at as u32);
+            }
+            found += (word >> (at % 64) & 1) as usize;
+        }
+        let hits = hits.get(..found).unwrap_or(&[]);
+        hits.iter().for_each(|(_, at)| prefetch(&self.groups, *at as usize));
+        for (number, at) in hits {
+            if let (Some(slot), Some(group)) = (out.get_mut(from + *number as usize), self.groups.get(*at as usize)) {
+                *slot = group.wrapping_sub(1);
+            }
+        }
+        found < keys.len()
     }
     /// Sets the group of a new key if it lies in the range, which may grow for it. `all` are the keys by group, those of the
     /// hash table too: from now on they are found here where the range covers them.
@@ -120,7 +147,7 @@ impl Dense {
             }
         }
         let mut present = Vec::new();
-        if keys as u64 * PLACES_PER_KEY < span {
+        if keys as u64 * PLACES_PER_KEY < span && u32::try_from(span).is_ok() {
             let word = |places: &[u32]| places.iter().zip(0..).fold(0u64, |word, (group, bit)| word | u64::from(*group > 0) << bit);
             present = groups.chunks(64).map(word).collect();
         }

@@ -73,6 +73,7 @@ pub struct Keys {
     codes: Codes,
     words: Vec<u64>,
     hashes: Vec<u64>,
+    hits: Vec<(u32, u32)>,
     lost: Vec<bool>,
 }
 
@@ -120,6 +121,7 @@ impl Keys {
             codes: Codes::default(),
             words: Vec::new(),
             hashes: Vec::new(),
+            hits: Vec::new(),
             lost: Vec::new(),
         })
     }
@@ -311,10 +313,12 @@ impl Keys {
             if self.dense.is_empty() {
                 out.resize(from + words.len(), NO_GROUP);
                 missing = true;
+            } else if !INSERT && self.dense.is_sparse() {
+                missing |= self.dense.find_all(words, &mut self.hits, out);
             } else {
                 // no group + 1 is 0, and no group is all ones
                 out.extend(words.iter().map(|word| {
-                    let group = if INSERT { self.dense.get(*word) } else { self.dense.find(*word) };
+                    let group = self.dense.get(*word);
                     missing |= group == 0;
                     group.wrapping_sub(1)
                 }));
