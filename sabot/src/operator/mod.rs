@@ -67,6 +67,8 @@ pub use flat_map::FlatMap;
 pub use grace::Grace;
 #[doc(hidden)]
 pub use inspect::Inspect;
+#[cfg(any(feature = "kafka", feature = "postgres"))]
+pub(crate) use ipc::{pop as pop_batch, push as push_batch};
 #[doc(hidden)]
 pub use join::{BuildSide, Condition, Join, JoinSpec, Shared};
 #[doc(hidden)]
@@ -93,7 +95,7 @@ pub use sets::{SetOperator, SetSpec};
 pub use sink::Sink;
 #[doc(hidden)]
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec, range_sort};
-pub use source::{Read, Source, Split, SplitReader};
+pub use source::{Pace, Read, Source, Split, SplitReader};
 #[doc(hidden)]
 pub use spill::{Memory, SpillDir};
 #[doc(hidden)]

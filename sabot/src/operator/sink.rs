@@ -47,6 +47,9 @@ use crate::Result;
 /// # Ok(()) }
 /// ```
 pub trait Sink: Send {
+    /// Tells that the rows may never end, in a job that keeps no checkpoints: a sink that can had better show them as they come. Called
+    /// before [`open`](Self::open), if at all.
+    fn endless(&mut self) {}
     /// Learns the columns. Called once, before any batch, also when no batch follows.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ mod aggregate;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod batch;
+mod channel;
 mod compose;
 mod errors;
 mod generate;
@@ -59,6 +60,7 @@ mod spec;
 mod timed_join;
 mod windows;
 
+pub use crate::secret::Secret;
 pub use aggregate::agg;
 #[doc(hidden)]
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, user};
@@ -69,6 +71,7 @@ pub use asynchronous::Waits;
 pub use asynchronous::{Certain, waited, waited_certain};
 #[doc(hidden)]
 pub use batch::BecomesColumn;
+pub use channel::{RowReceiver, RowSender, Rows as ChannelRows, channel_in, channel_out};
 #[doc(hidden)]
 pub use compose::{Alone, Beside, EndsAs, Given, GivenRows, Inside, Returns, Side, flow};
 pub use compose::{Flow, Input, IntoSource};
@@ -96,7 +99,7 @@ pub use ordered::over;
 pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible};
 #[doc(hidden)]
 pub use pair::{Always, Maybe, Pair, PairRow, PairSide};
-pub use params::{ParamEntry, Params, Secret};
+pub use params::{ParamEntry, Params};
 pub use pipe::Pipe;
 #[doc(hidden)]
 pub use pipe::{Looks, Part, all_of, named};
@@ -106,11 +109,15 @@ pub use registry::{PipelineEntry, pipeline_named, pipelines};
 pub use running::Running;
 #[doc(hidden)]
 pub use sets::{Comparable, Compared, compared};
+#[cfg(feature = "json")]
+pub use source::jsonl;
+#[cfg(feature = "kafka")]
+pub use source::kafka_with;
 #[cfg(feature = "parquet")]
 pub use source::parquet;
 #[doc(hidden)]
 pub use source::{AnyRow, FixedSource};
-pub use source::{Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+pub use source::{Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, follow, to};
 pub use spec::{JobSpec, Settings};
 pub use timed_join::AsOf;
 #[doc(hidden)]
