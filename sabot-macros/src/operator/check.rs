@@ -29,6 +29,7 @@ pub(super) fn check(f: &Function, errors: &mut Errors) -> bool {
             borrowed(&p.ty, errors);
         }
     }
+    super::check_rows::function(f, errors);
     result(f, errors);
     let callable = errors.len() == before;
     options(f, errors);

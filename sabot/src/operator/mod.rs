@@ -15,6 +15,7 @@ pub(crate) mod instants;
 mod ipc;
 mod join;
 mod kept;
+mod key_ctx;
 mod keyed;
 mod keys;
 mod limit;
@@ -57,7 +58,9 @@ pub use inspect::Inspect;
 pub use join::{BuildSide, Condition, Join, JoinSpec, Shared};
 pub use kept::Kept;
 pub(crate) use kept::schema_with;
-pub use keyed::{Keyed, KeyedSpec, keyed_schema};
+pub use key_ctx::{KeyCtx, NoSide};
+pub use keyed::{Keyed, KeyedSpec, Machine, SideOutput, Ttl, keyed_schema};
+pub(crate) use keyed::{TIME, own_schema};
 pub use keys::Keys;
 pub use limit::Limit;
 pub use over::{Over, OverFunction, OverSpec};
@@ -73,4 +76,6 @@ pub use spill::{Memory, SpillDir};
 pub use top::{PartialTop, Top, TopSpec};
 pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};
 pub use unnest::Unnest;
-pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Stored};
+pub use user::{
+    Aggregate, Batch, BatchItem, Emit, EventTimers, Finish, KeyedItem, KeyedRows, MapOperator, NoTimers, OperatorItem, Plain, Stored,
+};

@@ -11,6 +11,8 @@ use super::{Done, Executor, Run};
 /// Runs all work on the thread that drives. Starts no thread, so a small job costs microseconds.
 pub struct Inline {
     start: Instant,
+    /// The time of day at the start.
+    epoch: Duration,
     state: Mutex<State>,
     nudged: Condvar,
     #[cfg(feature = "async")]
@@ -34,6 +36,7 @@ impl Default for Inline {
     fn default() -> Self {
         Inline {
             start: Instant::now(),
+            epoch: super::executor::time_of_day(),
             state: Mutex::default(),
             nudged: Condvar::new(),
             #[cfg(feature = "async")]
@@ -57,6 +60,9 @@ impl Executor for Inline {
     }
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+    fn wall(&self) -> Duration {
+        self.epoch + self.start.elapsed()
     }
     fn random(&self) -> u64 {
         split_mix(&mut self.lock().seed)

@@ -39,6 +39,7 @@ mod graph;
 mod handle;
 mod job;
 mod join;
+mod keyed;
 mod lateness;
 mod lower;
 mod lower_join;
@@ -55,6 +56,7 @@ mod running;
 mod sets;
 mod source;
 mod spec;
+mod stamped;
 mod timed_join;
 mod windows;
 
@@ -69,6 +71,7 @@ pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use job::{Job, build_id};
 pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
+pub use keyed::{HasSideOutput, KeyedBy, KeyedOptions, NoSideOutput, OwnRow, TimeFor};
 pub use lateness::{Told, Watermark};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue,
@@ -85,6 +88,7 @@ pub use sets::{Comparable, Compared, compared};
 pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
+pub use stamped::{Stamped, StampedCols, StampedRow, Stamps};
 pub use timed_join::{AsOf, EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
 pub use windows::{Windows, hop, session, tumbling};
 
