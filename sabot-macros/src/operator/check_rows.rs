@@ -12,12 +12,8 @@ use crate::common::{Errors, generic_args, last_segment, text, value_type};
 /// The methods that the step calls.
 pub(super) const CALLED: &[&str] = &["row", "timer", "clock_timer"];
 /// What sets and deletes timers, and the method that takes them.
-const TIMERS: &[(&str, &str)] = &[
-    ("set_timer", "timer"),
-    ("delete_timer", "timer"),
-    ("set_clock_timer", "clock_timer"),
-    ("delete_clock_timer", "clock_timer"),
-];
+const TIMERS: &[(&str, &str)] =
+    &[("set_timer", "timer"), ("delete_timer", "timer"), ("set_clock_timer", "clock_timer"), ("delete_clock_timer", "clock_timer")];
 
 /// How many values a method returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +47,12 @@ pub(super) fn check(a: &Aggregate, errors: &mut Errors) -> bool {
         errors.at(at(p), "operators are registered by type: write one operator per type");
     }
     if a.method("row").is_none() {
-        errors.at(at(&a.ty), format!("keyed operator `{name}` needs `fn row(&mut self, ctx: &mut KeyCtx, ..)`: it takes the rows of a key"));
+        errors
+            .at(at(&a.ty), format!("keyed operator `{name}` needs `fn row(&mut self, ctx: &mut KeyCtx, ..)`: it takes the rows of a key"));
     }
     for method in ["update", "merge", "finish"].iter().filter_map(|m| a.method(m)) {
-        let message = format!("`{name}` has `row`, so it is a keyed operator; an aggregate has `update`, `merge` and `finish`, and no `row`");
+        let message =
+            format!("`{name}` has `row`, so it is a keyed operator; an aggregate has `update`, `merge` and `finish`, and no `row`");
         errors.at(method.ident.span(), message);
     }
     for (i, m) in a.methods.iter().enumerate().filter(|(_, m)| CALLED.iter().any(|n| m.ident == n)) {
@@ -72,7 +70,9 @@ pub(super) fn check(a: &Aggregate, errors: &mut Errors) -> bool {
             calls(&a.body, call, &mut |span| {
                 errors.at(
                     span,
-                    format!("nothing takes this timer: add `fn {method}(&mut self, ctx: &mut KeyCtx, at: Timestamp<Micros>)` to the operator"),
+                    format!(
+                        "nothing takes this timer: add `fn {method}(&mut self, ctx: &mut KeyCtx, at: Timestamp<Micros>)` to the operator"
+                    ),
                 );
             });
         }
@@ -85,7 +85,10 @@ pub(super) fn check(a: &Aggregate, errors: &mut Errors) -> bool {
 pub(super) fn function(f: &Function, errors: &mut Errors) {
     for (call, _) in TIMERS.iter().filter(|_| f.kind == Kind::Keyed) {
         calls(&f.body, call, &mut |span| {
-            errors.at(span, "nothing takes this timer: an operator with timers is an `#[operator] impl` with `fn row(..)` and `fn timer(..)`");
+            errors.at(
+                span,
+                "nothing takes this timer: an operator with timers is an `#[operator] impl` with `fn row(..)` and `fn timer(..)`",
+            );
         });
     }
 }
@@ -130,6 +133,7 @@ fn params(m: &Signature, errors: &mut Errors) {
 
 /// All methods return values of one type.
 fn results(a: &Aggregate, errors: &mut Errors) {
+    let before = errors.len();
     let mut first: Option<(&Signature, String)> = None;
     for m in CALLED.iter().filter_map(|n| a.method(n)) {
         let (_, Some(ty)) = result(m) else { continue };
@@ -151,7 +155,7 @@ fn results(a: &Aggregate, errors: &mut Errors) {
             Some(_) => {}
         }
     }
-    if first.is_none() && a.method("row").is_some() && errors.len() == 0 {
+    if first.is_none() && a.method("row").is_some() && errors.len() == before {
         errors.at(
             a.ident.span(),
             format!("operator `{}` returns nothing: let `row` or `timer` return `Option<T>`, `Vec<T>` or `T`", a.ident),

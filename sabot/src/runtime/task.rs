@@ -65,16 +65,7 @@ pub(super) struct Moved {
 
 impl Task {
     pub(super) fn new(id: usize, instance: usize, root: Root, chain: Chain) -> Self {
-        Task {
-            id,
-            instance,
-            root,
-            chain,
-            barrier: None,
-            ending: false,
-            unwanted: false,
-            attached: false,
-        }
+        Task { id, instance, root, chain, barrier: None, ending: false, unwanted: false, attached: false }
     }
 
     /// Carries one morsel's worth of rows through the stage.

@@ -10,8 +10,8 @@ use crate::record::{Col, HasTime, Named, NoTime, Record, Value, View, columns_of
 use super::batch::BecomesColumn;
 use super::graph::{Code, Site, plan_columns};
 use super::{
-    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, KeyCols, Keyed, Layer, Returns, SameRows,
-    Unbounded, Unkeyed, Windows,
+    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, KeyCols, Keyed, Layer, Returns, SameRows, Unbounded,
+    Unkeyed, Windows,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).

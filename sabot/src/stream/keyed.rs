@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::operator::{
-    KeyCtx, Keyed as KeyedOperator, KeyedRows, KeyedSpec, Machine, NoSide, NoTimers, SideOutput, TIME, Ttl,
-};
+use crate::operator::{KeyCtx, Keyed as KeyedOperator, KeyedRows, KeyedSpec, Machine, NoSide, NoTimers, SideOutput, TIME, Ttl};
 use crate::plan::{EventColumn, Op};
 use crate::record::{Col, Duration, HasTime, Make, Micros, NoTime, Record, Slot, State, Value, View, columns_of};
 
@@ -62,15 +60,15 @@ impl TimeFor<NoTimers> for NoTime {}
 pub trait NoSideOutput {}
 impl NoSideOutput for NoSide {}
 
-/// The operator has a second output.
+/// The operator has a second output of `V` rows. `V` is a parameter so that an operator without one is one error.
 #[diagnostic::on_unimplemented(
     message = "this operator has no second output",
     label = "there is only one stream",
     note = "an operator that takes `ctx: &mut KeyCtx<Alert>` emits `Alert` rows by `ctx.side(..)`; without one write `main = .. -> keyed(..);`"
 )]
-pub trait HasSideOutput: SideOutput {}
+pub trait HasSideOutput<V>: SideOutput {}
 #[diagnostic::do_not_recommend]
-impl<V: Value> HasSideOutput for V {}
+impl<V: Value> HasSideOutput<V> for V {}
 
 /// [`IsKeyed`] with the key's columns as a parameter, so that a stream that is not keyed is one error.
 #[diagnostic::on_unimplemented(
@@ -96,7 +94,13 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     ///
     /// In `pipeline!`: `keyed(|t| bursts(t.ts))` makes the column `value`, `keyed(|t| row { ema: ema(t.price) })` names it;
     /// `keyed(|t| bursts(t.ts), ttl = 1.hour())` lets the state of a key go that nothing touched for an hour.
-    pub fn keyed<X, S, D, V, F>(self, operator: &str, column: &'static str, options: KeyedOptions, f: F) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
+    pub fn keyed<X, S, D, V, F>(
+        self,
+        operator: &str,
+        column: &'static str,
+        options: KeyedOptions,
+        f: F,
+    ) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
     where
         X: Layer<V = V>,
         S: State,
@@ -108,18 +112,18 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         self.function::<X, S, D, V, F>(operator, column, options, f)
     }
     /// As [`keyed`](Self::keyed), with the operator's second output: `(ema, jumps) = trades -> key_by(symbol) -> keyed(|t| ema(t.price));`.
-    pub fn keyed_and_side<X, S, D, V, O, Q, F>(
+    pub fn keyed_and_side<X, S, D, W, V, O, Q, F>(
         self,
         operator: &str,
         column: &'static str,
         options: KeyedOptions,
-        side: impl FnOnce(Q, Col<D>) -> O,
+        side: impl FnOnce(Q, Col<W>) -> O,
         f: F,
     ) -> (Stream<'g, X::On<R>, Unkeyed, B, T, C>, Own<'g, O, B, T, C>)
     where
         X: Layer<V = V>,
         S: State,
-        D: HasSideOutput,
+        D: HasSideOutput<W>,
         V: Value,
         K: KeyedBy<Q>,
         T: Stamps,
@@ -204,17 +208,17 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
     /// As [`keyed_rows`](Self::keyed_rows), with the operator's second output.
     #[allow(clippy::too_many_arguments)]
-    pub fn keyed_rows_and_side<M, O, P, Q, F>(
+    pub fn keyed_rows_and_side<M, W, O, P, Q, F>(
         self,
         operator: &str,
         column: &'static str,
         options: KeyedOptions,
         row: impl FnOnce(Q, Col<M::Out>) -> O,
-        side: impl FnOnce(Q, Col<M::Side>) -> P,
+        side: impl FnOnce(Q, Col<W>) -> P,
         f: F,
     ) -> (Own<'g, O, B, T, C>, Own<'g, P, B, T, C>)
     where
-        M: KeyedRows<Side: HasSideOutput>,
+        M: KeyedRows<Side: HasSideOutput<W>>,
         K: KeyedBy<Q>,
         T: Stamps + TimeFor<M::Timers>,
         O: OwnRow,
@@ -226,7 +230,13 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         (main, main.second::<P>())
     }
 
-    fn function<X, S, D, V, F>(self, operator: &str, column: &'static str, options: KeyedOptions, f: F) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
+    fn function<X, S, D, V, F>(
+        self,
+        operator: &str,
+        column: &'static str,
+        options: KeyedOptions,
+        f: F,
+    ) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
     where
         X: Layer<V = V>,
         S: State,

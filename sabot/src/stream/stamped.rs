@@ -3,9 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use crate::record::{
-    Col, Column, HasColumn, HasTime, Lane, Micros, NoTime, Reader, Record, There, Timestamp, Value, Window,
-};
+use crate::record::{Col, Column, HasColumn, HasTime, Lane, Micros, NoTime, Reader, Record, There, Timestamp, Value, Window};
 
 type Time = Timestamp<Micros>;
 

@@ -228,10 +228,8 @@ fn rows_of_timers_are_in_time_for_windows() {
         for t in model(rows).0 {
             *wanted.entry((t.sensor, t.time.value().div_euclid(60 * SECOND) * 60 * SECOND)).or_default() += 1;
         }
-        let wanted: Vec<Counted> = wanted
-            .into_iter()
-            .map(|((sensor, start), rows)| Counted { sensor, window_start: Timestamp::new(start), rows })
-            .collect();
+        let wanted: Vec<Counted> =
+            wanted.into_iter().map(|((sensor, start), rows)| Counted { sensor, window_start: Timestamp::new(start), rows }).collect();
         same_rows(&ran.rows::<Counted>("counted").unwrap(), &wanted, 0.0).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     }
 }
@@ -577,7 +575,10 @@ pipeline! {
 fn mistakes_at_run_time() {
     let rows: Vec<Reading> = (0..2).map(|r| reading(0, r)).collect();
     let error = Trial::new().run(breaking(rows.clone(), 3600)).unwrap_err().to_string();
-    assert!(error.contains("breaking/breaking/keyed") && error.contains("panicked: no more") && error.contains("a timer at 1970-"), "{error}");
+    assert!(
+        error.contains("breaking/breaking/keyed") && error.contains("panicked: no more") && error.contains("a timer at 1970-"),
+        "{error}"
+    );
     let error = Trial::new().run(breaking(rows, 0)).unwrap_err().to_string();
     assert!(error.contains("state needs some time to live, not 0"), "{error}");
 }

@@ -40,12 +40,16 @@ impl Build<'_> {
             args: quote_spanned!(args.span()=> (#(#pieces),*)),
             settings,
             question: facts.question,
-            on: quote!({ #clones #reading }),
+            on: reading,
             clones,
             params: c.params.clone(),
         };
         let own = matches!(path.last(), Some(TokenTree::Ident(i)) if i.to_string().starts_with(char::is_uppercase));
-        if own { self.rows_of_own(name, &called) } else { self.added_column(name, &called) }
+        if own {
+            self.rows_of_own(name, &called)
+        } else {
+            self.added_column(name, &called)
+        }
         if self.pair && self.last {
             self.ended = Some("keyed");
         }
@@ -79,7 +83,9 @@ impl Build<'_> {
             if !known {
                 let message = match similar(&word.to_string(), SETTINGS.iter().copied()) {
                     Some(near) => format!("`keyed` has no argument `{word}`; did you mean `{near}`?"),
-                    None => format!("`keyed` has no argument `{word}`: behind the closure it takes `ttl = 1.hour()` or `clock_ttl = 1.hour()`"),
+                    None => {
+                        format!("`keyed` has no argument `{word}`: behind the closure it takes `ttl = 1.hour()` or `clock_ttl = 1.hour()`")
+                    }
                 };
                 self.cx.error(word.span(), &message);
             } else if value.is_empty() {
@@ -88,7 +94,8 @@ impl Build<'_> {
                 self.cx.error(word.span(), &format!("`{word}` is given twice"));
             } else {
                 if let Some((_, at)) = span_of_time(value).filter(|(micros, _)| *micros <= 0) {
-                    self.cx.error(at, "state needs some time to live: write a span greater than zero, or leave it out to keep state for ever");
+                    self.cx
+                        .error(at, "state needs some time to live: write a span greater than zero, or leave it out to keep state for ever");
                 }
                 if !seen.is_empty() {
                     self.cx.error(word.span(), "state expires in event time or by the clock: write `ttl` or `clock_ttl`, not both");
@@ -120,7 +127,9 @@ impl Build<'_> {
         if self.pair && self.last {
             let (b, side) = (id("__b"), self.own_row(&Ident::new("value", Span::call_site())));
             let method = Ident::new("keyed_and_side", name.span());
-            self.out.extend(quote!(let (#s, #b) = { #clones #on.#method::<#kinds, _, _, _, _>(#operator, #column, #options, #side, #code) };));
+            self.out.extend(
+                quote!(let (#s, #b) = { #clones #on.#method::<#kinds, _, _, _, _, _>(#operator, #column, #options, #side, #code) };),
+            );
         } else {
             let method = Ident::new("keyed", name.span());
             self.out.extend(quote!(let #s = { #clones #on.#method::<#kinds, _, _>(#operator, #column, #options, #code) };));
@@ -135,11 +144,7 @@ impl Build<'_> {
         let Called { path, operator, args, settings, clones, params, on, .. } = c;
         let given = given(args, &[&state, &ctx, &out]);
         let called = quote!(#path::__keyed #given);
-        let called = if c.question {
-            quote!((|| ::core::option::Option::Some(#called))().is_some())
-        } else {
-            quote!(#called; true)
-        };
+        let called = if c.question { quote!((|| ::core::option::Option::Some(#called))().is_some()) } else { quote!(#called; true) };
         let column = row::column_name(c.column);
         let options = quote!(<#p::KeyedOptions as ::core::default::Default>::default() #settings);
         let code = quote!(move |#state, #ctx, #out, #(#params),*| { #called });
@@ -147,7 +152,7 @@ impl Build<'_> {
             let (b, side) = (id("__b"), self.own_row(&Ident::new("value", Span::call_site())));
             let method = Ident::new("keyed_rows_and_side", name.span());
             self.out.extend(quote! {
-                let (#s, #b) = { #clones #on.#method::<#path, _, _, _, _>(#operator, #column, #options, #row, #side, #code) };
+                let (#s, #b) = { #clones #on.#method::<#path, _, _, _, _, _>(#operator, #column, #options, #row, #side, #code) };
             });
         } else {
             let method = Ident::new("keyed_rows", name.span());
@@ -166,7 +171,10 @@ impl Build<'_> {
         }
         for taken in ["time".to_owned(), value.to_string()] {
             if let Some(key) = self.known.keys.iter().find(|f| **f == taken) {
-                self.cx.error(key.span(), &format!("column `{taken}` appears twice in the rows of this operator: rename the key before `key_by`"));
+                self.cx.error(
+                    key.span(),
+                    &format!("column `{taken}` appears twice in the rows of this operator: rename the key before `key_by`"),
+                );
             }
         }
         if value == "time" {

@@ -171,7 +171,8 @@ impl<S: State> Core<S> {
     /// Asks to be woken when the next thing is due by the clock.
     pub(super) fn arm(&mut self) {
         let (Some(now), Some(lives)) = (self.now(), &self.states.lives) else { return };
-        let death = lives.next_death().filter(|_| lives.by_clock()).map(|at| at.saturating_add(self.spec.ttl.map_or(0, |t| t.micros / SLACK)));
+        let death =
+            lives.next_death().filter(|_| lives.by_clock()).map(|at| at.saturating_add(self.spec.ttl.map_or(0, |t| t.micros / SLACK)));
         let Some(due) = [lives.next_timer(By::Clock), death].into_iter().flatten().min() else { return };
         if self.clock.armed.is_none_or(|armed| armed > due)
             && let Some(outside) = &self.clock.outside

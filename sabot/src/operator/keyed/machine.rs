@@ -339,4 +339,3 @@ where
         self.core.release(group);
     }
 }
-

@@ -180,8 +180,10 @@ fn state_evolves() {
         None
     }
     let batch = table(&mut Rng(2), 300);
-    let mut old =
-        Keyed::<Item, Before, NoSide, Str, _>::factory(spec(false), &schema(), counts).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let mut old = Keyed::<Item, Before, NoSide, Str, _>::factory(spec(false), &schema(), counts)
+        .unwrap()
+        .create(Instance { index: 0, of: 1 })
+        .unwrap();
     let mut out = Out::default();
     cut(&batch, 0, 50, None).into_iter().for_each(|m| out.feed(old.as_mut(), 0, m));
     assert_eq!(out.account.filtered, 300);

@@ -1,0 +1,42 @@
+//! A result that is no record.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Click {
+    user: i64,
+    page: Str,
+    #[event_time]
+    at: Timestamp<Micros>,
+}
+
+struct Summary {
+    pages: u64,
+}
+
+/// The pages of a visit.
+#[derive(State, Default)]
+struct Visit {
+    pages: u64,
+}
+
+#[operator]
+impl Visit {
+    fn row(&mut self, ctx: &mut KeyCtx, page: &str) {
+        self.pages += page.len() as u64;
+        ctx.set_timer(ctx.time() + 30.minute());
+    }
+    fn timer(&mut self, _ctx: &mut KeyCtx, _at: Timestamp<Micros>) -> Option<Summary> {
+        Some(Summary { pages: self.pages })
+    }
+}
+
+pipeline! {
+    pub fn p(clicks: Source<Click>);
+
+    clicks -> key_by(user) -> keyed(|c| Visit(c.page)) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 29:78 | Summary | `Summary` cannot be stored in an Arrow column
