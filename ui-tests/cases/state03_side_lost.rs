@@ -35,4 +35,4 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 33:31 | keyed | nobody reads the second output of this operator, its `Str` rows
+//~ ERROR 33:41 | Visit | nobody reads the second output of this operator, its `sabot::record::Str` rows

@@ -37,4 +37,4 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 33:47 | keyed | this operator has no second output
+//~ ERROR 33:57 | Visit | this operator has no second output

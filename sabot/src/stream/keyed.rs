@@ -60,15 +60,15 @@ impl TimeFor<NoTimers> for NoTime {}
 pub trait NoSideOutput {}
 impl NoSideOutput for NoSide {}
 
-/// The operator has a second output of `V` rows. `V` is a parameter so that an operator without one is one error.
+/// The operator has a second output.
 #[diagnostic::on_unimplemented(
     message = "this operator has no second output",
     label = "there is only one stream",
     note = "an operator that takes `ctx: &mut KeyCtx<Alert>` emits `Alert` rows by `ctx.side(..)`; without one write `main = .. -> keyed(..);`"
 )]
-pub trait HasSideOutput<V>: SideOutput {}
+pub trait HasSideOutput: SideOutput {}
 #[diagnostic::do_not_recommend]
-impl<V: Value> HasSideOutput<V> for V {}
+impl<V: Value> HasSideOutput for V {}
 
 /// [`IsKeyed`] with the key's columns as a parameter, so that a stream that is not keyed is one error.
 #[diagnostic::on_unimplemented(
@@ -112,18 +112,18 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         self.function::<X, S, D, V, F>(operator, column, options, f)
     }
     /// As [`keyed`](Self::keyed), with the operator's second output: `(ema, jumps) = trades -> key_by(symbol) -> keyed(|t| ema(t.price));`.
-    pub fn keyed_and_side<X, S, D, W, V, O, Q, F>(
+    pub fn keyed_and_side<X, S, D, V, O, Q, F>(
         self,
         operator: &str,
         column: &'static str,
         options: KeyedOptions,
-        side: impl FnOnce(Q, Col<W>) -> O,
+        side: impl FnOnce(Q, Col<D::V>) -> O,
         f: F,
     ) -> (Stream<'g, X::On<R>, Unkeyed, B, T, C>, Own<'g, O, B, T, C>)
     where
         X: Layer<V = V>,
         S: State,
-        D: HasSideOutput<W>,
+        D: HasSideOutput,
         V: Value,
         K: KeyedBy<Q>,
         T: Stamps,
@@ -208,17 +208,17 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
     /// As [`keyed_rows`](Self::keyed_rows), with the operator's second output.
     #[allow(clippy::too_many_arguments)]
-    pub fn keyed_rows_and_side<M, W, O, P, Q, F>(
+    pub fn keyed_rows_and_side<M, O, P, Q, F>(
         self,
         operator: &str,
         column: &'static str,
         options: KeyedOptions,
         row: impl FnOnce(Q, Col<M::Out>) -> O,
-        side: impl FnOnce(Q, Col<W>) -> P,
+        side: impl FnOnce(Q, Col<<M::Side as SideOutput>::V>) -> P,
         f: F,
     ) -> (Own<'g, O, B, T, C>, Own<'g, P, B, T, C>)
     where
-        M: KeyedRows<Side: HasSideOutput<W>>,
+        M: KeyedRows<Side: HasSideOutput>,
         K: KeyedBy<Q>,
         T: Stamps + TimeFor<M::Timers>,
         O: OwnRow,

@@ -127,9 +127,8 @@ impl Build<'_> {
         if self.pair && self.last {
             let (b, side) = (id("__b"), self.own_row(&Ident::new("value", Span::call_site())));
             let method = Ident::new("keyed_and_side", name.span());
-            self.out.extend(
-                quote!(let (#s, #b) = { #clones #on.#method::<#kinds, _, _, _, _, _>(#operator, #column, #options, #side, #code) };),
-            );
+            self.out
+                .extend(quote!(let (#s, #b) = { #clones #on.#method::<#kinds, _, _, _, _>(#operator, #column, #options, #side, #code) };));
         } else {
             let method = Ident::new("keyed", name.span());
             self.out.extend(quote!(let #s = { #clones #on.#method::<#kinds, _, _>(#operator, #column, #options, #code) };));
@@ -152,7 +151,7 @@ impl Build<'_> {
             let (b, side) = (id("__b"), self.own_row(&Ident::new("value", Span::call_site())));
             let method = Ident::new("keyed_rows_and_side", name.span());
             self.out.extend(quote! {
-                let (#s, #b) = { #clones #on.#method::<#path, _, _, _, _, _>(#operator, #column, #options, #row, #side, #code) };
+                let (#s, #b) = { #clones #on.#method::<#path, _, _, _, _>(#operator, #column, #options, #row, #side, #code) };
             });
         } else {
             let method = Ident::new("keyed_rows", name.span());

@@ -27,19 +27,28 @@ pub(crate) const SIDE: &str = "value";
 const SLACK: i64 = 64;
 
 /// The rows of a second output.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a row of a second output",
+    label = "no Arrow mapping for this type",
+    note = "the rows of `KeyCtx<..>` are column values: bool, integers, floats, `Str`, `Bytes`, dates and times, or a `#[derive(Record)]` struct"
+)]
 pub trait SideOutput: Send + Sized + 'static {
+    /// The type of their column; of no rows, any, so that asking for them is one error.
+    type V: Value;
     /// Whether there is one.
     const IS: bool;
     /// The rows as a column.
     fn column(rows: Vec<Self>) -> Option<(Field, ArrayRef)>;
 }
 impl SideOutput for NoSide {
+    type V = bool;
     const IS: bool = false;
     fn column(_: Vec<Self>) -> Option<(Field, ArrayRef)> {
         None
     }
 }
 impl<V: Value> SideOutput for V {
+    type V = V;
     const IS: bool = true;
     fn column(rows: Vec<Self>) -> Option<(Field, ArrayRef)> {
         Some((Field::new(SIDE, V::data_type(), V::NULLABLE), column_of(&rows)))
