@@ -138,8 +138,8 @@ pub mod __private {
         StepMeta, Then, With, judged,
     };
     pub use crate::operator::{
-        Aggregate, AsyncOptions, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind,
-        Plain, Stored, Tier, Typed,
+        Aggregate, AsyncOptions, Batch, BatchItem, EventTimers, Finish, KeyCtx, KeyedItem, KeyedRows, MapOperator, NoSide, NoTimers,
+        OperatorEntry, OperatorItem, OperatorKind, Plain, Stored, Tier, Typed,
     };
     #[cfg(feature = "async")]
     pub use crate::operator::{AsyncItem, AsyncMap, Awaited};

@@ -18,6 +18,8 @@ mod late;
 mod nexmark;
 #[path = "endless/sessions.rs"]
 mod sessions;
+#[path = "endless/timers.rs"]
+mod timers;
 
 /// What a sensor says.
 #[derive(Record, Clone, Debug, PartialEq)]

@@ -29,6 +29,7 @@ pub(super) fn check(f: &Function, errors: &mut Errors) -> bool {
             borrowed(&p.ty, errors);
         }
     }
+    super::check_rows::function(f, errors);
     result(f, errors);
     let callable = errors.len() == before;
     options(f, errors);
@@ -152,7 +153,7 @@ fn options(f: &Function, errors: &mut Errors) {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::super::model::Item;
-    use super::super::{check_aggregate, parse};
+    use super::super::{check_aggregate, check_rows, parse};
     use crate::common::Errors;
 
     pub(crate) fn messages(options: &str, item: &str) -> Vec<String> {
@@ -160,6 +161,9 @@ mod tests {
         match parse::parse(options.parse().unwrap(), item.parse().unwrap(), &mut errors) {
             Some(Item::Function(f)) => {
                 super::check(&f, &mut errors);
+            }
+            Some(Item::Aggregate(a)) if a.keyed() => {
+                check_rows::check(&a, &mut errors);
             }
             Some(Item::Aggregate(a)) => check_aggregate::check(&a, &mut errors),
             None => {}
@@ -212,6 +216,46 @@ mod tests {
             ("", "struct S { a: f64 }", vec!["goes on a function"]),
         ] {
             let found = messages(options, item);
+            assert_eq!(found.len(), parts.len(), "{item}: {found:#?}");
+            for part in parts {
+                assert!(found.iter().any(|m| m.contains(part)), "{item}: {part}: {found:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn keyed_operators() {
+        let good = "impl Visit { fn row(&mut self, ctx: &mut KeyCtx<Str>, page: &str) -> Option<u64> { ctx.set_timer(x); ctx.delete_timer(x); None } fn timer(&mut self, ctx: &mut KeyCtx<Str>, at: Timestamp<Micros>) -> Option<u64> { None } fn helper(&self) -> f64 { 0. } }";
+        assert_eq!(messages("", good), [""; 0]);
+        let rows = "fn row(&mut self, page: &str) -> u64 { 0 }";
+        for (options, item, parts) in [
+            ("", "impl V { fn timer(&mut self, ctx: &mut KeyCtx, at: Timestamp<Micros>) -> u64 { 0 } }".to_owned(), vec!["needs `fn row("]),
+            ("", format!("impl V {{ {rows} fn merge(&mut self, other: Self) {{}} }}"), vec!["has `row`, so it is a keyed operator"]),
+            (
+                "",
+                "impl V { fn row(&self, a: String, s: &mut i64) -> u64 { 0 } }".into(),
+                vec!["takes `&mut self`", "`&str` instead", "which is `self`"],
+            ),
+            ("", "impl V { fn row(&mut self, a: i64) { } }".into(), vec!["returns nothing: let `row` or `timer` return"]),
+            (
+                "",
+                format!("impl V {{ {rows} fn timer(&mut self, a: i64, b: i64) -> Option<f64> {{ None }} }}"),
+                vec!["`timer` has no row", "one type of results"],
+            ),
+            ("", "impl V { fn row(&mut self, a: i64) -> Result<i64, E> { 0 } }".into(), vec!["`row` cannot fail"]),
+            (
+                "",
+                "impl V { fn row(&mut self, ctx: &mut KeyCtx, a: i64) -> u64 { if a { ctx.set_clock_timer(b) } 0 } }".into(),
+                vec!["add `fn clock_timer("],
+            ),
+            ("total, batch", format!("impl V {{ {rows} {rows} }}"), vec!["`total` means", "`batch` means", "defined twice"]),
+            (
+                "",
+                "fn f(s: &mut S, ctx: &mut KeyCtx) -> u64 { ctx.set_timer(x); 0 }".into(),
+                vec!["an operator with timers is an `#[operator] impl`"],
+            ),
+        ] {
+            let found = messages(options, &item);
             assert_eq!(found.len(), parts.len(), "{item}: {found:#?}");
             for part in parts {
                 assert!(found.iter().any(|m| m.contains(part)), "{item}: {part}: {found:#?}");

@@ -40,28 +40,7 @@ pub(super) fn check(a: &Aggregate, errors: &mut Errors) {
 
 fn method(a: &Aggregate, m: &Signature, errors: &mut Errors) {
     let name = m.ident.to_string();
-    let wanted = if name == "finish" { "&self" } else { "&mut self" };
-    let receiver = match m.inputs.first() {
-        Some(FnArg::Receiver(r)) if r.colon_token.is_none() => match (&r.reference, &r.mutability) {
-            (Some(_), Some(_)) => "&mut self",
-            (Some(_), None) => "&self",
-            _ => "self",
-        },
-        _ => "",
-    };
-    if receiver != wanted {
-        errors.at(m.inputs.first().map_or_else(|| m.ident.span(), at), format!("`{name}` takes `{wanted}`"));
-    }
-    if let Some(GenericParam::Type(_) | GenericParam::Const(_)) = m.generics.params.first() {
-        errors.at(m.ident.span(), format!("operators are registered by type: `{name}` has no type parameters"));
-    }
-    for (token, what) in
-        [(m.asyncness.map(|t| t.span()), "async"), (m.unsafety.map(|t| t.span()), "unsafe"), (m.abi.as_ref().map(|t| t.span()), "extern")]
-    {
-        if let Some(span) = token {
-            errors.at(span, format!("`{name}` is a plain function: remove `{what}`"));
-        }
-    }
+    plain(m, if name == "finish" { "&self" } else { "&mut self" }, errors);
     let params = params_of(m);
     match name.as_str() {
         "update" | "retract" => {
@@ -103,6 +82,32 @@ fn method(a: &Aggregate, m: &Signature, errors: &mut Errors) {
         }
         ("finish", _) | (_, None) => {}
         (_, Some(ty)) => errors.at(at(ty), format!("`{name}` returns nothing")),
+    }
+}
+
+/// A method with this receiver, and nothing special about it.
+pub(super) fn plain(m: &Signature, wanted: &str, errors: &mut Errors) {
+    let name = &m.ident;
+    let receiver = match m.inputs.first() {
+        Some(FnArg::Receiver(r)) if r.colon_token.is_none() => match (&r.reference, &r.mutability) {
+            (Some(_), Some(_)) => "&mut self",
+            (Some(_), None) => "&self",
+            _ => "self",
+        },
+        _ => "",
+    };
+    if receiver != wanted {
+        errors.at(m.inputs.first().map_or_else(|| m.ident.span(), at), format!("`{name}` takes `{wanted}`"));
+    }
+    if let Some(GenericParam::Type(_) | GenericParam::Const(_)) = m.generics.params.first() {
+        errors.at(m.ident.span(), format!("operators are registered by type: `{name}` has no type parameters"));
+    }
+    for (token, what) in
+        [(m.asyncness.map(|t| t.span()), "async"), (m.unsafety.map(|t| t.span()), "unsafe"), (m.abi.as_ref().map(|t| t.span()), "extern")]
+    {
+        if let Some(span) = token {
+            errors.at(span, format!("`{name}` is a plain function: remove `{what}`"));
+        }
     }
 }
 

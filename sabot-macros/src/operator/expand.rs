@@ -125,6 +125,8 @@ fn keyed(f: &Function, good: bool) -> TokenStream {
         Role::Ctx => ours!(ctx),
         Role::Column => p.ident.to_token_stream(),
     });
+    let side = f.params.iter().filter(|p| p.role == Role::Ctx).find_map(|p| p.side());
+    let side = side.map_or_else(|| ours!(::sabot::__private::NoSide), ToTokens::to_token_stream);
     let face = Ident::new("__keyed", Span::mixed_site().located_at(ident.span()));
     let body = if good { ours!(#ident(#(#args),*)) } else { ours!(::core::unreachable!()) };
     // `None` emits nothing; any other result is always emitted
@@ -144,13 +146,14 @@ fn keyed(f: &Function, good: bool) -> TokenStream {
         #[automatically_derived]
         impl ::sabot::__private::KeyedItem for #ident {
             type State = #state_type;
+            type Side = #side;
         }
         #[automatically_derived]
         #[allow(unused_variables, dead_code, missing_docs)]
         impl #ident {
             #[doc(hidden)]
             #[inline]
-            pub fn #face<#(#lifetimes),*>(state: #state, ctx: &mut ::sabot::__private::KeyCtx, #(#params),*) #output { #body }
+            pub fn #face<#(#lifetimes),*>(state: #state, ctx: &mut ::sabot::__private::KeyCtx<#side>, #(#params),*) #output { #body }
         }
     }
 }

@@ -3,11 +3,13 @@
 mod check;
 mod check_aggregate;
 mod check_async;
+mod check_rows;
 mod entry;
 mod expand;
 mod expand_aggregate;
 mod expand_async;
 mod expand_map;
+mod expand_rows;
 mod model;
 mod parse;
 mod total;
@@ -28,6 +30,11 @@ pub(crate) fn attribute(options: TokenStream, item: TokenStream) -> TokenStream 
             // a method is in an `impl`, where nothing can be beside it
             let method = function.sig.receiver().is_some();
             out.extend(if method { item } else { expand::expand(&function, item, good) });
+        }
+        Some(Item::Aggregate(rows)) if rows.keyed() => {
+            let good = check_rows::check(&rows, &mut errors);
+            out.extend(item);
+            out.extend(expand_rows::expand(&rows, good));
         }
         Some(Item::Aggregate(aggregate)) => {
             check_aggregate::check(&aggregate, &mut errors);

@@ -151,8 +151,13 @@ impl Param {
     pub(crate) fn stray_mut(&self) -> bool {
         self.role == Role::Column && self.mutable()
     }
-    fn is_ctx(&self) -> bool {
+    pub(crate) fn is_ctx(&self) -> bool {
         matches!(&self.ty, Type::Reference(r) if last_segment(&r.elem).is_some_and(|s| s.ident == "KeyCtx"))
+    }
+    /// `Alert` of `&mut KeyCtx<Alert>`.
+    pub(crate) fn side(&self) -> Option<&Type> {
+        let Type::Reference(r) = &self.ty else { return None };
+        generic_args(last_segment(&r.elem).filter(|s| s.ident == "KeyCtx")?).first().copied()
     }
     /// `R` of `&Batch<R>`.
     pub(crate) fn batch_record(&self) -> Option<&Type> {
@@ -188,7 +193,7 @@ pub(crate) fn returned(sig: &Signature) -> Option<&Type> {
     }
 }
 
-/// An `impl` block.
+/// An `impl` block: an aggregate, or with a method `row` a keyed operator.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     pub(crate) about: About,
@@ -199,9 +204,16 @@ pub(crate) struct Aggregate {
     /// `impl Trait for`.
     pub(crate) of_trait: Option<Span>,
     pub(crate) methods: Vec<Signature>,
+    /// What is between its braces.
+    pub(crate) body: TokenStream,
 }
 
 impl Aggregate {
+    /// Whether it is a keyed operator.
+    pub(crate) fn keyed(&self) -> bool {
+        let any = |names: &[&str]| names.iter().any(|n| self.method(n).is_some());
+        self.method("row").is_some() || (any(&["timer", "clock_timer"]) && !any(&["update", "merge", "finish"]))
+    }
     /// The first method of this name.
     pub(crate) fn method(&self, name: &str) -> Option<&Signature> {
         self.methods.iter().find(|m| m.ident == name)

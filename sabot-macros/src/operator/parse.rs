@@ -28,7 +28,7 @@ pub(super) fn parse(attr: TokenStream, item: TokenStream, errors: &mut Errors) -
             let rest: TokenStream = input.parse()?;
             return Err(syn::Error::new(
                 rest.span(),
-                "`#[operator]` goes on a function, or on an `impl` block with `update`, `merge` and `finish`",
+                "`#[operator]` goes on a function, or on an `impl` block with `update`, `merge` and `finish`, or with `row`",
             ));
         }
         let sig: Signature = input.parse()?;
@@ -97,11 +97,12 @@ fn block(input: ParseStream<'_>, about: impl FnOnce(proc_macro2::Span) -> About)
     generics.where_clause = input.parse()?;
     let content;
     syn::braced!(content in input);
+    let body: TokenStream = content.cursor().token_stream();
     let methods = methods(&content)?;
     let ident = crate::common::last_segment(&ty)
         .map(|s| s.ident.clone())
         .ok_or_else(|| syn::Error::new(ty.span(), "an aggregate is a named type: `impl Vwap { .. }`"))?;
-    Ok(Aggregate { about: about(token.span), ty, ident, generics, of_trait, methods })
+    Ok(Aggregate { about: about(token.span), ty, ident, generics, of_trait, methods, body })
 }
 
 /// The signatures of the functions in a block; whatever else is there is passed over.

@@ -52,7 +52,10 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
             }
             if !text.starts_with('_') && !used.contains_key(&text) {
                 let late = stmt.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "late_rows"));
-                let message = if late {
+                let keyed = stmt.chain.steps.last().and_then(|s| s.name.as_ref()).is_some_and(|n| n == "keyed");
+                let message = if keyed {
+                    format!("the rows in `{bad}` are lost: end it with `-> sink(..)`, or name it `_{bad}`")
+                } else if late {
                     format!("the rows in `{bad}` are lost: end it with `-> sink(..)`, or leave out `-> late_rows()`, and they are counted")
                 } else {
                     format!(

@@ -92,7 +92,9 @@ pub(crate) fn expand(pipeline: &Pipeline) -> TokenStream {
 
 /// `let (good, bad) = ..;`, or what is wrong with it.
 fn two(stmt: &Stmt, pair: &Pair, code: &TokenStream, cx: &mut Cx) -> TokenStream {
-    let step = stmt.chain.steps.iter().find(|s| s.name.as_ref().is_some_and(|n| PAIRS.iter().any(|p| n == p)));
+    // a keyed operator makes two streams at the end of a statement only
+    let keyed = stmt.chain.steps.last().filter(|s| s.name.as_ref().is_some_and(|n| n == "keyed"));
+    let step = stmt.chain.steps.iter().find(|s| s.name.as_ref().is_some_and(|n| PAIRS.iter().any(|p| n == p))).or(keyed);
     let wrong = if pair.odd {
         Some("two names of streams stand here: `(good, bad) = .. -> dead_letter();`")
     } else if step.is_none() {

@@ -284,6 +284,17 @@ pub(crate) fn over_row(shape: &Shape<'_>) -> TokenStream {
     }
 }
 
+/// For the literal of a keyed operator's own row: columns in place of values.
+pub(crate) fn own_row(shape: &Shape<'_>) -> TokenStream {
+    let Parts { types, record, literal, .. } = parts(shape);
+    let p = quote!(::sabot::__private);
+    quote! {
+        impl<#(#types: #p::Value),*> #p::OwnRow for #literal<#(#p::Col<#types>),*> {
+            type Out = #record<#(#types),*>;
+        }
+    }
+}
+
 /// For the literal of an `aggregate`: keys as columns, then aggregates. `keys` columns come first.
 pub(crate) fn aggregate_row(shape: &Shape<'_>, keys: usize) -> TokenStream {
     let Parts { types, record, literal, columns, .. } = parts(shape);

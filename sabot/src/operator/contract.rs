@@ -87,7 +87,7 @@ impl Drop for Flight {
 /// A piece of work that waits for something.
 pub type Beside = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What the runtime does for an operator that answers rows later. Nothing here blocks.
+/// What the runtime does for an operator that answers rows later, or has timers by the clock. Nothing here blocks.
 pub trait Outside: Send + Sync {
     /// Runs a future beside the tasks; when it ends, the operator's task is woken.
     ///
@@ -98,6 +98,8 @@ pub trait Outside: Send + Sync {
     fn wake_after(&self, delay: Duration);
     /// The runtime's clock.
     fn now(&self) -> Duration;
+    /// The time of day: since the Unix epoch.
+    fn wall(&self) -> Duration;
 }
 
 /// A wait before [`Operator::resume`], and why.
@@ -115,7 +117,7 @@ pub trait Output {
     fn emit(&mut self, morsel: Morsel);
     /// Passes on a mark that the operator [held back](Operator::hold_back).
     fn pass(&mut self, mark: Mark);
-    /// Emits rows that failed to the second output. Only while processing rows or polled.
+    /// Emits rows to the second output: those that failed, or those that a keyed operator puts there. Their origins are kept.
     fn emit_failed(&mut self, morsel: Morsel);
     /// Whether the consumer wants no more for now; a well-behaved producer of many rows returns [`Progress::More`].
     fn full(&self) -> bool;
@@ -151,6 +153,12 @@ pub struct Account {
     pub held: i64,
     /// Rows emitted.
     pub rows_out: u64,
+    /// Rows of its own that a keyed operator emitted to its second output.
+    #[serde(default)]
+    pub side: u64,
+    /// Keys whose state expired. Not rows.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 impl Account {
@@ -163,6 +171,8 @@ impl Account {
         self.failed += o.failed;
         self.held += o.held;
         self.rows_out += o.rows_out;
+        self.side += o.side;
+        self.expired += o.expired;
     }
     /// Whether nothing disappeared: rows in = used + filtered + late + failed + held.
     pub fn balanced(&self) -> bool {
@@ -259,14 +269,6 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// A timer set by this operator fires.
-    ///
-    /// # Errors
-    /// As for [`process`](Self::process).
-    fn timer(&mut self, _time: EventTime, _out: &mut dyn Output) -> Result<()> {
-        Ok(())
-    }
-
     /// A consistent cut of the state for checkpoint `epoch`.
     ///
     /// # Errors
@@ -305,7 +307,7 @@ pub trait Operator: Send {
         Ok(Progress::Done)
     }
 
-    /// Before anything else, for an operator that answers rows later: how it reaches the world outside.
+    /// Before anything else, for an operator that answers rows later, or reads the clock: how it reaches the world outside.
     fn attach(&mut self, _outside: Arc<dyn Outside>) {}
 
     /// Whether output for rows that were taken is still to come. Only the first operator of a stage is asked, so a step

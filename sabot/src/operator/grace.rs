@@ -369,9 +369,6 @@ impl Operator for Grace {
     fn split_end(&mut self, port: usize, origin: Origin, out: &mut dyn Output) -> Result<()> {
         self.inner.split_end(port, origin, out)
     }
-    fn timer(&mut self, time: EventTime, out: &mut dyn Output) -> Result<()> {
-        self.inner.timer(time, out)
-    }
     fn finish(&mut self, port: usize, out: &mut dyn Output) -> Result<Progress> {
         if port == 1 {
             self.give()?;

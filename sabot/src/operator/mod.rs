@@ -17,6 +17,7 @@ pub(crate) mod instants;
 mod ipc;
 mod join;
 mod kept;
+mod key_ctx;
 mod keyed;
 mod keys;
 mod limit;
@@ -74,8 +75,12 @@ pub use join::{BuildSide, Condition, Join, JoinSpec, Shared};
 #[doc(hidden)]
 pub use kept::Kept;
 pub(crate) use kept::schema_with;
+pub use key_ctx::KeyCtx;
 #[doc(hidden)]
-pub use keyed::{Keyed, KeyedSpec, keyed_schema};
+pub use key_ctx::NoSide;
+#[doc(hidden)]
+pub use keyed::{Keyed, KeyedSpec, Machine, SideOutput, Ttl, keyed_schema};
+pub(crate) use keyed::{TIME, own_schema};
 #[doc(hidden)]
 pub use keys::Keys;
 #[doc(hidden)]
@@ -103,6 +108,6 @@ pub use top::{PartialTop, Top, TopSpec};
 pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};
 #[doc(hidden)]
 pub use unnest::Unnest;
-pub use user::{Aggregate, Batch, KeyCtx};
+pub use user::{Aggregate, Batch};
 #[doc(hidden)]
-pub use user::{BatchItem, Emit, Finish, KeyedItem, MapOperator, OperatorItem, Plain, Stored};
+pub use user::{BatchItem, Emit, EventTimers, Finish, KeyedItem, KeyedRows, MapOperator, NoTimers, OperatorItem, Plain, Stored};

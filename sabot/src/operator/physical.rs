@@ -97,7 +97,7 @@ pub struct PhysicalNode {
     pub bounded: bool,
     /// Whether the operator keeps state that a checkpoint must hold.
     pub stateful: bool,
-    /// Whether the operator answers rows later ([`Operator::pending`]): then it is the first of its stage.
+    /// Whether the operator answers rows later, or reads the clock ([`Operator::pending`]): then it is the first of its stage.
     pub later: bool,
     /// For an endless source on whose event time some step depends: how it tells time.
     pub time: Option<SourceTime>,

@@ -4,9 +4,10 @@ use std::marker::PhantomData;
 
 use arrow_array::{Array, RecordBatch};
 
+use super::{KeyCtx, SideOutput};
 use crate::Result;
 use crate::kernel::OperatorEntry;
-use crate::record::{Bytes, Cell, List, Make, Record, Slot, State, Str, Value, Values, View};
+use crate::record::{Bytes, Cell, List, Make, Micros, Record, Slot, State, Str, Timestamp, Value, Values, View};
 
 /// The type-namespace face of an `#[operator] fn`.
 pub trait OperatorItem {
@@ -37,6 +38,8 @@ pub trait MapOperator<R: Record, W, V: Value>: OperatorItem {
 pub trait KeyedItem: OperatorItem {
     /// The state of one key.
     type State: State;
+    /// The second output; [`NoSide`] if there is none.
+    type Side: SideOutput;
 }
 
 /// An operator over whole batches: `#[operator(batch)] fn z_score(b: &Batch<Trade>) -> Result<Float64Array>`.
@@ -144,23 +147,38 @@ pub trait Aggregate: State {
     fn finish(&self) -> Self::Out;
 }
 
-/// What a keyed operator knows beside its row.
+/// An operator with state per key, timers, and rows of its own: `#[operator] impl Visits { fn row(..) fn timer(..) }`.
 ///
-/// Example: the macro [`operator`](macro@crate::operator).
+/// Beside it the macro generates `Visits::__keyed(state, ctx, out, ..)`, which calls `row`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` keeps no state per key",
+    label = "not a keyed operator",
+    note = "a keyed operator is an `#[operator] fn` whose first parameter is `&mut S`, or an `#[operator] impl` with `fn row(&mut self, ..)`"
+)]
+pub trait KeyedRows: State {
+    /// The column type of what it returns.
+    type Out: Value;
+    /// The second output; [`NoSide`] if there is none.
+    type Side: SideOutput;
+    /// [`EventTimers`] or [`NoTimers`].
+    type Timers;
+    /// The stable name.
+    const ENTRY: OperatorEntry;
+    /// Whether it takes timers of event time.
+    const TIMER: bool;
+    /// Whether it takes timers by the clock.
+    const CLOCK_TIMER: bool;
+    /// A timer of event time fires.
+    fn timer(&mut self, _ctx: &mut KeyCtx<Self::Side>, _at: Timestamp<Micros>, _out: &mut Vec<Self::Out>) {}
+    /// A timer by the clock fires.
+    fn clock_timer(&mut self, _ctx: &mut KeyCtx<Self::Side>, _at: Timestamp<Micros>, _out: &mut Vec<Self::Out>) {}
+}
+/// An operator takes timers of event time.
 #[derive(Debug)]
-pub struct KeyCtx {
-    time: Option<i64>,
-}
-impl KeyCtx {
-    /// A context for a row with this event time (microseconds since the epoch).
-    pub fn new(time: Option<i64>) -> Self {
-        KeyCtx { time }
-    }
-    /// The event time of the row, in microseconds since the epoch, if the stream has one.
-    pub fn event_time(&self) -> Option<i64> {
-        self.time
-    }
-}
+pub enum EventTimers {}
+/// An operator takes no timers of event time.
+#[derive(Debug)]
+pub enum NoTimers {}
 
 /// What a keyed operator returns: a value for its column, or `None` to emit nothing for this row.
 pub trait Emit {

@@ -84,6 +84,7 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             Op::Keyed { .. } => return "in order per key".to_owned(),
             Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
             Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter | Op::LateRows => {}
+            Op::Side => return "in order per key".to_owned(),
             Op::Async { options, .. } if options.ordered => {}
             Op::Async { .. } => return "as calls end (async)".to_owned(),
             op if op.is_note() => {}
@@ -150,7 +151,15 @@ pub(super) fn describe(node: &Node) -> String {
             let win = window.map_or(String::new(), |w| format!(" per {}", windows(&w)));
             format!("aggregate{by}{win}: {}", list.join(", "))
         }
-        Op::Keyed { operator, column, .. } => format!("keyed({operator}) -> {column}"),
+        Op::Keyed { operator, column, clock, ttl, .. } => {
+            let mut text = format!("keyed({operator}) -> {column}");
+            text.extend(ttl.map(|t| format!("; state expires after {}{}", span(t.micros), if t.clock { " by the clock" } else { "" })));
+            if *clock && ttl.is_none_or(|t| !t.clock) {
+                text.push_str("; timers by the clock");
+            }
+            text
+        }
+        Op::Side => "second output".into(),
         Op::FlatMap { text, .. } => format!("flat_map({text})"),
         Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
         Op::Async { operator, column, options, errors, .. } => format!("async {operator} -> {column}: {options}{}", policy(*errors)),

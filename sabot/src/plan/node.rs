@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{JoinKind, Matching};
 use crate::kernel::{ErrorPolicy, Form, Predicate, StepInfo};
-use crate::operator::AsyncOptions;
+use crate::operator::{AsyncOptions, Ttl};
 
 /// A pipeline's graph. Nodes are in topological order: inputs come before their consumers.
 ///
@@ -194,7 +194,18 @@ pub enum Op {
         column: String,
         /// Columns that the function reads; `None` is all.
         reads: Option<Vec<String>>,
+        /// Whether it makes rows of its own, of keys, value and time, and does not add a column to the row.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own: bool,
+        /// Whether it reads the clock: for timers, or to let state expire.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        clock: bool,
+        /// How long state lives that nothing touches.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl: Option<Ttl>,
     },
+    /// The second output of the keyed step that is its input.
+    Side,
     /// Any number of rows per row.
     FlatMap {
         /// The expression.
@@ -312,6 +323,7 @@ impl Op {
             Op::LateRows => "late_rows",
             Op::Aggregate { .. } => "aggregate",
             Op::Keyed { .. } => "keyed",
+            Op::Side => "side",
             Op::FlatMap { .. } => "flat_map",
             Op::Batch { .. } => "batch",
             Op::Async { .. } => "async",

@@ -62,6 +62,10 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 letters.entry(node.inputs.first().copied().unwrap_or_default()).or_default().extend(of_row);
                 need.push(BTreeSet::new());
             }
+            Op::Side => {
+                node.columns.retain(|c| mine.contains(&c.name));
+                need.push(BTreeSet::new());
+            }
             Op::LateRows => {
                 node.columns.retain(|c| mine.contains(&c.name));
                 need.push(mine.iter().cloned().chain(time).collect());
@@ -79,6 +83,9 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 need.push(up);
             }
             Op::Keyed { reads: None, .. } | Op::Async { reads: None, .. } => need.push(BTreeSet::from([String::from("*")])),
+            Op::Keyed { own: true, reads: Some(reads), .. } => {
+                need.push(reads.iter().cloned().chain(keyed_by.iter().cloned()).chain(time).collect());
+            }
             Op::Keyed { column, reads: Some(reads), .. } => {
                 let mut up = mine.clone();
                 up.remove(column);

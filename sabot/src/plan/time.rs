@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{Lineages, NodeId, Op, Plan};
 use crate::kernel::ColumnFrom;
+use crate::operator::TIME;
 use crate::{Error, Result};
 
 /// What was found.
@@ -96,6 +97,8 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
             let run = plan.node(*node.inputs.first().ok_or_else(|| Error::Plan(format!("`{}` has no input", node.id)))?)?;
             ways.extend(run.inputs.iter().map(|n| (*n, column.to_owned())));
         }
+        // rows of its own carry the time of its input, which was followed already
+        Op::Keyed { own: true, .. } | Op::Side => return Ok(column == TIME),
         Op::Keyed { column: made, .. } | Op::Batch { column: made, .. } | Op::Async { column: made, .. } if made == column => {
             return Ok(false);
         }

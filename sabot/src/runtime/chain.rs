@@ -9,7 +9,7 @@
 //! came from. The runtime stamps the others:
 //! - From `split_end` they belong to the split that ended (source, partition and split are set, the row is kept), so a
 //!   consumer in source order sees them at the place of that split: partial results per split merge in a fixed order.
-//! - From `watermark`, `timer` and `finish` they stem from no split. `Origin::source` is set to the emitting node;
+//! - From `watermark` and `finish` they stem from no split. `Origin::source` is set to the emitting node;
 //!   partition, split and row stay as the operator set them. An input that restores order delivers them when all
 //!   producers are done, by (partition, split, row), then producer instance, then order of emission: an operator that
 //!   leaves the origin at its default gets the concatenation of its instances, one that sets `split` to the key group
@@ -178,7 +178,6 @@ impl Chain {
         self.nodes.first().map_or(usize::MAX, |n| n.plan)
     }
     /// Lets the root reach the world outside.
-    #[cfg(feature = "async")]
     pub(super) fn attach(&mut self, outside: Arc<dyn crate::operator::Outside>) {
         if let Some(operator) = self.nodes.first_mut().and_then(|n| n.operator.as_mut()) {
             operator.attach(outside);

@@ -23,6 +23,8 @@ pub trait Executor: Send + Sync {
     fn worker(&self) -> usize;
     /// Time since this executor was made. Never goes back.
     fn now(&self) -> Duration;
+    /// The time of day: since the Unix epoch. Never goes back.
+    fn wall(&self) -> Duration;
     /// A random number.
     fn random(&self) -> u64;
     /// Runs this soon.
@@ -57,6 +59,11 @@ impl Done {
     pub fn is_set(&self) -> bool {
         self.0.load(SeqCst)
     }
+}
+
+/// The system's time of day, since the Unix epoch.
+pub(super) fn time_of_day() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The next number of the SplitMix64 generator.

@@ -13,6 +13,8 @@ use super::{Done, Executor, Run};
 /// Example: [`Simulated`](super::Simulated).
 pub struct Inline {
     start: Instant,
+    /// The time of day at the start.
+    epoch: Duration,
     state: Mutex<State>,
     nudged: Condvar,
     #[cfg(feature = "async")]
@@ -36,6 +38,7 @@ impl Default for Inline {
     fn default() -> Self {
         Inline {
             start: Instant::now(),
+            epoch: super::executor::time_of_day(),
             state: Mutex::default(),
             nudged: Condvar::new(),
             #[cfg(feature = "async")]
@@ -59,6 +62,9 @@ impl Executor for Inline {
     }
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+    fn wall(&self) -> Duration {
+        self.epoch + self.start.elapsed()
     }
     fn random(&self) -> u64 {
         split_mix(&mut self.lock().seed)

@@ -245,7 +245,6 @@ impl Job {
         self.executor.nudge();
     }
     /// Something outside has ended, and has woken its task if that was due.
-    #[cfg(feature = "async")]
     pub(super) fn landed(self: &Arc<Self>) {
         if self.outside.fetch_sub(1, SeqCst) == 1 && self.active.load(SeqCst) == 0 && !self.is_aborted() && !self.done.is_set() {
             self.stand_still();

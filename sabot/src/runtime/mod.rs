@@ -53,7 +53,6 @@ mod ledger;
 mod marks;
 mod needs;
 mod options;
-#[cfg(feature = "async")]
 mod outside;
 mod pace;
 mod pool;

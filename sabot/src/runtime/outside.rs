@@ -1,4 +1,4 @@
-//! What an operator that answers rows later sees of the runtime: futures, a timer, a clock.
+//! What an operator that answers rows later, or has timers by the clock, sees of the runtime: futures, a timer, clocks.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
@@ -36,6 +36,11 @@ impl TaskOutside {
 }
 
 impl Outside for TaskOutside {
+    #[cfg(not(feature = "async"))]
+    fn run(&self, _future: Beside) -> Result<Flight> {
+        Err(crate::Error::internal("futures need the feature `async`"))
+    }
+    #[cfg(feature = "async")]
     fn run(&self, future: Beside) -> Result<Flight> {
         let out = self.out();
         self.executor.future(Box::pin(async move {
@@ -56,6 +61,9 @@ impl Outside for TaskOutside {
     }
     fn now(&self) -> Duration {
         self.executor.now()
+    }
+    fn wall(&self) -> Duration {
+        self.executor.wall()
     }
 }
 

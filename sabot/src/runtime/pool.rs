@@ -25,6 +25,8 @@ const HELPER_PAUSE: Duration = Duration::from_micros(200);
 pub struct Pool {
     pool: Option<rayon::ThreadPool>,
     start: Instant,
+    /// The time of day at the start.
+    epoch: Duration,
     timers: Mutex<Timers>,
     due: Arc<Due>,
     nudged: Condvar,
@@ -85,6 +87,7 @@ impl Pool {
         Ok(Pool {
             pool,
             start: Instant::now(),
+            epoch: super::executor::time_of_day(),
             timers: Mutex::default(),
             due: Arc::default(),
             nudged: Condvar::new(),
@@ -108,6 +111,9 @@ impl Executor for Pool {
     }
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+    fn wall(&self) -> Duration {
+        self.epoch + self.start.elapsed()
     }
     fn random(&self) -> u64 {
         split_mix(&mut self.seed.lock().unwrap_or_else(PoisonError::into_inner))

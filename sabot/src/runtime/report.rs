@@ -18,8 +18,8 @@ pub struct NodeReport {
     /// For each input, the node it comes from (its number in [`Report::nodes`]) and how many instances each row goes to:
     /// `rows_in` is the sum of the inputs' `rows_out`, times that number.
     pub inputs: Vec<(usize, u64)>,
-    /// Whether it reads the rows that failed in its input, or of a source those that were late: `rows_in` is then the input's
-    /// `failed`, or the source's `late`.
+    /// Whether it reads the second output of its input: `rows_in` is then the input's `failed`, the source's `late`, or what a keyed
+    /// operator sent aside, its `side`.
     pub side: bool,
 }
 

@@ -15,6 +15,9 @@ use super::{Done, Executor, Run};
 /// Virtual time that a step takes.
 const STEP: Duration = Duration::from_micros(10);
 
+/// The time of day at which it begins: 1 January 2000.
+const EPOCH: Duration = Duration::from_secs(946_684_800);
+
 /// One in this many pieces of work is delayed.
 const DELAYED: u64 = 16;
 
@@ -123,6 +126,9 @@ impl Executor for Simulated {
     }
     fn now(&self) -> Duration {
         self.lock().now
+    }
+    fn wall(&self) -> Duration {
+        EPOCH + self.lock().now
     }
     fn random(&self) -> u64 {
         split_mix(&mut self.lock().random)

@@ -53,7 +53,6 @@ pub(super) struct Task {
     ending: bool,
     /// Whether the root was told that no one wants more.
     unwanted: bool,
-    #[cfg(feature = "async")]
     attached: bool,
 }
 
@@ -66,22 +65,11 @@ pub(super) struct Moved {
 
 impl Task {
     pub(super) fn new(id: usize, instance: usize, root: Root, chain: Chain) -> Self {
-        Task {
-            id,
-            instance,
-            root,
-            chain,
-            barrier: None,
-            ending: false,
-            unwanted: false,
-            #[cfg(feature = "async")]
-            attached: false,
-        }
+        Task { id, instance, root, chain, barrier: None, ending: false, unwanted: false, attached: false }
     }
 
     /// Carries one morsel's worth of rows through the stage.
     pub(super) fn turn(&mut self, job: &Arc<Job>, moved: &mut Moved) -> Result<Turn> {
-        #[cfg(feature = "async")]
         if !std::mem::replace(&mut self.attached, true) {
             self.chain.attach(Arc::new(super::outside::TaskOutside::new(job, self.id)));
         }

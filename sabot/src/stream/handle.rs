@@ -3,15 +3,15 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::operator::{Batch, BatchItem, BatchOperator, FlatMap, KeyCtx, Keyed as KeyedOperator, KeyedSpec};
+use crate::operator::{Batch, BatchItem, BatchOperator, FlatMap};
 use crate::plan::{EventColumn, NodeId, Op, PlanColumn, SortBy};
-use crate::record::{Col, HasTime, Make, Named, NoTime, Record, Slot, State, Value, View, columns_of};
+use crate::record::{Col, HasTime, Named, NoTime, Record, Value, View, columns_of};
 
 use super::batch::BecomesColumn;
 use super::graph::{Code, Site, plan_columns};
 use super::{
-    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, IsKeyed, KeyCols, Keyed, Layer, Returns, SameRows,
-    Unbounded, Unkeyed, Windows,
+    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, KeyCols, Keyed, Layer, Returns, SameRows, Unbounded,
+    Unkeyed, Windows,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
@@ -188,39 +188,6 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
             self.graph.problem(format!("`{}`: {problem}", self.graph.current()));
         }
         self.push(Op::Window(window.span()), columns, keys, time)
-    }
-    /// Calls `f` with state that is kept per key; rows for which it returns a value go on, with the value as a column.
-    ///
-    /// In `pipeline!`: `keyed(|t| bursts(t.ts))` makes the column `value`, `keyed(|t| row { ema: ema(t.price) })` names it.
-    pub fn keyed<X, S, V, F>(self, operator: &str, column: &'static str, f: F) -> Stream<'g, X::On<R>, Unkeyed, B, T, C>
-    where
-        X: Layer<V = V>,
-        S: State,
-        V: Value,
-        K: IsKeyed,
-        F: for<'a> Fn(&mut S, &mut KeyCtx, &View<'a, R>, Make<'a>) -> Option<Slot<'a, V>> + Clone + Send + Sync + 'static,
-    {
-        let time = self.time();
-        let columns = plan_columns(&columns_of::<X::On<R>>());
-        let graph = self.graph;
-        if self.keys().is_empty() {
-            graph.problem(replaced_key(&graph.id(self.node)));
-        }
-        let op = Op::Keyed { operator: operator.to_owned(), column: column.to_owned(), reads: graph.take_reads() };
-        let next = self.push(op, columns, Vec::new(), time);
-        let make = move |site: &Site<'_>| {
-            let spec = KeyedSpec {
-                name: site.name.to_owned(),
-                keys: site.keys.to_vec(),
-                event_time: site.time.map(|t| t.column.clone()),
-                offset: site.time.map_or(0, |t| t.offset),
-                output: column.to_owned(),
-                node: site.node,
-            };
-            KeyedOperator::<R, S, V, F>::factory(spec, site.input, f.clone())
-        };
-        graph.code(next.node, Code::Operator(Arc::new(make)));
-        next
     }
     /// Adds a column that a function computes from whole batches: `batch(z_score)`.
     pub fn batch<X, V, O>(self) -> Stream<'g, X::On<R>, K, B, T, C>

@@ -12,7 +12,7 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use crate::kernel::{LETTER, Level, Lineage, Predicate, Request};
 use crate::operator::{
     Conform, Exchange, Input, Limit, OperatorFactory, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey, SortSpec, SourceTime,
-    Unnest, Work, schema_with,
+    Unnest, Work, own_schema, schema_with,
 };
 use crate::plan::{Node, NodeId, Op, Plan, Times, times};
 use crate::{Error, Result};
@@ -139,7 +139,7 @@ impl Lower<'_> {
                 self.forward(number, node, factory, columns, false)?;
                 rows.map(|r| self.rows.insert(number, r));
             }
-            Op::DeadLetter | Op::LateRows => {
+            Op::DeadLetter | Op::LateRows | Op::Side => {
                 let conform = Conform::factory(&node.id, &columns);
                 self.forward(number, node, conform, columns, false)?;
                 if let Some(physical) = self.out.plan.nodes.last_mut() {
@@ -148,14 +148,17 @@ impl Lower<'_> {
                 rows.filter(|_| node.op == Op::DeadLetter).map(|r| self.rows.insert(number, r));
             }
             Op::Aggregate { window, functions } => self.aggregate(number, node, *window, functions)?,
-            Op::Keyed { .. } => {
+            Op::Keyed { clock, .. } => {
                 let keys = self.keys(node)?;
                 let factory = self.typed(node, &keys)?;
                 let input = self.input(node, 0, Exchange::Hash(keys), true)?;
                 self.told(number, &input)?;
                 let bounded = self.bounded(&[input.from]);
                 let schema = self.added(node, &columns, &input);
-                self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, schema, bounded, true);
+                let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, schema, bounded, true);
+                if let Some(physical) = self.out.plan.nodes.get_mut(at) {
+                    physical.later = *clock;
+                }
             }
             Op::FlatMap { .. } => {
                 let factory = self.typed(node, &[])?;
@@ -235,6 +238,13 @@ impl Lower<'_> {
     /// The columns of the input and the one that the step makes.
     fn added(&self, node: &Node, columns: &SchemaRef, input: &Input) -> SchemaRef {
         let (from, _) = self.upstream(input.from);
+        if let (Op::Keyed { own: true, column, .. }, Exchange::Hash(keys)) = (&node.op, &input.exchange) {
+            let keys = keys.iter().filter_map(|k| from.field_with_name(k).ok().cloned());
+            return match columns.field_with_name(column) {
+                Ok(value) => own_schema(keys, value.clone(), node.time.is_some()),
+                Err(_) => from,
+            };
+        }
         let (Op::Keyed { column, .. } | Op::Batch { column, .. } | Op::Async { column, .. }) = &node.op else { return from };
         match columns.field_with_name(column) {
             Ok(field) => schema_with(&from, field.clone()),

@@ -40,6 +40,7 @@ mod graph;
 mod handle;
 mod job;
 mod join;
+mod keyed;
 mod lateness;
 mod lower;
 mod lower_join;
@@ -57,6 +58,7 @@ mod running;
 mod sets;
 mod source;
 mod spec;
+mod stamped;
 mod timed_join;
 mod windows;
 
@@ -86,6 +88,8 @@ pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use job::{Job, build_id};
 #[doc(hidden)]
 pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
+#[doc(hidden)]
+pub use keyed::{HasSideOutput, KeyedBy, KeyedOptions, NoSideOutput, OwnRow, TimeFor};
 #[doc(hidden)]
 pub use lateness::Told;
 pub use lateness::Watermark;
@@ -119,6 +123,8 @@ pub use source::parquet;
 pub use source::{AnyRow, FixedSource};
 pub use source::{Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, follow, to};
 pub use spec::{JobSpec, Settings};
+#[doc(hidden)]
+pub use stamped::{Stamped, StampedCols, StampedRow, Stamps};
 pub use timed_join::AsOf;
 #[doc(hidden)]
 pub use timed_join::{EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};

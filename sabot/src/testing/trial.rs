@@ -199,7 +199,7 @@ pub(super) fn check(report: &Report) -> Result<()> {
     for node in report.nodes.iter().filter(|n| !n.inputs.is_empty()) {
         let sent = |n: &NodeReport| match node.side {
             true if n.inputs.is_empty() => n.account.late,
-            true => n.account.failed,
+            true => n.account.failed + n.account.side,
             false => n.account.rows_out,
         };
         let sent: u64 = node.inputs.iter().map(|(from, copies)| report.nodes.get(*from).map_or(0, sent) * copies).sum();

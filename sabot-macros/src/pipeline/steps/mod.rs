@@ -4,6 +4,7 @@ mod aggregate;
 mod asynchronous;
 mod errors;
 mod joins;
+mod keyed;
 mod lateness;
 mod many;
 mod notes;
@@ -115,6 +116,8 @@ struct Build<'c> {
     dotted: bool,
     /// Whether the statement defines two streams.
     pair: bool,
+    /// Whether this is the last step of the statement.
+    last: bool,
     /// The step before, if it was one that makes two streams.
     ended: Option<&'static str>,
     /// Whether errors of the steps before are dealt with.
@@ -130,6 +133,7 @@ impl Cx {
         let pair = std::mem::take(&mut self.pair);
         let mut b = Build {
             pair,
+            last: false,
             ended: None,
             handled: false,
             cx: self,
@@ -141,7 +145,8 @@ impl Cx {
             notes: TokenStream::new(),
         };
         b.head(&chain.head);
-        for step in &chain.steps {
+        for (number, step) in chain.steps.iter().enumerate() {
+            b.last = number + 1 == chain.steps.len();
             b.step(step);
         }
         if !b.notes.is_empty() || !may_stay_open {

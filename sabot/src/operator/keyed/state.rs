@@ -1,34 +1,23 @@
-//! The states of all keys, and their way into checkpoints and back.
+//! The states of all keys.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::builder::BinaryBuilder;
-use arrow_array::types::{Int64Type, UInt32Type, UInt64Type};
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use super::buffer::{Buffer, Entry};
 use super::every;
-use crate::kernel::Origin;
-use crate::operator::kept::{batch_with, positions};
-use crate::operator::keys::{by_key_group, key_groups};
-use crate::operator::{EventTime, GroupState, Keys, ipc};
+use super::lives::{Lives, Ttl};
+use super::saved::{BIRTH, FIELDS, Loaded, STATE, TOUCHED};
+use crate::operator::kept::positions;
+use crate::operator::key_ctx::By;
+use crate::operator::keys::key_groups;
+use crate::operator::{EventTime, Keys, ipc};
 use crate::record::{State, StateSchema};
 use crate::{Error, Result};
 
-/// The column of encoded states.
-const STATE: &str = "sabot.state";
-/// Metadata: the fields of the state struct as written, rows that the key group emitted, the watermark.
-const FIELDS: &str = "sabot.fields";
-const EMITTED: &str = "sabot.emitted";
-const WATERMARK: &str = "sabot.watermark";
-/// Columns of buffered rows.
-const TIME: &str = "sabot.time";
-const SOURCE: &str = "sabot.source";
-const PARTITION: &str = "sabot.partition";
-const SPLIT: &str = "sabot.split";
-const ROW: &str = "sabot.row";
+/// Keys of which more than half are dead are put together anew, from this many on.
+const COMPACT: usize = 1024;
 
 /// One state per key.
 pub(super) struct States<S> {
@@ -36,33 +25,103 @@ pub(super) struct States<S> {
     fields: Vec<FieldRef>,
     keys: Keys,
     states: Vec<S>,
+    /// When keys live, if anyone wants to know: where state expires, or there are timers.
+    pub(super) lives: Option<Lives>,
+}
+
+/// Keys and encoded states, and the timers of keys, by row of the batch.
+pub(super) struct Cut {
+    pub(super) batch: RecordBatch,
+    pub(super) timers: Vec<(u32, By, EventTime)>,
 }
 
 impl<S: State> States<S> {
-    pub(super) fn new(keys: &[String], input: &SchemaRef, step: &str) -> Result<Self> {
+    pub(super) fn new(keys: &[String], input: &SchemaRef, step: &str, lives: Option<Lives>) -> Result<Self> {
         let at = positions(input, keys, step)?;
         let fields: Vec<FieldRef> = at.iter().filter_map(|i| input.fields().get(*i)).cloned().collect();
-        Ok(States { step: step.to_owned(), keys: Keys::new(&fields)?, fields, states: Vec::new() })
+        Ok(States { step: step.to_owned(), keys: Keys::new(&fields)?, fields, states: Vec::new(), lives })
+    }
+    /// Whether state may expire, or have timers.
+    pub(super) fn lives(ttl: Option<Ttl>, timers: bool) -> Option<Lives> {
+        (ttl.is_some() || timers).then(|| Lives::new(ttl))
+    }
+    /// The key columns.
+    pub(super) fn fields(&self) -> &[FieldRef] {
+        &self.fields
     }
     /// The numbers of the rows' states; a new key gets the default.
     pub(super) fn find(&mut self, keys: &[ArrayRef], rows: usize, out: &mut Vec<u32>) -> Result<()> {
         self.keys.insert(keys, every(rows), out)?;
         self.states.resize_with(self.keys.len(), S::default);
+        if let Some(lives) = &mut self.lives {
+            lives.reach(self.states.len());
+        }
         Ok(())
     }
+    /// The state of a key, for a call at `at`.
+    #[inline]
+    pub(super) fn enter(&mut self, number: u32, group: u16, at: EventTime) -> Option<&mut S> {
+        let state = self.states.get_mut(number as usize)?;
+        if let Some(lives) = &mut self.lives
+            && lives.enter(number, group, at)
+        {
+            *state = S::default();
+        }
+        Some(state)
+    }
+    #[inline]
     pub(super) fn get(&mut self, number: u32) -> Option<&mut S> {
         self.states.get_mut(number as usize)
     }
+    /// The key columns of these keys.
+    pub(super) fn columns(&self, numbers: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.keys.columns(numbers)
+    }
     pub(super) fn bytes(&self) -> usize {
-        self.keys.bytes() + self.states.capacity() * size_of::<S>()
+        self.keys.bytes() + self.states.capacity() * size_of::<S>() + self.lives.as_ref().map_or(0, Lives::bytes)
+    }
+    /// Drops the states of keys that are dead at `now`.
+    pub(super) fn sweep(&mut self, now: EventTime) {
+        let (Some(lives), states) = (&mut self.lives, &mut self.states) else { return };
+        lives.sweep(now, |number| {
+            if let Some(state) = states.get_mut(number as usize) {
+                *state = S::default();
+            }
+        });
+    }
+    /// Frees the memory of dead keys, once they are the majority. Numbers change.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        let Some(lives) = self.lives.as_ref().filter(|l| self.states.len() > COMPACT && l.living() * 2 < self.states.len()) else {
+            return Ok(());
+        };
+        let kept: Vec<u32> = (0..self.states.len() as u32).filter(|n| lives.life(*n).birth != 0).collect();
+        self.keep(&kept)
+    }
+    /// Keeps these keys, in ascending order of their numbers.
+    fn keep(&mut self, kept: &[u32]) -> Result<()> {
+        let columns = self.keys.columns(kept)?;
+        let mut keys = Keys::new(&self.fields)?;
+        keys.insert(&columns, every(kept.len()), &mut Vec::new())?;
+        let mut states = Vec::with_capacity(kept.len());
+        for number in kept {
+            states.extend(self.states.get_mut(*number as usize).map(std::mem::take));
+        }
+        (self.keys, self.states) = (keys, states);
+        if let Some(lives) = &mut self.lives {
+            lives.renumber(kept);
+        }
+        Ok(())
     }
     /// Keys and encoded states.
-    pub(super) fn cut(&self) -> Result<RecordBatch> {
-        let all: Vec<u32> = (0..self.keys.len() as u32).collect();
+    pub(super) fn cut(&self) -> Result<Cut> {
+        let all: Vec<u32> = match &self.lives {
+            Some(lives) => (0..self.states.len() as u32).filter(|n| lives.life(*n).birth != 0).collect(),
+            None => (0..self.states.len() as u32).collect(),
+        };
         let mut columns = self.keys.columns(&all)?;
         let mut states = BinaryBuilder::with_capacity(all.len(), all.len() * 16);
         let mut bytes = Vec::new();
-        for state in &self.states {
+        for state in all.iter().filter_map(|n| self.states.get(*n as usize)) {
             bytes.clear();
             state.encode(&mut bytes);
             states.append_value(&bytes);
@@ -70,17 +129,30 @@ impl<S: State> States<S> {
         columns.push(Arc::new(states.finish()));
         let mut fields = self.fields.clone();
         fields.push(Arc::new(Field::new(STATE, DataType::Binary, false)));
+        let mut timers = Vec::new();
+        if let Some(lives) = &self.lives {
+            columns.push(Arc::new(Int64Array::from_iter_values(all.iter().map(|n| lives.life(*n).touched))));
+            fields.push(Arc::new(Field::new(TOUCHED, DataType::Int64, false)));
+            columns.push(Arc::new(UInt64Array::from_iter_values(all.iter().map(|n| lives.life(*n).birth))));
+            fields.push(Arc::new(Field::new(BIRTH, DataType::UInt64, false)));
+            let row = |number: u32| all.binary_search(&number).ok().map(|row| row as u32);
+            let groups = 0..crate::kernel::hash::KEY_GROUPS;
+            timers.extend(groups.flat_map(|g| lives.all_timers(g)).filter_map(|(by, at, number)| Some((row(number)?, by, at))));
+        }
         let written = serde_json::to_string(&S::schema()).map_err(|e| Error::internal(e.to_string()))?;
         let metadata = [(FIELDS.to_owned(), written)].into();
-        Ok(RecordBatch::try_new(Arc::new(Schema::new_with_metadata(fields, metadata)), columns)?)
+        Ok(Cut { batch: RecordBatch::try_new(Arc::new(Schema::new_with_metadata(fields, metadata)), columns)?, timers })
     }
-    /// Loads what [`cut`](Self::cut) wrote, perhaps in another version of the program.
-    pub(super) fn load(&mut self, batch: &RecordBatch) -> Result<()> {
-        let broken = |what: &str| Error::Checkpoint(format!("the state of `{}` {what}", self.step));
+    /// Loads a key group of what [`cut`](Self::cut) gave, perhaps in another version of the program.
+    pub(super) fn load(&mut self, group: u16, loaded: &Loaded) -> Result<()> {
+        let batch = &loaded.states;
+        let step = self.step.clone();
+        let broken = |what: &str| Error::Checkpoint(format!("the state of `{step}` {what}"));
         let fields: StateSchema =
             ipc::tag(batch, FIELDS).and_then(|t| serde_json::from_str(t).ok()).ok_or_else(|| broken("does not say which fields it has"))?;
-        let same = batch.num_columns() == self.fields.len() + 1
-            && batch.schema_ref().fields().iter().zip(&self.fields).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
+        let written = batch.schema_ref();
+        let same = written.fields().iter().position(|f| f.name() == STATE) == Some(self.fields.len())
+            && written.fields().iter().zip(&self.fields).all(|(w, k)| w.name() == k.name() && w.data_type() == k.data_type());
         if !same {
             return Err(broken("was written for other key columns"));
         }
@@ -88,12 +160,26 @@ impl<S: State> States<S> {
         let current = fields == S::schema();
         let mut numbers = Vec::new();
         self.find(batch.columns(), batch.num_rows(), &mut numbers)?;
-        for (number, bytes) in numbers.iter().zip(states.iter()) {
+        for ((number, bytes), row) in numbers.iter().zip(states.iter()).zip(0..) {
             let mut bytes = bytes.unwrap_or_default();
             let state = if current { S::decode(&mut bytes)? } else { S::decode_from(&mut bytes, &fields)? };
             if let Some(slot) = self.get(*number) {
                 *slot = state;
             }
+            if let Some(lives) = &mut self.lives {
+                // a step that had no ttl before begins to count now
+                let touched = loaded.touched.get(row).copied().unwrap_or(loaded.began(lives.by_clock()));
+                lives.load(*number, group, touched);
+            }
+        }
+        if let Some(lives) = &mut self.lives {
+            for (row, by, at) in &loaded.timers {
+                if let Some(number) = numbers.get(*row as usize) {
+                    lives.set(*by, *number, group, *at);
+                }
+            }
+        } else if !loaded.timers.is_empty() {
+            return Err(broken("has timers, which its operator takes no more"));
         }
         Ok(())
     }
@@ -102,86 +188,10 @@ impl<S: State> States<S> {
         let Ok(columns) = self.keys.columns(&all) else { return };
         let Ok(groups) = key_groups(&columns, all.len()) else { return };
         let keep: Vec<u32> = all.iter().zip(&groups).filter(|(_, g)| **g != group).map(|(i, _)| *i).collect();
-        let Ok(kept) = self.keys.columns(&keep) else { return };
-        self.keys.clear();
-        let mut numbers = Vec::new();
+        if let Some(lives) = &mut self.lives {
+            lives.release(group);
+        }
         // the same keys were inserted before
-        if self.keys.insert(&kept, every(keep.len()), &mut numbers).is_ok() {
-            let mut of = groups.into_iter();
-            self.states.retain(|_| of.next() != Some(group));
-        }
+        let _ = self.keep(&keep);
     }
-}
-
-/// The state of each key group: a batch of keys and states, then one of buffered rows if there are any.
-pub(super) fn write(states: &RecordBatch, keys: usize, buffer: &Buffer, emitted: &[u64], watermark: EventTime) -> Result<Vec<GroupState>> {
-    let (order, ranges) = by_key_group(&key_groups(states.columns().get(..keys).unwrap_or(&[]), states.num_rows())?);
-    let sorted = arrow_select::take::take_record_batch(states, &UInt32Array::from(order))?;
-    let mut ranges: BTreeMap<u16, std::ops::Range<usize>> = ranges.into_iter().collect();
-    let waiting = buffer.groups();
-    let fields = ipc::tag(states, FIELDS).unwrap_or_default().to_owned();
-    let mut out = Vec::new();
-    for (group, emitted) in (0u16..).zip(emitted) {
-        let range = match ranges.remove(&group) {
-            Some(range) => range,
-            None if *emitted > 0 || waiting.contains(&group) => 0..0,
-            None => continue,
-        };
-        let tags =
-            [(FIELDS.to_owned(), fields.clone()), (EMITTED.to_owned(), emitted.to_string()), (WATERMARK.to_owned(), watermark.to_string())];
-        let mut bytes = Vec::new();
-        ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
-        if waiting.contains(&group) {
-            let entries = buffer.group(group);
-            let number =
-                |f: fn(&Origin) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(entries.iter().map(|e| f(&e.origin)))) };
-            let small =
-                |f: fn(&Origin) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(entries.iter().map(|e| f(&e.origin)))) };
-            let mut batch = buffer.gather(&entries)?;
-            batch = batch_with(
-                &batch,
-                Field::new(TIME, DataType::Int64, false),
-                Arc::new(Int64Array::from_iter_values(entries.iter().map(|e| e.time))),
-            )?;
-            batch = batch_with(&batch, Field::new(SOURCE, DataType::UInt32, false), small(|o| o.source))?;
-            batch = batch_with(&batch, Field::new(PARTITION, DataType::UInt32, false), small(|o| o.partition))?;
-            batch = batch_with(&batch, Field::new(SPLIT, DataType::UInt64, false), number(|o| o.split))?;
-            batch = batch_with(&batch, Field::new(ROW, DataType::UInt64, false), number(|o| o.row))?;
-            ipc::push(&batch, &mut bytes)?;
-        }
-        out.push(GroupState { group, bytes });
-    }
-    Ok(out)
-}
-
-/// What [`write`] wrote for one key group.
-pub(super) struct Loaded {
-    pub(super) states: RecordBatch,
-    pub(super) emitted: u64,
-    pub(super) watermark: EventTime,
-    pub(super) buffered: Option<(RecordBatch, Vec<Entry>)>,
-}
-
-pub(super) fn read(state: &GroupState, step: &str) -> Result<Loaded> {
-    let broken = || Error::Checkpoint(format!("the state of `{step}` is incomplete"));
-    let mut bytes = state.bytes.as_slice();
-    let states = ipc::pop(&mut bytes)?.ok_or_else(broken)?;
-    let number = |name| ipc::tag(&states, name).and_then(|t| t.parse::<i64>().ok()).ok_or_else(broken);
-    let (emitted, watermark) = (number(EMITTED)? as u64, number(WATERMARK)?);
-    let mut buffered = None;
-    if let Some(batch) = ipc::pop(&mut bytes)? {
-        let small = |name| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<UInt32Type>()).ok_or_else(broken);
-        let large = |name| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<UInt64Type>()).ok_or_else(broken);
-        let times = batch.column_by_name(TIME).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(broken)?;
-        let (sources, partitions, splits, rows) = (small(SOURCE)?, small(PARTITION)?, large(SPLIT)?, large(ROW)?);
-        let numbers = sources.values().iter().zip(partitions.values()).zip(splits.values()).zip(rows.values());
-        let entries = (0u32..).zip(times.values()).zip(numbers).map(|((row, time), (((source, partition), split), at))| {
-            let origin = Origin { source: *source, partition: *partition, split: *split, row: *at };
-            Entry { group: state.group, time: *time, origin, batch: 0, row }
-        });
-        let entries: Vec<Entry> = entries.collect();
-        let columns: Vec<usize> = (0..batch.num_columns().saturating_sub(5)).collect();
-        buffered = Some((batch.project(&columns)?, entries));
-    }
-    Ok(Loaded { states, emitted, watermark, buffered })
 }

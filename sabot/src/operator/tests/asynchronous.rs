@@ -22,6 +22,9 @@ impl Outside for Hand {
         Ok(Flight::new(|| {}))
     }
     fn wake_after(&self, _delay: Duration) {}
+    fn wall(&self) -> Duration {
+        Duration::ZERO
+    }
     fn now(&self) -> Duration {
         *self.now.lock().unwrap()
     }

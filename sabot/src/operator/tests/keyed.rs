@@ -42,11 +42,19 @@ fn second<'a>(state: &mut Running, ctx: &mut KeyCtx, row: &View<'a, Item>, make:
 }
 
 fn spec(time: bool) -> KeyedSpec {
-    KeyedSpec { name: "p/k".into(), keys: vec!["k".into()], event_time: time.then(|| "t".into()), output: "o".into(), node: 4, offset: 0 }
+    KeyedSpec {
+        name: "p/k".into(),
+        keys: vec!["k".into()],
+        event_time: time.then(|| "t".into()),
+        output: "o".into(),
+        node: 4,
+        offset: 0,
+        ttl: None,
+    }
 }
 
 fn create(time: bool, of: usize) -> Vec<Box<dyn Operator>> {
-    let factory = Keyed::<Item, Running, Str, _>::factory(spec(time), &schema(), second).unwrap();
+    let factory = Keyed::<Item, Running, NoSide, Str, _>::factory(spec(time), &schema(), second).unwrap();
     (0..of).map(|index| factory.create(Instance { index, of }).unwrap()).collect()
 }
 
@@ -172,8 +180,10 @@ fn state_evolves() {
         None
     }
     let batch = table(&mut Rng(2), 300);
-    let mut old =
-        Keyed::<Item, Before, Str, _>::factory(spec(false), &schema(), counts).unwrap().create(Instance { index: 0, of: 1 }).unwrap();
+    let mut old = Keyed::<Item, Before, NoSide, Str, _>::factory(spec(false), &schema(), counts)
+        .unwrap()
+        .create(Instance { index: 0, of: 1 })
+        .unwrap();
     let mut out = Out::default();
     cut(&batch, 0, 50, None).into_iter().for_each(|m| out.feed(old.as_mut(), 0, m));
     assert_eq!(out.account.filtered, 300);
@@ -186,7 +196,7 @@ fn state_evolves() {
     let last = got.iter().rfind(|l| l.starts_with("some key number 0|")).unwrap();
     assert!(last.contains(&format!("some key number 0 {} ", count(&batch) * 2)), "{last}");
     // fields that the program does not know are refused
-    let mut back = Keyed::<Item, Before, Str, _>::factory(KeyedSpec { keys: vec!["v".into()], ..spec(false) }, &schema(), counts)
+    let mut back = Keyed::<Item, Before, NoSide, Str, _>::factory(KeyedSpec { keys: vec!["v".into()], ..spec(false) }, &schema(), counts)
         .unwrap()
         .create(Instance { index: 0, of: 1 })
         .unwrap();
@@ -218,8 +228,8 @@ fn late_rows_and_failures() {
     batch = RecordBatch::try_new(schema(), vec![Arc::clone(batch.column(0)), Arc::clone(batch.column(1)), times]).unwrap();
     for time in [false, true] {
         for (i, factory) in [
-            Keyed::<Item, Running, i64, _>::factory(spec(time), &schema(), fails).unwrap(),
-            Keyed::<Item, Running, i64, _>::factory(spec(time), &schema(), panics).unwrap(),
+            Keyed::<Item, Running, NoSide, i64, _>::factory(spec(time), &schema(), fails).unwrap(),
+            Keyed::<Item, Running, NoSide, i64, _>::factory(spec(time), &schema(), panics).unwrap(),
         ]
         .into_iter()
         .enumerate()

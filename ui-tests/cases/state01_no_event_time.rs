@@ -1,0 +1,36 @@
+//! Timers of event time, without event time.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Click {
+    user: i64,
+    page: Str,
+}
+
+/// The pages of a visit.
+#[derive(State, Default)]
+struct Visit {
+    pages: u64,
+}
+
+#[operator]
+impl Visit {
+    fn row(&mut self, ctx: &mut KeyCtx, page: &str) {
+        self.pages += page.len() as u64;
+        ctx.set_timer(ctx.time() + 30.minute());
+    }
+    fn timer(&mut self, _ctx: &mut KeyCtx, _at: Timestamp<Micros>) -> Option<u64> {
+        Some(self.pages)
+    }
+}
+
+pipeline! {
+    pub fn p(clicks: Source<Click>);
+
+    clicks -> key_by(user) -> keyed(|c| Visit(c.page)) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 31:31 | keyed | this operator has timers of event time, but the stream has none

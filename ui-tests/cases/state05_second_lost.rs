@@ -1,0 +1,39 @@
+//! A second output that goes nowhere.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Click {
+    user: i64,
+    page: Str,
+    #[event_time]
+    at: Timestamp<Micros>,
+}
+
+/// The pages of a visit.
+#[derive(State, Default)]
+struct Visit {
+    pages: u64,
+}
+
+#[operator]
+impl Visit {
+    fn row(&mut self, ctx: &mut KeyCtx<Str>, page: &str) {
+        self.pages += page.len() as u64;
+        ctx.side(page.into());
+    }
+    fn timer(&mut self, _ctx: &mut KeyCtx<Str>, _at: Timestamp<Micros>) -> Option<u64> {
+        Some(self.pages)
+    }
+}
+
+pipeline! {
+    pub fn p(clicks: Source<Click>);
+
+    (visits, odd) = clicks -> key_by(user) -> keyed(|c| Visit(c.page));
+    visits -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 33:14 | odd | the rows in `odd` are lost: end it with `-> sink(..)`, or name it `_odd`
