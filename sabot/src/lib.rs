@@ -29,7 +29,9 @@ pub mod prelude {
     };
     #[cfg(feature = "parquet")]
     pub use crate::stream::parquet;
-    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, generate, hop, session, to, tumbling};
+    pub use crate::stream::{
+        Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, generate, global, hop, on_update, session, to, tumbling,
+    };
     pub use crate::{Error, Result};
     pub use sabot_macros::{Record, State, operator, pipeline};
 }

@@ -10,6 +10,8 @@ use sabot::prelude::*;
 use sabot::runtime::Checkpoint;
 use sabot::testing::{Ran, Trial, same_rows};
 
+#[path = "endless/changes.rs"]
+mod changes;
 #[path = "endless/driven.rs"]
 mod driven;
 #[path = "endless/late.rs"]

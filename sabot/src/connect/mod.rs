@@ -85,6 +85,8 @@ mod csv_text;
 mod csv_time;
 mod fit;
 mod fitted;
+mod fold;
+mod folded_sink;
 mod generate;
 mod infer;
 #[cfg(feature = "json")]
@@ -130,6 +132,9 @@ pub use csv_options::{CsvOptions, OnBadLine};
 pub use csv_sink::CsvSink;
 pub use csv_source::CsvSource;
 pub use fitted::fitted;
+#[cfg(feature = "cli")]
+pub(crate) use fold::Fold;
+pub(crate) use folded_sink::FoldedSink;
 pub use generate::{Generate, from_fn};
 #[cfg(feature = "json")]
 pub use json_sink::JsonSink;

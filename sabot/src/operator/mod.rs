@@ -4,6 +4,7 @@ pub mod aggregate;
 mod asynchronous;
 mod batch;
 mod by_group;
+mod changelog;
 mod conform;
 mod contract;
 mod distinct;
@@ -36,15 +37,18 @@ mod top;
 mod two_phase;
 mod unnest;
 mod user;
+mod weights;
 
 pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 pub use aggregate::{
     Accumulator, AccumulatorFactory, AggregateSpec, EventWindow, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand,
+    UpdatingAggregate,
 };
 pub use asynchronous::AsyncOptions;
 #[cfg(feature = "async")]
 pub use asynchronous::{Async, AsyncItem, AsyncMap, AsyncSpec, Awaited};
 pub use batch::BatchOperator;
+pub use changelog::Changelog;
 pub use conform::{Conform, conform};
 pub use contract::{
     Account, Beside, END_OF_TIME, EventTime, Flight, Frozen, GroupState, Mark, Operator, Output, Outside, Pause, Pending, Progress,
@@ -66,7 +70,7 @@ pub use ranked::{Neighbour, Partitions, Ranking, RunningCount, RunningExtreme, R
 pub use run::RunOperator;
 pub use sample::{Sample, SampleSpec};
 pub use sets::{SetOperator, SetSpec};
-pub use sink::Sink;
+pub use sink::{Changing, Sink};
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
 pub use source::{Read, Source, Split, SplitReader};
 pub use spill::{Memory, SpillDir};
@@ -74,3 +78,4 @@ pub use top::{PartialTop, Top, TopSpec};
 pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};
 pub use unnest::Unnest;
 pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Stored};
+pub use weights::{WEIGHT, weight_field, weights, with_weights, without_weights};

@@ -24,8 +24,10 @@
 //! # Ok(()) }
 //! ```
 
+mod emit;
 mod explain;
 mod explanation;
+mod identity;
 mod join;
 mod mermaid;
 mod node;
@@ -35,8 +37,10 @@ mod push_down;
 mod svg;
 mod time;
 
+pub use emit::{Emit, When};
 pub use explain::explain;
 pub use explanation::{ExplainedExpr, ExplainedStep, Explanation, PhysicalStep};
+pub use identity::identity;
 pub use join::{Direction, HAS_LEFT, HAS_RIGHT, JoinKind, Matching};
 pub use mermaid::mermaid;
 pub use node::{AggregateColumn, EventColumn, Node, NodeId, Op, Plan, PlanColumn, SetKind, SortBy, Span};

@@ -96,7 +96,12 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
             let run = plan.node(*node.inputs.first().ok_or_else(|| Error::Plan(format!("`{}` has no input", node.id)))?)?;
             ways.extend(run.inputs.iter().map(|n| (*n, column.to_owned())));
         }
-        Op::Keyed { column: made, .. } | Op::Batch { column: made, .. } | Op::Async { column: made, .. } if made == column => {
+        Op::Keyed { column: made, .. }
+        | Op::Batch { column: made, .. }
+        | Op::Async { column: made, .. }
+        | Op::Changelog { column: made }
+            if made == column =>
+        {
             return Ok(false);
         }
         // the bounds of a window: its own event time was followed already

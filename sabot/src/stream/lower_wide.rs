@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Code;
 use super::lower::{Lower, missing, schema};
 use crate::kernel::hash::KEY_GROUPS;
-use crate::operator::{AggregateSpec, EventWindow, Exchange, FinalAggregate, Function, Input, PartialAggregate, Work};
-use crate::plan::{Node, NodeId, Span};
+use crate::operator::{AggregateSpec, EventWindow, Exchange, FinalAggregate, Function, Input, PartialAggregate, UpdatingAggregate, Work};
+use crate::plan::{Emit, Node, NodeId, Span};
 use crate::{Error, Result};
 
 impl Lower<'_> {
@@ -16,6 +16,7 @@ impl Lower<'_> {
         node: &Node,
         window: Option<Span>,
         functions: &[crate::plan::AggregateColumn],
+        emit: Emit,
     ) -> Result<()> {
         let Some(Code::Aggregate(factories)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let input_node = self.plan.node(*node.inputs.first().ok_or_else(|| missing(node))?)?;
@@ -41,6 +42,7 @@ impl Lower<'_> {
         // a session on a stream is over as soon as time says so, and not when its last pane is
         let factory = match window {
             Some(Span::Session { .. }) if !bounded => PartialAggregate::prompt(Arc::clone(&spec), &from_schema)?,
+            _ if emit.changes() => PartialAggregate::each_morsel(Arc::clone(&spec), &from_schema)?,
             _ => PartialAggregate::factory(Arc::clone(&spec), &from_schema, tables)?,
         };
         let partial = self.push(
@@ -56,7 +58,11 @@ impl Lower<'_> {
         let global = node.keys.is_empty();
         let exchange = if global { Exchange::Gather } else { Exchange::Hash(node.keys.clone()) };
         let columns = schema(node);
-        let factory = FinalAggregate::factory_as(Arc::clone(&spec), &from_schema, &columns, self.next() as u32)?;
+        let factory = if emit.changes() {
+            UpdatingAggregate::factory(Arc::clone(&spec), &from_schema, &columns, self.next() as u32)?
+        } else {
+            FinalAggregate::factory_as(Arc::clone(&spec), &from_schema, &columns, self.next() as u32)?
+        };
         let input = Input { from: partial, port: 0, exchange, ordered: true };
         self.push(number, node.id.clone(), Work::Operator(factory), vec![input], global, columns, bounded, true);
         Ok(())

@@ -32,6 +32,7 @@ mod aggregate;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod batch;
+mod changes;
 mod compose;
 mod errors;
 mod generate;
@@ -62,6 +63,7 @@ pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNam
 #[cfg(feature = "async")]
 pub use asynchronous::{Certain, Waits, waited, waited_certain};
 pub use batch::BecomesColumn;
+pub use changes::{Append, Change, Changes, Stays, Takes, TakesBack};
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, Fail, Handled, MayBeNull, Null, OnError, Skip};
 pub use generate::{Generator, generate};
@@ -71,8 +73,8 @@ pub use job::{Job, build_id};
 pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
 pub use lateness::{Told, Watermark};
 pub use marks::{
-    And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue,
-    Keyed, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
+    And, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue, Keyed, RowsFor, SameKey,
+    SameRows, TimeFor, Unbounded, Unkeyed, Updated, WindowCols, Windowable, Windowed, key,
 };
 pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible, over};
 pub use pair::{Always, Maybe, Pair, PairRow, PairSide};
@@ -86,7 +88,7 @@ pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
 pub use timed_join::{AsOf, EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
-pub use windows::{Windows, hop, session, tumbling};
+pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Windows, global, hop, on_update, session, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
 pub trait Layer: crate::kernel::Added {

@@ -1,11 +1,98 @@
 //! How event time is cut.
 
-use crate::plan::Span;
+use std::marker::PhantomData;
+
+use crate::plan::{Emit, Op, Span, When};
 use crate::record::{Duration, Micros};
+
+use super::{Append, Change};
 
 /// Windows of event time: what [`tumbling`], [`hop`] and [`session`] make, and the `window` step takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Windows(Kind);
+pub struct Windows<E = Closing>(Kind, PhantomData<E>);
+
+/// When results of windows are sent.
+pub trait Emission: 'static {
+    /// Whether they are taken back.
+    type Change: Change;
+}
+/// Once, when the window is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {}
+impl Emission for Closing {
+    type Change = Append;
+}
+
+/// What a `window` step takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a window",
+    label = "not a window",
+    note = "write `tumbling(1.hour())`, `hop(1.hour(), 15.minute())`, `session(30.minute())` or `global(on_update)`"
+)]
+pub trait Cut {
+    /// As the plan has it.
+    #[doc(hidden)]
+    fn ops(&self) -> Vec<Op>;
+    /// Why there are no such windows, if there are none.
+    #[doc(hidden)]
+    fn problem(&self) -> Option<String>;
+}
+
+/// All rows of a key, without cutting time: what [`global`] makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Global(());
+/// The word in `global(on_update)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnUpdate(());
+/// Results are sent whenever they change: `window(global(on_update))`.
+pub fn on_update() -> OnUpdate {
+    OnUpdate(())
+}
+
+/// No windows: an aggregate is of all rows of its key, and is sent whenever it changes. `window(global(on_update))`.
+///
+/// It needs no event time, and no end. The result is a stream of changes: where the aggregate of a key is another one than before, the
+/// old row is taken back and the new one sent. How often that happens is open (about once per key and batch of rows); the sum
+/// of all changes is the aggregate over all rows so far. State is kept for every key, for ever.
+///
+/// A sink that the caller binds applies the changes: `collect` and files hold the final rows. See [`Changes`](super::Changes).
+///
+/// ```
+/// use sabot::prelude::*;
+///
+/// #[derive(Record, Clone)]
+/// struct Sale { shop: Str, amount: i64 }
+///
+/// pipeline! {
+///     /// What each shop has sold so far.
+///     pub fn totals(sales: Source<Sale>);
+///     totals = sales -> key_by(shop) -> window(global(on_update)) -> aggregate(|s| row { total: sum(s.amount), sales: count() });
+///     totals -> sink;
+/// }
+///
+/// /// A shop's total.
+/// #[derive(Record, Debug, PartialEq)]
+/// struct Total { shop: Str, total: i64, sales: u64 }
+///
+/// fn main() -> sabot::Result<()> {
+///     let sale = |shop: &str, amount| Sale { shop: shop.into(), amount };
+///     let mut rows: Vec<Total> = totals(vec![sale("A", 5), sale("B", 1), sale("A", 2)]).collect()?;
+///     rows.sort_by_key(|t| t.total);
+///     assert_eq!(rows, [Total { shop: "B".into(), total: 1, sales: 1 }, Total { shop: "A".into(), total: 7, sales: 2 }]);
+///     Ok(())
+/// }
+/// ```
+pub fn global(_when: fn() -> OnUpdate) -> Global {
+    Global(())
+}
+impl Cut for Global {
+    fn ops(&self) -> Vec<Op> {
+        vec![Op::Emit { emit: Emit { when: When::OnUpdate, ..Emit::default() }, global: true }]
+    }
+    fn problem(&self) -> Option<String> {
+        None
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -17,7 +104,7 @@ enum Kind {
 ///
 /// A size that is not positive is refused when the job starts; `pipeline!` refuses a constant one at compile time.
 pub fn tumbling(size: Duration<Micros>) -> Windows {
-    Windows(Kind::Aligned { size, slide: size })
+    Windows(Kind::Aligned { size, slide: size }, PhantomData)
 }
 
 /// Windows of length `size`, of which one begins every `slide`: `[k * slide, k * slide + size)`. A row is in `size / slide`
@@ -53,7 +140,7 @@ pub fn tumbling(size: Duration<Micros>) -> Windows {
 /// }
 /// ```
 pub fn hop(size: Duration<Micros>, slide: Duration<Micros>) -> Windows {
-    Windows(Kind::Aligned { size, slide })
+    Windows(Kind::Aligned { size, slide }, PhantomData)
 }
 
 /// A window per key that grows while rows of the key come within `gap` of it: it begins with its first row and ends `gap`
@@ -92,19 +179,18 @@ pub fn hop(size: Duration<Micros>, slide: Duration<Micros>) -> Windows {
 /// }
 /// ```
 pub fn session(gap: Duration<Micros>) -> Windows {
-    Windows(Kind::Session { gap })
+    Windows(Kind::Session { gap }, PhantomData)
 }
 
-impl Windows {
-    /// As the plan has them.
-    pub(super) fn span(self) -> Span {
-        match self.0 {
+impl<E> Cut for Windows<E> {
+    fn ops(&self) -> Vec<Op> {
+        let span = match self.0 {
             Kind::Aligned { size, slide } => Span::Aligned { size: size.value(), slide: slide.value() },
             Kind::Session { gap } => Span::Session { gap: gap.value() },
-        }
+        };
+        vec![Op::Window(span)]
     }
-    /// Why there are no such windows, if there are none.
-    pub(super) fn problem(self) -> Option<String> {
+    fn problem(&self) -> Option<String> {
         let (size, slide) = match self.0 {
             Kind::Aligned { size, slide } => (size, slide),
             Kind::Session { gap } => return (gap.value() <= 0).then(|| format!("a session needs a positive gap, not {gap}")),

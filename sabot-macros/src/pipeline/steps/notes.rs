@@ -85,6 +85,6 @@ impl Build<'_> {
             }
         };
         self.notes.extend(quote!(let #s = { #clones #on.#name(#windows) };));
-        self.known.windowed = true;
+        self.known.windowed = !is_ident(tokens.first(), "global");
     }
 }
