@@ -45,7 +45,7 @@ pub mod __private {
     };
     pub use crate::operator::{
         Aggregate, AsyncOptions, Batch, BatchItem, Finish, KeyCtx, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind,
-        Plain, Stored, Tier, Typed,
+        Plain, Retracts, Stored, Tier, Typed,
     };
     #[cfg(feature = "async")]
     pub use crate::operator::{AsyncItem, AsyncMap, Awaited};

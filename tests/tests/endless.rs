@@ -18,8 +18,12 @@ mod driven;
 mod late;
 #[path = "endless/nexmark.rs"]
 mod nexmark;
+#[path = "endless/retractions.rs"]
+mod retractions;
 #[path = "endless/sessions.rs"]
 mod sessions;
+#[path = "endless/updates.rs"]
+mod updates;
 
 /// What a sensor says.
 #[derive(Record, Clone, Debug, PartialEq)]

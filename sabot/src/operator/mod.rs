@@ -77,5 +77,5 @@ pub use spill::{Memory, SpillDir};
 pub use top::{PartialTop, Top, TopSpec};
 pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};
 pub use unnest::Unnest;
-pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Stored};
+pub use user::{Aggregate, Batch, BatchItem, Emit, Finish, KeyCtx, KeyedItem, MapOperator, OperatorItem, Plain, Retracts, Stored};
 pub use weights::{WEIGHT, weight_field, weights, with_weights, without_weights};

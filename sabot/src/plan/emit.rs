@@ -22,6 +22,8 @@ pub enum When {
     OnClose,
     /// Whenever it changes.
     OnUpdate,
+    /// If it has changed, when the watermark passes a multiple of this many microseconds, and when its window is over.
+    Every(i64),
 }
 
 impl Emit {

@@ -216,6 +216,7 @@ fn sending(emit: Emit) -> String {
     let when = match emit.when {
         When::OnClose => "on close".to_owned(),
         When::OnUpdate => "on update".to_owned(),
+        When::Every(micros) => format!("every {}", span(micros)),
     };
     if emit.lateness > 0 { format!("{when}, rows up to {} late", span(emit.lateness)) } else { when }
 }

@@ -9,7 +9,7 @@ use crate::plan::{AggregateColumn, Emit, EventColumn, Op, Span};
 use crate::record::{Col, List, Nullable, Record, Value, columns_of};
 
 use super::graph::{Code, plan_columns};
-use super::{Append, Bound, Change, Closes, Emits, Stream, Unkeyed};
+use super::{Bound, Change, Closes, Emits, Stream, Unkeyed};
 
 /// An aggregate function over columns, with a result of type `V`.
 pub struct Agg<V> {
@@ -237,7 +237,7 @@ impl<V, Rest: InputNames> InputNames for (Col<V>, Rest) {
     }
 }
 
-impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
+impl<'g, R: Record, K, B: Bound, T, C: Change> Stream<'g, R, K, B, T, C> {
     /// Groups by the key (and window) and aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`.
     pub fn aggregate<O: AggregateRow, Q, W, X: Change>(self, f: impl FnOnce(Q, &R::Cols) -> O) -> Stream<'g, O::Out, Unkeyed, B, W, X>
     where

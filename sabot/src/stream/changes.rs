@@ -1,5 +1,6 @@
 //! Streams whose rows are taken back: what their types say, and `changelog`.
 
+use crate::operator::Retracts;
 use crate::plan::Op;
 use crate::record::{Record, columns_of};
 
@@ -36,6 +37,20 @@ impl Change for Changes {
 )]
 pub trait Stays {}
 impl Stays for Append {}
+
+/// An aggregate of the user's that works over streams of this kind.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used where rows are taken back: it has no `retract`",
+    label = "cannot take a row out again",
+    note = "add `fn retract(&mut self, ..)` to its `#[operator] impl` block, with the parameters of `update`: it undoes what `update` did with the row"
+)]
+pub trait FoldsIn<C> {}
+impl<A> FoldsIn<Append> for A {}
+#[diagnostic::do_not_recommend]
+impl<A: Retracts> FoldsIn<Changes> for A {}
+/// Asks whether an aggregate works over a stream; used by generated code.
+#[doc(hidden)]
+pub fn folds<A: FoldsIn<C>, R, K, B, T, C>(_: Stream<'_, R, K, B, T, C>) {}
 
 /// A stream that carries changes.
 #[diagnostic::on_unimplemented(

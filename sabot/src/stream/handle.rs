@@ -156,10 +156,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     ///
     /// `window(global(on_update))` cuts nothing: what an `aggregate` behind it makes of all rows of a key is sent again whenever it
     /// changes (see [`global`](super::global)).
-    pub fn window<Z: Cut, W>(self, window: Z) -> Stream<'g, R, W, B, T, C>
+    pub fn window<Z: Cut<Needs = N>, N, Q>(self, window: Z) -> Stream<'g, R, Z::Windowed<Q>, B, T, C>
     where
-        T: TimeFor<Z>,
-        K: CutsInto<Z, W>,
+        T: TimeFor<N>,
+        K: CutsInto<Q>,
     {
         let (columns, keys, time) = (self.columns(), self.keys(), self.time());
         if let Some(problem) = window.problem() {

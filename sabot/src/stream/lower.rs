@@ -121,6 +121,7 @@ impl Lower<'_> {
                     column: column.clone(),
                     disorder: source.disorder().or(said.0).unwrap_or(self.settings.disorder),
                     max_step: said.1,
+                    lateness: self.times.lateness.get(&number).copied().unwrap_or(0),
                 });
                 let at = self.push(number, node.id.clone(), Work::Source(source), Vec::new(), false, schema, bounded, false);
                 if let Some(physical) = self.out.plan.nodes.get_mut(at) {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::changes::{Append, Change, Changes};
-use super::windows::{Closing, Emission, Global, Windows};
+use super::windows::{Closing, Emission};
 use crate::record::{Bytes, Col, Date, Decimal, Dict, Duration, HasTime, NotNull, Str, Time, Timestamp, Unit, Value, Zone};
 
 /// The rows have no key.
@@ -246,32 +246,31 @@ impl<K: KeyTypes, B: Bound> Closes<B> for Updated<K> {
     type Time = crate::record::NoTime;
 }
 
-/// The rows have the event time that windows like `Z` need.
+/// The rows have the event time that windows need, if these need any (`N`).
 #[diagnostic::on_unimplemented(
     message = "windows need event time, but this stream has none",
     label = "no event time",
     note = "mark the timestamp with `#[event_time]` in the record, or add an `event_time(column)` step after the source"
 )]
-pub trait TimeFor<Z> {}
-impl<E> TimeFor<Windows<E>> for HasTime {}
+pub trait TimeFor<N> {}
+impl TimeFor<HasTime> for HasTime {}
 #[diagnostic::do_not_recommend]
-impl<T> TimeFor<Global> for T {}
+impl<T> TimeFor<crate::record::NoTime> for T {}
+#[diagnostic::do_not_recommend]
+impl<T> TimeFor<Decoy<T>> for T {}
 
-/// A key that windows like `Z` can be cut from.
+/// A key that a window can be cut from.
 #[diagnostic::on_unimplemented(
     message = "a window cuts a keyed stream, but this stream is not keyed",
     label = "needs a keyed stream",
     note = "add a `key_by(..)` step before it; for one window over all rows, key by a constant column"
 )]
-pub trait Windowable<Z> {
-    /// The windowed key.
-    type Windowed;
+pub trait Windowable {
+    /// The columns of the key.
+    type Key;
 }
-impl<K, E> Windowable<Windows<E>> for Keyed<K> {
-    type Windowed = Windowed<K, E>;
-}
-impl<K> Windowable<Global> for Keyed<K> {
-    type Windowed = Updated<K>;
+impl<K> Windowable for Keyed<K> {
+    type Key = K;
 }
 
 /// [`Windowable`] with its type as a parameter, so that a stream that is not keyed is one error.
@@ -280,9 +279,9 @@ impl<K> Windowable<Global> for Keyed<K> {
     label = "needs a keyed stream",
     note = "add a `key_by(..)` step before it; for one window over all rows, key by a constant column"
 )]
-pub trait CutsInto<Z, W>: Windowable<Z, Windowed = W> {}
+pub trait CutsInto<Q>: Windowable<Key = Q> {}
 #[diagnostic::do_not_recommend]
-impl<K: Windowable<Z, Windowed = W>, Z, W> CutsInto<Z, W> for K {}
+impl<K: Windowable<Key = Q>, Q> CutsInto<Q> for K {}
 
 /// A column that can be the event time.
 #[diagnostic::on_unimplemented(

@@ -63,7 +63,7 @@ pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNam
 #[cfg(feature = "async")]
 pub use asynchronous::{Certain, Waits, waited, waited_certain};
 pub use batch::BecomesColumn;
-pub use changes::{Append, Change, Changes, Stays, Takes, TakesBack};
+pub use changes::{Append, Change, Changes, FoldsIn, Stays, Takes, TakesBack, folds};
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, Fail, Handled, MayBeNull, Null, OnError, Skip};
 pub use generate::{Generator, generate};
@@ -88,7 +88,7 @@ pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
 pub use timed_join::{AsOf, EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
-pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Windows, global, hop, on_update, session, tumbling};
+pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Updating, Windows, global, hop, on_update, session, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
 pub trait Layer: crate::kernel::Added {

@@ -19,9 +19,10 @@ use crate::operator::{Failure, Kept};
 use crate::{Error, Result};
 
 /// Which of the rows that are kept a function needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Needs {
     /// All of them.
+    #[default]
     All,
     /// Each value once.
     Distinct,
@@ -32,7 +33,7 @@ pub enum Needs {
 }
 
 /// What a function needs of its rows, and how they are sorted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
     /// Which rows.
     pub needs: Needs,

@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, Decimal128Array, Int64Arr
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::{gather, input, primitive, short, state};
-use super::{Accumulator, AccumulatorFactory, OverChanges, Summand};
+use super::{Accumulator, AccumulatorFactory, OverChanges, Summand, Whole};
 use crate::Result;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
@@ -18,13 +18,13 @@ type ArrowOf<V> = <<V as Summand>::Total as Fixed>::Arrow;
 
 /// The sum of a column over changes, kept in 128 bits: it may overflow for a moment, between a value that comes and one that is taken
 /// back.
-pub(super) fn net_sum<V: Summand>() -> Arc<dyn AccumulatorFactory> {
+pub(super) fn net_sum<V: Whole>() -> Arc<dyn AccumulatorFactory> {
     Arc::new(NetSumFactory::<V>(PhantomData))
 }
 
 struct NetSumFactory<V>(PhantomData<fn() -> V>);
 
-impl<V: Summand> AccumulatorFactory for NetSumFactory<V> {
+impl<V: Whole> AccumulatorFactory for NetSumFactory<V> {
     fn create(&self) -> Box<dyn Accumulator> {
         Box::new(NetSum::<V> { totals: Vec::new(), counts: Vec::new(), kind: PhantomData })
     }
@@ -52,7 +52,7 @@ struct NetSum<V> {
     kind: PhantomData<fn() -> V>,
 }
 
-impl<V: Summand> NetSum<V> {
+impl<V: Whole> NetSum<V> {
     fn take(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef], sign: i64) -> Result<(), Failure> {
         let column = input::<V::Base>(columns)?;
         let array = primitive::<V::Base>(&column)?;
@@ -68,7 +68,7 @@ impl<V: Summand> NetSum<V> {
     }
 }
 
-impl<V: Summand> Accumulator for NetSum<V> {
+impl<V: Whole> Accumulator for NetSum<V> {
     fn resize(&mut self, groups: usize) {
         self.totals.resize(groups, 0);
         self.counts.resize(groups, 0);
