@@ -123,8 +123,8 @@ pub mod prelude {
     #[cfg(feature = "parquet")]
     pub use crate::stream::parquet;
     pub use crate::stream::{
-        Batches, Bounded, Secret, Sink, Source, Unbounded, channel_in, channel_out, csv, csv_with, follow, generate, hop, session, to,
-        tumbling,
+        Batches, Bounded, Secret, Sink, Source, Unbounded, channel_in, channel_out, csv, csv_with, follow, generate, global, hop, on_update,
+        session, to, tumbling,
     };
     pub use crate::{Error, Result};
     pub use sabot_macros::{Record, State, operator, pipeline};
@@ -139,7 +139,7 @@ pub mod __private {
     };
     pub use crate::operator::{
         Aggregate, AsyncOptions, Batch, BatchItem, EventTimers, Finish, KeyCtx, KeyedItem, KeyedRows, MapOperator, NoSide, NoTimers,
-        OperatorEntry, OperatorItem, OperatorKind, Plain, Stored, Tier, Typed,
+        OperatorEntry, OperatorItem, OperatorKind, Plain, Retracts, Stored, Tier, Typed,
     };
     #[cfg(feature = "async")]
     pub use crate::operator::{AsyncItem, AsyncMap, Awaited};

@@ -10,16 +10,22 @@ use sabot::prelude::*;
 use sabot::runtime::Checkpoint;
 use sabot::testing::{Ran, Trial, same_rows};
 
+#[path = "endless/changes.rs"]
+mod changes;
 #[path = "endless/driven.rs"]
 mod driven;
 #[path = "endless/late.rs"]
 mod late;
 #[path = "endless/nexmark.rs"]
 mod nexmark;
+#[path = "endless/retractions.rs"]
+mod retractions;
 #[path = "endless/sessions.rs"]
 mod sessions;
 #[path = "endless/timers.rs"]
 mod timers;
+#[path = "endless/updates.rs"]
+mod updates;
 
 /// What a sensor says.
 #[derive(Record, Clone, Debug, PartialEq)]

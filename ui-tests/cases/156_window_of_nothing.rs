@@ -18,4 +18,4 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 16:32 | window | `window` needs windows: `tumbling(1.hour())`, `hop(1.hour(), 15.minute())` or `session(30.minute())`
+//~ ERROR 16:32 | window | `window` needs windows: `tumbling(1.hour())`, `hop(1.hour(), 15.minute())`, `session(30.minute())` or `global(on_update)`

@@ -45,6 +45,12 @@ pub(super) fn expand(a: &Aggregate) -> TokenStream {
     };
     // a missing `State` is then one error, here
     let state = quote_spanned!(Span::mixed_site().located_at(a.ident.span())=> #ty: ::sabot::__private::State);
+    let marker = a.method("retract").map(|_| {
+        ours! {
+            #[automatically_derived]
+            impl ::sabot::__private::Retracts for #ty where #state {}
+        }
+    });
     ours! {
         #[doc(hidden)]
         #[allow(non_snake_case, trivial_bounds, private_interfaces, clippy::all, clippy::pedantic)]
@@ -62,6 +68,7 @@ pub(super) fn expand(a: &Aggregate) -> TokenStream {
                 fn merge(&mut self, other: Self) { #merge }
                 fn finish(&self) -> Self::Out { #finish }
             }
+            #marker
             ::sabot::__private::inventory::submit! { __ENTRY }
         };
     }

@@ -206,7 +206,11 @@ pub(super) fn span_of_time(tokens: &[TokenTree]) -> Option<(i128, Span)> {
 pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, String)> {
     let [TokenTree::Ident(kind), TokenTree::Group(args)] = tokens else {
         return if tokens.is_empty() {
-            vec![(step, "`window` needs windows: `tumbling(1.hour())`, `hop(1.hour(), 15.minute())` or `session(30.minute())`".into())]
+            vec![(
+                step,
+                "`window` needs windows: `tumbling(1.hour())`, `hop(1.hour(), 15.minute())`, `session(30.minute())` or `global(on_update)`"
+                    .into(),
+            )]
         } else {
             Vec::new()
         };
@@ -214,6 +218,9 @@ pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, Strin
     let inner = list(&args.stream());
     let pieces: Vec<&[TokenTree]> = split(&inner, ',').into_iter().filter(|x| !x.is_empty()).collect();
     let mut out = Vec::new();
+    if kind == "global" {
+        return wrong_global(kind, &pieces).into_iter().collect();
+    }
     let spans: Vec<Option<(i128, Span)>> = pieces.iter().map(|piece| span_of_time(piece)).collect();
     let what: &[&str] = match kind.to_string().as_str() {
         "tumbling" => &["a window needs a size greater than zero"],
@@ -249,6 +256,26 @@ pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, Strin
         _ => {}
     }
     out
+}
+
+/// What is wrong with the arguments of `global`.
+fn wrong_global(global: &Ident, pieces: &[&[TokenTree]]) -> Option<(Span, String)> {
+    const EXAMPLE: &str = "`global(on_update)` sends results whenever they change";
+    match pieces {
+        [[TokenTree::Ident(word)]] if word == "on_update" => None,
+        [[TokenTree::Ident(word)]] => {
+            let near =
+                similar(&word.to_string(), ["on_update"].into_iter()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let message = if word == "on_close" {
+                format!("all rows of a key are never over, so there is no result to send on close; {EXAMPLE}")
+            } else {
+                format!("results are not sent `{word}`{near}{}", if near.is_empty() { format!("; {EXAMPLE}") } else { String::new() })
+            };
+            Some((word.span(), message))
+        }
+        [] => Some((global.span(), format!("`global` says when results are sent: {EXAMPLE}"))),
+        [first, ..] => Some((first.first().map_or_else(|| global.span(), TokenTree::span), format!("`global` takes one word: {EXAMPLE}"))),
+    }
 }
 
 /// The group of arguments of `path(..)`, with the path.

@@ -23,6 +23,9 @@ pub(super) fn check(record: &Record, errors: &mut Errors) {
         }
     }
     for (i, field) in record.fields.iter().enumerate() {
+        if field.name.starts_with("sabot.") {
+            errors.at(field.ident.span(), "names of columns that begin with `sabot.` are Sabot's own: choose another");
+        }
         if let Some(earlier) = record.fields.iter().take(i).find(|f| f.name == field.name) {
             errors.at(field.ident.span(), format!("column `{}` appears twice: `{}` has this name too", field.name, earlier.ident));
         }

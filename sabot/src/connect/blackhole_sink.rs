@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::Result;
-use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
+use crate::operator::{Beginning, Changing, Prepared, Preparing, Sink, TwoPhase};
 
 /// A sink that counts rows and drops them: for measuring, and for pipelines run for their side outputs.
 ///
@@ -43,6 +43,9 @@ impl BlackholeSink {
 }
 
 impl Sink for BlackholeSink {
+    fn changes(&mut self, _changing: Changing<'_>) -> Result<()> {
+        Ok(())
+    }
     fn open(&mut self, _schema: &SchemaRef) -> Result<()> {
         Ok(())
     }

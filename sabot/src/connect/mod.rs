@@ -87,6 +87,8 @@ mod csv_text;
 mod csv_time;
 mod fit;
 mod fitted;
+mod fold;
+mod folded_sink;
 mod follow;
 mod generate;
 #[cfg(any(feature = "kafka", feature = "postgres"))]
@@ -152,6 +154,9 @@ pub use csv_options::{CsvOptions, OnBadLine};
 pub use csv_sink::CsvSink;
 pub use csv_source::CsvSource;
 pub use fitted::fitted;
+#[cfg(feature = "cli")]
+pub(crate) use fold::Fold;
+pub(crate) use folded_sink::FoldedSink;
 pub use follow::FollowSource;
 pub use generate::{Generate, from_fn};
 #[cfg(feature = "json")]

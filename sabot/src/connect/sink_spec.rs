@@ -140,6 +140,10 @@ impl SinkSpec {
         let spec = self.clone();
         Ok(Box::new(PartsSink::new(path, ending, move |part| spec.open_file(part))))
     }
+    /// Whether it stores rows that only come, so that changes must be added up before.
+    pub(crate) fn only_adds(&self) -> bool {
+        !matches!(self, SinkSpec::Blackhole)
+    }
     fn open_file(&self, path: PathBuf) -> Result<Box<dyn Sink>> {
         match self {
             #[cfg(feature = "parquet")]

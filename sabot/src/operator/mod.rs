@@ -6,6 +6,7 @@ pub mod aggregate;
 mod asynchronous;
 mod batch;
 mod by_group;
+mod changelog;
 mod conform;
 mod contract;
 mod distinct;
@@ -39,6 +40,7 @@ mod top;
 mod two_phase;
 mod unnest;
 mod user;
+mod weights;
 mod words;
 
 // What is hidden is the inside of the engine: operators that steps are lowered to, and what the macros' output refers to.
@@ -46,6 +48,7 @@ pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 #[doc(hidden)]
 pub use aggregate::{
     Accumulator, AccumulatorFactory, AggregateSpec, EventWindow, Extreme, FinalAggregate, Function, Mean, PartialAggregate, Summand,
+    UpdatingAggregate,
 };
 pub use asynchronous::AsyncOptions;
 #[cfg(feature = "async")]
@@ -53,6 +56,8 @@ pub use asynchronous::AsyncOptions;
 pub use asynchronous::{Async, AsyncItem, AsyncMap, AsyncSpec, Awaited};
 #[doc(hidden)]
 pub use batch::BatchOperator;
+#[doc(hidden)]
+pub use changelog::Changelog;
 #[doc(hidden)]
 pub use conform::{Conform, conform};
 pub use contract::{Account, END_OF_TIME, EventTime, GroupState};
@@ -97,7 +102,7 @@ pub use run::RunOperator;
 pub use sample::{Sample, SampleSpec};
 #[doc(hidden)]
 pub use sets::{SetOperator, SetSpec};
-pub use sink::Sink;
+pub use sink::{Changing, Sink};
 #[doc(hidden)]
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec, range_sort};
 pub use source::{Pace, Read, Source, Split, SplitReader};
@@ -110,4 +115,7 @@ pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};
 pub use unnest::Unnest;
 pub use user::{Aggregate, Batch};
 #[doc(hidden)]
-pub use user::{BatchItem, Emit, EventTimers, Finish, KeyedItem, KeyedRows, MapOperator, NoTimers, OperatorItem, Plain, Stored};
+pub use user::{BatchItem, Emit, EventTimers, Finish, KeyedItem, KeyedRows, MapOperator, NoTimers, OperatorItem, Plain, Retracts, Stored};
+pub use weights::{WEIGHT, weights, without_weights};
+#[doc(hidden)]
+pub use weights::{weight_field, with_weights};

@@ -115,6 +115,8 @@ pub struct SourceTime {
     pub disorder: i64,
     /// How far one row moves the watermark at most, in microseconds; the first row of a partition sets it.
     pub max_step: Option<i64>,
+    /// How far behind the watermark a row still counts, in microseconds.
+    pub lateness: i64,
 }
 
 impl std::fmt::Debug for PhysicalNode {

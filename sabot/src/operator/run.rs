@@ -1,7 +1,10 @@
 //! The physical operator of a fused run: stateless, one kernel call per morsel.
+//!
+//! A run leaves rows where they are, so the weights of changes go on as they came, whatever the run's mask.
 
 use std::sync::Arc;
 
+use super::weights::Carried;
 use super::{Account, Instance, Operator, OperatorFactory, Output, Progress};
 use crate::Result;
 use crate::kernel::{Morsel, Request, RunKernel};
@@ -10,6 +13,7 @@ use crate::kernel::{Morsel, Request, RunKernel};
 pub struct RunOperator {
     kernel: Arc<dyn RunKernel>,
     request: Arc<Request>,
+    carried: Carried,
 }
 
 impl std::fmt::Debug for RunOperator {
@@ -23,14 +27,15 @@ impl RunOperator {
     pub fn factory(kernel: Arc<dyn RunKernel>, request: Request) -> Arc<dyn OperatorFactory> {
         let request = Arc::new(request);
         Arc::new(move |_: Instance| -> Result<Box<dyn Operator>> {
-            Ok(Box::new(RunOperator { kernel: Arc::clone(&kernel), request: Arc::clone(&request) }))
+            Ok(Box::new(RunOperator { kernel: Arc::clone(&kernel), request: Arc::clone(&request), carried: Carried::default() }))
         })
     }
 }
 
 impl Operator for RunOperator {
     fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
-        let ran = self.kernel.run(&morsel, &self.request)?;
+        let mut ran = self.kernel.run(&morsel, &self.request)?;
+        ran.morsel.batch = self.carried.carry(&morsel.batch, ran.morsel.batch)?;
         out.account(Account {
             used: (ran.rows_in - ran.filtered - ran.failed) as u64,
             filtered: ran.filtered as u64,

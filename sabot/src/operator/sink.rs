@@ -4,7 +4,16 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::TwoPhase;
-use crate::Result;
+use crate::{Error, Result};
+
+/// What a sink learns of the changes that it gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Changing<'a> {
+    /// The columns by which rows that count differ; none if the plan does not know any.
+    pub keys: &'a [String],
+    /// Whether the rows end.
+    pub ends: bool,
+}
 
 /// A sink, opened for one job. Batches arrive dense and in source order on one instance.
 ///
@@ -50,6 +59,21 @@ pub trait Sink: Send {
     /// Tells that the rows may never end, in a job that keeps no checkpoints: a sink that can had better show them as they come. Called
     /// before [`open`](Self::open), if at all.
     fn endless(&mut self) {}
+    /// Rows are taken back: each batch has, as its last column, the weight of each row ([`WEIGHT`](super::WEIGHT)): 1 adds it, -1 takes
+    /// back one that was added. Called before [`open`](Self::open), whose schema has that column too; not called if rows only come.
+    ///
+    /// Changes of one row come in order, its +1 before its -1; those of rows with equal keys do too. So a sink that keeps one row per
+    /// key may delete it at -1 and write it at 1, or write the last one of a batch alone; a -1 of a row that is not the one stored
+    /// means nothing. [`weights`](super::weights) and [`without_weights`](super::without_weights) take a batch apart.
+    ///
+    /// # Errors
+    /// If the sink can only add rows: what it says unless it overrides this.
+    fn changes(&mut self, _changing: Changing<'_>) -> Result<()> {
+        Err(Error::Usage(format!(
+            "{} cannot apply updates and retractions, but the stream produces them; add `changelog()` before the sink to store the changes as rows",
+            self.describe()
+        )))
+    }
     /// Learns the columns. Called once, before any batch, also when no batch follows.
     ///
     /// # Errors

@@ -139,13 +139,16 @@ pub trait Aggregate: State {
     const RETRACTS: bool = false;
     /// Takes a row in.
     fn update(&mut self, args: <Self::Args as Values>::Refs<'_>);
-    /// Takes a row out again.
+    /// Takes a row out again that `update` took in. Behind a `union` it may come before it.
     fn retract(&mut self, _args: <Self::Args as Values>::Refs<'_>) {}
     /// Takes another partial result in.
     fn merge(&mut self, other: Self);
     /// The result.
     fn finish(&self) -> Self::Out;
 }
+
+/// An [`Aggregate`] with a `retract`: it can be used where rows are taken back.
+pub trait Retracts: Aggregate {}
 
 /// An operator with state per key, timers, and rows of its own: `#[operator] impl Visits { fn row(..) fn timer(..) }`.
 ///

@@ -1,6 +1,6 @@
 //! What the steps of a plan do, how, and why so.
 
-use super::{Direction, ExplainedExpr, ExplainedStep, Explanation, Matching, Node, NodeId, Op, Plan, SortBy, Span};
+use super::{Direction, Emit, ExplainedExpr, ExplainedStep, Explanation, Matching, Node, NodeId, Op, Plan, SortBy, Span, When};
 use crate::kernel::{ErrorPolicy, Expr, Form, StepInfo, Way};
 
 /// Explains a plan, apart from what is decided when it is lowered.
@@ -29,6 +29,9 @@ fn step(plan: &Plan, number: NodeId, node: &Node) -> ExplainedStep {
             how.extend(filter.iter().map(|filter| format!("may leave out rows unless {filter}")));
         }
         _ => {}
+    }
+    if node.changes {
+        how.push("rows carry a weight: what changes is taken back and sent anew".into());
     }
     let inputs = node.inputs.clone();
     ExplainedStep { number, name: stream_of(node).to_owned(), inputs, what: describe_in(plan, node), exprs, how }
@@ -83,7 +86,8 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             Op::Top { by, .. } if node.keys.is_empty() => return format!("sorted by {}", order(by)),
             Op::Keyed { .. } => return "in order per key".to_owned(),
             Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
-            Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter | Op::LateRows => {}
+            Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter | Op::LateRows | Op::Changelog { .. } => {}
+            Op::Aggregate { emit, .. } if emit.changes() => return "changes, as they come".to_owned(),
             Op::Side => return "in order per key".to_owned(),
             Op::Async { options, .. } if options.ordered => {}
             Op::Async { .. } => return "as calls end (async)".to_owned(),
@@ -139,17 +143,20 @@ pub(super) fn describe(node: &Node) -> String {
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
         Op::EventTime => format!("event_time({})", node.time.as_ref().map_or("", |t| &t.column)),
         Op::Window(window) => format!("window({})", windows(window)),
+        Op::Emit { emit, global } => format!("window({}{})", if *global { "global, " } else { "" }, sending(*emit)),
+        Op::Changelog { column } => format!("changelog -> {column}"),
         Op::Watermark { disorder, max_step } => {
             let of = |name: &str, value: &Option<i64>| value.map(|v| format!("{name} {}", span(v)));
             let list: Vec<String> = [of("disorder", disorder), of("max_step", max_step)].into_iter().flatten().collect();
             format!("watermark({})", list.join(", "))
         }
         Op::LateRows => "late rows".into(),
-        Op::Aggregate { window, functions } => {
+        Op::Aggregate { window, functions, emit } => {
             let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();
             let by = if node.keys.is_empty() { String::new() } else { format!(" by {}", node.keys.join(", ")) };
             let win = window.map_or(String::new(), |w| format!(" per {}", windows(&w)));
-            format!("aggregate{by}{win}: {}", list.join(", "))
+            let sent = if emit.is_default() { String::new() } else { format!(" {}", sending(*emit)) };
+            format!("aggregate{by}{win}{sent}: {}", list.join(", "))
         }
         Op::Keyed { operator, column, clock, ttl, .. } => {
             let mut text = format!("keyed({operator}) -> {column}");
@@ -213,6 +220,16 @@ fn windows(window: &Span) -> String {
         Span::Aligned { size, slide } => format!("hop {} every {}", span(*size), span(*slide)),
         Span::Session { gap } => format!("session {}", span(*gap)),
     }
+}
+
+/// `on update`, `on close, rows up to 1 min late`.
+fn sending(emit: Emit) -> String {
+    let when = match emit.when {
+        When::OnClose => "on close".to_owned(),
+        When::OnUpdate => "on update".to_owned(),
+        When::Every(micros) => format!("every {}", span(micros)),
+    };
+    if emit.lateness > 0 { format!("{when}, rows up to {} late", span(emit.lateness)) } else { when }
 }
 
 /// Columns to sort by.

@@ -24,8 +24,10 @@
 //! # Ok(()) }
 //! ```
 
+mod emit;
 mod explain;
 mod explanation;
+mod identity;
 mod join;
 mod mermaid;
 mod node;
@@ -35,8 +37,11 @@ mod push_down;
 mod svg;
 mod time;
 
+pub use emit::{Emit, When};
 pub use explain::explain;
 pub use explanation::{ExplainedExpr, ExplainedStep, Explanation, PhysicalStep};
+#[doc(hidden)]
+pub use identity::identity;
 pub use join::{Direction, JoinKind, Matching};
 #[doc(hidden)]
 pub use join::{HAS_LEFT, HAS_RIGHT};

@@ -6,7 +6,7 @@
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
-use super::{JoinKind, Matching};
+use super::{Emit, JoinKind, Matching};
 use crate::kernel::{ErrorPolicy, Form, Predicate, StepInfo};
 use crate::operator::{AsyncOptions, Ttl};
 
@@ -45,6 +45,9 @@ pub struct Node {
     pub bounded: bool,
     /// The column that holds the event time, if there is one.
     pub time: Option<EventColumn>,
+    /// Whether rows are taken back: each has a weight beside its columns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changes: bool,
 }
 
 /// A column of a node.
@@ -168,6 +171,18 @@ pub enum Op {
     EventTime,
     /// Cuts event time: no code of its own, part of the aggregate that follows.
     Window(Span),
+    /// When the results of the aggregate that follows are sent: no code of its own.
+    Emit {
+        /// When.
+        emit: Emit,
+        /// Whether results are of all rows of a key, and not of windows.
+        global: bool,
+    },
+    /// Changes as rows that stay.
+    Changelog {
+        /// The column of their weights.
+        column: String,
+    },
     /// How a source tells time: no code of its own, part of the source before it. In microseconds.
     Watermark {
         /// How far a row may lag behind rows before it, unless what is bound to the source says so itself.
@@ -185,6 +200,9 @@ pub enum Op {
         window: Option<Span>,
         /// The functions.
         functions: Vec<AggregateColumn>,
+        /// When results are sent.
+        #[serde(default, skip_serializing_if = "Emit::is_default")]
+        emit: Emit,
     },
     /// A function with state per key.
     Keyed {
@@ -319,6 +337,8 @@ impl Op {
             Op::KeyBy => "key_by",
             Op::EventTime => "event_time",
             Op::Window(_) => "window",
+            Op::Emit { .. } => "emit",
+            Op::Changelog { .. } => "changelog",
             Op::Watermark { .. } => "watermark",
             Op::LateRows => "late_rows",
             Op::Aggregate { .. } => "aggregate",
@@ -343,7 +363,15 @@ impl Op {
     }
     /// Whether it only describes its input: nothing runs for it.
     pub fn is_note(&self) -> bool {
-        matches!(self, Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. })
+        matches!(self, Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Emit { .. } | Op::Watermark { .. })
+    }
+    /// Whether rows that leave it are taken back, given whether those that come are.
+    pub fn changes(&self, input: bool) -> bool {
+        match self {
+            Op::Aggregate { emit, .. } => emit.changes(),
+            Op::Changelog { .. } => false,
+            _ => input,
+        }
     }
 }
 

@@ -70,13 +70,13 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 node.columns.retain(|c| mine.contains(&c.name));
                 need.push(mine.iter().cloned().chain(time).collect());
             }
-            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. } => {
+            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Emit { .. } | Op::Watermark { .. } => {
                 let mut up = mine.clone();
                 up.extend(node.keys.iter().cloned());
                 up.extend(node.time.iter().map(|t| t.column.clone()));
                 need.push(up);
             }
-            Op::Aggregate { window, functions } => {
+            Op::Aggregate { window, functions, .. } => {
                 let mut up: BTreeSet<String> = node.keys.iter().cloned().collect();
                 up.extend(functions.iter().flat_map(|f| f.inputs.iter().cloned()));
                 up.extend(time.filter(|_| window.is_some()));
@@ -97,6 +97,12 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 let mut up = mine.clone();
                 up.remove(column);
                 up.extend(reads.iter().cloned());
+                node.columns.retain(|c| up.contains(&c.name) || c.name == *column);
+                need.push(up);
+            }
+            Op::Changelog { column } => {
+                let mut up = mine.clone();
+                up.remove(column);
                 node.columns.retain(|c| up.contains(&c.name) || c.name == *column);
                 need.push(up);
             }

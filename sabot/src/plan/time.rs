@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub struct Times {
     /// The event-time column of each source that must tell time.
     pub sources: BTreeMap<NodeId, String>,
+    /// How late rows of a source may be and still count, because a window behind it takes them, in microseconds.
+    pub lateness: BTreeMap<NodeId, i64>,
     /// Steps whose event time is computed on the way, so that no source can tell it, with the column.
     pub computed: BTreeMap<NodeId, String>,
 }
@@ -26,6 +28,8 @@ pub struct Times {
 /// If two steps take the event time of one source from different columns, or plan and lineages do not belong together.
 pub fn times(plan: &Plan, lineages: &Lineages<'_>) -> Result<Times> {
     let mut out = Times::default();
+    // how late rows of each source may be, and which step says so
+    let mut said: BTreeMap<NodeId, (i64, &str)> = BTreeMap::new();
     for (number, node) in plan.nodes.iter().enumerate() {
         if !matches!(node.op, Op::Aggregate { window: Some(_), .. } | Op::Keyed { .. } | Op::LateRows) {
             continue;
@@ -36,8 +40,36 @@ pub fn times(plan: &Plan, lineages: &Lineages<'_>) -> Result<Times> {
         {
             out.computed.insert(number, time.column.clone());
         }
+        if let Some(time) = &plan.node(*input)?.time
+            && node.op != Op::LateRows
+        {
+            let lateness = if let Op::Aggregate { emit, .. } = &node.op { emit.lateness } else { 0 };
+            let mut reached = Times::default();
+            follow(plan, lineages, *input, &time.column, &mut reached)?;
+            for source in reached.sources.into_keys() {
+                match said.insert(source, (lateness, node.id.as_str())) {
+                    Some((other, by)) if other != lateness => {
+                        return Err(two_ways(plan, source, (other, by), (lateness, node.id.as_str()))?);
+                    }
+                    _ if lateness > 0 => _ = out.lateness.insert(source, lateness),
+                    _ => {}
+                }
+            }
+        }
     }
     Ok(out)
+}
+
+/// Two steps over one source take rows that are late by different spans. Which rows the stricter one counts would depend on the moment, since
+/// it is the source that knows the time of each partition.
+fn two_ways(plan: &Plan, source: NodeId, one: (i64, &str), other: (i64, &str)) -> Result<Error> {
+    let name = if let Op::Source { name, .. } = &plan.node(source)?.op { name.as_str() } else { "" };
+    let ((most, by), (least, other)) = if one.0 > other.0 { (one, other) } else { (other, one) };
+    Ok(Error::Usage(format!(
+        "`{by}` takes rows of source `{name}` that are up to {} s late, but `{other}` {}; give all steps that go by its time the same `lateness`",
+        most as f64 / 1e6,
+        if least > 0 { format!("up to {} s", least as f64 / 1e6) } else { "takes none".into() }
+    )))
 }
 
 impl Plan {
@@ -99,7 +131,12 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
         }
         // rows of its own carry the time of its input, which was followed already
         Op::Keyed { own: true, .. } | Op::Side => return Ok(column == TIME),
-        Op::Keyed { column: made, .. } | Op::Batch { column: made, .. } | Op::Async { column: made, .. } if made == column => {
+        Op::Keyed { column: made, .. }
+        | Op::Batch { column: made, .. }
+        | Op::Async { column: made, .. }
+        | Op::Changelog { column: made }
+            if made == column =>
+        {
             return Ok(false);
         }
         // the bounds of a window: its own event time was followed already

@@ -312,7 +312,7 @@ fn where_late(late: &[bool], which: bool) -> Selection {
     Selection::new(late.chunks(64).map(word).collect::<Vec<u64>>())
 }
 
-/// Which rows are behind their partition's watermark `time`; none if the list is empty. Moves the watermark on, row by
+/// Which rows are behind their partition's watermark `time`, by more than may be; none if the list is empty. Moves the watermark on, row by
 /// row, unless the reader gave one for the whole batch: it holds for the rows after it.
 fn late_rows(batch: &arrow_array::RecordBatch, told: &SourceTime, given: Option<EventTime>, time: &mut EventTime) -> Result<Vec<bool>> {
     let column = batch
@@ -320,7 +320,7 @@ fn late_rows(batch: &arrow_array::RecordBatch, told: &SourceTime, given: Option<
         .ok_or_else(|| Error::Plan(format!("a source does not deliver its event time `{}`", told.column)))?;
     let (mut late, mut any) = (Vec::with_capacity(batch.num_rows()), false);
     for t in micros(column)? {
-        let behind = t < *time;
+        let behind = t < time.saturating_sub(told.lateness);
         any |= behind;
         late.push(behind);
         if given.is_none() {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::operator::aggregate::{Digested, Distinct, Ranked, Spread, Truth, Varies};
 use crate::operator::{AccumulatorFactory, Aggregate, Extreme, Mean, Summand};
-use crate::plan::{AggregateColumn, EventColumn, Op, Span};
+use crate::plan::{AggregateColumn, Emit, EventColumn, Op, Span};
 use crate::record::{Col, List, Nullable, Record, Value, columns_of};
 
 use super::graph::{Code, plan_columns};
-use super::{Append, Bound, Closes, Emits, Stream, Unkeyed};
+use super::{Bound, Change, Closes, Emits, Stream, Unkeyed};
 
 /// An aggregate function over columns, with a result of type `V`.
 pub struct Agg<V> {
@@ -237,15 +237,16 @@ impl<V, Rest: InputNames> InputNames for (Col<V>, Rest) {
     }
 }
 
-impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
+impl<'g, R: Record, K, B: Bound, T, C: Change> Stream<'g, R, K, B, T, C> {
     /// Groups by the key (and window) and aggregates: `aggregate(|t| row { total: sum(t.amount), rows: count() })`.
-    pub fn aggregate<O: AggregateRow, Q, W>(self, f: impl FnOnce(Q, &R::Cols) -> O) -> Stream<'g, O::Out, Unkeyed, B, W, Append>
+    pub fn aggregate<O: AggregateRow, Q, W, X: Change>(self, f: impl FnOnce(Q, &R::Cols) -> O) -> Stream<'g, O::Out, Unkeyed, B, W, X>
     where
-        K: Emits<B, Q, W>,
+        K: Emits<B, Q, W, X>,
     {
         let graph = self.graph();
         let Some(input) = graph.node(self.node()) else { return Stream::new(graph, self.node()) };
-        let window = if <K as Closes<B>>::WINDOWED { window_of(graph, self.node()) } else { None };
+        let (windowed, changes) = (<K as Closes<B>>::WINDOWED, <K as Closes<B>>::Change::CHANGES);
+        let (window, emit) = if windowed || changes { cut_of(graph, self.node()) } else { (None, Emit::default()) };
         let keys = if <K as Closes<B>>::KEYED { input.keys } else { Vec::new() };
         if <K as Closes<B>>::KEYED && keys.is_empty() {
             graph.problem(super::handle::replaced_key(&input.id));
@@ -264,19 +265,24 @@ impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
         }
         let time = window.map(|_| EventColumn { column: "window_end".into(), offset: -1 });
         let columns = plan_columns(&columns_of::<O::Out>());
-        let node = graph.add(Op::Aggregate { window, functions }, vec![self.node()], columns, keys, B::ENDS, time);
+        let node = graph.add(Op::Aggregate { window, functions, emit }, vec![self.node()], columns, keys, B::ENDS, time);
         graph.code(node, Code::Aggregate(factories));
         Stream::new(graph, node)
     }
 }
 
-/// The window that the nearest `window` step cut.
-fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<Span> {
-    loop {
-        let node = graph.node(at)?;
+/// What the nearest `window` step said: how time is cut, and when results are sent.
+fn cut_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> (Option<Span>, Emit) {
+    let mut sent = None;
+    while let Some(node) = graph.node(at) {
         match node.op {
-            Op::Window(window) => return Some(window),
-            _ => at = *node.inputs.first()?,
+            Op::Window(window) => return (Some(window), sent.unwrap_or_default()),
+            Op::Emit { emit, global: true } => return (None, emit),
+            Op::Emit { emit, .. } => sent = sent.or(Some(emit)),
+            _ => {}
         }
+        let Some(up) = node.inputs.first() else { break };
+        at = *up;
     }
+    (None, Emit::default())
 }

@@ -10,7 +10,7 @@ use crate::record::{Never, Record, Value, View, columns_of};
 
 use super::errors::Letters;
 use super::graph::{Code, Site, plan_columns};
-use super::{Bound, Erring, Handled, Layer, OnError, Stream};
+use super::{Bound, Erring, Handled, Layer, OnError, Stays, Stream};
 
 /// The columns of one row that are computed before the last awaited one cannot fail.
 #[diagnostic::on_unimplemented(
@@ -99,6 +99,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn with_async<X, V, F>(self, operator: &str, column: &'static str, options: AsyncOptions, f: F) -> Waits<'g, R, X, F, K, B, T, C>
     where
+        C: Stays,
         X: Layer<V = V>,
         V: Value,
         F: Fn(&View<'_, R>) -> Awaited<V> + Clone + Send + Sync + 'static,

@@ -192,7 +192,8 @@ impl Graph {
         // the types of an inlined pipeline say what its sources may be; what they are may end all the same
         let ends = |i: &NodeId| inner.plan.nodes.get(*i).is_some_and(|n| n.bounded);
         let bounded = bounded || (!inputs.is_empty() && inputs.iter().all(ends));
-        inner.plan.nodes.push(Node { id, op, inputs, columns, keys, bounded, time });
+        let changes = op.changes(inputs.iter().any(|i| inner.plan.nodes.get(*i).is_some_and(|n| n.changes)));
+        inner.plan.nodes.push(Node { id, op, inputs, columns, keys, bounded, time, changes });
         inner.plan.nodes.len() - 1
     }
     /// Sets the code of a node.

@@ -10,8 +10,8 @@ use crate::record::{Col, HasTime, Named, NoTime, Record, Value, View, columns_of
 use super::batch::BecomesColumn;
 use super::graph::{Code, Site, plan_columns};
 use super::{
-    And, Append, Bound, CutsInto, Finite, Graph, HasEventTime, Instant, IntoSink, KeyCols, Keyed, Layer, Returns, SameRows, Unbounded,
-    Unkeyed, Windows,
+    And, Append, Bound, Cut, CutsInto, Finite, Graph, Instant, IntoSink, KeyCols, Keyed, Layer, Returns, SameRows, Stays, Takes, TimeFor,
+    Unbounded, Unkeyed,
 };
 
 /// A stream of `R` rows: keyed (`K`), ending (`B`), with event time (`T`), changing (`C`).
@@ -178,16 +178,23 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         self.push(Op::EventTime, columns, keys, Some(time))
     }
     /// Cuts event time into windows: `window(tumbling(1.day()))`, `window(hop(1.hour(), 15.minute()))`, `window(session(30.minute()))`.
-    pub fn window<W>(self, window: Windows) -> Stream<'g, R, W, B, T, C>
+    ///
+    /// `window(global(on_update))` cuts nothing: what an `aggregate` behind it makes of all rows of a key is sent again whenever it
+    /// changes (see [`global`](super::global)).
+    pub fn window<Z: Cut<Needs = N>, N, Q>(self, window: Z) -> Stream<'g, R, Z::Windowed<Q>, B, T, C>
     where
-        T: HasEventTime,
-        K: CutsInto<W>,
+        T: TimeFor<N>,
+        K: CutsInto<Q>,
     {
         let (columns, keys, time) = (self.columns(), self.keys(), self.time());
         if let Some(problem) = window.problem() {
             self.graph.problem(format!("`{}`: {problem}", self.graph.current()));
         }
-        self.push(Op::Window(window.span()), columns, keys, time)
+        let mut node = self.node;
+        for op in window.ops() {
+            node = self.graph.add(op, vec![node], columns.clone(), keys.clone(), B::ENDS, time.clone());
+        }
+        Stream::new(self.graph, node)
     }
     /// Adds a column that a function computes from whole batches: `batch(z_score)`.
     pub fn batch<X, V, O>(self) -> Stream<'g, X::On<R>, K, B, T, C>
@@ -196,6 +203,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         V: Value,
         O: BatchItem + 'static,
         O::Array: BecomesColumn<V = V>,
+        C: Stays,
     {
         let (keys, time) = (self.keys(), self.time());
         let all = columns_of::<X::On<R>>();
@@ -223,6 +231,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Replaces each row by any number of rows, even endlessly many: `flat_map(|t| legs(t.row()))`.
     pub fn flat_map<O: Named, F>(self, text: &str, f: F) -> Stream<'g, O, Unkeyed, B, O::Time, C>
     where
+        C: Stays,
         F: for<'a> Fn(&View<'a, R>) -> Box<dyn Iterator<Item = O> + 'a> + Clone + Send + Sync + 'static,
     {
         let columns = columns_of::<O>();
@@ -238,13 +247,17 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     pub fn sort<const N: usize>(self, f: impl FnOnce(&R::Cols) -> [SortBy; N]) -> Stream<'g, R, K, B, T, C>
     where
         B: Finite,
+        C: Stays,
     {
         let by = f(&R::cols()).to_vec();
         let (columns, keys, time) = (self.columns(), self.keys(), self.time());
         self.push(Op::Sort { by }, columns, keys, time)
     }
     /// The first `rows` rows in source order.
-    pub fn limit(self, rows: u64) -> Stream<'g, R, K, B, T, C> {
+    pub fn limit(self, rows: u64) -> Stream<'g, R, K, B, T, C>
+    where
+        C: Stays,
+    {
         let (columns, keys, time) = (self.columns(), self.keys(), self.time());
         self.push(Op::Limit { rows }, columns, keys, time)
     }
@@ -291,7 +304,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
 
     /// Stores the rows.
-    pub fn sink<S: IntoSink<R>>(self, sink: S) {
+    pub fn sink<S: IntoSink<R> + Takes<C>>(self, sink: S) {
         let name = self.graph.scoped(&self.graph.current());
         self.graph.fix_sink(&name, sink.into_sink());
         self.end(name, true);
@@ -305,6 +318,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     pub fn output<Q>(self, name: &str)
     where
         R: Returns<Q>,
+        C: Stays,
     {
         if !self.graph.returned(self.node) {
             self.open_sink(name);

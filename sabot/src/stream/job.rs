@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 
-use crate::connect::MemorySink;
+use crate::connect::{FoldedSink, MemorySink};
 use crate::kernel::Predicate;
-use crate::operator::BoundSink;
+use crate::operator::{BoundSink, Changing};
 use crate::plan::{Explanation, Op, Plan, explain, mermaid, prune, push_down, svg};
 use crate::record::{Named, from_batch};
 use crate::runtime::{self, Checkpoint, Control, Executor, Report, RunOptions};
@@ -346,10 +346,17 @@ impl Job {
             let binding = extra.get(name).or_else(|| self.sinks.get(name)).ok_or_else(|| {
                 Error::Usage(format!("sink `{name}` is not bound: use `.sink(\"{name}\", to(\"file.parquet\"))` or `.collect()` (on the command line: --sink {name}=file.parquet)"))
             })?;
-            let sink = match binding {
+            let mut sink = match binding {
                 SinkBinding::Spec(spec) => spec.open()?,
                 SinkBinding::Live(open) => open()?,
             };
+            if let Some(keys) = lowered.changes.get(name) {
+                if matches!(binding, SinkBinding::Spec(spec) if spec.only_adds()) {
+                    sink = Box::new(FoldedSink::new(sink));
+                }
+                let ends = lowered.plan.nodes.get(*node).is_some_and(|n| n.bounded);
+                sink.changes(Changing { keys, ends })?;
+            }
             out.push(BoundSink { node: *node, sink });
         }
         Ok(out)

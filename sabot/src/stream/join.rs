@@ -9,7 +9,7 @@ use crate::record::{NoTime, Record, View, columns_of};
 use super::graph::{Code, plan_columns};
 use super::handle::replaced_key;
 use super::pipe::Part;
-use super::{Always, And, Bound, Bounded, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unkeyed};
+use super::{Always, And, Bound, Bounded, KeyTypes, Keyed, Maybe, Pair, SameKey, Stays, Stream, Unkeyed};
 
 /// The stream can be the right side of a join.
 #[diagnostic::on_unimplemented(
@@ -25,7 +25,7 @@ pub trait JoinSide: Sided {
     /// Whether it ends.
     type Bound;
 }
-impl<R: Record, K, B, T, C> JoinSide for Stream<'_, R, Keyed<K>, B, T, C> {
+impl<R: Record, K, B, T, C: Stays> JoinSide for Stream<'_, R, Keyed<K>, B, T, C> {
     type Row = R;
     type Key = K;
     type Bound = B;
@@ -175,6 +175,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Joins rows of equal keys; rows without a partner are dropped. Nulls never match.
     pub fn join<S: JoinSide>(self, right: S) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
+        C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,
@@ -209,6 +210,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn left_join<S: JoinSide>(self, right: S) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
+        C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,
@@ -244,6 +246,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn right_join<S: JoinSide>(self, right: S) -> Joined<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
+        C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,
@@ -279,6 +282,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn full_join<S: JoinSide>(self, right: S) -> Joined<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
+        C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,
@@ -312,6 +316,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn semi_join<S: JoinSide>(self, right: S) -> Self
     where
+        C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,
@@ -344,6 +349,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn anti_join<S: JoinSide>(self, right: S) -> Self
     where
+        C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,

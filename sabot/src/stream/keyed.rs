@@ -9,7 +9,7 @@ use crate::record::{Col, Duration, HasTime, Make, Micros, NoTime, Record, Slot, 
 use super::graph::{Code, Site, plan_columns};
 use super::handle::replaced_key;
 use super::stamped::Stamps;
-use super::{Bound, IsKeyed, KeyTypes, Layer, Stream, Unkeyed};
+use super::{Bound, IsKeyed, KeyTypes, Layer, Stays, Stream, Unkeyed};
 
 /// How a `keyed` step keeps state: what it takes behind its closure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,9 +47,9 @@ impl KeyedOptions {
     label = "no event time",
     note = "mark the timestamp with `#[event_time]` in the record, or add an `event_time(column)` step after the source; `clock_timer` goes by the clock"
 )]
-pub trait TimeFor<Timers> {}
-impl<Timers> TimeFor<Timers> for HasTime {}
-impl TimeFor<NoTimers> for NoTime {}
+pub trait TimeForTimers<Timers> {}
+impl<Timers> TimeForTimers<Timers> for HasTime {}
+impl TimeForTimers<NoTimers> for NoTime {}
 
 /// The operator has no second output that nobody reads.
 #[diagnostic::on_unimplemented(
@@ -107,6 +107,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         D: SideOutput + NoSideOutput,
         V: Value,
         K: IsKeyed,
+        C: Stays,
         F: for<'a> Fn(&mut S, &mut KeyCtx<D>, &View<'a, R>, Make<'a>) -> Option<Slot<'a, V>> + Clone + Send + Sync + 'static,
     {
         self.function::<X, S, D, V, F>(operator, column, options, f)
@@ -126,6 +127,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         D: HasSideOutput,
         V: Value,
         K: KeyedBy<Q>,
+        C: Stays,
         T: Stamps,
         O: OwnRow,
         F: for<'a> Fn(&mut S, &mut KeyCtx<D>, &View<'a, R>, Make<'a>) -> Option<Slot<'a, V>> + Clone + Send + Sync + 'static,
@@ -199,7 +201,8 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     where
         M: KeyedRows<Side: NoSideOutput>,
         K: KeyedBy<Q>,
-        T: Stamps + TimeFor<M::Timers>,
+        C: Stays,
+        T: Stamps + TimeForTimers<M::Timers>,
         O: OwnRow,
         F: for<'a> Fn(&mut M, &mut KeyCtx<M::Side>, &mut Vec<M::Out>, &View<'a, R>) -> bool + Clone + Send + Sync + 'static,
     {
@@ -220,7 +223,8 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     where
         M: KeyedRows<Side: HasSideOutput>,
         K: KeyedBy<Q>,
-        T: Stamps + TimeFor<M::Timers>,
+        C: Stays,
+        T: Stamps + TimeForTimers<M::Timers>,
         O: OwnRow,
         P: OwnRow,
         F: for<'a> Fn(&mut M, &mut KeyCtx<M::Side>, &mut Vec<M::Out>, &View<'a, R>) -> bool + Clone + Send + Sync + 'static,

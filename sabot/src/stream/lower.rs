@@ -11,10 +11,10 @@ use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::kernel::{LETTER, Level, Lineage, Predicate, Request};
 use crate::operator::{
-    Conform, Exchange, Input, Limit, OperatorFactory, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey, SortSpec, SourceTime,
-    Unnest, Work, own_schema, schema_with,
+    Changelog, Conform, Exchange, Input, Limit, OperatorFactory, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey, SortSpec,
+    SourceTime, Unnest, WEIGHT, Work, own_schema, schema_with, weight_field,
 };
-use crate::plan::{Node, NodeId, Op, Plan, Times, times};
+use crate::plan::{Node, NodeId, Op, Plan, Times, identity, times};
 use crate::{Error, Result};
 
 use super::graph::Site;
@@ -32,6 +32,8 @@ pub(super) struct Lowered {
     pub at: BTreeMap<NodeId, usize>,
     /// Rows that a physical node delivers at most, if known.
     pub rows: BTreeMap<usize, u64>,
+    /// Sinks that get changes, with the columns that tell rows apart.
+    pub changes: BTreeMap<String, Vec<String>>,
 }
 
 /// Opens the source of a name for these columns, and the rows that are not certainly dropped.
@@ -65,6 +67,7 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, apart: bool
         schemas: BTreeMap::new(),
         at: BTreeMap::new(),
         rows: BTreeMap::new(),
+        changes: BTreeMap::new(),
     };
     let mut l = Lower { plan, table, settings, apart, times, out, at: BTreeMap::new(), rows: BTreeMap::new(), grouped: BTreeSet::new() };
     for (number, node) in plan.nodes.iter().enumerate() {
@@ -87,7 +90,8 @@ pub(super) fn lineages<'a>(table: &'a Table) -> impl Fn(&str) -> Option<&'a Line
 
 /// The Arrow schema of a node's columns.
 pub(super) fn schema(node: &Node) -> SchemaRef {
-    Arc::new(Schema::new(node.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable)).collect::<Vec<_>>()))
+    let columns = node.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable));
+    Arc::new(Schema::new(columns.chain(node.changes.then(weight_field)).collect::<Vec<_>>()))
 }
 
 impl Lower<'_> {
@@ -117,6 +121,7 @@ impl Lower<'_> {
                     column: column.clone(),
                     disorder: source.disorder().or(said.0).unwrap_or(self.settings.disorder),
                     max_step: said.1,
+                    lateness: self.times.lateness.get(&number).copied().unwrap_or(0),
                 });
                 let at = self.push(number, node.id.clone(), Work::Source(source), Vec::new(), false, schema, bounded, false);
                 if let Some(physical) = self.out.plan.nodes.get_mut(at) {
@@ -147,7 +152,12 @@ impl Lower<'_> {
                 }
                 rows.filter(|_| node.op == Op::DeadLetter).map(|r| self.rows.insert(number, r));
             }
-            Op::Aggregate { window, functions } => self.aggregate(number, node, *window, functions)?,
+            Op::Aggregate { window, functions, emit } => self.aggregate(number, node, *window, functions, *emit)?,
+            Op::Changelog { column } => {
+                let (from, _) = self.upstream(self.forward_input(node)?.from);
+                let (factory, schema) = Changelog::factory(&node.id, &from, column);
+                self.forward(number, node, factory, schema, false)?;
+            }
             Op::Keyed { clock, .. } => {
                 let keys = self.keys(node)?;
                 let factory = self.typed(node, &keys)?;
@@ -216,14 +226,18 @@ impl Lower<'_> {
                     bounded,
                     false,
                 );
-                let input = Input { from: conformed, port: 0, exchange: Exchange::Gather, ordered: true };
+                // changes are told apart by what they are, and not by their order; those of one row come from one place
+                let input = Input { from: conformed, port: 0, exchange: Exchange::Gather, ordered: !node.changes };
+                if node.changes {
+                    self.out.changes.insert(name.clone(), identity(self.plan, &lineages(self.table), number));
+                }
                 let at = self.push(number, node.id.clone(), Work::Sink, vec![input], true, Arc::clone(&columns), bounded, false);
                 if self.out.sinks.insert(name.clone(), at).is_some() {
                     return Err(Error::Usage(format!("two sinks are called `{name}`; give one of the streams another name")));
                 }
                 self.out.schemas.insert(name.clone(), columns);
             }
-            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. } => {}
+            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Emit { .. } | Op::Watermark { .. } => {}
         }
         Ok(())
     }
@@ -231,8 +245,9 @@ impl Lower<'_> {
     /// The columns of the row that the dead letters of a run, or of calls, carry.
     fn letters(&self, run: NodeId) -> Vec<String> {
         let nodes = self.plan.nodes.iter().filter(|n| n.op == Op::DeadLetter && n.inputs.first() == Some(&run));
+        let weight = self.plan.node(run).is_ok_and(|n| n.changes).then(|| WEIGHT.to_owned());
         let names = nodes.flat_map(|n| &n.columns).map(|c| &c.name).filter(|c| !LETTER.iter().any(|(own, _)| own == c));
-        names.cloned().collect()
+        names.cloned().chain(weight).collect()
     }
 
     /// The columns of the input and the one that the step makes.

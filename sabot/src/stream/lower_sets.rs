@@ -144,7 +144,7 @@ impl Lower<'_> {
             Op::Source { .. } | Op::Aggregate { .. } | Op::Sort { .. } | Op::Set { .. } | Op::Top { .. } | Op::Over { .. } => true,
             Op::Distinct { .. } => self.at.get(&number).is_some_and(|at| self.bounded(&[*at])),
             Op::Run { .. } | Op::Batch { .. } | Op::Sample { .. } | Op::Limit { .. } | Op::Union => inputs(),
-            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. } => inputs(),
+            Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Emit { .. } | Op::Watermark { .. } => inputs(),
             _ => false,
         }
     }

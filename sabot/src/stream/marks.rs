@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use super::changes::{Append, Change, Changes};
+use super::windows::{Closing, Emission};
 use crate::record::{Bytes, Col, Date, Decimal, Dict, Duration, HasTime, NotNull, Str, Time, Timestamp, Unit, Value, Zone};
 
 /// The rows have no key.
@@ -14,11 +16,15 @@ pub enum Unkeyed {}
 /// Example: [`Records`](super::Records).
 #[derive(Debug)]
 pub struct Keyed<K>(PhantomData<fn() -> K>);
-/// The rows are keyed and cut into windows of event time.
+/// The rows are keyed and cut into windows of event time, whose results are sent when they are over, or earlier and again
+/// ([`Updating`]).
 ///
 /// Example: [`Records`](super::Records).
 #[derive(Debug)]
-pub struct Windowed<K>(PhantomData<fn() -> K>);
+pub struct Windowed<K, E = Closing>(PhantomData<fn() -> (K, E)>);
+/// The rows are keyed, and what is made of all rows of a key is sent again whenever it changes.
+#[derive(Debug)]
+pub struct Updated<K>(PhantomData<fn() -> K>);
 /// The rows end.
 ///
 /// Example: [`Records`](super::Records).
@@ -29,9 +35,6 @@ pub enum Bounded {}
 /// Example: [`Records`](super::Records).
 #[derive(Debug)]
 pub enum Unbounded {}
-/// Rows are only added, never changed.
-#[derive(Debug)]
-pub enum Append {}
 
 /// Whether the rows of a stream end.
 ///
@@ -199,13 +202,15 @@ impl<R> RowsFor<Decoy<R>> for R {}
 pub trait Finite {}
 impl Finite for Bounded {}
 
-/// The aggregate of a stream with this key can be emitted: its window closes, or its input ends.
+/// The aggregate of a stream with this key can be emitted: its window closes, its input ends, or it is sent whenever it changes.
 #[diagnostic::on_unimplemented(
     message = "an unbounded stream never ends, so this step would never emit",
     label = "needs a bounded input or a window",
-    note = "add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`"
+    note = "add a `window(..)` step before it (`window(global(on_update))` sends results as they change), or declare the source as one that ends: `Source<T, Bounded>`"
 )]
 pub trait Closes<B> {
+    /// Whether results are taken back.
+    type Change: Change;
     /// The key columns, then `window_start` and `window_end` if there is a window.
     type Cols: Copy;
     /// The columns by name.
@@ -218,12 +223,14 @@ pub trait Closes<B> {
     const WINDOWED: bool = false;
 }
 impl Closes<Bounded> for Unkeyed {
+    type Change = Append;
     const KEYED: bool = false;
     type Cols = ();
     fn cols(_: &mut dyn Iterator<Item = &'static str>) {}
     type Time = crate::record::NoTime;
 }
 impl<K: KeyTypes> Closes<Bounded> for Keyed<K> {
+    type Change = Append;
     type Cols = K::Cols;
     fn cols(names: &mut dyn Iterator<Item = &'static str>) -> K::Cols {
         K::cols(names)
@@ -234,14 +241,15 @@ impl<K: KeyTypes> Closes<Bounded> for Keyed<K> {
 #[diagnostic::on_unimplemented(
     message = "an unbounded stream never ends, so this step would never emit",
     label = "needs a bounded input or a window",
-    note = "add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`"
+    note = "add a `window(..)` step before it (`window(global(on_update))` sends results as they change), or declare the source as one that ends: `Source<T, Bounded>`"
 )]
-pub trait Emits<B, C, T>: Closes<B, Cols = C, Time = T> {}
+pub trait Emits<B, C, T, X>: Closes<B, Cols = C, Time = T, Change = X> {}
 #[diagnostic::do_not_recommend]
-impl<K: Closes<B, Cols = C, Time = T>, B, C: Copy, T> Emits<B, C, T> for K {}
+impl<K: Closes<B, Cols = C, Time = T, Change = X>, B, C: Copy, T, X: Change> Emits<B, C, T, X> for K {}
 /// The bounds of a window.
 pub type WindowCols = (Col<Timestamp<crate::record::Micros>>, Col<Timestamp<crate::record::Micros>>);
-impl<K: KeyTypes, B: Bound> Closes<B> for Windowed<K> {
+impl<K: KeyTypes, E: Emission, B: Bound> Closes<B> for Windowed<K, E> {
+    type Change = E::Change;
     type Cols = (K::Cols, WindowCols);
     fn cols(names: &mut dyn Iterator<Item = &'static str>) -> Self::Cols {
         (K::cols(names), (Col::new("window_start"), Col::new("window_end")))
@@ -249,17 +257,27 @@ impl<K: KeyTypes, B: Bound> Closes<B> for Windowed<K> {
     type Time = HasTime;
     const WINDOWED: bool = true;
 }
+impl<K: KeyTypes, B: Bound> Closes<B> for Updated<K> {
+    type Change = Changes;
+    type Cols = K::Cols;
+    fn cols(names: &mut dyn Iterator<Item = &'static str>) -> K::Cols {
+        K::cols(names)
+    }
+    type Time = crate::record::NoTime;
+}
 
-/// The rows have an event time.
-///
-/// Example: [`Records`](super::Records).
+/// The rows have the event time that windows need, if these need any (`N`).
 #[diagnostic::on_unimplemented(
     message = "windows need event time, but this stream has none",
     label = "no event time",
     note = "mark the timestamp with `#[event_time]` in the record, or add an `event_time(column)` step after the source"
 )]
-pub trait HasEventTime {}
-impl HasEventTime for HasTime {}
+pub trait TimeFor<N> {}
+impl TimeFor<HasTime> for HasTime {}
+#[diagnostic::do_not_recommend]
+impl<T> TimeFor<crate::record::NoTime> for T {}
+#[diagnostic::do_not_recommend]
+impl<T> TimeFor<Decoy<T>> for T {}
 
 /// A key that a window can be cut from.
 #[diagnostic::on_unimplemented(
@@ -268,11 +286,11 @@ impl HasEventTime for HasTime {}
     note = "add a `key_by(..)` step before it; for one window over all rows, key by a constant column"
 )]
 pub trait Windowable {
-    /// The windowed key.
-    type Windowed;
+    /// The columns of the key.
+    type Key;
 }
 impl<K> Windowable for Keyed<K> {
-    type Windowed = Windowed<K>;
+    type Key = K;
 }
 
 /// [`Windowable`] with its type as a parameter, so that a stream that is not keyed is one error.
@@ -281,9 +299,9 @@ impl<K> Windowable for Keyed<K> {
     label = "needs a keyed stream",
     note = "add a `key_by(..)` step before it; for one window over all rows, key by a constant column"
 )]
-pub trait CutsInto<W>: Windowable<Windowed = W> {}
+pub trait CutsInto<Q>: Windowable<Key = Q> {}
 #[diagnostic::do_not_recommend]
-impl<K: Windowable<Windowed = W>, W> CutsInto<W> for K {}
+impl<K: Windowable<Key = Q>, Q> CutsInto<Q> for K {}
 
 /// A column that can be the event time.
 #[diagnostic::on_unimplemented(

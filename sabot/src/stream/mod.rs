@@ -32,6 +32,7 @@ mod aggregate;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod batch;
+mod changes;
 mod channel;
 mod compose;
 mod errors;
@@ -73,6 +74,7 @@ pub use asynchronous::Waits;
 pub use asynchronous::{Certain, waited, waited_certain};
 #[doc(hidden)]
 pub use batch::BecomesColumn;
+pub use changes::{Append, Change, Changes, FoldsIn, Stays, Takes, TakesBack, folds};
 pub use channel::{RowReceiver, RowSender, Rows as ChannelRows, channel_in, channel_out};
 #[doc(hidden)]
 pub use compose::{Alone, Beside, EndsAs, Given, GivenRows, Inside, Returns, Side, flow};
@@ -89,14 +91,14 @@ pub use job::{Job, build_id};
 #[doc(hidden)]
 pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
 #[doc(hidden)]
-pub use keyed::{HasSideOutput, KeyedBy, KeyedOptions, NoSideOutput, OwnRow, TimeFor};
+pub use keyed::{HasSideOutput, KeyedBy, KeyedOptions, NoSideOutput, OwnRow, TimeForTimers};
 #[doc(hidden)]
 pub use lateness::Told;
 pub use lateness::Watermark;
 pub use marks::{And, Bound, Bounded, Finite, HasEventTime, IsKeyed, Keyed, Unbounded, Unkeyed, Windowed, key};
 #[doc(hidden)]
 pub use marks::{
-    Append, Closes, CutsInto, Decoy, Emits, Instant, KeyCols, KeyTypes, KeyValue, RowsFor, SameKey, SameRows, WindowCols, Windowable,
+    Closes, CutsInto, Decoy, Emits, Instant, KeyCols, KeyTypes, KeyValue, RowsFor, SameKey, SameRows, TimeFor, Updated, WindowCols, Windowable,
 };
 pub use ordered::over;
 #[doc(hidden)]
@@ -128,7 +130,7 @@ pub use stamped::{Stamped, StampedCols, StampedRow, Stamps};
 pub use timed_join::AsOf;
 #[doc(hidden)]
 pub use timed_join::{EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
-pub use windows::{Windows, hop, session, tumbling};
+pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Updating, Windows, global, hop, on_update, session, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
 #[doc(hidden)]

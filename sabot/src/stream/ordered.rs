@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::kernel::Added;
 use crate::operator::WindowFunction;
 use crate::operator::aggregate::reduce;
-use crate::plan::{AggregateColumn, Op, PlanColumn, SortBy};
+use crate::plan::{AggregateColumn, Emit, Op, PlanColumn, SortBy};
 use crate::record::{Named, Record, Value, columns_of};
 
 use super::graph::{Code, plan_columns};
-use super::{Bound, Finite, Keyed, Stream, Unkeyed};
+use super::{Bound, Finite, Keyed, Stays, Stream, Unkeyed};
 
 /// All rows, or those of a key; without a window.
 #[diagnostic::on_unimplemented(
@@ -171,6 +171,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     where
         K: PerKey,
         B: Finite,
+        C: Stays,
     {
         let by = f(&R::cols()).to_vec();
         self.key_is_there::<K>();
@@ -216,6 +217,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     where
         K: PerKey,
         B: Finite,
+        C: Stays,
     {
         let graph = self.graph();
         let (by, parts) = (by(&R::cols()).to_vec(), f(&R::cols()).parts());
@@ -268,6 +270,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         R: Reducible,
         K: PerKey,
         B: Finite,
+        C: Stays,
     {
         let graph = self.graph();
         self.key_is_there::<K>();
@@ -277,7 +280,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let functions = vec![AggregateColumn { name: ROW.into(), function: "reduce".into(), inputs: record }];
         let mut reduced: Vec<PlanColumn> = keys.iter().filter_map(|k| columns.iter().find(|c| c.name == *k)).cloned().collect();
         reduced.push(PlanColumn { name: ROW.into(), data_type: <R as Value>::data_type(), nullable: true });
-        let grouped: Self = self.push(Op::Aggregate { window: None, functions }, reduced, keys.clone(), None);
+        let grouped: Self = self.push(Op::Aggregate { window: None, functions, emit: Emit::default() }, reduced, keys.clone(), None);
         graph.code(grouped.node(), Code::Aggregate(vec![reduce::<R, F>(f)]));
         grouped.push(Op::Unnest { column: ROW.into() }, columns, keys, time)
     }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::kernel::{
-    Added, Adds, ErrorPolicy, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape, Then,
-    Verdict, With,
+    Added, Adds, Doubt, ErrorPolicy, Filter, Lineage, Made, Makes, Run, RunKernel, Select, Step, StepInfo, StepKind, StepMeta, StepShape,
+    Then, Verdict, With,
 };
 use crate::plan::Op;
 use crate::record::{Make, Record, View, columns_of};
@@ -203,6 +203,16 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         let marked = columns_of::<Out>().into_iter().find(|c| c.event_time && replaced);
         let marked = marked.map(|c| crate::plan::EventColumn { column: c.name.to_string(), offset: 0 });
         let time = marked.or_else(|| input.time.clone().filter(|t| survives(&t.column)));
+        let volatile = steps.iter().flat_map(|s| &s.exprs).flat_map(|e| &e.doubts).find_map(|d| match d {
+            Doubt::Volatile(call) => Some(call),
+            _ => None,
+        });
+        if let Some(call) = volatile.filter(|_| input.changes) {
+            graph.problem(format!(
+                "`{}`: the volatile function `{call}` gives another value for the row that takes back an old result; call it before the step that makes the changes, or behind `changelog()`",
+                graph.current()
+            ));
+        }
         let run = Run::new::<Out>(part.step, steps.clone(), lineage);
         let op = Op::Run { steps, form: run.form(), outputs: None, mask: !0, errors };
         let node = graph.add(op, vec![self.node()], columns, keys, input.bounded, time);

@@ -3,7 +3,7 @@
 use crate::plan::{Op, PlanColumn, SetKind};
 use crate::record::{Bytes, Col, Date, Decimal, Dict, Duration, NotNull, Record, Str, Time, Timestamp, Unit, Value, Zone};
 
-use super::{And, Bound, Finite, SameRows, Stream, Unkeyed};
+use super::{And, Bound, Finite, SameRows, Stays, Stream, Unkeyed};
 
 /// A column whose values can be told apart: the types of keys, and floats, which compare by value.
 #[diagnostic::on_unimplemented(
@@ -55,7 +55,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(seen(rows).collect::<Visit>()?.len(), 2);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn distinct(self) -> Self {
+    pub fn distinct(self) -> Self
+    where
+        C: Stays,
+    {
         self.all_comparable("distinct");
         self.same_rows(Op::Distinct { columns: None })
     }
@@ -83,7 +86,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(entries(rows).collect::<Visit>()?, [visit("home", 1)]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn distinct_on<const N: usize>(self, f: impl FnOnce(&R::Cols) -> [Compared; N]) -> Self {
+    pub fn distinct_on<const N: usize>(self, f: impl FnOnce(&R::Cols) -> [Compared; N]) -> Self
+    where
+        C: Stays,
+    {
         let columns = f(&R::cols()).iter().map(|c| c.0.to_owned()).collect();
         self.same_rows(Op::Distinct { columns: Some(columns) })
     }
@@ -108,7 +114,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert!((900..1100).contains(&sampled));
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn sample(self, fraction: f64, seed: u64) -> Self {
+    pub fn sample(self, fraction: f64, seed: u64) -> Self
+    where
+        C: Stays,
+    {
         if !(0.0..=1.0).contains(&fraction) {
             self.graph().problem(format!("`sample` keeps a part of the rows, from 0 to 1, not {fraction}"));
         }
@@ -140,6 +149,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     where
         R: SameRows<R2>,
         B: And<B2> + Finite,
+        C: Stays,
     {
         self.set(other.node(), SetKind::Intersect)
     }
@@ -169,6 +179,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     where
         R: SameRows<R2>,
         B: And<B2> + Finite,
+        C: Stays,
     {
         self.set(other.node(), SetKind::Except)
     }

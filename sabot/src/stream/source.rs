@@ -7,7 +7,7 @@ use crate::Result;
 use crate::connect::{MemorySource, SinkSpec, SourceSpec};
 use crate::record::{Named, Record, to_batch};
 
-use super::{Bounded, Unbounded};
+use super::{Append, Bounded, Changes, Unbounded};
 
 /// How a source is opened.
 ///
@@ -230,7 +230,7 @@ pub fn to(uri: &str) -> Sink<AnyRow> {
 #[derive(Debug)]
 pub enum AnyRow {}
 
-/// A sink, and the record that it stores ([`AnyRow`] takes all).
+/// A sink, and the record that it stores ([`AnyRow`] takes all); of kind `Changes` if it also takes rows back.
 /// ```
 /// use sabot::prelude::*;
 ///
@@ -251,11 +251,11 @@ pub enum AnyRow {}
 /// std::fs::remove_file(&path).map_err(|e| Error::usage(e.to_string()))?;
 /// # Ok(()) }
 /// ```
-pub struct Sink<R = AnyRow> {
+pub struct Sink<R = AnyRow, C = Append> {
     pub(crate) binding: SinkBinding,
-    kind: PhantomData<fn() -> R>,
+    kind: PhantomData<fn() -> (R, C)>,
 }
-impl<R> std::fmt::Debug for Sink<R> {
+impl<R, C> std::fmt::Debug for Sink<R, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.binding.fmt(f)
     }
@@ -269,12 +269,49 @@ impl Sink<AnyRow> {
     pub fn custom<S: crate::operator::Sink + 'static>(open: impl Fn() -> Result<S> + Send + Sync + 'static) -> Self {
         Sink { binding: SinkBinding::Live(Arc::new(move || Ok(Box::new(open()?)))), kind: PhantomData }
     }
+}
+impl<C> Sink<AnyRow, C> {
     pub(super) fn bound(binding: SinkBinding) -> Self {
         Sink { binding, kind: PhantomData }
     }
     /// The same sink, for rows of `R` only: checked by the compiler.
-    pub fn of<R: Record>(self) -> Sink<R> {
+    pub fn of<R: Record>(self) -> Sink<R, C> {
         Sink { binding: self.binding, kind: PhantomData }
+    }
+}
+impl<R> Sink<R, Append> {
+    /// The same sink for a stream of changes: what it stores are the final rows, when the job ends. A job that never ends is refused
+    /// when it starts, if the sink is a file.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Sale { shop: Str, amount: i64 }
+    ///
+    /// pipeline! {
+    ///     /// What each shop has sold, in a file.
+    ///     pub fn totals(sales: Source<Sale>, path: String);
+    ///     sales -> key_by(shop) -> window(global(on_update)) -> aggregate(|s| row { total: sum(s.amount) }) -> sink(to(&path).folded());
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// let path = std::env::temp_dir().join(format!("sabot-folded-{}.jsonl", std::process::id()));
+    /// let sale = |amount| Sale { shop: "A".into(), amount };
+    /// totals(vec![sale(5), sale(2)], path.display().to_string()).options(|o| o.morsel_rows = 1).run()?;
+    /// let text = std::fs::read_to_string(&path).map_err(|e| Error::usage(e.to_string()))?;
+    /// assert_eq!(text.trim(), r#"{"shop":"A","total":7}"#);
+    /// std::fs::remove_file(&path).map_err(|e| Error::usage(e.to_string()))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn folded(self) -> Sink<R, Changes> {
+        Sink { binding: self.binding, kind: PhantomData }
+    }
+}
+impl Sink<AnyRow, Changes> {
+    /// A sink of your own that takes rows back ([`Sink::changes`](crate::operator::Sink::changes)); `open` is called once per job.
+    pub fn upserting<S: crate::operator::Sink + 'static>(open: impl Fn() -> Result<S> + Send + Sync + 'static) -> Self {
+        Sink { binding: SinkBinding::Live(Arc::new(move || Ok(Box::new(open()?)))), kind: PhantomData }
     }
 }
 /// A value that a `sink(..)` step of a stream of `R` rows takes.
@@ -289,12 +326,12 @@ pub trait IntoSink<R> {
     /// The sink.
     fn into_sink(self) -> SinkBinding;
 }
-impl<R> IntoSink<R> for Sink<AnyRow> {
+impl<R, C> IntoSink<R> for Sink<AnyRow, C> {
     fn into_sink(self) -> SinkBinding {
         self.binding
     }
 }
-impl<R: super::RowsFor<Q>, Q: Record> IntoSink<R> for Sink<Q> {
+impl<R: super::RowsFor<Q>, Q: Record, C> IntoSink<R> for Sink<Q, C> {
     fn into_sink(self) -> SinkBinding {
         self.binding
     }

@@ -6,7 +6,7 @@ use crate::plan::{Direction, JoinKind, Matching};
 use crate::record::{Duration, HasTime, Record, Unit};
 
 use super::join::Joined;
-use super::{Always, Bounded, Decoy, KeyTypes, Keyed, Maybe, On, SameKey, Sided, Stream, Unkeyed};
+use super::{Always, Bounded, Decoy, KeyTypes, Keyed, Maybe, On, SameKey, Sided, Stays, Stream, Unkeyed};
 
 /// The stream can be the right side of a join in event time.
 #[diagnostic::on_unimplemented(message = "a join needs a stream as its right side", label = "not a stream")]
@@ -20,7 +20,7 @@ pub trait TimedSide: Sided {
     /// Whether it has an event time.
     type Time;
 }
-impl<R: Record, K, B, T, C> TimedSide for Stream<'_, R, K, B, T, C> {
+impl<R: Record, K, B, T, C: Stays> TimedSide for Stream<'_, R, K, B, T, C> {
     type Row = R;
     type Key = K;
     type Bound = B;
@@ -160,6 +160,7 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn asof_join<S: TimedSide>(self, right: S, how: AsOf) -> Joined<'g, Always<R>, Maybe<S::Row>, Bounded, C>
     where
+        C: Stays,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
@@ -200,6 +201,7 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     /// ```
     pub fn interval_join<S: TimedSide>(self, right: S, within: impl TimeRange) -> Joined<'g, Always<R>, Always<S::Row>, Bounded, C>
     where
+        C: Stays,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,

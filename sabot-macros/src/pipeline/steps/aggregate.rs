@@ -40,7 +40,7 @@ impl Build<'_> {
         // the input side: one column per argument, computed in the run or passed on
         let (mut inputs, mut input_exprs, mut input_pass, mut metas, mut prelude) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), TokenStream::new());
-        let (mut names, mut calls) = (Vec::new(), Vec::new());
+        let (mut names, mut calls, mut users) = (Vec::new(), Vec::new(), Vec::new());
         let mut all_tokens = Vec::new();
         for (field, expr) in self.unique(&row) {
             let wrong = not_an_aggregate(&field, &expr);
@@ -94,6 +94,7 @@ impl Build<'_> {
             }
             let call = if user {
                 let path = stream(path);
+                users.push(path.clone());
                 let args = columns.iter().rev().fold(quote!(()), |rest, col| quote!((#col, #rest)));
                 quote!(#p::user::<#path, _>(#args))
             } else if path.len() == 1 {
@@ -138,6 +139,10 @@ impl Build<'_> {
             self.row_wise(&call, &clones, "inputs", name, &metas);
         }
         self.seal();
+        // whether rustc can tell that aggregates of the user's take rows back, where that is asked of them
+        for path in users {
+            self.out.extend(quote!(#p::folds::<#path, _, _, _, _, _>(#s);));
+        }
         // the output: keys, window bounds, aggregates
         let mut fields = Vec::new();
         let mut values = Vec::new();

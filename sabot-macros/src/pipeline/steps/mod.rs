@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod asynchronous;
+mod changes;
 mod errors;
 mod joins;
 mod keyed;
@@ -25,7 +26,7 @@ use crate::pipeline::parse::{chain as parse_chain, is_chain};
 use crate::pipeline::recover::{call_of, constants, key_columns, may_be_function, not_an_aggregate, row_for, wrong_window};
 use crate::pipeline::row::{self, Shape};
 use crate::pipeline::tokens::{
-    Closure, Row, await_in, awaited, closure, error, error_expr, group_of, is_punct, list, row as row_of, split, stream,
+    Closure, Row, await_in, awaited, closure, error, error_expr, group_of, is_ident, is_punct, list, row as row_of, split, stream,
 };
 
 /// What is known of a stream while expanding.
@@ -357,6 +358,7 @@ impl Build<'_> {
             "over" => self.over(name, &tokens),
             "reduce" => self.reduce(name, &tokens),
             "distinct" => self.distinct(name, &tokens),
+            "changelog" => self.changelog(name, &tokens),
             "intersect" | "except" => self.set(name, &tokens),
             "sample" => self.sample(name, &tokens),
             "sink" if tokens.is_empty() => self.open_sink(name),

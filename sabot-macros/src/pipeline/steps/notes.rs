@@ -70,8 +70,12 @@ impl Build<'_> {
     }
 
     pub(super) fn window(&mut self, name: &Ident, tokens: &[TokenTree]) {
-        let (s, inner, clones) = (id("__s"), stream(tokens), self.cx.clones(tokens));
-        let on = self.on();
+        let (s, clones, on) = (id("__s"), self.cx.clones(tokens), self.on());
+        let pieces: Vec<&[TokenTree]> = split(tokens, ',').into_iter().filter(|p| !p.is_empty()).collect();
+        let (tokens, words) = pieces.split_first().map_or((tokens, &[][..]), |(first, words)| (*first, words));
+        let sent = self.sent(tokens, words);
+        let first = stream(tokens);
+        let inner = quote!(#first #sent);
         let wrong = wrong_window(name.span(), tokens);
         // said once, in our words: rustc sees windows that are none
         let windows = match wrong.split_last() {
@@ -85,6 +89,6 @@ impl Build<'_> {
             }
         };
         self.notes.extend(quote!(let #s = { #clones #on.#name(#windows) };));
-        self.known.windowed = true;
+        self.known.windowed = !is_ident(tokens.first(), "global");
     }
 }

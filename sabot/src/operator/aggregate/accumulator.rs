@@ -1,10 +1,12 @@
 //! The contract of aggregate functions: the states of all groups, a batch at a time.
 
 use std::any::type_name;
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef};
 
+use super::bag::Kind;
 use crate::operator::{Failure, Kept};
 use crate::record::{Fixed, Mismatch, Value};
 use crate::{Error, Result};
@@ -20,6 +22,16 @@ pub trait Accumulator: Send {
     /// # Errors
     /// If a column has another type, a sum overflows, or user code fails.
     fn update(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure>;
+    /// Takes rows back that [`update`](Self::update) took, or is about to take. Only where [`AccumulatorFactory::over_changes`] made the
+    /// accumulator.
+    ///
+    /// # Errors
+    /// As for [`update`](Self::update).
+    fn retract(&mut self, _groups: &[u32], _kept: Kept<'_>, _columns: &[ArrayRef]) -> Result<(), Failure> {
+        Err(Error::internal("an aggregate function that cannot take rows back was asked to").into())
+    }
+    /// Makes these groups as new: all of their rows were taken back.
+    fn empty(&mut self, _groups: &[u32]) {}
     /// Takes partial states in, in order: columns as [`state`](Self::state) made them.
     ///
     /// # Errors
@@ -59,6 +71,20 @@ pub trait AccumulatorFactory: Send + Sync {
     fn inputs(&self) -> usize;
     /// For `explain`: `sum(i64)`.
     fn describe(&self) -> String;
+    /// How the function is computed where rows are taken back: by keeping them, unless it knows better.
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Kept(Kind::default())
+    }
+}
+
+/// How a function is computed where rows are taken back.
+pub enum OverChanges {
+    /// By an accumulator that can [`retract`](Accumulator::retract).
+    Own(Arc<dyn AccumulatorFactory>),
+    /// Anew, from rows that are kept.
+    Kept(Kind),
+    /// Not at all: a user's aggregate without `retract`.
+    Never,
 }
 
 /// A type's name without its path: `i64`, `Option<f64>`.

@@ -11,7 +11,7 @@ use super::accumulator::{input, short};
 use super::distinct::{Distinct, comparable};
 use super::sketch::Sketch;
 use super::store::valid_rows;
-use super::{Accumulator, AccumulatorFactory};
+use super::{Accumulator, AccumulatorFactory, Kind, Needs, OverChanges};
 use crate::kernel::hash::hash_arrays;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
@@ -40,6 +40,9 @@ impl<V: Distinct> AccumulatorFactory for ApproxFactory<V> {
     }
     fn describe(&self) -> String {
         format!("approx_count_distinct({})", short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Kept(Kind { needs: Needs::Distinct, ..Kind::default() })
     }
 }
 

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Field};
 use super::accumulator::short;
 use super::lists::{Lists, items_of, list_column, list_type};
 use super::store::{Store, as_type, instants, kept_rows, stored, stored_type};
-use super::{Accumulator, AccumulatorFactory};
+use super::{Accumulator, AccumulatorFactory, Kind, OverChanges};
 use crate::operator::{Failure, Kept};
 use crate::record::{List, Value};
 use crate::{Error, Result};
@@ -48,6 +48,9 @@ impl<V: Value> AccumulatorFactory for CollectFactory<V> {
     }
     fn describe(&self) -> String {
         format!("collect({})", short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Kept(Kind { first_by: usize::from(self.timed), ..Kind::default() })
     }
 }
 

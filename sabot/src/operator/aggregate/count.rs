@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, UInt64Array};
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::{gather, state};
-use super::{Accumulator, AccumulatorFactory};
+use super::{Accumulator, AccumulatorFactory, OverChanges};
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
 use crate::{Error, Result};
@@ -41,6 +41,9 @@ impl AccumulatorFactory for CountFactory {
     fn describe(&self) -> String {
         if self.column { "count(column)".into() } else { "count()".into() }
     }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Own(Arc::new(CountFactory { column: self.column }))
+    }
 }
 
 struct Count {
@@ -48,11 +51,8 @@ struct Count {
     counts: Vec<u64>,
 }
 
-impl Accumulator for Count {
-    fn resize(&mut self, groups: usize) {
-        self.counts.resize(groups, 0);
-    }
-    fn update(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
+impl Count {
+    fn add(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef], more: u64) -> Result<(), Failure> {
         let nulls = match (self.column, columns.first()) {
             (false, _) => None,
             (true, Some(column)) => column.logical_nulls(),
@@ -60,16 +60,36 @@ impl Accumulator for Count {
         };
         for_rows(groups, kept, nulls.as_ref(), |group, _| {
             if let Some(count) = self.counts.get_mut(group) {
-                *count += 1;
+                *count = count.wrapping_add(more);
             }
             Ok(())
         })
+    }
+}
+
+impl Accumulator for Count {
+    fn resize(&mut self, groups: usize) {
+        self.counts.resize(groups, 0);
+    }
+    fn update(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.add(groups, kept, columns, 1)
+    }
+    /// May be below zero for a moment, as a count that wraps around.
+    fn retract(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.add(groups, kept, columns, u64::MAX)
+    }
+    fn empty(&mut self, groups: &[u32]) {
+        for g in groups {
+            if let Some(count) = self.counts.get_mut(*g as usize) {
+                *count = 0;
+            }
+        }
     }
     fn merge(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
         let values = state::<UInt64Type>(columns, 0)?.values();
         for_rows(groups, kept, None, |group, row| {
             if let (Some(count), Some(more)) = (self.counts.get_mut(group), values.get(row)) {
-                *count += more;
+                *count = count.wrapping_add(*more);
             }
             Ok(())
         })

@@ -8,7 +8,7 @@ use arrow_array::builder::BinaryBuilder;
 use arrow_array::{Array, ArrayRef, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef};
 
-use super::{Accumulator, AccumulatorFactory};
+use super::{Accumulator, AccumulatorFactory, OverChanges};
 use crate::operator::fault::guarded;
 use crate::operator::kept::for_rows;
 use crate::operator::{Aggregate, Failure, Kept};
@@ -41,6 +41,9 @@ impl<A: Aggregate> AccumulatorFactory for UserFactory<A> {
     }
     fn describe(&self) -> String {
         A::ENTRY.name.to_owned()
+    }
+    fn over_changes(&self) -> OverChanges {
+        if A::RETRACTS { OverChanges::Own(user::<A>()) } else { OverChanges::Never }
     }
 }
 
@@ -97,6 +100,28 @@ impl<A: Aggregate> Accumulator for UserAccumulator<A> {
                 Ok(())
             })
         })
+    }
+    fn retract(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
+        let accepted = A::Args::accept(columns)?;
+        let rows = accepted.first().map_or(usize::MAX, |c| c.len());
+        let args = Args::<A::Args>::new(&accepted, rows)?;
+        let at = Cell::new(0);
+        guarded(&at, || {
+            for_rows(groups, kept, None, |group, row| {
+                if let (Some(values), Some(state)) = (args.get(row), self.states.get_mut(group)) {
+                    at.set(row);
+                    state.retract(values);
+                }
+                Ok(())
+            })
+        })
+    }
+    fn empty(&mut self, groups: &[u32]) {
+        for g in groups {
+            if let Some(state) = self.states.get_mut(*g as usize) {
+                *state = A::default();
+            }
+        }
     }
     fn merge(&mut self, groups: &[u32], kept: Kept<'_>, columns: &[ArrayRef]) -> Result<(), Failure> {
         self.take(groups, kept, columns, A::decode)

@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field};
 use super::accumulator::{gather, input, short};
 use super::lists::{Lists, items_of, list_column, list_type};
 use super::store::{stored_type, valid_rows};
-use super::{Accumulator, AccumulatorFactory, Extreme};
+use super::{Accumulator, AccumulatorFactory, Extreme, Kind, Needs, OverChanges};
 use crate::operator::{Failure, Kept, Keys};
 use crate::record::Value;
 use crate::{Error, Result};
@@ -47,6 +47,9 @@ impl<V: Distinct> AccumulatorFactory for DistinctFactory<V> {
     }
     fn describe(&self) -> String {
         format!("count_distinct({})", short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Kept(Kind { needs: Needs::Distinct, ..Kind::default() })
     }
 }
 

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Field};
 
 use super::accumulator::{gather, short, state};
 use super::store::{NO_ROW, Store, as_type, instants, stored, stored_type};
-use super::{Accumulator, AccumulatorFactory};
+use super::{Accumulator, AccumulatorFactory, Kind, Needs, OverChanges};
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
 use crate::record::Value;
@@ -53,6 +53,10 @@ impl<V: Value> AccumulatorFactory for EdgeFactory<V> {
     }
     fn describe(&self) -> String {
         format!("{}({})", if self.last { "last" } else { "first" }, short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        let needs = if self.last { Needs::Last } else { Needs::First };
+        OverChanges::Kept(Kind { needs, first_by: usize::from(self.timed), skips_nulls: false })
     }
 }
 

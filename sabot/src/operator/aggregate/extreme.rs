@@ -10,7 +10,7 @@ use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::{gather, input, primitive, short, state};
-use super::{Accumulator, AccumulatorFactory};
+use super::{Accumulator, AccumulatorFactory, Kind, Needs, OverChanges};
 use crate::operator::kept::{as_views, for_rows, is_utf8, plain, plain_type, view_value};
 use crate::operator::{Failure, Kept};
 use crate::record::{Bytes, Date, Decimal, Dict, Duration, Fixed, Micros, Millis, Nanos, Seconds, Str, Time, Timestamp, Value, Zone};
@@ -56,6 +56,9 @@ impl<V: Extreme, const GREATEST: bool> AccumulatorFactory for ExtremeFactory<V, 
     }
     fn describe(&self) -> String {
         format!("{}({})", if GREATEST { "max" } else { "min" }, short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Kept(Kind { needs: if GREATEST { Needs::Last } else { Needs::First }, first_by: 0, skips_nulls: true })
     }
 }
 

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
-use arrow_schema::{DataType, FieldRef, SchemaRef, TimeUnit};
+use arrow_array::{RecordBatch, UInt32Array};
+use arrow_schema::{FieldRef, SchemaRef};
 
 use super::AggregateSpec;
 use super::cut::{drop_group, load, with_rows};
 use super::disk::Disk;
 use super::emission::Emission;
 use super::extent::bounds;
-use super::sessions::{Sessions, session_bounds};
-use super::spec::{Groups, batch, state_slices};
+use super::finished::finished;
+use super::sessions::Sessions;
+use super::spec::{Groups, state_slices};
 use super::window::{Units, words};
 use crate::kernel::Morsel;
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
-use crate::operator::instants::micros;
 use crate::operator::ipc;
 use crate::operator::kept::RowList;
 use crate::operator::keys::{by_key_group, key_groups};
@@ -188,42 +188,7 @@ impl FinalAggregate {
     }
     /// The result of these groups.
     pub(super) fn result(&self, of: &Groups, groups: &[u32]) -> Result<RecordBatch> {
-        let mut columns = of.keys.columns(groups)?;
-        match (self.window, columns.last()) {
-            (Some(units), Some(starts)) if units.session => {
-                let (starts, ends) = session_bounds(units, of, groups, starts.data_type())?;
-                columns.pop();
-                columns.extend([starts, ends]);
-            }
-            (Some(units), Some(starts)) => columns.push(units.ends(starts)?),
-            _ => {}
-        }
-        for state in of.states.iter().take(self.spec.functions.len()) {
-            columns.push(state.finish(groups).map_err(|f| f.at(&self.spec.name, None))?);
-        }
-        batch(&self.schema, self.declared(columns)?, groups.len())
-    }
-    /// The columns as the output declares them.
-    fn declared(&self, mut columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
-        for (column, field) in columns.iter_mut().zip(self.schema.fields()) {
-            if column.data_type() != field.data_type() {
-                *column = match field.data_type() {
-                    DataType::Timestamp(TimeUnit::Microsecond, None) => Arc::new(TimestampMicrosecondArray::from(micros(column)?)),
-                    other => arrow_cast::cast(column, other)?,
-                };
-            }
-            if !field.is_nullable() && column.null_count() > 0 {
-                return Err(Error::Operator {
-                    operator: self.spec.name.clone(),
-                    what: format!(
-                        "failed: `{0}` of no rows has no value; to get a null then, aggregate an `Option`, as in `{0}: min(Some(x))`",
-                        field.name()
-                    ),
-                    row: "the end of its input".into(),
-                });
-            }
-        }
-        Ok(columns)
+        finished(&self.spec, &self.schema, self.window, of, groups)
     }
     /// Emits the windows that end after `from`, by `until`.
     fn emit_windows(&mut self, from: EventTime, until: EventTime, out: &mut dyn Output) -> Result<()> {

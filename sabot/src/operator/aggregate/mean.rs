@@ -9,7 +9,8 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::{gather, input, primitive, short, state};
-use super::{Accumulator, AccumulatorFactory, Mean};
+use super::moments::{Measure, moments};
+use super::{Accumulator, AccumulatorFactory, Mean, OverChanges};
 use crate::Result;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
@@ -36,6 +37,9 @@ impl<V: Mean> AccumulatorFactory for MeanFactory<V> {
     }
     fn describe(&self) -> String {
         format!("mean({})", short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Own(moments::<V>(Measure::Mean, self.describe(), self.output()))
     }
 }
 

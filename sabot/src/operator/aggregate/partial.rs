@@ -47,9 +47,19 @@ pub struct PartialAggregate {
     list: RowList,
     groups: Vec<u32>,
     max_groups: usize,
-    /// Whether all rows are sent as they come.
-    prompt: bool,
+    pace: Pace,
     raw: Raw,
+}
+
+/// When groups are sent on, besides at the end of their split or pane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// When the table is large.
+    Tables,
+    /// Rows are sent as they come, one partial state each.
+    Rows,
+    /// At the end of each morsel.
+    Morsels,
 }
 
 struct Split {
@@ -79,7 +89,7 @@ impl PartialAggregate {
     }
     /// As [`factory`](Self::factory), with the number of groups at which a table is sent on early.
     pub(crate) fn factory_with(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize) -> Result<Arc<dyn OperatorFactory>> {
-        Self::make(spec, input, max_groups, false)
+        Self::make(spec, input, max_groups, Pace::Tables)
     }
     /// As [`factory`](Self::factory), for windows whose end is not that of a pane: rows are sent as they come, one partial state
     /// each, so that the second phase knows all rows before the watermark.
@@ -87,14 +97,21 @@ impl PartialAggregate {
     /// # Errors
     /// As for [`factory`](Self::factory).
     pub fn prompt(spec: Arc<AggregateSpec>, input: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
-        Self::make(spec, input, MAX_GROUPS, true)
+        Self::make(spec, input, MAX_GROUPS, Pace::Rows)
     }
-    fn make(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize, prompt: bool) -> Result<Arc<dyn OperatorFactory>> {
+    /// As [`factory`](Self::factory), for results that are sent as they change: groups are sent on at the end of each morsel.
+    ///
+    /// # Errors
+    /// As for [`factory`](Self::factory).
+    pub fn each_morsel(spec: Arc<AggregateSpec>, input: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
+        Self::make(spec, input, MAX_GROUPS, Pace::Morsels)
+    }
+    fn make(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize, pace: Pace) -> Result<Arc<dyn OperatorFactory>> {
         let input = Arc::clone(input);
-        Self::build(Arc::clone(&spec), &input, max_groups, prompt)?;
-        Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, max_groups, prompt)?) as Box<dyn Operator>)))
+        Self::build(Arc::clone(&spec), &input, max_groups, pace)?;
+        Ok(Arc::new(move |_: Instance| Ok(Box::new(Self::build(Arc::clone(&spec), &input, max_groups, pace)?) as Box<dyn Operator>)))
     }
-    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize, prompt: bool) -> Result<Self> {
+    fn build(spec: Arc<AggregateSpec>, input: &SchemaRef, max_groups: usize, pace: Pace) -> Result<Self> {
         let (keys, inputs) = spec.inputs(input)?;
         let window = match spec.window(input)? {
             Some((units, field)) => Some((units, input.index_of(field.name())?)),
@@ -114,7 +131,7 @@ impl PartialAggregate {
             list: RowList::default(),
             groups: Vec::new(),
             max_groups,
-            prompt,
+            pace,
             raw: Raw::new(&spec),
             spec,
         })
@@ -128,7 +145,7 @@ impl PartialAggregate {
             Some(groups) => groups,
             None => Groups::new(&self.spec, &self.fields)?,
         };
-        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: self.prompt });
+        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: self.pace == Pace::Rows });
         Ok(self.splits.len() - 1)
     }
     /// Sends the groups of a split whose panes end by `until` (all of them without a window).
@@ -216,7 +233,11 @@ impl Operator for PartialAggregate {
         out.account(Account { held: kept.len() as i64, ..Account::default() });
         let result = self.take(at, &morsel.batch, morsel.origin, kept, out);
         self.list = list;
-        result.map(|()| Progress::Done)
+        result?;
+        if self.pace == Pace::Morsels {
+            self.flush(at, EventTime::MAX, out)?;
+        }
+        Ok(Progress::Done)
     }
     /// Sends panes that are complete: no later row of any split belongs to them, so what is sent does not depend on when.
     fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {

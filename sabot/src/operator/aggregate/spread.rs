@@ -8,7 +8,8 @@ use arrow_array::{Array, ArrayRef, Float64Array};
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::{input, primitive, short, state};
-use super::{Accumulator, AccumulatorFactory, Mean};
+use super::moments::{Measure, moments};
+use super::{Accumulator, AccumulatorFactory, Mean, OverChanges};
 use crate::Result;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
@@ -46,11 +47,15 @@ impl Spread {
         }
     }
     fn of(self, m: Moments) -> Option<f64> {
+        self.measure(m.count, m.squares)
+    }
+    /// The measure of so many values with this sum of squared distances from their mean.
+    pub(super) fn measure(self, count: f64, squares: f64) -> Option<f64> {
         let over = match self {
-            Spread::Var | Spread::Stddev => m.count - 1.0,
-            Spread::VarPop | Spread::StddevPop => m.count,
+            Spread::Var | Spread::Stddev => count - 1.0,
+            Spread::VarPop | Spread::StddevPop => count,
         };
-        let var = (over > 0.0).then(|| m.squares / over)?;
+        let var = (over > 0.0).then(|| squares / over)?;
         Some(if matches!(self, Spread::Stddev | Spread::StddevPop) { var.sqrt() } else { var })
     }
 }
@@ -83,6 +88,9 @@ impl<V: Varies> AccumulatorFactory for SpreadFactory<V> {
     }
     fn describe(&self) -> String {
         format!("{}({})", self.which.name(), short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Own(moments::<V>(Measure::Spread(self.which), self.describe(), self.output()))
     }
 }
 

@@ -8,7 +8,7 @@ use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::{gather, input, primitive, short, state};
-use super::{Accumulator, AccumulatorFactory, Summand};
+use super::{Accumulator, AccumulatorFactory, OverChanges, Summand};
 use crate::Result;
 use crate::operator::kept::for_rows;
 use crate::operator::{Failure, Kept};
@@ -40,6 +40,9 @@ impl<V: Summand> AccumulatorFactory for SumFactory<V> {
     }
     fn describe(&self) -> String {
         format!("sum({})", short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Own(V::over_changes())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field};
 
 use super::accumulator::short;
-use super::{Accumulator, AccumulatorFactory, Extreme};
+use super::{Accumulator, AccumulatorFactory, Extreme, Kind, Needs, OverChanges};
 
 /// A column type that [`any`] and [`all`] take: `bool` and `Option<bool>`.
 #[diagnostic::on_unimplemented(
@@ -45,5 +45,8 @@ impl<V: Truth, const ANY: bool> AccumulatorFactory for TruthFactory<V, ANY> {
     }
     fn describe(&self) -> String {
         format!("{}({})", if ANY { "any" } else { "all" }, short::<V>())
+    }
+    fn over_changes(&self) -> OverChanges {
+        OverChanges::Kept(Kind { needs: Needs::Distinct, ..Kind::default() })
     }
 }

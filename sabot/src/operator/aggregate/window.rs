@@ -111,6 +111,14 @@ impl Units {
     pub(super) fn pane_end(self, start: i64) -> EventTime {
         self.micros(i128::from(start) + i128::from(self.pane))
     }
+    /// The starts of the windows that hold the pane at `pane`.
+    pub(super) fn windows_of(self, pane: i64, mut window: impl FnMut(i64)) {
+        let mut start = pane.saturating_sub(pane.rem_euclid(self.slide));
+        while start > pane.saturating_sub(self.size) {
+            window(start);
+            start = start.saturating_sub(self.slide);
+        }
+    }
     /// The start of the first window that holds the pane at `pane`, and that does not end by `after`.
     pub(super) fn first_window(self, pane: i64, after: EventTime) -> i64 {
         let after = (i128::from(after) * i128::from(self.per_second)).div_euclid(1_000_000);

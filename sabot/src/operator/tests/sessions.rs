@@ -231,7 +231,7 @@ fn hold_open_sessions_only() {
 fn windows_in_a_plan_read_as_they_were_written() {
     use crate::plan::Op;
     let windows = [Span::Aligned { size: 7, slide: 2 }, Span::Session { gap: 9 }];
-    let aggregate = |window| Op::Aggregate { window, functions: Vec::new() };
+    let aggregate = |window| Op::Aggregate { window, emit: Default::default(), functions: Vec::new() };
     let told = [(None, Some(3)), (Some(4), None)].map(|(disorder, max_step)| Op::Watermark { disorder, max_step });
     let ops =
         windows.map(Op::Window).into_iter().chain(windows.map(Some).map(aggregate)).chain(told).chain([aggregate(None), Op::LateRows]);
