@@ -10,6 +10,8 @@ use sabot::prelude::*;
 use sabot::runtime::Checkpoint;
 use sabot::testing::{Ran, Trial, same_rows};
 
+#[path = "endless/joins.rs"]
+mod joins;
 #[path = "endless/late.rs"]
 mod late;
 #[path = "endless/nexmark.rs"]

@@ -54,7 +54,7 @@ pub use fault::Failure;
 pub use flat_map::FlatMap;
 pub use grace::Grace;
 pub use inspect::Inspect;
-pub use join::{BuildSide, Condition, Join, JoinSpec, Shared};
+pub use join::{AsOfJoin, BuildSide, Condition, IntervalJoin, Join, JoinSpec, Shared, TimesNeeded, WindowJoin};
 pub use kept::Kept;
 pub(crate) use kept::schema_with;
 pub use keyed::{Keyed, KeyedSpec, keyed_schema};

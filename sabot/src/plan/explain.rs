@@ -135,7 +135,7 @@ pub(super) fn describe(node: &Node) -> String {
         Op::KeyBy if node.keys.is_empty() => "without a key".into(),
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
         Op::EventTime => format!("event_time({})", node.time.as_ref().map_or("", |t| &t.column)),
-        Op::Window(window) => format!("window({})", windows(window)),
+        Op::Window(window) => format!("window({window})"),
         Op::Watermark { disorder, max_step } => {
             let of = |name: &str, value: &Option<i64>| value.map(|v| format!("{name} {}", span(v)));
             let list: Vec<String> = [of("disorder", disorder), of("max_step", max_step)].into_iter().flatten().collect();
@@ -145,7 +145,7 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Aggregate { window, functions } => {
             let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();
             let by = if node.keys.is_empty() { String::new() } else { format!(" by {}", node.keys.join(", ")) };
-            let win = window.map_or(String::new(), |w| format!(" per {}", windows(&w)));
+            let win = window.map_or(String::new(), |w| format!(" per {w}"));
             format!("aggregate{by}{win}: {}", list.join(", "))
         }
         Op::Keyed { operator, column, .. } => format!("keyed({operator}) -> {column}"),
@@ -165,6 +165,7 @@ pub(super) fn describe(node: &Node) -> String {
                     text.extend(tolerance.map(|t| format!(" within {}", span(t))));
                 }
                 Matching::Within { from, to } => text.push_str(&format!(" within {}..={}", span(*from), span(*to))),
+                Matching::SameWindow { window } => text.push_str(&format!(" per {window}")),
             }
             if !left.is_empty() {
                 text.push_str(&format!(" on {} = {}", left.join(", "), right.join(", ")));
@@ -196,11 +197,13 @@ pub(super) fn describe(node: &Node) -> String {
 }
 
 /// `tumbling 1 h`, `hop 1 h every 15 min`, `session 30 min`.
-fn windows(window: &Span) -> String {
-    match window {
-        Span::Aligned { size, slide } if size == slide => format!("tumbling {}", span(*size)),
-        Span::Aligned { size, slide } => format!("hop {} every {}", span(*size), span(*slide)),
-        Span::Session { gap } => format!("session {}", span(*gap)),
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Span::Aligned { size, slide } if size == slide => write!(f, "tumbling {}", span(*size)),
+            Span::Aligned { size, slide } => write!(f, "hop {} every {}", span(*size), span(*slide)),
+            Span::Session { gap } => write!(f, "session {}", span(*gap)),
+        }
     }
 }
 
@@ -211,7 +214,7 @@ fn order(by: &[SortBy]) -> String {
 }
 
 /// A span of microseconds in the largest unit that fits.
-fn span(micros: i64) -> String {
+pub(crate) fn span(micros: i64) -> String {
     for (unit, name) in [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")] {
         if micros != 0 && micros % unit == 0 {
             return format!("{} {name}", micros / unit);

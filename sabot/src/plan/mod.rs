@@ -36,6 +36,7 @@ mod svg;
 mod time;
 
 pub use explain::explain;
+pub(crate) use explain::span;
 pub use explanation::{ExplainedExpr, ExplainedStep, Explanation, PhysicalStep};
 pub use join::{Direction, HAS_LEFT, HAS_RIGHT, JoinKind, Matching};
 pub use mermaid::mermaid;

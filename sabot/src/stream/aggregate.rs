@@ -271,7 +271,7 @@ impl<'g, R: Record, K, B: Bound, T> Stream<'g, R, K, B, T, Append> {
 }
 
 /// The window that the nearest `window` step cut.
-fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<Span> {
+pub(super) fn window_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> Option<Span> {
     loop {
         let node = graph.node(at)?;
         match node.op {

@@ -37,14 +37,17 @@ mod errors;
 mod generate;
 mod graph;
 mod handle;
+mod in_window;
 mod job;
 mod join;
 mod lateness;
 mod lower;
+mod lower_endless;
 mod lower_join;
 mod lower_sets;
 mod lower_wide;
 mod marks;
+mod near_join;
 mod ordered;
 mod pair;
 mod params;
@@ -56,6 +59,7 @@ mod sets;
 mod source;
 mod spec;
 mod timed_join;
+mod window_join;
 mod windows;
 
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, agg, user};
@@ -67,13 +71,15 @@ pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, Fail, Handle
 pub use generate::{Generator, generate};
 pub use graph::{Built, Code, FixedSinks, Graph, MakeOperator, Site, Table};
 pub use handle::{Records, Stream, asc, desc, nulls_first};
+pub use in_window::{InWindow, InWindowRow, WindowBounds};
 pub use job::{Job, build_id};
-pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
+pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, NotCut, On, PairCondition, Sided, decided};
 pub use lateness::{Told, Watermark};
 pub use marks::{
     And, Append, Bound, Bounded, Closes, CutsInto, Decoy, Emits, Finite, HasEventTime, Instant, IsKeyed, KeyCols, KeyTypes, KeyValue,
     Keyed, RowsFor, SameKey, SameRows, Unbounded, Unkeyed, WindowCols, Windowable, Windowed, key,
 };
+pub use near_join::ttl;
 pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible, over};
 pub use pair::{Always, Maybe, Pair, PairRow, PairSide};
 pub use params::{ParamEntry, Params, Secret};
@@ -85,7 +91,8 @@ pub use sets::{Comparable, Compared, compared};
 pub use source::parquet;
 pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
 pub use spec::{JobSpec, Settings};
-pub use timed_join::{AsOf, EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
+pub use timed_join::{Ahead, Answers, AsOf, AtMost, Back, Far, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
+pub use window_join::{JoinedInWindow, WindowSide};
 pub use windows::{Windows, hop, session, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.
