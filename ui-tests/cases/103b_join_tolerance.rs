@@ -28,4 +28,4 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 26:64 | tolerance | `join` has no argument `tolerance`: it takes `on = |l, r| condition`
+//~ ERROR 26:64 | tolerance | `join` has no argument `tolerance`: it takes `on = |l, r| condition`, and `ttl = 1.hour()` or `within = -5.minute()..=5.minute()`

@@ -1,4 +1,4 @@
-//! An as-of join of streams that may never end.
+//! An as-of join that may wait for ever.
 
 use sabot::prelude::*;
 
@@ -23,10 +23,10 @@ struct Quote {
 pipeline! {
     pub fn p(trades: Source<Trade, Bounded>, quotes: Source<Quote, Bounded>, live: Source<Quote>);
 
-    trades -> key_by(symbol) -> asof_join(live -> key_by(symbol), |t, q| row { bid: q?.bid }) -> sink; _quotes = quotes -> key_by(symbol);
+    trades -> key_by(symbol) -> asof_join(live -> key_by(symbol), direction = nearest, |t, q| row { bid: q?.bid }) -> sink; _quotes = quotes -> key_by(symbol);
 }
 
 fn main() {}
 
-//~ ERROR 26:43 | live | joins in event time work on streams that end, but this one may never end
-//~ ALSO declare the sources of both sides as ones that end: `Source<T, Bounded>`
+//~ ERROR 26:79 | nearest | the nearest right row may be one that is still to come, and the right side may never end
+//~ ALSO say how far away the partner may be: `asof_join(.., direction = nearest, tolerance = 5.sec(), ..)`

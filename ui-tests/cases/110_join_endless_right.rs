@@ -29,4 +29,4 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 26:38 | live | the right side of a join is read to its end before the first row comes out, but this stream may never end
-//~ ALSO declare its source as one that ends: `Source<T, Bounded>`
+//~ ALSO or say which rows of two streams are partners, so that the others can be forgotten: event times near each other, `join(.., ttl = 1.hour(), ..)` or `interval_join(.., within = -5.minute()..=5.minute(), ..)`; the same window of both sides, `.. -> window(w) -> join(.. -> window(w), ..)`; or the last right row at the time of the left one, `asof_join(..)`

@@ -142,7 +142,7 @@ pub(super) fn describe(node: &Node) -> String {
         Op::KeyBy if node.keys.is_empty() => "without a key".into(),
         Op::KeyBy => format!("key_by({})", node.keys.join(", ")),
         Op::EventTime => format!("event_time({})", node.time.as_ref().map_or("", |t| &t.column)),
-        Op::Window(window) => format!("window({})", windows(window)),
+        Op::Window(window) => format!("window({window})"),
         Op::Emit { emit, global } => format!("window({}{})", if *global { "global, " } else { "" }, sending(*emit)),
         Op::Changelog { column } => format!("changelog -> {column}"),
         Op::Watermark { disorder, max_step } => {
@@ -154,7 +154,7 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Aggregate { window, functions, emit } => {
             let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();
             let by = if node.keys.is_empty() { String::new() } else { format!(" by {}", node.keys.join(", ")) };
-            let win = window.map_or(String::new(), |w| format!(" per {}", windows(&w)));
+            let win = window.map_or(String::new(), |w| format!(" per {w}"));
             let sent = if emit.is_default() { String::new() } else { format!(" {}", sending(*emit)) };
             format!("aggregate{by}{win}{sent}: {}", list.join(", "))
         }
@@ -183,6 +183,7 @@ pub(super) fn describe(node: &Node) -> String {
                     text.extend(tolerance.map(|t| format!(" within {}", span(t))));
                 }
                 Matching::Within { from, to } => text.push_str(&format!(" within {}..={}", span(*from), span(*to))),
+                Matching::SameWindow { window } => text.push_str(&format!(" per {window}")),
             }
             if !left.is_empty() {
                 text.push_str(&format!(" on {} = {}", left.join(", "), right.join(", ")));
@@ -214,11 +215,13 @@ pub(super) fn describe(node: &Node) -> String {
 }
 
 /// `tumbling 1 h`, `hop 1 h every 15 min`, `session 30 min`.
-fn windows(window: &Span) -> String {
-    match window {
-        Span::Aligned { size, slide } if size == slide => format!("tumbling {}", span(*size)),
-        Span::Aligned { size, slide } => format!("hop {} every {}", span(*size), span(*slide)),
-        Span::Session { gap } => format!("session {}", span(*gap)),
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Span::Aligned { size, slide } if size == slide => write!(f, "tumbling {}", span(*size)),
+            Span::Aligned { size, slide } => write!(f, "hop {} every {}", span(*size), span(*slide)),
+            Span::Session { gap } => write!(f, "session {}", span(*gap)),
+        }
     }
 }
 
@@ -239,7 +242,7 @@ fn order(by: &[SortBy]) -> String {
 }
 
 /// A span of microseconds in the largest unit that fits.
-fn span(micros: i64) -> String {
+pub(crate) fn span(micros: i64) -> String {
     for (unit, name) in [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1_000, "ms")] {
         if micros != 0 && micros % unit == 0 {
             return format!("{} {name}", micros / unit);

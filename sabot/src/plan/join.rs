@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Span;
+
 /// The column that tells whether the left side of a joined row is there.
 pub const HAS_LEFT: &str = "__has_left";
 /// The column that tells whether the right side of a joined row is there.
@@ -80,18 +82,23 @@ pub enum Matching {
         /// The largest difference, inclusive.
         to: i64,
     },
+    /// Those in the same windows of event time.
+    SameWindow {
+        /// The windows of both sides.
+        window: Span,
+    },
 }
 
 /// The name of the step of this kind.
 pub(super) fn step(kind: JoinKind, matching: Matching) -> &'static str {
     match (matching, kind) {
         (Matching::AsOf { .. }, _) => "asof_join",
-        (Matching::Within { .. }, _) => "interval_join",
-        (Matching::Equal, JoinKind::Inner) => "join",
-        (Matching::Equal, JoinKind::Left) => "left_join",
-        (Matching::Equal, JoinKind::Right) => "right_join",
-        (Matching::Equal, JoinKind::Full) => "full_join",
-        (Matching::Equal, JoinKind::Semi) => "semi_join",
-        (Matching::Equal, JoinKind::Anti) => "anti_join",
+        (Matching::Within { .. }, JoinKind::Inner) => "interval_join",
+        (_, JoinKind::Inner) => "join",
+        (_, JoinKind::Left) => "left_join",
+        (_, JoinKind::Right) => "right_join",
+        (_, JoinKind::Full) => "full_join",
+        (_, JoinKind::Semi) => "semi_join",
+        (_, JoinKind::Anti) => "anti_join",
     }
 }

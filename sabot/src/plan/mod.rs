@@ -39,6 +39,7 @@ mod time;
 
 pub use emit::{Emit, When};
 pub use explain::explain;
+pub(crate) use explain::span;
 pub use explanation::{ExplainedExpr, ExplainedStep, Explanation, PhysicalStep};
 #[doc(hidden)]
 pub use identity::identity;

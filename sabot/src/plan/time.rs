@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lineages, NodeId, Op, Plan};
+use super::{Lineages, Matching, NodeId, Op, Plan};
 use crate::kernel::ColumnFrom;
 use crate::operator::TIME;
 use crate::{Error, Result};
@@ -20,6 +20,10 @@ pub struct Times {
     pub lateness: BTreeMap<NodeId, i64>,
     /// Steps whose event time is computed on the way, so that no source can tell it, with the column.
     pub computed: BTreeMap<NodeId, String>,
+    /// The same of the sides of joins, by port.
+    pub computed_sides: BTreeMap<(NodeId, usize), String>,
+    /// Of which sides of a join the event time is that of a later step.
+    pub needed: BTreeMap<NodeId, [bool; 2]>,
 }
 
 /// Finds the sources that must tell time.
@@ -31,6 +35,15 @@ pub fn times(plan: &Plan, lineages: &Lineages<'_>) -> Result<Times> {
     // how late rows of each source may be, and which step says so
     let mut said: BTreeMap<NodeId, (i64, &str)> = BTreeMap::new();
     for (number, node) in plan.nodes.iter().enumerate() {
+        if waits_for_both(plan, number)? {
+            for (port, input) in node.inputs.iter().enumerate() {
+                if let Some(time) = &plan.node(*input)?.time
+                    && !follow(plan, lineages, *input, &time.column, &mut out)?
+                {
+                    out.computed_sides.insert((number, port), time.column.clone());
+                }
+            }
+        }
         if !matches!(node.op, Op::Aggregate { window: Some(_), .. } | Op::Keyed { .. } | Op::LateRows) {
             continue;
         }
@@ -70,6 +83,16 @@ fn two_ways(plan: &Plan, source: NodeId, one: (i64, &str), other: (i64, &str)) -
         most as f64 / 1e6,
         if least > 0 { format!("up to {} s", least as f64 / 1e6) } else { "takes none".into() }
     )))
+/// Whether a step is a join of rows that may not end, and forgets them as time passes.
+fn waits_for_both(plan: &Plan, number: NodeId) -> Result<bool> {
+    let node = plan.node(number)?;
+    let endless = |port: usize| node.inputs.get(port).is_some_and(|i| plan.node(*i).is_ok_and(|n| !n.bounded));
+    Ok(match &node.op {
+        Op::Join { matching: Matching::Within { .. } | Matching::SameWindow { .. }, .. } => endless(0) || endless(1),
+        // with a right side that ends, left rows do not wait
+        Op::Join { matching: Matching::AsOf { .. }, .. } => endless(1),
+        _ => false,
+    })
 }
 
 impl Plan {
@@ -143,9 +166,19 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
         Op::Aggregate { window: Some(_), .. } => {}
         Op::Aggregate { window: None, .. } | Op::FlatMap { .. } => return Ok(false),
         // left rows as they are
-        Op::Join { kind, .. } if !kind.pairs() => ways.extend(node.inputs.first().map(|n| (*n, column.to_owned()))),
+        // the bounds of a window; the event times of both sides were followed already
+        Op::Join { matching: Matching::SameWindow { .. }, .. } if column == "window_end" => {}
+        Op::Join { matching: Matching::SameWindow { .. }, .. } if column == "window_start" => {
+            out.needed.insert(at, [true; 2]);
+        }
+        Op::Join { kind, .. } if !kind.pairs() => {
+            out.needed.entry(at).or_default()[0] = true;
+            ways.extend(node.inputs.first().map(|n| (*n, column.to_owned())));
+        }
         Op::Join { .. } => {
-            for (side, input) in ["left.", "right."].iter().zip(&node.inputs) {
+            let needed = out.needed.entry(at).or_default();
+            for ((side, input), needed) in ["left.", "right."].iter().zip(&node.inputs).zip(needed) {
+                *needed |= column.starts_with(side);
                 ways.extend(column.strip_prefix(side).map(|c| (*input, c.to_owned())));
             }
         }

@@ -271,6 +271,11 @@ impl<'g, R: Record, K, B: Bound, T, C: Change> Stream<'g, R, K, B, T, C> {
     }
 }
 
+/// The window that the nearest `window` step cut.
+pub(super) fn window_of(graph: &super::Graph, at: crate::plan::NodeId) -> Option<Span> {
+    cut_of(graph, at).0
+}
+
 /// What the nearest `window` step said: how time is cut, and when results are sent.
 fn cut_of(graph: &super::Graph, mut at: crate::plan::NodeId) -> (Option<Span>, Emit) {
     let mut sent = None;

@@ -9,7 +9,7 @@ use crate::record::{NoTime, Record, View, columns_of};
 use super::graph::{Code, plan_columns};
 use super::handle::replaced_key;
 use super::pipe::Part;
-use super::{Always, And, Bound, Bounded, KeyTypes, Keyed, Maybe, Pair, SameKey, Stays, Stream, Unkeyed};
+use super::{Always, And, Bound, Bounded, KeyTypes, Keyed, Maybe, Pair, SameKey, Stays, Stream, Unkeyed, Windowed};
 
 /// The stream can be the right side of a join.
 #[diagnostic::on_unimplemented(
@@ -30,6 +30,23 @@ impl<R: Record, K, B, T, C: Stays> JoinSide for Stream<'_, R, Keyed<K>, B, T, C>
     type Key = K;
     type Bound = B;
 }
+#[diagnostic::do_not_recommend]
+impl<R: Record, K, B, T, C> JoinSide for Stream<'_, R, Windowed<K>, B, T, C> {
+    type Row = R;
+    type Key = K;
+    type Bound = Bounded;
+}
+
+/// The right side of a join is not cut into windows, as the left side is not.
+#[diagnostic::on_unimplemented(
+    message = "the right side of this join is cut into windows, the left side is not",
+    label = "cut into windows",
+    note = "cut both sides by the same window: `a -> key_by(k) -> window(tumbling(1.minute())) -> join(b -> key_by(k) -> window(tumbling(1.minute())), |l, r| row {{ .. }})`; or leave the window out"
+)]
+pub trait NotCut {}
+impl<R, K, B, T, C> NotCut for Stream<'_, R, Keyed<K>, B, T, C> {}
+#[diagnostic::do_not_recommend]
+impl<S: NotCut> NotCut for On<S> {}
 impl<S: JoinSide> JoinSide for On<S> {
     type Row = S::Row;
     type Key = S::Key;
@@ -54,7 +71,7 @@ impl<K: KeyTypes> LeftSide for Keyed<K> {
 #[diagnostic::on_unimplemented(
     message = "the right side of a join is read to its end before the first row comes out, but this stream may never end",
     label = "may never end",
-    note = "declare its source as one that ends: `Source<T, Bounded>`"
+    note = "declare its source as one that ends: `Source<T, Bounded>`; or say which rows of two streams are partners, so that the others can be forgotten: event times near each other, `join(.., ttl = 1.hour(), ..)` or `interval_join(.., within = -5.minute()..=5.minute(), ..)`; the same window of both sides, `.. -> window(w) -> join(.. -> window(w), ..)`; or the last right row at the time of the left one, `asof_join(..)`"
 )]
 pub trait EndsFirst {}
 impl EndsFirst for Bounded {}
@@ -63,7 +80,7 @@ impl EndsFirst for Bounded {}
 #[diagnostic::on_unimplemented(
     message = "this join emits right rows without a partner when the left stream ends, but that may never end",
     label = "needs a left stream that ends",
-    note = "declare its source as one that ends: `Source<T, Bounded>`; or swap the sides: `a -> left_join(b, ..)` keeps all rows of `a` as they come"
+    note = "declare its source as one that ends: `Source<T, Bounded>`; or swap the sides: `a -> left_join(b, ..)` keeps all rows of `a` as they come; or say when a right row has no partner any more: `ttl = 1.hour()`"
 )]
 pub trait EndsLast {}
 impl EndsLast for Bounded {}
@@ -173,7 +190,7 @@ pub type Joined<'g, L, R, B, C> = Stream<'g, Pair<L, R>, Unkeyed, B, NoTime, C>;
 
 impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Joins rows of equal keys; rows without a partner are dropped. Nulls never match.
-    pub fn join<S: JoinSide>(self, right: S) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: Stays,
         K: LeftSide,
@@ -208,7 +225,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.iter().filter(|r| r.city.is_none()).count(), 2);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn left_join<S: JoinSide>(self, right: S) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn left_join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: Stays,
         K: LeftSide,
@@ -244,7 +261,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.last(), Some(&Home { id: None, city: Some("Oslo".into()) }));
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn right_join<S: JoinSide>(self, right: S) -> Joined<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn right_join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: Stays,
         K: LeftSide,
@@ -280,7 +297,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.len(), 4, "Bergen, nobody's city, Paris and Oslo");
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn full_join<S: JoinSide>(self, right: S) -> Joined<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn full_join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: Stays,
         K: LeftSide,
@@ -314,14 +331,14 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.iter().map(|p| p.id).collect::<Vec<_>>(), [1]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn semi_join<S: JoinSide>(self, right: S) -> Self
+    pub fn semi_join<S: JoinSide + NotCut>(self, right: S) -> Self
     where
         C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,
     {
-        self.kept(&right, JoinKind::Semi)
+        self.kept(&right, JoinKind::Semi, Matching::Equal)
     }
     /// Keeps the left rows that have no partner, as they are, with key and event time. A null key has no partner.
     ///
@@ -347,18 +364,18 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.iter().map(|p| p.id).collect::<Vec<_>>(), [2, 3]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn anti_join<S: JoinSide>(self, right: S) -> Self
+    pub fn anti_join<S: JoinSide + NotCut>(self, right: S) -> Self
     where
         C: Stays,
         K: LeftSide,
         <K as LeftSide>::Key: SameKey<S::Key>,
         S::Bound: EndsFirst,
     {
-        self.kept(&right, JoinKind::Anti)
+        self.kept(&right, JoinKind::Anti, Matching::Equal)
     }
     /// Left rows as they are.
-    fn kept(self, right: &impl Sided, kind: JoinKind) -> Self {
-        let (op, inputs) = self.op(right, kind, Matching::Equal);
+    pub(super) fn kept(self, right: &impl Sided, kind: JoinKind, matching: Matching) -> Self {
+        let (op, inputs) = self.op(right, kind, matching);
         let node = self.graph().add(op, inputs, self.columns(), self.keys(), B::ENDS, self.time());
         self.conditional(node, right)
     }

@@ -34,6 +34,8 @@ pub(super) struct Lowered {
     pub rows: BTreeMap<usize, u64>,
     /// Sinks that get changes, with the columns that tell rows apart.
     pub changes: BTreeMap<String, Vec<String>>,
+    /// What a physical node keeps, and how long, where that is not told by its step.
+    pub keeps: BTreeMap<usize, String>,
 }
 
 /// Opens the source of a name for these columns, and the rows that are not certainly dropped.
@@ -45,7 +47,7 @@ pub(super) struct Lower<'a> {
     pub(super) settings: &'a Settings,
     /// Whether each instance of a join keeps its share of the right side by itself.
     pub(super) apart: bool,
-    times: Times,
+    pub(super) times: Times,
     pub(super) out: Lowered,
     /// Physical node that delivers a plan node's rows.
     pub(super) at: BTreeMap<NodeId, usize>,
@@ -68,6 +70,7 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, apart: bool
         at: BTreeMap::new(),
         rows: BTreeMap::new(),
         changes: BTreeMap::new(),
+        keeps: BTreeMap::new(),
     };
     let mut l = Lower { plan, table, settings, apart, times, out, at: BTreeMap::new(), rows: BTreeMap::new(), grouped: BTreeSet::new() };
     for (number, node) in plan.nodes.iter().enumerate() {

@@ -27,29 +27,15 @@ const SMALLER: u64 = 2;
 
 impl Lower<'_> {
     pub(super) fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
-        let Op::Join { kind, matching, left, right, on, left_used, right_used } = &node.op else { return Err(missing(node)) };
+        if self.endless_join(number, node)? {
+            return Ok(());
+        }
+        let Op::Join { kind, matching, left, right, on, .. } = &node.op else { return Err(missing(node)) };
         let (mut l, mut r) = (self.input(node, 0, Exchange::Forward, false)?, self.input(node, 1, Exchange::Forward, false)?);
         let (mut left_schema, mut left_single) = self.upstream(l.from);
         let (mut right_schema, mut right_single) = self.upstream(r.from);
-        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-        let mut spec = JoinSpec {
-            name: node.id.clone(),
-            kind: *kind,
-            matching: *matching,
-            left_on: left.clone(),
-            right_on: right.clone(),
-            left: left_used.clone().unwrap_or_else(|| all(&left_schema)),
-            right: right_used.clone().unwrap_or_else(|| if kind.pairs() { all(&right_schema) } else { Vec::new() }),
-            times: if *matching == Matching::Equal { None } else { Some((time(self.plan, node, 0)?, time(self.plan, node, 1)?)) },
-            node: self.next() as u32,
-            by_group: false,
-            mirrored: false,
-        };
-        let condition = match (on, self.table.get(&node.id)) {
-            (None, _) => None,
-            (Some(_), Some(Code::Condition(kernel))) => Some(Condition::new(Arc::clone(kernel), &node.id)),
-            (Some(_), _) => return Err(missing(node)),
-        };
+        let mut spec = self.join_spec(node, &left_schema, &right_schema)?;
+        let condition = self.condition(node)?;
         let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
         let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
         let shared = !kind.keeps_right() && !self.apart;
@@ -106,6 +92,32 @@ impl Lower<'_> {
         }
         self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, stateful);
         Ok(())
+    }
+    /// A join as its operator knows it, with sides of these columns.
+    pub(super) fn join_spec(&self, node: &Node, left_schema: &SchemaRef, right_schema: &SchemaRef) -> Result<JoinSpec> {
+        let Op::Join { kind, matching, left, right, left_used, right_used, .. } = &node.op else { return Err(missing(node)) };
+        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        Ok(JoinSpec {
+            name: node.id.clone(),
+            kind: *kind,
+            matching: *matching,
+            left_on: left.clone(),
+            right_on: right.clone(),
+            left: left_used.clone().unwrap_or_else(|| all(left_schema)),
+            right: right_used.clone().unwrap_or_else(|| if kind.pairs() { all(right_schema) } else { Vec::new() }),
+            times: if *matching == Matching::Equal { None } else { Some((time(self.plan, node, 0)?, time(self.plan, node, 1)?)) },
+            node: self.next() as u32,
+            by_group: false,
+            mirrored: false,
+        })
+    }
+    /// A join's condition on pairs.
+    pub(super) fn condition(&self, node: &Node) -> Result<Option<Condition>> {
+        match (&node.op, self.table.get(&node.id)) {
+            (Op::Join { on: None, .. }, _) => Ok(None),
+            (Op::Join { .. }, Some(Code::Condition(kernel))) => Ok(Some(Condition::new(Arc::clone(kernel), &node.id))),
+            _ => Err(missing(node)),
+        }
     }
 }
 

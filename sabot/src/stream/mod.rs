@@ -39,16 +39,19 @@ mod errors;
 mod generate;
 mod graph;
 mod handle;
+mod in_window;
 mod job;
 mod join;
 mod keyed;
 mod lateness;
 mod lower;
+mod lower_endless;
 mod lower_join;
 mod lower_sets;
 mod lower_sort;
 mod lower_wide;
 mod marks;
+mod near_join;
 mod ordered;
 mod pair;
 mod params;
@@ -61,6 +64,7 @@ mod source;
 mod spec;
 mod stamped;
 mod timed_join;
+mod window_join;
 mod windows;
 
 pub use crate::secret::Secret;
@@ -87,9 +91,10 @@ pub use graph::Graph;
 #[doc(hidden)]
 pub use graph::{Built, Code, FixedSinks, MakeOperator, Site, Table};
 pub use handle::{Records, Stream, asc, desc, nulls_first};
+pub use in_window::{InWindow, InWindowRow, WindowBounds};
 pub use job::{Job, build_id};
 #[doc(hidden)]
-pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, On, PairCondition, Sided, decided};
+pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, NotCut, On, PairCondition, Sided, decided};
 #[doc(hidden)]
 pub use keyed::{HasSideOutput, KeyedBy, KeyedOptions, NoSideOutput, OwnRow, TimeForTimers};
 #[doc(hidden)]
@@ -100,6 +105,7 @@ pub use marks::{And, Bound, Bounded, Finite, HasEventTime, IsKeyed, Keyed, Unbou
 pub use marks::{
     Closes, CutsInto, Decoy, Emits, Instant, KeyCols, KeyTypes, KeyValue, RowsFor, SameKey, SameRows, TimeFor, Updated, WindowCols, Windowable,
 };
+pub use near_join::ttl;
 pub use ordered::over;
 #[doc(hidden)]
 pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible};
@@ -127,9 +133,11 @@ pub use source::{Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBindi
 pub use spec::{JobSpec, Settings};
 #[doc(hidden)]
 pub use stamped::{Stamped, StampedCols, StampedRow, Stamps};
+#[doc(hidden)]
+pub use timed_join::{Ahead, Answers, AtMost, Back, Far, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
 pub use timed_join::AsOf;
 #[doc(hidden)]
-pub use timed_join::{EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
+pub use window_join::{JoinedInWindow, WindowSide};
 pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Updating, Windows, global, hop, on_update, session, tumbling};
 
 /// A layer of one column: what `keyed`, `map` and `batch` add.

@@ -72,7 +72,9 @@ pub(super) fn physical(
         let step = plan.nodes.iter().position(|n| n.id == id);
         let op = step.and_then(|n| plan.nodes.get(n)).map(|n| &n.op);
         let mut notes: Vec<String> = phase.iter().map(|p| (*p).to_owned()).collect();
-        if let (Some(Op::Join { .. }), Some(number), None) = (op, step, phase) {
+        if let Some(kept) = lowered.keeps.get(&at) {
+            notes.push(kept.clone());
+        } else if let (Some(Op::Join { .. }), Some(number), None) = (op, step, phase) {
             notes.push(joined(plan, &lowered, settings, number, node.inputs.get(1)));
         }
         if let Some(time) = &node.time {
@@ -84,7 +86,10 @@ pub(super) fn physical(
             name: short(&node.name),
             inputs: inputs.collect(),
             single: node.single,
-            state: if node.stateful { Some(state(op, phase.is_some())) } else { None },
+            state: match lowered.keeps.contains_key(&at) {
+                true => Some("the rows of both sides that may still have partners"),
+                false => node.stateful.then(|| state(op, phase.is_some())),
+            },
             rows: lowered.rows.get(&at).copied(),
             notes,
         });

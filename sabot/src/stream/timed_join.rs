@@ -1,12 +1,13 @@
 //! Joins in event time: `asof_join` and `interval_join`.
 
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
 use crate::plan::{Direction, JoinKind, Matching};
 use crate::record::{Duration, HasTime, Record, Unit};
 
 use super::join::Joined;
-use super::{Always, Bounded, Decoy, KeyTypes, Keyed, Maybe, On, SameKey, Sided, Stays, Stream, Unkeyed};
+use super::{Always, And, Bound, Bounded, Decoy, KeyTypes, Keyed, Maybe, On, SameKey, Sided, Stays, Stream, Unkeyed};
 
 /// The stream can be the right side of a join in event time.
 #[diagnostic::on_unimplemented(message = "a join needs a stream as its right side", label = "not a stream")]
@@ -57,14 +58,17 @@ impl<A, K> KeyedAlike<Decoy<K>> for Keyed<A> {}
 pub trait TellsTime {}
 impl TellsTime for HasTime {}
 
-/// The stream ends, as joins in event time need.
+/// An as-of join knows when it has seen the partner of a left row, over a right side with this bound.
 #[diagnostic::on_unimplemented(
-    message = "joins in event time work on streams that end, but this one may never end",
-    label = "may never end",
-    note = "declare the sources of both sides as ones that end: `Source<T, Bounded>`"
+    message = "the nearest right row may be one that is still to come, and the right side may never end",
+    label = "may wait for ever",
+    note = "say how far away the partner may be: `asof_join(.., direction = nearest, tolerance = 5.sec(), ..)`; or look back only, `direction = backward`; or declare the right source as one that ends: `Source<T, Bounded>`"
 )]
-pub trait EndsBoth {}
-impl EndsBoth for Bounded {}
+pub trait Answers<B> {}
+impl<L, B> Answers<B> for AsOf<Back, L> {}
+impl<B> Answers<B> for AsOf<Ahead, AtMost> {}
+#[diagnostic::do_not_recommend]
+impl Answers<Bounded> for AsOf<Ahead, Far> {}
 
 /// A length of time.
 #[diagnostic::on_unimplemented(
@@ -90,10 +94,10 @@ impl<U: Unit> TimeSpan for Duration<U> {
 )]
 pub trait TimeRange {
     /// The ends in microseconds; both belong to it.
-    fn range_micros(self) -> (i64, i64);
+    fn range_micros(&self) -> (i64, i64);
 }
 impl<U: Unit> TimeRange for RangeInclusive<Duration<U>> {
-    fn range_micros(self) -> (i64, i64) {
+    fn range_micros(&self) -> (i64, i64) {
         (self.start().span_micros(), self.end().span_micros())
     }
 }
@@ -101,38 +105,68 @@ impl<U: Unit> TimeRange for RangeInclusive<Duration<U>> {
 /// How an as-of join finds the partner of a left row.
 ///
 /// In `pipeline!`: `asof_join(quotes -> key_by(symbol), direction = nearest, tolerance = 5.sec(), |t, q| row { .. })`.
+/// Where it looks ([`Back`] or [`Ahead`] too), and whether its partner may be at any distance ([`Far`] or [`AtMost`] a tolerance), are part of its
+/// type: over a right side that may never end, one that looks ahead needs a tolerance.
 ///
 /// Example: [`Stream::asof_join`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AsOf {
+#[derive(Debug, PartialEq, Eq)]
+pub struct AsOf<D = Back, L = Far> {
     direction: Direction,
     tolerance: Option<i64>,
+    kind: PhantomData<fn() -> (D, L)>,
+}
+/// It looks back in time only.
+#[derive(Debug)]
+pub enum Back {}
+/// It looks ahead too.
+#[derive(Debug)]
+pub enum Ahead {}
+/// The partner may be at any distance.
+#[derive(Debug)]
+pub enum Far {}
+/// There is a tolerance.
+#[derive(Debug)]
+pub enum AtMost {}
+impl<D, L> Clone for AsOf<D, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<D, L> Copy for AsOf<D, L> {}
+impl Default for AsOf {
+    fn default() -> Self {
+        AsOf::backward()
+    }
 }
 impl AsOf {
     /// The last right row that is not later; of several at that time the last in source order. The default.
-    pub fn backward() -> Self {
-        AsOf::default()
+    pub fn backward() -> AsOf<Back, Far> {
+        AsOf { direction: Direction::Backward, tolerance: None, kind: PhantomData }
     }
     /// The first right row that is not earlier; of several at that time the first in source order.
-    pub fn forward() -> Self {
-        AsOf { direction: Direction::Forward, ..AsOf::default() }
+    pub fn forward() -> AsOf<Ahead, Far> {
+        AsOf { direction: Direction::Forward, tolerance: None, kind: PhantomData }
     }
     /// The right row that is least far away in time; of two equally far the earlier.
-    pub fn nearest() -> Self {
-        AsOf { direction: Direction::Nearest, ..AsOf::default() }
+    pub fn nearest() -> AsOf<Ahead, Far> {
+        AsOf { direction: Direction::Nearest, tolerance: None, kind: PhantomData }
     }
+}
+impl<D, L> AsOf<D, L> {
     /// A partner may be this far away, and no further.
     #[must_use]
-    pub fn tolerance(self, most: impl TimeSpan) -> Self {
-        AsOf { tolerance: Some(most.span_micros()), ..self }
+    pub fn tolerance(self, most: impl TimeSpan) -> AsOf<D, AtMost> {
+        AsOf { direction: self.direction, tolerance: Some(most.span_micros()), kind: PhantomData }
     }
 }
 
-impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
+impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Pairs each left row with the right row of its key that is nearest in event time on one side; a left row without one
     /// is kept, with `None`. Nulls never match. Without keys on both sides, time alone decides.
     ///
-    /// The idea is kdb's `aj`; the right side is sorted by time per key, unless it comes that way.
+    /// The idea is kdb's `aj`. Of a right side that ends, the rows are sorted by time per key, unless they come that way, before left rows pass. A right
+    /// side that may not end is a table that changes slowly: a left row waits until the right watermark has passed it (with
+    /// `forward` and `nearest`: the tolerance behind it), and of each key the last version stays known.
     ///
     /// ```
     /// use sabot::prelude::*;
@@ -158,14 +192,18 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [Checked { price: 9.5, bid: Some(9.5) }, Checked { price: 9.6, bid: None }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn asof_join<S: TimedSide>(self, right: S, how: AsOf) -> Joined<'g, Always<R>, Maybe<S::Row>, Bounded, C>
+    pub fn asof_join<S: TimedSide, D, L>(
+        self,
+        right: S,
+        how: AsOf<D, L>,
+    ) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: Stays,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
-        B: EndsBoth,
-        S::Bound: EndsBoth,
+        B: And<S::Bound>,
+        AsOf<D, L>: Answers<S::Bound>,
     {
         if how.tolerance.is_some_and(|t| t < 0) {
             self.graph().problem(format!("the tolerance of an `asof_join` behind `{}` is negative", self.graph().id(self.node())));
@@ -173,7 +211,8 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
         self.joined(&right, JoinKind::Left, Matching::AsOf { direction: how.direction, tolerance: how.tolerance })
     }
     /// Pairs rows of equal keys whose event times are near: the right one's less the left one's lies in a range, both ends
-    /// included. The partners of a left row come in order of event time. Nulls never match.
+    /// included. Nulls never match. Of rows that end, the partners of a left row come in order of event time; neither side need end,
+    /// then pairs come as they are found: see [`join_within`](Stream::join_within).
     ///
     /// ```
     /// use sabot::prelude::*;
@@ -199,23 +238,19 @@ impl<'g, R: Record, K, B, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [Paid { user: 1, cents: 500 }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn interval_join<S: TimedSide>(self, right: S, within: impl TimeRange) -> Joined<'g, Always<R>, Always<S::Row>, Bounded, C>
+    pub fn interval_join<S: TimedSide>(
+        self,
+        right: S,
+        within: impl TimeRange,
+    ) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: Stays,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
-        B: EndsBoth,
-        S::Bound: EndsBoth,
+        B: And<S::Bound>,
     {
-        let (from, to) = within.range_micros();
-        if from > to {
-            self.graph().problem(format!(
-                "the range of an `interval_join` behind `{}` is empty: it begins {} us after its end",
-                self.graph().id(self.node()),
-                from.saturating_sub(to)
-            ));
-        }
-        self.joined(&right, JoinKind::Inner, Matching::Within { from, to })
+        let within = self.range("interval_join", &within);
+        self.joined(&right, JoinKind::Inner, within)
     }
 }

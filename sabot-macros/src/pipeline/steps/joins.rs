@@ -16,10 +16,11 @@ struct Kind {
 }
 
 const ON: &str = "`on = |l, r| condition`";
+const BY_KEYS: &str = "`on = |l, r| condition`, and `ttl = 1.hour()` or `within = -5.minute()..=5.minute()`";
 
 impl Kind {
     fn of(step: &str) -> Kind {
-        let by_keys = |maybe, row| Kind { maybe, row, named: &["on"], usage: ON };
+        let by_keys = |maybe, row| Kind { maybe, row, named: &["on", "ttl", "within"], usage: BY_KEYS };
         match step {
             "left_join" => by_keys([false, true], true),
             "right_join" => by_keys([true, false], true),
@@ -53,6 +54,10 @@ impl<'t> Args<'t> {
     fn get(&self, name: &str) -> Option<&'t [TokenTree]> {
         self.named.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
+    /// Whether it is a join by keys of rows that are near in time.
+    fn near(&self, step: &Ident) -> bool {
+        step != "interval_join" && (self.get("ttl").is_some() || self.get("within").is_some())
+    }
 }
 
 impl Build<'_> {
@@ -84,13 +89,25 @@ impl Build<'_> {
         let right = quote_spanned!(first=> { #right });
         let Some(how) = self.how(name, &args) else { return };
         let (s, on) = (id("__s"), self.on());
-        self.out.extend(quote!(let #s = #on.#name(#right #how);));
+        let windowed = self.known.windowed && !name_is_timed(name);
+        if let (true, Some((word, _))) = (windowed, args.named.iter().find(|(n, _)| *n == "ttl" || *n == "within")) {
+            let message = format!("rows of the same window are joined here: leave out `{word}`, or the `window` steps");
+            self.cx.error(word.span(), &message);
+            return;
+        }
+        let method = match (windowed, args.near(name)) {
+            (true, _) => Ident::new(&format!("{name}_window"), name.span()),
+            (_, true) => Ident::new(&format!("{name}_within"), name.span()),
+            _ => name.clone(),
+        };
+        self.out.extend(quote!(let #s = #on.#method(#right #how);));
         if !kind.row {
             return;
         }
         self.known = Known::default();
         match args.closure {
-            Some(tokens) => self.joined_row(name, &kind, tokens),
+            Some(tokens) if windowed => self.row_of_window(name, &kind, tokens),
+            Some(tokens) => self.joined_row(name, &kind, tokens, 2),
             None => {
                 let message = format!("`{name}` needs a closure that makes the joined row: `{name}(.., |l, r| row {{ .. }})`");
                 self.cx.error(name.span(), &message);
@@ -175,9 +192,13 @@ impl Build<'_> {
         let p = quote!(::sabot::__private);
         match name.to_string().as_str() {
             "asof_join" => {
+                let mut place = name.span();
                 let direction = match args.get("direction") {
                     None => "backward".to_owned(),
-                    Some([TokenTree::Ident(d)]) if DIRECTIONS.iter().any(|k| d == k) => d.to_string(),
+                    Some([TokenTree::Ident(d)]) if DIRECTIONS.iter().any(|k| d == k) => {
+                        place = d.span();
+                        d.to_string()
+                    }
                     Some(other) => {
                         let shown = text(other);
                         let message = match similar(&shown, DIRECTIONS.iter().copied()) {
@@ -189,19 +210,11 @@ impl Build<'_> {
                     }
                 };
                 let direction = id(&direction);
-                let tolerance = match args.get("tolerance") {
-                    None => TokenStream::new(),
-                    Some(tokens) if is_punct(tokens.first(), '-') => {
-                        let span = tokens.first().map_or(name.span(), TokenTree::span);
-                        self.cx.error(span, "a tolerance is a distance in time and cannot be negative: `tolerance = 5.sec()`");
-                        TokenStream::new()
-                    }
-                    Some(tokens) => {
-                        let value = self.value(tokens);
-                        quote!(.tolerance(#value))
-                    }
-                };
-                Some(quote!(, #p::AsOf::#direction()#tolerance))
+                let negative = "a tolerance is a distance in time and cannot be negative: `tolerance = 5.sec()`";
+                let tolerance = args.get("tolerance").and_then(|tokens| self.length(name, tokens, negative));
+                let tolerance = tolerance.map(|value| quote!(.tolerance(#value)));
+                let how = pointed(&id("__s"), &quote!(#p::AsOf::#direction()#tolerance), place);
+                Some(quote!(, #how))
             }
             "interval_join" => {
                 let Some(tokens) = args.get("within") else {
@@ -212,8 +225,33 @@ impl Build<'_> {
                 let value = self.value(tokens);
                 Some(quote!(, #value))
             }
-            _ => Some(TokenStream::new()),
+            _ => Some(match (args.get("ttl"), args.get("within")) {
+                (None, None) => TokenStream::new(),
+                (None, Some(within)) => {
+                    let value = self.value(within);
+                    quote!(, #value)
+                }
+                (Some(ttl), within) => {
+                    if let Some(span) = within.and_then(<[TokenTree]>::first).map(TokenTree::span) {
+                        let message =
+                            "`ttl` and `within` both say which event times are near: `ttl = 1.hour()` is `within = -1.hour()..=1.hour()`";
+                        self.cx.error(span, message);
+                    }
+                    let negative = "a time to live is a distance in time and cannot be negative: `ttl = 1.hour()`";
+                    let value = self.length(name, ttl, negative).unwrap_or_else(|| quote!(#p::Duration::<#p::Micros>::new(0)));
+                    quote!(, #p::ttl(#value))
+                }
+            }),
         }
+    }
+
+    /// A length of time. `None` if it is negative, which is said.
+    fn length(&mut self, name: &Ident, tokens: &[TokenTree], negative: &str) -> Option<TokenStream> {
+        if is_punct(tokens.first(), '-') {
+            self.cx.error(tokens.first().map_or(name.span(), TokenTree::span), negative);
+            return None;
+        }
+        Some(self.value(tokens))
     }
 
     /// An expression of the user's as an argument, with the parameters that it names; for rustc at its first token.
@@ -223,11 +261,27 @@ impl Build<'_> {
         pointed(&id("__s"), &quote!(#clones #value), first)
     }
 
-    /// The row of a join.
-    fn joined_row(&mut self, name: &Ident, kind: &Kind, tokens: &[TokenTree]) {
+    /// The row of a join of windows: the bounds of the window come first, unless it is a named record; a third parameter of the closure has them.
+    fn row_of_window(&mut self, name: &Ident, kind: &Kind, tokens: &[TokenTree]) {
+        let named = closure(tokens).and_then(|c| row_of(&c.body)).is_none_or(|row| !row.name.is_empty());
+        let Some(with) = with_bounds(tokens).filter(|_| !named) else {
+            self.joined_row(name, kind, tokens, 3);
+            return;
+        };
+        self.joined_row(name, kind, &with, 3);
+        if self.known.open {
+            let (s, c) = (id("__s"), id("__c"));
+            let on = self.on();
+            let end = Ident::new("window_end", Span::call_site());
+            self.notes.extend(quote!(let #s = #on.in_window(|#c| #c.#end);));
+        }
+    }
+
+    /// The row of a join, whose closure has two parameters, or up to `most`.
+    fn joined_row(&mut self, name: &Ident, kind: &Kind, tokens: &[TokenTree], most: usize) {
         let Some(c) = closure(tokens) else { return };
         let first = tokens.first().map_or(name.span(), TokenTree::span);
-        let mut wrong = (c.params.len() != 2)
+        let mut wrong = (!(2..=most).contains(&c.params.len()))
             .then(|| (first, format!("`{name}` gives its closure two rows, the left and the right one: write `|l, r| row {{ .. }}`")));
         for (param, _) in c.names.iter().zip(kind.maybe).filter(|(_, maybe)| *maybe) {
             let Some(param) = param.as_ref().filter(|p| wrong.is_none() && !rebound(&c.body, p)) else { continue };
@@ -241,6 +295,33 @@ impl Build<'_> {
         let (s, prelude, body, clones) = (id("__s"), Joined.prelude(&c), stream(&c.body), self.cx.clones(tokens));
         self.broken(span, &message, &quote!(#clones #s.filter(move |__pair| { #prelude let _ = { #body }; true })));
     }
+}
+
+/// Whether the step is one of the joins that compare event times whatever the window.
+fn name_is_timed(name: &Ident) -> bool {
+    name == "asof_join" || name == "interval_join"
+}
+
+/// `|l, r| row { .. }` as `|l, r, w| row { window_start: w.window_start, window_end: w.window_end, .. }`, but for bounds that the row names itself.
+fn with_bounds(tokens: &[TokenTree]) -> Option<Vec<TokenTree>> {
+    let c = closure(tokens)?;
+    let row = row_of(&c.body)?;
+    let window = c.names.get(2).cloned().flatten().unwrap_or_else(|| id("__w"));
+    let mut params = c.params.clone();
+    if params.len() == 2 {
+        params.push(quote!(#window));
+    }
+    let (word, fields) = (&row.word, list(&group_of(c.body.last(), Delimiter::Brace)?.stream()));
+    let mut bounds = TokenStream::new();
+    for name in ["window_start", "window_end"] {
+        if !row.fields.iter().any(|(field, _)| field == name) {
+            let field = Ident::new(name, Span::call_site());
+            bounds.extend(quote!(#field: #window.#field,));
+        }
+    }
+    let (fields, place) = (stream(&fields), c.body.last().map_or_else(Span::call_site, TokenTree::span));
+    let body = quote_spanned!(place=> { #bounds #fields });
+    Some(list(&quote!(|#(#params),*| #word #body)))
 }
 
 const DIRECTIONS: &[&str] = &["backward", "forward", "nearest"];

@@ -457,7 +457,7 @@ struct Joined;
 impl Joined {
     fn prelude(&self, c: &Closure) -> TokenStream {
         let mut out = TokenStream::new();
-        for (param, side) in c.params.iter().zip(["left", "right"]) {
+        for (param, side) in c.params.iter().zip(["left", "right", "window"]) {
             let side = id(side);
             out.extend(quote!(let #param = __pair.#side();));
         }

@@ -60,7 +60,7 @@ impl Build<'_> {
             return;
         };
         self.check_panics(&c.body);
-        let rows = row_params(&c, joined.map_or(&[""], |_| &["left.", "right."]));
+        let rows = row_params(&c, joined.map_or(&[""], |_| &["left.", "right.", ""]));
         let m = id("__m");
         let prelude = joined.map(|j| j.prelude(&c)).unwrap_or_default();
         let params = if joined.is_some() { vec![quote!(__pair)] } else { c.params.clone() };

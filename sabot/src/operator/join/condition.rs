@@ -37,9 +37,33 @@ impl Condition {
         let request = Arc::new(Request { outputs: Some(Vec::new()), ..Request::all(step) });
         Condition { kernel, request, left, right }
     }
-    /// Columns of the build side that it reads.
+    /// Columns of the left side that it reads.
+    pub(super) fn left(&self) -> &[String] {
+        &self.left
+    }
+    /// Columns of the right side, which is the build side, that it reads.
     pub(super) fn right(&self) -> &[String] {
         &self.right
+    }
+    /// The columns of a pair: those that it reads of both sides.
+    pub(super) fn schema(&self, left: &Schema, right: &Schema) -> Result<SchemaRef> {
+        let mut fields = Vec::new();
+        for (prefix, names, side) in [("left", &self.left, left), ("right", &self.right, right)] {
+            for name in names {
+                let f = side.field_with_name(name)?;
+                fields.push(Field::new(format!("{prefix}.{name}"), f.data_type().clone(), f.is_nullable()));
+            }
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+    /// Which of these pairs fulfil it.
+    pub(super) fn holds(&self, pairs: RecordBatch, origin: Origin) -> Result<BooleanBuffer> {
+        let rows = pairs.num_rows();
+        let ran = self.kernel.run(&Morsel::new(pairs, origin), &self.request)?;
+        Ok(match &ran.morsel.selection {
+            None => BooleanBuffer::new_set(rows),
+            Some(selection) => selection.mask(rows).values().clone(),
+        })
     }
     /// The condition over these inputs.
     pub(super) fn bind(&self, left: &Schema, build: &Build, right: &Schema) -> Result<Bound> {
@@ -84,11 +108,7 @@ impl Bound {
         columns.extend(take(&build, rights)?);
         let options = RecordBatchOptions::new().with_row_count(Some(lefts.len()));
         let pairs = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        let ran = self.condition.kernel.run(&Morsel::new(pairs, origin), &self.condition.request)?;
-        Ok(match &ran.morsel.selection {
-            None => BooleanBuffer::new_set(lefts.len()),
-            Some(selection) => selection.mask(lefts.len()).values().clone(),
-        })
+        self.condition.holds(pairs, origin)
     }
 }
 

@@ -16,13 +16,8 @@ pub(super) struct Finder {
 impl Finder {
     /// A finder over an index whose times are in nanoseconds or microseconds.
     pub(super) fn new(matching: Matching, nanos: bool, index: &Index) -> Self {
-        let scale = |t: i64| if nanos { t.saturating_mul(1000) } else { t };
-        let (matching, groups) = match matching {
-            Matching::Equal => (Matching::Equal, 0),
-            Matching::AsOf { direction, tolerance } => (Matching::AsOf { direction, tolerance: tolerance.map(scale) }, index.groups()),
-            Matching::Within { from, to } => (Matching::Within { from: scale(from), to: scale(to) }, index.groups()),
-        };
-        Finder { matching, at: vec![0; groups] }
+        let groups = if matching == Matching::Equal { 0 } else { index.groups() };
+        Finder { matching: scaled(matching, if nanos { 1000 } else { 1 }), at: vec![0; groups] }
     }
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
@@ -48,10 +43,20 @@ impl Finder {
     }
 }
 
+/// The same with spans in units of which a microsecond has `scale`.
+pub(super) fn scaled(matching: Matching, scale: i64) -> Matching {
+    let scaled = |t: i64| t.saturating_mul(scale);
+    match matching {
+        Matching::AsOf { direction, tolerance } => Matching::AsOf { direction, tolerance: tolerance.map(scaled) },
+        Matching::Within { from, to } => Matching::Within { from: scaled(from), to: scaled(to) },
+        other => other,
+    }
+}
+
 /// The part of a key's rows that match a time.
 fn candidates(matching: Matching, times: &[i64], at: &mut u32, time: i64) -> (u32, u32) {
     match matching {
-        Matching::Equal => (0, times.len() as u32),
+        Matching::Equal | Matching::SameWindow { .. } => (0, times.len() as u32),
         Matching::Within { from, to } => {
             let first = seek(times, *at, |t| t < time.saturating_add(from));
             *at = first;

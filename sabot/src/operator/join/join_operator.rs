@@ -78,7 +78,7 @@ impl Join {
         new()?;
         Ok(Arc::new(move |_: Instance| Ok(Box::new(new()?) as Box<dyn Operator>)))
     }
-    fn new(
+    pub(super) fn new(
         spec: Arc<JoinSpec>,
         condition: Option<&Condition>,
         left: &SchemaRef,

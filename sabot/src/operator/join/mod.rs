@@ -13,6 +13,7 @@
 
 mod build;
 mod condition;
+mod endless;
 mod find;
 mod index;
 mod join_operator;
@@ -23,6 +24,7 @@ mod spec;
 mod state;
 
 pub use condition::Condition;
+pub use endless::{AsOfJoin, IntervalJoin, TimesNeeded, WindowJoin};
 pub use join_operator::Join;
 pub use shared::{BuildSide, Shared};
 pub use spec::JoinSpec;

@@ -48,7 +48,7 @@ fn partners(spec: &JoinSpec, left: &RecordBatch, right: &RecordBatch, keep: &dyn
         let same = |r: &usize| !k.contains(&"null".to_owned()) && right_keys[*r] == k;
         let mut rows: Vec<usize> = (0..right.num_rows()).filter(|r| keep(*r)).filter(same).collect();
         match spec.matching {
-            Matching::Equal => {}
+            Matching::Equal | Matching::SameWindow { .. } => {}
             Matching::Within { from, to } => {
                 rows.retain(|r| (from..=to).contains(&(rt[*r] - lt[l])));
                 rows.sort_by_key(|r| rt[*r]);

@@ -4,6 +4,7 @@
 mod aggregate;
 #[cfg(feature = "async")]
 mod asynchronous;
+mod endless_joins;
 mod hand;
 mod join;
 mod keyed;

@@ -1,0 +1,79 @@
+//! Lowering of joins whose sides need not end.
+//!
+//! Both sides are hashed by their keys, or gathered where there is no key, and are read side by side. What a side's rows wait for is the
+//! other side's time, so the sources of both must tell theirs. Rows that all end are joined as in a batch.
+
+use std::sync::Arc;
+
+use super::lower::{Lower, missing};
+use crate::operator::{AsOfJoin, Exchange, Input, IntervalJoin, TimesNeeded, WindowJoin, Work};
+use crate::plan::{Direction, Matching, Node, NodeId, Op, span};
+use crate::{Error, Result};
+
+impl Lower<'_> {
+    /// Lowers a join that reads both sides side by side; false if it is none.
+    pub(super) fn endless_join(&mut self, number: NodeId, node: &Node) -> Result<bool> {
+        let Op::Join { matching, left, right, .. } = &node.op else { return Err(missing(node)) };
+        let keyed = |keys: &[String]| if keys.is_empty() { Exchange::Gather } else { Exchange::Hash(keys.to_vec()) };
+        let (l, r) = (self.input(node, 0, keyed(left), false)?, self.input(node, 1, keyed(right), false)?);
+        let bounded = self.bounded(&[l.from, r.from]);
+        let here = match matching {
+            Matching::Equal => false,
+            Matching::Within { .. } => !bounded,
+            Matching::AsOf { .. } => !self.bounded(&[r.from]),
+            Matching::SameWindow { .. } => true,
+        };
+        if !here {
+            return Ok(false);
+        }
+        self.told_by_sources(number, node, &[&l, &r])?;
+        let (left_schema, right_schema) = (self.upstream(l.from).0, self.upstream(r.from).0);
+        let spec = Arc::new(self.join_spec(node, &left_schema, &right_schema)?);
+        let [of_left, of_right] = self.times.needed.get(&number).copied().unwrap_or_default();
+        let needed = TimesNeeded { left: of_left, right: of_right };
+        let condition = self.condition(node)?;
+        let (ls, rs) = (&left_schema, &right_schema);
+        let (schema, factory) = match matching {
+            Matching::SameWindow { .. } => (WindowJoin::schema(&spec, ls, rs)?, WindowJoin::factory(spec, condition, ls, rs, needed)?),
+            Matching::AsOf { .. } => (AsOfJoin::schema(&spec, ls, rs)?, AsOfJoin::factory(spec, ls, rs)?),
+            _ => (IntervalJoin::schema(&spec, ls, rs)?, IntervalJoin::factory(spec, condition, ls, rs, needed)?),
+        };
+        let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![l, r], left.is_empty(), schema, bounded, true);
+        self.out.keeps.insert(at, keeps(*matching));
+        Ok(true)
+    }
+    /// Refuses a join that waits for a time which no source can tell.
+    fn told_by_sources(&self, number: NodeId, node: &Node, inputs: &[&Input]) -> Result<()> {
+        for (port, input) in inputs.iter().enumerate() {
+            let Some(column) = self.times.computed_sides.get(&(number, port)).filter(|_| !self.bounded(&[input.from])) else { continue };
+            let side = if port == 0 { "left" } else { "right" };
+            return Err(Error::Usage(format!(
+                "`{}` takes the time of its {side} side from `{column}`, which is computed on the way, so that no source can tell when no partner follows; over an endless source the event time must be a column of the source itself",
+                node.id
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What a join keeps, and for how long.
+fn keeps(matching: Matching) -> String {
+    let waits = |micros: i64| span(micros.max(0));
+    match matching {
+        Matching::Equal => "keeps all rows".to_owned(),
+        Matching::Within { from, to } => format!(
+            "keeps a left row until right time is {} past it, a right row until left time is {} past it",
+            waits(to),
+            waits(from.saturating_neg())
+        ),
+        Matching::SameWindow { window } => format!("keeps the rows of a window ({window}) until the time of both sides has passed its end"),
+        Matching::AsOf { direction: Direction::Backward, tolerance } => format!(
+            "keeps a left row until right time has passed it, of each key the last right row{}, and those after left time",
+            tolerance.map_or(String::new(), |t| format!(", if it is not older than {}", span(t)))
+        ),
+        Matching::AsOf { tolerance, .. } => format!(
+            "keeps a left row until right time is {} past it, a right row until left time is as far past it",
+            tolerance.map_or_else(|| "any time".to_owned(), span)
+        ),
+    }
+}
