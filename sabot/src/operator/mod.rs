@@ -47,7 +47,7 @@ pub use asynchronous::{Async, AsyncItem, AsyncMap, AsyncSpec, Awaited};
 pub use batch::BatchOperator;
 pub use conform::{Conform, conform};
 pub use contract::{
-    Account, Beside, END_OF_TIME, EventTime, Flight, Frozen, GroupState, Mark, Operator, Output, Outside, Pause, Pending, Progress,
+    Account, Beside, Delta, END_OF_TIME, EventTime, Flight, Frozen, GroupState, Mark, Operator, Output, Outside, Pause, Pending, Progress,
 };
 pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
 pub use fault::Failure;

@@ -7,6 +7,7 @@ mod kept;
 mod kit;
 mod measure;
 mod order;
+mod saved;
 mod streams;
 
 use std::sync::Arc;
