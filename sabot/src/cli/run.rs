@@ -61,7 +61,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
         let newest = newest_checkpoint(dir)?;
         let first = savepoint.as_ref().map(|path| Ok::<_, Error>((path, Checkpoint::read_file(path)?.epoch))).transpose()?;
         match (first, newest) {
-            (Some((path, epoch)), newest) if newest.is_none_or(|n| n <= epoch) => say(&format!("starting from savepoint {}", path.display())),
+            (Some((path, epoch)), newest) if newest.is_none_or(|n| n <= epoch) => {
+                say(&format!("starting from savepoint {}", path.display()))
+            }
             (_, Some(number)) => say(&format!("continuing from checkpoint {number} in {}", dir.display())),
             (_, None) => {}
         }

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 
 /// Bytes of one instance's states that stay in the checkpoint: what a disk writes in about the time of the sync that another file
 /// would cost.
-const INLINE: usize = 32 << 10;
+const INLINE: usize = 16 << 10;
 
 /// Unused bytes in the files of an instance that are not worth a whole cut.
 const SLACK: u64 = 1 << 20;

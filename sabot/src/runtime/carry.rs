@@ -112,7 +112,12 @@ pub fn check_savepoint(plan: &PhysicalPlan, path: &Path) -> Result<SavepointChec
             && let Err(error) = tried(plan, number, &saved)
         {
             let why = error.to_string();
-            *fate = StepFate { step: node.name.clone(), fate: Fate::Refused, loses: false, reason: why.trim_start_matches("checkpoint: ").to_owned() };
+            *fate = StepFate {
+                step: node.name.clone(),
+                fate: Fate::Refused,
+                loses: false,
+                reason: why.trim_start_matches("checkpoint: ").to_owned(),
+            };
         }
     }
     Ok(check)
@@ -142,7 +147,8 @@ pub(super) fn carry(
     let here = |name: &str| place.contains_key(name);
     // Origins hold the number of a source, or of the step that made a row.
     let moved = |old: u32| saved.nodes.get(old as usize).and_then(|name| place.get(name.as_str())).copied().unwrap_or(old);
-    let same_inputs: BTreeSet<&str> = steps.iter().filter(|s| old_of(&saved, &s.name).is_some_and(|o| o.inputs == s.inputs)).map(|s| s.name.as_str()).collect();
+    let same_inputs: BTreeSet<&str> =
+        steps.iter().filter(|s| old_of(&saved, &s.name).is_some_and(|o| o.inputs == s.inputs)).map(|s| s.name.as_str()).collect();
     let mut finished: BTreeSet<String> = BTreeSet::new();
     for step in steps.iter().filter(|s| saved.finished.contains(&s.name)) {
         if step.inputs.iter().all(|(from, _)| finished.contains(from)) {
@@ -180,17 +186,26 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
     for (number, (step, node)) in steps.iter().zip(&plan.nodes).enumerate() {
         let name = step.name.as_str();
         let Some(old) = old_of(saved, name) else {
-            check.say(name, Fate::New, false, match step.kind.as_str() {
-                "source" => "starts at its beginning",
-                "sink" => "gets what comes from here on",
-                _ if node.stateful => "starts empty",
-                _ => "keeps no state",
-            });
+            check.say(
+                name,
+                Fate::New,
+                false,
+                match step.kind.as_str() {
+                    "source" => "starts at its beginning",
+                    "sink" => "gets what comes from here on",
+                    _ if node.stateful => "starts empty",
+                    _ => "keeps no state",
+                },
+            );
             continue;
         };
         let (groups, bytes) = held(saved, name);
         let waiting = saved.in_flight.iter().filter(|f| f.node == name).count();
-        let open = saved.marks.iter().find(|m| m.node == name).is_some_and(|m| !m.open.is_empty() || !m.queued.is_empty() || m.delivered.iter().any(|d| *d > 0));
+        let open = saved
+            .marks
+            .iter()
+            .find(|m| m.node == name)
+            .is_some_and(|m| !m.open.is_empty() || !m.queued.is_empty() || m.delivered.iter().any(|d| *d > 0));
         let (fate, loses, reason) = if old.kind != step.kind {
             (Fate::Refused, false, format!("it was a {}, and is a {} now", old.kind, step.kind))
         } else if step.kind == "source" {
@@ -201,7 +216,11 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
             }
         } else if groups > 0 && old.keys != step.keys {
             let list = |keys: &[String]| if keys.is_empty() { "none".to_owned() } else { format!("`{}`", keys.join("`, `")) };
-            (Fate::Refused, false, format!("its state belongs to other key columns: they were {}, and are {} now", list(&old.keys), list(&step.keys)))
+            (
+                Fate::Refused,
+                false,
+                format!("its state belongs to other key columns: they were {}, and are {} now", list(&old.keys), list(&step.keys)),
+            )
         } else if open && old.inputs != step.inputs {
             (Fate::Refused, false, "its inputs are others, and splits of a source that ends had been read in part".into())
         } else if waiting > 0 && old.inputs != step.inputs {
@@ -238,7 +257,13 @@ fn held(saved: &Checkpoint, name: &str) -> (usize, usize) {
 }
 
 /// Whether a source goes on where it was; why, or why not.
-fn source(old: &StepShape, new: &StepShape, splits: Option<&Vec<Split>>, at: Option<&SourcePosition>, same_place: bool) -> Result<String, String> {
+fn source(
+    old: &StepShape,
+    new: &StepShape,
+    splits: Option<&Vec<Split>>,
+    at: Option<&SourcePosition>,
+    same_place: bool,
+) -> Result<String, String> {
     let ended = |bounded| if bounded { "ended" } else { "never ended" };
     if old.bounded != new.bounded {
         return Err(format!("it {} and now it {}", ended(old.bounded), if new.bounded { "ends" } else { "never ends" }));

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
 use super::job::Job;
-use super::{Checkpoint, Savepoint};
 use super::util::lock;
+use super::{Checkpoint, Savepoint};
 use crate::{Error, Result};
 
 /// A handle on one job. Clones steer the same job. What is asked before the job starts happens at its start.

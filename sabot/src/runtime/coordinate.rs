@@ -56,7 +56,13 @@ pub(super) struct Coordinator {
 
 impl Coordinator {
     /// `base` is what the job did before it was restored.
-    pub(super) fn new(steps: Vec<StepShape>, tasks: Vec<Vec<usize>>, epoch: u64, base: Vec<Account>, base_done: Vec<SourcePosition>) -> Self {
+    pub(super) fn new(
+        steps: Vec<StepShape>,
+        tasks: Vec<Vec<usize>>,
+        epoch: u64,
+        base: Vec<Account>,
+        base_done: Vec<SourcePosition>,
+    ) -> Self {
         let finished = tasks.iter().map(|_| None).collect();
         let names = steps.iter().map(|s| s.name.clone()).collect();
         Coordinator { steps, names, tasks, epoch, base, base_done, finished, ..Self::default() }

@@ -15,8 +15,8 @@ use super::needs::Needs;
 use super::progress::Progress;
 use super::retry::patiently;
 use super::settle::Settling;
-use super::sink::SharedSink;
 use super::shape::{StepShape, shapes};
+use super::sink::SharedSink;
 use super::store::{Begin, Opened, Store};
 use super::task::Root;
 use super::util::{at, lock};
@@ -96,7 +96,8 @@ fn launch(
         }
     };
     // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
-    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint, (store, begin), dir.clone())));
+    let result =
+        catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint, (store, begin), dir.clone())));
     let result = result.unwrap_or_else(|panic| {
         Err((
             Error::Operator {

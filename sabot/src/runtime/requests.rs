@@ -90,7 +90,8 @@ impl Request {
 pub fn ask_for_savepoint(dir: &Path, name: &str, stop: bool, patience: Duration) -> Result<Savepoint> {
     super::savepoints::check_name(name)?;
     let job = Disk::at(dir);
-    let none = || Error::Usage(format!("no process runs the job of `{}`: a savepoint is made of a job that runs; start it first", dir.display()));
+    let none =
+        || Error::Usage(format!("no process runs the job of `{}`: a savepoint is made of a job that runs; start it first", dir.display()));
     if job.is_idle()? {
         return Err(none());
     }

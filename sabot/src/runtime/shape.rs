@@ -39,25 +39,34 @@ pub(super) fn shapes(plan: &PhysicalPlan, splits: &BTreeMap<usize, Vec<Split>>) 
         let fields = plan.nodes.get(node).map(|n| n.schema.fields().clone()).unwrap_or_default();
         fields.iter().map(|f| format!("{}: {}{}", f.name(), f.data_type(), if f.is_nullable() { "?" } else { "" })).collect()
     };
-    let shape = |(number, node): (usize, &PhysicalNode)| -> Result<StepShape> { Ok(StepShape {
-        name: node.name.clone(),
-        kind: match node.work {
-            Work::Source(_) => "source",
-            Work::Operator(_) => "operator",
-            Work::Sink => "sink",
-        }
-        .to_owned(),
-        keys: node.inputs.iter().find_map(|i| if let Exchange::Hash(keys) = &i.exchange { Some((i.from, keys)) } else { None }).map_or_else(
-            Vec::new,
-            |(from, keys)| {
-                let schema = plan.nodes.get(from).map(|n| &n.schema);
-                let of = |k: &String| schema.and_then(|s| s.field_with_name(k).ok()).map_or_else(|| k.clone(), |f| format!("{k}: {}", f.data_type()));
-                keys.iter().map(of).collect()
-            },
-        ),
-        inputs: node.inputs.iter().map(|i| (plan.nodes.get(i.from).map(|n| n.name.clone()).unwrap_or_default(), columns(i.from))).collect(),
-        bounded: node.bounded,
-        input: splits.get(&number).filter(|_| node.bounded).map(|s| input_of(s)).transpose()?,
-    }) };
+    let shape = |(number, node): (usize, &PhysicalNode)| -> Result<StepShape> {
+        Ok(StepShape {
+            name: node.name.clone(),
+            kind: match node.work {
+                Work::Source(_) => "source",
+                Work::Operator(_) => "operator",
+                Work::Sink => "sink",
+            }
+            .to_owned(),
+            keys: node
+                .inputs
+                .iter()
+                .find_map(|i| if let Exchange::Hash(keys) = &i.exchange { Some((i.from, keys)) } else { None })
+                .map_or_else(Vec::new, |(from, keys)| {
+                    let schema = plan.nodes.get(from).map(|n| &n.schema);
+                    let of = |k: &String| {
+                        schema.and_then(|s| s.field_with_name(k).ok()).map_or_else(|| k.clone(), |f| format!("{k}: {}", f.data_type()))
+                    };
+                    keys.iter().map(of).collect()
+                }),
+            inputs: node
+                .inputs
+                .iter()
+                .map(|i| (plan.nodes.get(i.from).map(|n| n.name.clone()).unwrap_or_default(), columns(i.from)))
+                .collect(),
+            bounded: node.bounded,
+            input: splits.get(&number).filter(|_| node.bounded).map(|s| input_of(s)).transpose()?,
+        })
+    };
     plan.nodes.iter().enumerate().map(shape).collect()
 }

@@ -82,7 +82,9 @@ impl Store {
     pub(super) fn open(options: &RunOptions) -> Result<Option<Opened>> {
         let Some(dir) = &options.checkpoint_dir else {
             return match &options.from_savepoint {
-                Some(_) => Err(Error::usage("a job that begins with a savepoint keeps checkpoints: name a directory for them (`--checkpoint-dir`)")),
+                Some(_) => Err(Error::usage(
+                    "a job that begins with a savepoint keeps checkpoints: name a directory for them (`--checkpoint-dir`)",
+                )),
                 None => Ok(None),
             };
         };
@@ -149,12 +151,16 @@ impl Store {
             }
         }
         for (file, states) in by_file {
-            let broken = |what: &str| Error::Checkpoint(format!("{} {what}, and checkpoint {} needs it", self.storage.place(&file).display(), checkpoint.epoch));
+            let broken = |what: &str| {
+                Error::Checkpoint(format!("{} {what}, and checkpoint {} needs it", self.storage.place(&file).display(), checkpoint.epoch))
+            };
             let bytes = self.storage.read(&file)?.ok_or_else(|| broken("is missing"))?;
             for i in states {
                 let stored = checkpoint.states.get(i).and_then(|s| s.stored.clone());
-                let part = stored.as_ref().and_then(|s| bytes.get(usize::try_from(s.offset).ok()?..)?.get(..usize::try_from(s.length).ok()?));
-                let part = part.filter(|p| stored.as_ref().is_some_and(|s| hash_bytes(p) == s.hash)).ok_or_else(|| broken("is damaged"))?.to_vec();
+                let part =
+                    stored.as_ref().and_then(|s| bytes.get(usize::try_from(s.offset).ok()?..)?.get(..usize::try_from(s.length).ok()?));
+                let part =
+                    part.filter(|p| stored.as_ref().is_some_and(|s| hash_bytes(p) == s.hash)).ok_or_else(|| broken("is damaged"))?.to_vec();
                 if let Some(state) = checkpoint.states.get_mut(i) {
                     state.state.bytes = part;
                 }
@@ -318,7 +324,9 @@ fn own(storage: &dyn Storage, file: &str, identity: &BTreeMap<String, String>, f
         return storage.replace(file, &text);
     }
     let path = storage.place(file);
-    let text = storage.read(file)?.ok_or_else(|| Error::Checkpoint(format!("{} is missing, which says whose checkpoints these are", path.display())))?;
+    let text = storage
+        .read(file)?
+        .ok_or_else(|| Error::Checkpoint(format!("{} is missing, which says whose checkpoints these are", path.display())))?;
     let other: BTreeMap<String, String> =
         serde_json::from_slice(&text).map_err(|e| Error::Checkpoint(format!("{} is damaged: {e}", path.display())))?;
     let names = identity.keys().chain(other.keys().filter(|k| !identity.contains_key(*k)));

@@ -138,7 +138,9 @@ fn a_file_of_states_that_is_damaged_or_gone_is_refused() {
     let run = |crash| {
         let shelves = [Shelf::default(), Shelf::default()];
         let bound = on(&shelves, [sink, usize::MAX]).into_iter().take(1).collect();
-        run_on(Arc::new(Simulated::new(1).crash_at(crash)), &plan.0, bound, &kept(dir.path(), 2), &Control::new(), None).unwrap_err().to_string()
+        run_on(Arc::new(Simulated::new(1).crash_at(crash)), &plan.0, bound, &kept(dir.path(), 2), &Control::new(), None)
+            .unwrap_err()
+            .to_string()
     };
     assert!(run(2500).contains("executor stopped"));
     let newest = newest_checkpoint(dir.path()).unwrap().unwrap();
@@ -336,10 +338,12 @@ fn a_savepoint_into_a_changed_plan() {
         let (less, ends) = changed(2, true, "k");
         assert!(fates(&less).contains(&("counter".into(), Fate::Dropped, state)), "seed {seed}: {:?}", fates(&less));
         if state {
-            let error = to_the_end(seed, &less, ends, &[Shelf::default(), Shelf::default()], &options(folder().path())).unwrap_err().to_string();
+            let error =
+                to_the_end(seed, &less, ends, &[Shelf::default(), Shelf::default()], &options(folder().path())).unwrap_err().to_string();
             assert!(error.contains("`counter`: its state is lost") && error.contains("--allow-dropped-state"), "{error}");
             let (other, _) = changed(2, false, "v");
-            let error = to_the_end(seed, &other, ends, &[Shelf::default(), Shelf::default()], &options(folder().path())).unwrap_err().to_string();
+            let error =
+                to_the_end(seed, &other, ends, &[Shelf::default(), Shelf::default()], &options(folder().path())).unwrap_err().to_string();
             assert!(error.contains("they were `k: Int64`, and are `v: Int64` now"), "{error}");
         }
         let place = folder();
@@ -350,7 +354,8 @@ fn a_savepoint_into_a_changed_plan() {
         let (fewer, ends) = changed(1, false, "k");
         let check = check_savepoint(&fewer.0, &saved).unwrap();
         assert!(check.refused() && check.to_string().contains("partition 1, of which rows were read, is not there any more"), "{check}");
-        let error = to_the_end(seed, &fewer, ends, &[Shelf::default(), Shelf::default()], &options(folder().path())).unwrap_err().to_string();
+        let error =
+            to_the_end(seed, &fewer, ends, &[Shelf::default(), Shelf::default()], &options(folder().path())).unwrap_err().to_string();
         assert!(error.contains("cannot be restored into this plan") && error.contains("`source0`"), "{error}");
         let check = check_savepoint(&changed(3, false, "k").0.0, &saved).unwrap();
         assert!(!check.refused() && check.to_string().contains("1 start at their beginning"), "{check}");
