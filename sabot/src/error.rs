@@ -89,6 +89,9 @@ pub enum Error {
     /// An Arrow kernel refused its input.
     #[error("arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
+    /// The job ended with a savepoint, as it was asked to: it can go on from there.
+    #[error("the job was stopped with savepoint `{0}`, from which it can go on")]
+    Suspended(String),
     /// The job was cancelled before it finished.
     #[error("the job was cancelled")]
     Cancelled,

@@ -243,7 +243,7 @@ fn plans_and_listings() -> Any {
         prints(&["pipelines"]).contains("large(readings: Source<Reading, Bounded>, minimum: f64)\n    Readings of at least a minimum.")
     );
     let pipelines: serde_json::Value = serde_json::from_str(&prints(&["pipelines", "--json"]))?;
-    assert_eq!(pipelines.as_array().map(Vec::len), Some(11));
+    assert_eq!(pipelines.as_array().map(Vec::len), Some(12));
     assert!(prints(&["run", "large", "--help"]).contains("--minimum <f64>"));
     assert!(prints(&["--help"]).contains("explain"));
     assert_eq!(tool(&[]).status.code(), Some(2));

@@ -26,6 +26,9 @@ const OWN: &[&str] = &[
     "checkpoint-dir",
     "checkpoint-every",
     "checkpoint-keep",
+    "from-savepoint",
+    "allow-dropped-state",
+    "dry-run",
     "json",
     "format",
     "help",
@@ -56,6 +59,7 @@ pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -
         .subcommand(per("run", "Run a pipeline", running))
         .subcommand(per("explain", "Show a pipeline's plan: what runs, how, and why so", |c| c.arg(source()).arg(json())))
         .subcommand(per("graph", "Draw a pipeline's plan", |c| c.arg(format())))
+        .subcommand(savepoint())
         .subcommand(Command::new("ops").about("List the operators").arg(json()))
         .subcommand(Command::new("pipelines").about("List the pipelines").arg(json()))
         .subcommand(
@@ -68,6 +72,40 @@ pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -
                 .about("Print a script that completes pipelines, parameters and names in a shell")
                 .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell))),
         )
+}
+
+/// The commands about savepoints.
+fn savepoint() -> Command {
+    let dir = || {
+        Arg::new("checkpoint-dir")
+            .long("checkpoint-dir")
+            .value_name("DIR")
+            .required(true)
+            .value_parser(clap::value_parser!(std::path::PathBuf))
+            .help("The directory of the job's checkpoints")
+    };
+    let name = || Arg::new("name").value_name("NAME").required(true).help("The savepoint's name: letters, digits, `-`, `_` and `.`");
+    Command::new("savepoint")
+        .about("Make, list and delete savepoints: checkpoints that have a name and stay")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("create")
+                .about("Ask the process that runs a job for a savepoint, and wait for it")
+                .arg(dir())
+                .arg(name())
+                .arg(Arg::new("stop").long("stop").action(ArgAction::SetTrue).help("End the job with it"))
+                .arg(
+                    Arg::new("wait")
+                        .long("wait")
+                        .value_name("TIME")
+                        .value_parser(span)
+                        .help("How long to wait for it: 30s, 10m (the default)"),
+                ),
+        )
+        .subcommand(Command::new("list").about("List the savepoints of a job").arg(dir()).arg(json()))
+        .subcommand(Command::new("delete").about("Delete a savepoint").arg(dir()).arg(name()))
 }
 
 fn source() -> Arg {
@@ -151,6 +189,28 @@ fn running(command: Command) -> Command {
             arg("checkpoint-keep", "N", "How many checkpoints stay; 3 by default")
                 .value_parser(clap::value_parser!(u16).range(1..))
                 .requires("checkpoint-dir"),
+        )
+        .arg(
+            arg(
+                "from-savepoint",
+                "NAME|FILE",
+                "Begin with a savepoint, of this directory of checkpoints or a file; steps and parameters may differ from the savepoint's",
+            )
+            .requires("checkpoint-dir"),
+        )
+        .arg(
+            Arg::new("allow-dropped-state")
+                .long("allow-dropped-state")
+                .action(ArgAction::SetTrue)
+                .requires("from-savepoint")
+                .help("Restore the savepoint although it holds state of steps that are gone"),
+        )
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .requires("from-savepoint")
+                .help("Only print what would be carried over from the savepoint, dropped or refused"),
         )
         .arg(
             arg("output", "FORMAT", "How to print rows; by default a table on a terminal, else CSV")

@@ -1,4 +1,4 @@
-//! The user's binary becomes the tool: `run`, `explain`, `graph`, `schema`, `ops`, `pipelines`, `completions`.
+//! The user's binary becomes the tool: `run`, `explain`, `graph`, `savepoint`, `schema`, `ops`, `pipelines`, `completions`.
 //!
 //! Everything is read from the registries: each pipeline is a subcommand with its parameters as options. What went
 //! wrong is one message on standard error, and an exit code: 0 ok, 1 the job failed, 2 wrong usage, 130 interrupted.
@@ -9,6 +9,7 @@ mod completions;
 mod interrupt;
 mod meter;
 mod run;
+mod savepoint;
 mod schema;
 mod show;
 mod stats;
@@ -97,12 +98,13 @@ fn dispatch(args: &[OsString]) -> Result<i32> {
         Some(("run", sub)) => run::run(sub),
         Some(("explain", sub)) => show::explain(sub),
         Some(("graph", sub)) => show::graph(sub),
+        Some(("savepoint", sub)) => savepoint::savepoint(sub),
         Some(("schema", sub)) => schema::schema(sub),
         Some(("completions", sub)) => completions::completions(args, sub),
         Some(("ops", sub)) => show::operators(sub.get_flag("json")),
         Some(("pipelines", sub)) => show::pipelines(sub.get_flag("json")),
         _ => Err(Error::usage(
-            "which command? `run`, `explain`, `graph`, `schema`, `ops`, `pipelines` or `completions`; `--help` explains them",
+            "which command? `run`, `explain`, `graph`, `savepoint`, `schema`, `ops`, `pipelines` or `completions`; `--help` explains them",
         )),
     }
 }

@@ -8,8 +8,8 @@ use clap::ArgMatches;
 use super::interrupt::Interrupts;
 use super::meter::Meter;
 use super::stdout::{Format, StdoutSink};
-use super::{INTERRUPTED, bind, say, show, stats};
-use crate::runtime::{Control, newest_checkpoint};
+use super::{INTERRUPTED, bind, savepoint, say, show, stats};
+use crate::runtime::{Checkpoint, Control, find_savepoint, newest_checkpoint};
 use crate::stream::Sink;
 use crate::{Error, Result};
 
@@ -22,6 +22,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
     }
     let job = bind::job(pipeline, params)?;
     let job = bind::sources(job, pipeline, sub)?;
+    let kept = sub.get_one::<std::path::PathBuf>("checkpoint-dir");
+    let savepoint = sub.get_one::<String>("from-savepoint").map(|name| find_savepoint(kept.map(|d| d.as_path()), name)).transpose()?;
+    if let Some(path) = savepoint.as_ref().filter(|_| sub.get_flag("dry-run")) {
+        return savepoint::dry_run(&job, path, sub.get_flag("allow-dropped-state"));
+    }
     let (mut job, printed) = bind::sinks(job, pipeline, sub)?;
     let endless = job.may_be_endless();
     let reader_gone = Arc::new(AtomicBool::new(false));
@@ -48,13 +53,20 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
         o.checkpoint_dir = sub.get_one::<std::path::PathBuf>("checkpoint-dir").cloned().or(o.checkpoint_dir.take());
         o.checkpoint_every = sub.get_one::<std::time::Duration>("checkpoint-every").copied().unwrap_or(o.checkpoint_every);
         o.checkpoint_keep = sub.get_one::<u16>("checkpoint-keep").map_or(o.checkpoint_keep, |n| usize::from(*n));
+        o.from_savepoint = savepoint.clone().or(o.from_savepoint.take());
+        o.allow_dropped_state |= sub.get_flag("allow-dropped-state");
         o.progress = meter.as_ref().map(Meter::hook);
     });
-    let kept = sub.get_one::<std::path::PathBuf>("checkpoint-dir");
-    if let Some(dir) = kept
-        && let Some(number) = newest_checkpoint(dir)?
-    {
-        say(&format!("continuing from checkpoint {number} in {}", dir.display()));
+    if let Some(dir) = kept {
+        let newest = newest_checkpoint(dir)?;
+        let first = savepoint.as_ref().map(|path| Ok::<_, Error>((path, Checkpoint::read_file(path)?.epoch))).transpose()?;
+        match (first, newest) {
+            (Some((path, epoch)), newest) if newest.is_none_or(|n| n <= epoch) => {
+                say(&format!("starting from savepoint {}", path.display()))
+            }
+            (_, Some(number)) => say(&format!("continuing from checkpoint {number} in {}", dir.display())),
+            (_, None) => {}
+        }
     }
     let control = Control::new();
     let interrupts = Interrupts::listen(&control, endless);
@@ -64,6 +76,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
     }
     let report = match result {
         Err(_) if reader_gone.load(SeqCst) => return Ok(0),
+        Err(Error::Suspended(name)) => {
+            say(&format!("stopped with savepoint `{name}`: the same command goes on from it"));
+            return Ok(0);
+        }
         Err(Error::Cancelled) if interrupts.any() => {
             match kept {
                 Some(_) => say("cancelled: the same command continues from the last checkpoint"),

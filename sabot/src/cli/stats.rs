@@ -31,8 +31,12 @@ pub(super) fn stats(report: &Report) -> String {
         let (mean, longest) = (c.time.as_secs_f64() * 1e3 / c.taken as f64, c.longest.as_secs_f64() * 1e3);
         let _ = writeln!(
             out,
-            "{} checkpoints, {} bytes (the last {}), {mean:.1} ms each, at most {longest:.1} ms{from}",
-            c.taken, c.bytes, c.last_bytes
+            "{} checkpoints, {} bytes written (the last {}), {} not again, {mean:.1} ms each, at most {longest:.1} ms, barriers at most {:.1} ms{from}",
+            c.taken,
+            c.bytes,
+            c.last_bytes,
+            c.reused,
+            c.aligned.as_secs_f64() * 1e3
         );
     }
     for event in &report.events {

@@ -248,7 +248,10 @@ impl Sink for PartsSink {
 impl TwoPhase for PartsSink {
     fn begin(&mut self, beginning: Beginning<'_>) -> Result<()> {
         self.generation = beginning.generation;
-        self.enter(beginning.from.map(read).transpose()?.as_ref())
+        let from = beginning.from.map(read).transpose()?;
+        // A job that begins with a savepoint may begin another directory: the savepoint's files were all put in place.
+        let elsewhere = |from: &Cut| beginning.savepoint && self.path.canonicalize().map_or(true, |path| path != from.dir);
+        self.enter(from.filter(|from| !elsewhere(from)).as_ref())
     }
     fn prepare(&mut self, epoch: u64, last: bool) -> Result<Preparing> {
         let (part, cut) = self.cut(epoch, last)?;

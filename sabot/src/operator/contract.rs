@@ -181,7 +181,17 @@ impl Account {
 }
 
 /// A consistent cut of one operator's state, cheap to take; turned into bytes off the processing thread.
-pub struct Frozen(Box<dyn FnOnce() -> Result<Vec<GroupState>> + Send>);
+pub struct Frozen(Box<dyn FnOnce() -> Result<Delta> + Send>);
+
+/// What a cut holds: the states of key groups, and those that need not be written again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The state of each key group that has one, but for those that are unchanged.
+    pub states: Vec<GroupState>,
+    /// Key groups whose state is as it was in the last cut of this instance; only in answer to
+    /// [`Operator::snapshot_changes`]. A key group that is in neither list has no state any more.
+    pub unchanged: Vec<u16>,
+}
 
 impl std::fmt::Debug for Frozen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -192,17 +202,40 @@ impl std::fmt::Debug for Frozen {
 impl Frozen {
     /// No state.
     pub fn empty() -> Self {
-        Frozen(Box::new(|| Ok(Vec::new())))
+        Frozen(Box::new(|| Ok(Delta::default())))
     }
     /// A cut that `write` turns into bytes, one entry per key group.
     pub fn new(write: impl FnOnce() -> Result<Vec<GroupState>> + Send + 'static) -> Self {
+        Frozen(Box::new(|| Ok(Delta { states: write()?, unchanged: Vec::new() })))
+    }
+    /// A cut of which `write` gives what has changed, and names the rest.
+    ///
+    /// ```
+    /// use sabot::operator::{Delta, Frozen, GroupState};
+    ///
+    /// let cut = Frozen::changes(|| Ok(Delta { states: vec![GroupState { group: 7, bytes: vec![1] }], unchanged: vec![3, 9] }));
+    /// assert_eq!(cut.write_changes()?.unchanged, [3, 9]);
+    /// # Ok::<(), sabot::Error>(())
+    /// ```
+    pub fn changes(write: impl FnOnce() -> Result<Delta> + Send + 'static) -> Self {
         Frozen(Box::new(write))
     }
-    /// The bytes.
+    /// The bytes of a whole cut.
+    ///
+    /// # Errors
+    /// If a value cannot be serialised, or the cut is of [changes](Self::changes) and leaves groups out.
+    pub fn write(self) -> Result<Vec<GroupState>> {
+        let delta = (self.0)()?;
+        if !delta.unchanged.is_empty() {
+            return Err(Error::internal("an operator left unchanged key groups out of a whole snapshot"));
+        }
+        Ok(delta.states)
+    }
+    /// The bytes of what has changed, and the groups that have not.
     ///
     /// # Errors
     /// If a value cannot be serialised.
-    pub fn write(self) -> Result<Vec<GroupState>> {
+    pub fn write_changes(self) -> Result<Delta> {
         (self.0)()
     }
 }
@@ -275,6 +308,17 @@ pub trait Operator: Send {
     /// If the state cannot be cut.
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         Ok(Frozen::empty())
+    }
+
+    /// As [`snapshot`](Self::snapshot), by a runtime that has stored the last cut of this instance: key groups that are as they were
+    /// then may be named as [unchanged](Delta::unchanged) instead of written again. Before the first cut, "then" is when the
+    /// instance was [restored](Self::restore). Each call of `snapshot` or of this one is the last cut for the next. An operator
+    /// that does not know what has changed writes all: what comes out as the same bytes is not stored twice either.
+    ///
+    /// # Errors
+    /// As for [`snapshot`](Self::snapshot).
+    fn snapshot_changes(&mut self, epoch: u64) -> Result<Frozen> {
+        self.snapshot(epoch)
     }
 
     /// Loads the state of one key group, before any row.

@@ -62,7 +62,7 @@ pub use changelog::Changelog;
 pub use conform::{Conform, conform};
 pub use contract::{Account, END_OF_TIME, EventTime, GroupState};
 #[doc(hidden)]
-pub use contract::{Beside, Flight, Frozen, Mark, Operator, Output, Outside, Pause, Pending, Progress};
+pub use contract::{Beside, Delta, Flight, Frozen, Mark, Operator, Output, Outside, Pause, Pending, Progress};
 #[doc(hidden)]
 pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
 #[doc(hidden)]

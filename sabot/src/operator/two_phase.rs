@@ -48,6 +48,9 @@ pub struct Beginning<'a> {
     pub generation: u64,
     /// What the checkpoint holds of this sink, if the job continues from one.
     pub from: Option<&'a Prepared>,
+    /// Whether the job begins with a savepoint. What it holds of this sink was published with it, and is not published again; the
+    /// sink may have been given another place since, where nothing of it is.
+    pub savepoint: bool,
 }
 
 /// A [`Sink`](super::Sink) that takes part in checkpoints. Those that do not are given all their rows again when a job continues, and

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
-use super::checkpoint::{Checkpoint, InFlight, SplitKey, from_ipc, split_key};
+use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, split_key};
 use super::discover::Discovery;
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
@@ -41,6 +41,8 @@ pub(super) struct Wired {
     pub(super) channels: Vec<Arc<Channel>>,
     /// Plan nodes of each task.
     pub(super) nodes: Vec<Vec<usize>>,
+    /// The states that were restored by key group, and the instance that has each now.
+    pub(super) restored: Vec<(usize, NodeState)>,
 }
 
 /// (consumer, edge) to its channels, by producer and consumer instance.
@@ -97,7 +99,7 @@ impl Build<'_> {
             }
         }
         let read = self.read()?;
-        let mut wired = Wired { tasks: Vec::new(), channels, nodes: Vec::new() };
+        let mut wired = Wired { tasks: Vec::new(), channels, nodes: Vec::new(), restored: Vec::new() };
         for stage in &self.graph.stages {
             let Some(&root) = stage.nodes.first() else { continue };
             let mut queues = self.queues(root, stage.instances)?;
@@ -112,7 +114,7 @@ impl Build<'_> {
                     .last()
                     .map(|(r, _, _)| r.iter().map(|w| (root as u32, w.split.partition, w.split.sequence)).collect())
                     .unwrap_or_default();
-                self.restore(&stage.nodes, instance, &resumed, &mut chain)?;
+                wired.restored.extend(self.restore(&stage.nodes, instance, &resumed, &mut chain)?);
                 let root = match &at(&self.plan.nodes, root)?.work {
                     _ if self.finished(root) => Root::Over,
                     Work::Source(source) => {
@@ -217,6 +219,7 @@ impl Build<'_> {
         let ports = plan.inputs.iter().map(|i| i.port + 1).max().unwrap_or(0);
         Ok(ChainNode {
             plan: node,
+            instance,
             name: plan.name.as_str().into(),
             operator,
             side: below
@@ -331,7 +334,15 @@ impl Build<'_> {
     /// Gives the operators of one instance the states of their key groups; or of the splits that it goes on with, or is sent, so
     /// that floats are added in the order of an uninterrupted run. What a broadcast built is the same in all instances, so that
     /// of instance 0 goes to all.
-    fn restore(&self, nodes: &[usize], instance: usize, resumed: &BTreeSet<SplitKey>, chain: &mut Chain) -> Result<()> {
+    /// Returns those that were given by key group.
+    fn restore(
+        &self,
+        nodes: &[usize],
+        instance: usize,
+        resumed: &BTreeSet<SplitKey>,
+        chain: &mut Chain,
+    ) -> Result<Vec<(usize, NodeState)>> {
+        let mut restored = Vec::new();
         let root = nodes.first().and_then(|n| self.plan.nodes.get(*n));
         let sourced = root.is_some_and(|r| matches!(r.work, Work::Source(_)) && r.bounded);
         let sent = root.is_some_and(|r| r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
@@ -349,8 +360,11 @@ impl Build<'_> {
             let here = if broadcast { saved.instance == 0 } else { instance_of(saved.state.group, KEY_GROUPS, of) == instance };
             if here {
                 chain.restore(node, &saved.state)?;
+                if !broadcast && self.options.checkpoint_dir.is_some() {
+                    restored.push((instance, saved.noted()));
+                }
             }
         }
-        Ok(())
+        Ok(restored)
     }
 }

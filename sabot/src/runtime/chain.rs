@@ -66,6 +66,7 @@ struct Item {
 
 pub(super) struct ChainNode {
     pub(super) plan: usize,
+    pub(super) instance: usize,
     pub(super) name: Arc<str>,
     /// None for a source.
     pub(super) operator: Option<Box<dyn Operator>>,
@@ -188,11 +189,11 @@ impl Chain {
         std::mem::take(&mut self.frozen)
     }
     /// What the sinks of this chain have received, in all.
-    pub(super) fn sink_states(&mut self) -> Result<Vec<(usize, GroupState)>> {
+    pub(super) fn sink_states(&mut self) -> Result<Vec<(usize, Frozen)>> {
         let mut states = Vec::new();
         for node in self.nodes.iter_mut().filter(|n| n.sink) {
             if let Some(sink) = &mut node.operator {
-                states.extend(sink.snapshot(AT_END)?.write()?.into_iter().map(|s| (node.plan, s)));
+                states.push((node.plan, sink.snapshot(AT_END)?));
             }
         }
         Ok(states)
@@ -319,7 +320,9 @@ impl Chain {
             Signal::Idle => mark = Some(Message::Idle),
             Signal::Ascending(origin) => mark = (!node.stateful).then_some(Message::Ascending(origin)),
             Signal::Barrier(epoch) => {
-                self.frozen.push((node.plan, operator.snapshot(epoch)?));
+                let known = job.knows(node.plan, node.instance);
+                let frozen = if known { operator.snapshot_changes(epoch) } else { operator.snapshot(epoch) };
+                self.frozen.push((node.plan, frozen?));
                 mark = Some(Message::Barrier(epoch));
             }
             Signal::Finish => {

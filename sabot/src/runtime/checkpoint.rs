@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use arrow_array::RecordBatch;
 
+use super::StepShape;
 use crate::kernel::Origin;
 use crate::operator::{Account, EventTime, GroupState};
 use crate::{Error, Result};
@@ -54,6 +55,9 @@ pub struct Checkpoint {
     pub epoch: u64,
     /// Names of all nodes of the plan, in order. A checkpoint only fits a plan with the same nodes.
     pub nodes: Vec<String>,
+    /// What these nodes are: a savepoint may be restored into a plan where some of them differ.
+    #[serde(default)]
+    pub steps: Vec<StepShape>,
     /// Nodes that had finished, in all instances.
     pub finished: Vec<String>,
     /// Operator states. Sinks keep here, as Arrow IPC, the rows they received since the start.
@@ -79,6 +83,22 @@ pub struct NodeState {
     pub instance: usize,
     /// The state.
     pub state: GroupState,
+    /// Where it is kept, if it is in a file of its own beside the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stored>,
+}
+
+/// A state in a file beside the checkpoints, which several of them may name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The file.
+    pub file: String,
+    /// Where in it the state begins.
+    pub offset: u64,
+    /// Its bytes.
+    pub length: u64,
+    /// Their checksum.
+    pub hash: u64,
 }
 
 /// Where a source stood. Splits that are not named had not been started.

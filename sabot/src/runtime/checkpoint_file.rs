@@ -1,7 +1,8 @@
-//! A checkpoint as one file: written beside its place, synced, then renamed, so that it is there as a whole or not.
+//! A checkpoint as bytes: a manifest, with or without the states themselves.
 //!
-//! Layout: `SABOTCP1`, length and checksum of the header (u64, little endian each), the header (JSON, all that is
-//! small), then the bytes of each state and of each row set in flight, in the header's order.
+//! Layout: `SABOTCKP`, the version of the format (u32), length and checksum of the header (u64 each, all little endian), the header
+//! (JSON, all that is small), then the bytes of each state and of each row set in flight that is not kept elsewhere, in the header's
+//! order. The checksum covers everything behind it. A state that is kept elsewhere has its file, place and checksum in the header.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,20 +13,25 @@ use crate::kernel::hash::{combine, hash_bytes};
 use crate::operator::GroupState;
 use crate::{Error, Result};
 
-const MAGIC: &[u8; 8] = b"SABOTCP1";
+const MAGIC: &[u8; 8] = b"SABOTCKP";
+
+/// The version of the format that is written, and the only one that is read.
+pub const CHECKPOINT_FORMAT: u32 = 2;
 
 impl Checkpoint {
-    /// All that is small.
-    fn without_bytes(&self) -> Checkpoint {
+    /// All that is small; `whole` if all states follow.
+    fn without_bytes(&self, whole: bool) -> Checkpoint {
         let state = |s: &NodeState| NodeState {
             node: s.node.clone(),
             instance: s.instance,
             state: GroupState { group: s.state.group, bytes: Vec::new() },
+            stored: s.stored.clone().filter(|_| !whole),
         };
         let flight = |f: &InFlight| InFlight { node: f.node.clone(), rows: Vec::new(), ..*f };
         Checkpoint {
             epoch: self.epoch,
             nodes: self.nodes.clone(),
+            steps: self.steps.clone(),
             finished: self.finished.clone(),
             states: self.states.iter().map(state).collect(),
             positions: self.positions.clone(),
@@ -34,73 +40,82 @@ impl Checkpoint {
             accounts: self.accounts.clone(),
         }
     }
-    /// All byte strings, in order.
+    /// All byte strings of this file, in order.
     fn blobs(&mut self) -> impl Iterator<Item = &mut Vec<u8>> {
-        self.states.iter_mut().map(|s| &mut s.state.bytes).chain(self.in_flight.iter_mut().map(|f| &mut f.rows))
+        let states = self.states.iter_mut().filter(|s| s.stored.is_none()).map(|s| &mut s.state.bytes);
+        states.chain(self.in_flight.iter_mut().map(|f| &mut f.rows))
+    }
+    /// The bytes, in pieces: `head` takes the first. With all states if `whole`, else without those that are stored elsewhere.
+    pub(super) fn pieces<'a>(&'a self, whole: bool, head: &'a mut Vec<u8>) -> Result<Vec<&'a [u8]>> {
+        let states = self.states.iter().filter(|s| whole || s.stored.is_none()).map(|s| s.state.bytes.as_slice());
+        let blobs: Vec<&[u8]> = states.chain(self.in_flight.iter().map(|f| f.rows.as_slice())).collect();
+        let sizes: Vec<usize> = blobs.iter().map(|b| b.len()).collect();
+        let broken = |e: serde_json::Error| Error::internal(format!("a checkpoint cannot be written: {e}"));
+        let header = serde_json::to_vec(&(&self.without_bytes(whole), sizes)).map_err(broken)?;
+        let sum = blobs.iter().fold(hash_bytes(&header), |sum, blob| combine(sum, hash_bytes(blob)));
+        head.extend(MAGIC);
+        head.extend(CHECKPOINT_FORMAT.to_le_bytes());
+        head.extend((header.len() as u64).to_le_bytes());
+        head.extend(sum.to_le_bytes());
+        head.extend(header);
+        let mut pieces: Vec<&[u8]> = vec![head];
+        pieces.extend(blobs);
+        Ok(pieces)
     }
 
-    /// Writes the checkpoint to `path`, durably.
+    /// Writes the checkpoint to `path`, durably and whole.
     ///
     /// # Errors
     /// If the file cannot be written; a file that was there is then untouched.
     pub fn write_file(&self, path: &Path) -> Result<()> {
         let staged = path.with_extension("part");
+        let mut head = Vec::new();
+        let pieces = self.pieces(true, &mut head)?;
         let write = || -> io::Result<()> {
-            self.write_to(&staged)?;
+            let mut file = File::create(&staged)?;
+            pieces.iter().try_for_each(|b| file.write_all(b))?;
+            file.sync_all()?;
             fs::rename(&staged, path)?;
             sync_parent(path)
         };
         write().map_err(|e| cannot_write(path, e))
     }
 
-    /// Writes the checkpoint as a file that nobody wrote before, by way of the file `staged` beside it. Returns its size.
+    /// Reads what [`write_file`](Self::write_file) wrote, or a savepoint.
     ///
     /// # Errors
-    /// If the file exists or cannot be written.
-    pub(super) fn write_once(&self, path: &Path, staged: &Path) -> Result<u64> {
-        let write = || -> io::Result<u64> {
-            let bytes = self.write_to(staged)?;
-            // A link fails where a rename would replace. Not every file system has links.
-            match fs::hard_link(staged, path) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(staged, path)?,
-                linked => {
-                    fs::remove_file(staged)?;
-                    linked?;
-                }
-            }
-            sync_parent(path)?;
-            Ok(bytes)
-        };
-        write().map_err(|e| cannot_write(path, e))
-    }
-
-    fn write_to(&self, path: &Path) -> io::Result<u64> {
-        let blobs = || self.states.iter().map(|s| &s.state.bytes).chain(self.in_flight.iter().map(|f| &f.rows));
-        let small = self.without_bytes();
-        let sizes: Vec<usize> = blobs().map(Vec::len).collect();
-        let header = serde_json::to_vec(&(&small, sizes))?;
-        let sum = blobs().fold(hash_bytes(&header), |sum, blob| combine(sum, hash_bytes(blob)));
-        let mut file = File::create(path)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&sum.to_le_bytes())?;
-        file.write_all(&header)?;
-        blobs().try_for_each(|b| file.write_all(b))?;
-        file.sync_all()?;
-        Ok(file.metadata()?.len())
-    }
-
-    /// Reads what [`write_file`](Self::write_file) wrote.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is no checkpoint, or is damaged.
+    /// If the file cannot be read, is no checkpoint, is damaged, or is of a version of the format that this program does not know.
     pub fn read_file(path: &Path) -> Result<Checkpoint> {
         let bytes = fs::read(path).map_err(|e| Error::io(path, "cannot read the checkpoint", e))?;
-        parse(&bytes).ok_or_else(|| Error::Checkpoint(format!("{} is damaged, or no checkpoint of this version", path.display())))
+        let read = Self::parse(&bytes, path)?;
+        match read.states.iter().find_map(|s| s.stored.as_ref()) {
+            Some(stored) => Err(Error::Checkpoint(format!(
+                "{} does not hold all of its states (some are in {}): continue from its directory, or make a savepoint",
+                path.display(),
+                stored.file
+            ))),
+            None => Ok(read),
+        }
+    }
+
+    /// The checkpoint in these bytes, which were read from `path`.
+    pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
+        let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk::<4>()).map(|v| u32::from_le_bytes(*v));
+        let version = version.or_else(|| bytes.starts_with(b"SABOTCP1").then_some(1));
+        match version {
+            None => Err(Error::Checkpoint(format!("{} is damaged, or no checkpoint", path.display()))),
+            Some(CHECKPOINT_FORMAT) => {
+                parse(bytes).ok_or_else(|| Error::Checkpoint(format!("{} is damaged; restore it from a copy", path.display())))
+            }
+            Some(other) => Err(Error::Checkpoint(format!(
+                "{} has version {other} of the format, and this program reads version {CHECKPOINT_FORMAT}: continue with a program that was built with the Sabot that wrote it",
+                path.display()
+            ))),
+        }
     }
 }
 
-fn cannot_write(path: &Path, error: io::Error) -> Error {
+pub(super) fn cannot_write(path: &Path, error: io::Error) -> Error {
     let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             " (free some space there; the job continues from the checkpoint before)"
@@ -120,7 +135,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Checkpoint> {
-    let (length, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
+    let (length, rest) = bytes.get(MAGIC.len() + 4..)?.split_first_chunk::<8>()?;
     let (sum, rest) = rest.split_first_chunk::<8>()?;
     let (header, mut rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
     let (mut checkpoint, sizes): (Checkpoint, Vec<usize>) = serde_json::from_slice(header).ok()?;
@@ -132,5 +147,5 @@ fn parse(bytes: &[u8]) -> Option<Checkpoint> {
         *blob = bytes.to_vec();
         rest = after;
     }
-    (found == u64::from_le_bytes(*sum) && rest.is_empty()).then_some(checkpoint)
+    (found == u64::from_le_bytes(*sum) && rest.is_empty() && sizes.next().is_none()).then_some(checkpoint)
 }

@@ -4,9 +4,11 @@
 //! All instances of a stage do the same, since barriers and ends go to all of them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use super::StepShape;
 use super::checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, SourcePosition};
-use super::control::Ticket;
+use super::control::Asked;
 use crate::operator::Account;
 
 /// What one task contributes.
@@ -18,10 +20,21 @@ pub(super) struct Part {
     pub(super) marks: Option<NodeMarks>,
     pub(super) accounts: Vec<(usize, Account)>,
     pub(super) finished: bool,
+    pub(super) cost: Cost,
+}
+
+/// What a checkpoint took.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cost {
+    /// The longest time that an input waited for barriers on all of its channels.
+    pub(super) aligned: Duration,
+    /// Bytes that were written to files of states.
+    pub(super) written: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Coordinator {
+    steps: Vec<StepShape>,
     names: Vec<String>,
     /// Nodes and instances of each task.
     tasks: Vec<Vec<usize>>,
@@ -29,28 +42,35 @@ pub(super) struct Coordinator {
     base: Vec<Account>,
     base_done: Vec<SourcePosition>,
     finished: Vec<Option<Part>>,
-    pending: Option<(Vec<Option<Part>>, Vec<Ticket>)>,
-    queue: Vec<Ticket>,
+    pending: Option<(Vec<Option<Part>>, Vec<Asked>)>,
+    queue: Vec<Asked>,
     /// Whether a checkpoint is wanted, by a ticket or without.
     asked: bool,
     /// A complete checkpoint that nobody has taken yet.
-    ready: Option<Checkpoint>,
+    ready: Option<(Checkpoint, Cost)>,
     /// Who waits for it, until it is settled.
-    settling: Option<Vec<Ticket>>,
+    settling: Option<Vec<Asked>>,
     /// Tasks whose cut for the pending epoch is being written.
     writing: BTreeSet<usize>,
 }
 
 impl Coordinator {
     /// `base` is what the job did before it was restored.
-    pub(super) fn new(names: Vec<String>, tasks: Vec<Vec<usize>>, epoch: u64, base: Vec<Account>, base_done: Vec<SourcePosition>) -> Self {
+    pub(super) fn new(
+        steps: Vec<StepShape>,
+        tasks: Vec<Vec<usize>>,
+        epoch: u64,
+        base: Vec<Account>,
+        base_done: Vec<SourcePosition>,
+    ) -> Self {
         let finished = tasks.iter().map(|_| None).collect();
-        Coordinator { names, tasks, epoch, base, base_done, finished, ..Self::default() }
+        let names = steps.iter().map(|s| s.name.clone()).collect();
+        Coordinator { steps, names, tasks, epoch, base, base_done, finished, ..Self::default() }
     }
     /// Asks for a checkpoint. Returns the epoch if one begins now.
-    pub(super) fn request(&mut self, ticket: Option<Ticket>) -> Option<u64> {
+    pub(super) fn request(&mut self, asked: Option<Asked>) -> Option<u64> {
         self.asked = true;
-        self.queue.extend(ticket);
+        self.queue.extend(asked);
         self.begin()
     }
     fn begin(&mut self) -> Option<u64> {
@@ -92,18 +112,24 @@ impl Coordinator {
         if self.pending.as_ref().is_none_or(|(parts, _)| parts.iter().any(Option::is_none)) {
             return;
         }
-        let Some((parts, tickets)) = self.pending.take() else { return };
+        let Some((parts, asked)) = self.pending.take() else { return };
         let parts: Vec<Part> = parts.into_iter().flatten().collect();
-        self.ready = Some(self.assemble(parts));
-        self.settling = Some(tickets);
+        let costs = || parts.iter().filter(|p| !p.finished).map(|p| p.cost);
+        let cost = Cost { aligned: costs().map(|c| c.aligned).max().unwrap_or_default(), written: costs().map(|c| c.written).sum() };
+        self.ready = Some((self.assemble(parts), cost));
+        self.settling = Some(asked);
     }
     /// The checkpoint that has become complete. No other begins before it is [settled](Self::settled).
-    pub(super) fn take_ready(&mut self) -> Option<Checkpoint> {
+    pub(super) fn take_ready(&mut self) -> Option<(Checkpoint, Cost)> {
         self.ready.take()
     }
+    /// Those who wait for the checkpoint that is being settled.
+    pub(super) fn waiting(&mut self) -> Vec<Asked> {
+        self.settling.as_mut().map(std::mem::take).unwrap_or_default()
+    }
     /// A complete checkpoint is where it belongs. Returns the next epoch if one begins.
-    pub(super) fn settled(&mut self, checkpoint: &Checkpoint) -> Option<u64> {
-        self.settling.take().into_iter().flatten().for_each(|t| t.fill(Ok(checkpoint.clone())));
+    pub(super) fn settled(&mut self) -> Option<u64> {
+        self.settling = None;
         self.begin()
     }
     /// The checkpoint of a job that is over; `None` if a task is not.
@@ -113,7 +139,13 @@ impl Coordinator {
         parts.map(|parts| self.assemble(parts))
     }
     fn assemble(&self, parts: Vec<Part>) -> Checkpoint {
-        let mut c = Checkpoint { epoch: self.epoch, nodes: self.names.clone(), positions: self.base_done.clone(), ..Checkpoint::default() };
+        let mut c = Checkpoint {
+            epoch: self.epoch,
+            nodes: self.names.clone(),
+            steps: self.steps.clone(),
+            positions: self.base_done.clone(),
+            ..Checkpoint::default()
+        };
         let accounts = self.sum(parts.iter());
         let mut running = vec![false; self.names.len()];
         for (part, nodes) in parts.into_iter().zip(&self.tasks) {
@@ -154,11 +186,11 @@ impl Coordinator {
     pub(super) fn accounts(&self) -> Vec<Account> {
         self.sum(self.finished.iter().flatten())
     }
-    /// Takes all tickets, for a job that failed.
-    pub(super) fn give_up(&mut self) -> Vec<Ticket> {
-        let mut tickets = std::mem::take(&mut self.queue);
-        tickets.extend(self.pending.take().into_iter().flat_map(|(_, t)| t));
-        tickets.extend(self.settling.take().into_iter().flatten());
-        tickets
+    /// Takes all who wait, for a job that failed.
+    pub(super) fn give_up(&mut self) -> Vec<Asked> {
+        let mut asked = std::mem::take(&mut self.queue);
+        asked.extend(self.pending.take().into_iter().flat_map(|(_, a)| a));
+        asked.extend(self.settling.take().into_iter().flatten());
+        asked
     }
 }

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::chain::{Chain, Signal};
 use super::checkpoint::{InFlight, NodeMarks, SplitKey, split_key, to_ipc};
@@ -57,6 +58,10 @@ pub(super) struct Inlet {
     pub(super) marks: Marks,
     idle_sent: bool,
     turn: usize,
+    /// When the first barrier of an epoch came.
+    first_barrier: Option<Duration>,
+    /// How long the last epoch's first barrier waited for the others.
+    pub(super) aligned: Duration,
 }
 
 impl Inlet {
@@ -70,12 +75,12 @@ impl Inlet {
         }
         let ports =
             gates.into_iter().enumerate().map(|(p, gate)| Port { gate, open: open(p), time: EventTime::MIN, finished: false }).collect();
-        Inlet { channels, ports, marks, idle_sent: false, turn: 0 }
+        Inlet { channels, ports, marks, idle_sent: false, turn: 0, first_barrier: None, aligned: Duration::ZERO }
     }
 
     /// Takes the next thing in and signals it to the chain.
     pub(super) fn next(&mut self, chain: &mut Chain, job: &Arc<Job>) -> Result<Next> {
-        self.receive()?;
+        self.receive(job)?;
         let ports = self.ports.len();
         for i in 0..ports {
             let p = (self.turn + i) % ports;
@@ -98,6 +103,7 @@ impl Inlet {
         let epoch = self.channels.iter().filter_map(|c| c.barrier).min();
         if let (Some(epoch), true) = (epoch, self.channels.iter().all(|c| c.barrier.is_some() || c.ended)) {
             self.channels.iter_mut().for_each(|c| c.barrier = None);
+            self.aligned = self.first_barrier.take().map_or(Duration::ZERO, |first| job.executor.now().saturating_sub(first));
             chain.signal(0, Signal::Barrier(epoch));
             return Ok(Next::Barrier(epoch));
         }
@@ -110,13 +116,16 @@ impl Inlet {
     }
 
     /// From the channels into the gates.
-    fn receive(&mut self) -> Result<()> {
+    fn receive(&mut self, job: &Job) -> Result<()> {
         for (index, c) in self.channels.iter_mut().enumerate() {
             let port = at_mut(&mut self.ports, c.port)?;
             while c.barrier.is_none() {
                 let Some((message, bytes)) = c.channel.pop() else { break };
                 match (message, &mut port.gate) {
-                    (Message::Barrier(epoch), _) => c.barrier = Some(epoch),
+                    (Message::Barrier(epoch), _) => {
+                        c.barrier = Some(epoch);
+                        self.first_barrier.get_or_insert_with(|| job.executor.now());
+                    }
                     (Message::Rows(morsel), gate) => {
                         (c.idle, self.idle_sent) = (false, false);
                         gate.rows(Held { morsel, channel: index, bytes, from: (c.edge, c.producer) });

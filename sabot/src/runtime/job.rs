@@ -15,16 +15,18 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::chain::placed;
-use super::checkpoint::Checkpoint;
-use super::control::Ticket;
+use super::checkpoint::NodeState;
+use super::control::Asked;
 use super::coordinate::{Coordinator, Part};
 use super::ledger::Ledger;
 use super::needs::Needs;
 use super::progress::Progress;
+use super::requests::Request;
 use super::settle::Settling;
 use super::task::{Moved, Task, Turn};
 use super::util::lock;
-use super::{Control, Done, Executor, RunOptions, WorkerReport};
+use super::{Control, Done, Executor, RunOptions, Savepoint, Ticket, WorkerReport};
+use crate::operator::Frozen;
 use crate::shuffle::Channel;
 use crate::{Error, Result};
 
@@ -73,6 +75,8 @@ pub(super) struct Job {
     pub(super) epoch: AtomicU64,
     /// Where checkpoints are kept, if they are.
     pub(super) settling: Option<Settling>,
+    /// Savepoints that other processes wait for.
+    pub(super) answers: Mutex<Vec<(Request, Ticket<Savepoint>)>>,
     pub(super) needs: Needs,
     pub(super) ledger: Ledger,
     pub(super) workers: Vec<Mutex<WorkerReport>>,
@@ -292,20 +296,24 @@ impl Job {
         self.control.is_stopped() || self.needs.over(node)
     }
 
-    pub(super) fn snapshot(self: &Arc<Self>, ticket: Ticket) {
+    pub(super) fn want(self: &Arc<Self>, asked: Asked) {
         if !self.options.cuts() {
-            return ticket.fill(Err(Error::Checkpoint("the job was started without checkpoints (`RunOptions::checkpoints`)".into())));
+            return asked.refuse(Error::Checkpoint("the job was started without checkpoints (`RunOptions::checkpoints`)".into()));
         }
-        if !self.ask(Some(ticket.clone())) {
-            ticket.fill(Err(Error::Checkpoint("the job is over".into())));
+        if matches!(&asked, Asked::Save(_)) && self.settling.is_none() {
+            return asked.refuse(Error::Checkpoint(
+                "savepoints are kept beside checkpoints: start the job with a directory for them (`--checkpoint-dir`)".into(),
+            ));
         }
+        self.ask(Some(asked));
     }
     /// Asks for a checkpoint, unless the job is over.
-    pub(super) fn ask(self: &Arc<Self>, ticket: Option<Ticket>) -> bool {
+    pub(super) fn ask(self: &Arc<Self>, asked: Option<Asked>) -> bool {
         if !self.hold() {
+            asked.iter().for_each(|a| a.refuse(Error::Checkpoint("the job is over".into())));
             return false;
         }
-        let epoch = lock(&self.coordinator).request(ticket);
+        let epoch = lock(&self.coordinator).request(asked);
         self.begin(epoch);
         self.leave(true);
         true
@@ -332,14 +340,26 @@ impl Job {
             self.wake_sources();
         }
         let ready = lock(&self.coordinator).take_ready();
-        if let Some(checkpoint) = ready {
-            self.settle(checkpoint);
+        if let Some((checkpoint, cost)) = ready {
+            self.settle(checkpoint, cost);
         }
     }
     /// A checkpoint is where it belongs; the next may begin.
-    pub(super) fn settled(self: &Arc<Self>, checkpoint: &Checkpoint) {
-        let epoch = lock(&self.coordinator).settled(checkpoint);
+    pub(super) fn settled(self: &Arc<Self>) {
+        let epoch = lock(&self.coordinator).settled();
         self.begin(epoch);
+    }
+    /// Whether the last cut of an instance is stored, so that the next need only say what has changed.
+    pub(super) fn knows(&self, node: usize, instance: usize) -> bool {
+        self.settling.as_ref().zip(self.names.get(node)).is_some_and(|(s, name)| s.store.knows(name, instance))
+    }
+    /// What a checkpoint is to hold of the cut of an instance, and the bytes that were written to a file for it.
+    pub(super) fn put_by(&self, epoch: u64, node: &str, instance: usize, frozen: Frozen) -> Result<(Vec<NodeState>, u64)> {
+        if let Some(settling) = &self.settling {
+            return settling.store.put_by(epoch, node, instance, frozen.write_changes()?);
+        }
+        let state = |state| NodeState { node: node.to_owned(), instance, state, stored: None };
+        Ok((frozen.write()?.into_iter().map(state).collect(), 0))
     }
 }
 

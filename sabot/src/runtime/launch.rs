@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::build::{Build, Wired};
+use super::carry::carry;
 use super::coordinate::Coordinator;
 use super::graph::Graph;
 use super::job::{Job, Slot, message};
@@ -14,8 +15,9 @@ use super::needs::Needs;
 use super::progress::Progress;
 use super::retry::patiently;
 use super::settle::Settling;
+use super::shape::{StepShape, shapes};
 use super::sink::SharedSink;
-use super::store::Store;
+use super::store::{Begin, Opened, Store};
 use super::task::Root;
 use super::util::{at, lock};
 use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
@@ -86,16 +88,16 @@ fn launch(
         )),
         other => other,
     };
-    let (owner, store, newest) = match opened {
-        Ok(opened) => opened.map_or((None, None, None), |(owner, store, newest)| (Some(owner), Some(store), newest)),
+    let (owner, store, begin) = match opened {
+        Ok(opened) => opened.map_or((None, None, Begin::Nothing), |Opened { owner, store, begin }| (owner, Some(store), begin)),
         Err(error) => {
             control.detach();
             return Err(error);
         }
     };
-    let checkpoint = checkpoint.or(newest.as_ref());
     // Steps panic inside tasks, which is caught there; sources, factories and sinks may also panic before or after.
-    let result = catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint, store, dir.clone())));
+    let result =
+        catch_unwind(AssertUnwindSafe(|| attempt(executor, plan, &sinks, options, control, checkpoint, (store, begin), dir.clone())));
     let result = result.unwrap_or_else(|panic| {
         Err((
             Error::Operator {
@@ -128,12 +130,20 @@ fn attempt(
     sinks: &HashMap<usize, SharedSink>,
     options: &RunOptions,
     control: &Control,
-    checkpoint: Option<&Checkpoint>,
-    store: Option<Store>,
+    given: Option<&Checkpoint>,
+    (store, begin): (Option<Store>, Begin),
     dir: Option<SpillDir>,
 ) -> Result<Report, (Error, bool)> {
     let abort = |e: Error| (e, true);
     let splits = list(plan).map_err(abort)?;
+    let steps = shapes(plan, &splits).map_err(abort)?;
+    let savepoint = matches!(begin, Begin::Savepoint(_));
+    let mut newest = match begin {
+        Begin::Nothing => None,
+        Begin::Newest(newest) => Some(newest),
+        Begin::Savepoint(saved) => Some(carry(plan, &steps, &splits, saved, options.allow_dropped_state).map_err(abort)?),
+    };
+    let checkpoint = given.or(newest.as_ref());
     check(plan, checkpoint).map_err(abort)?;
     if options.cuts() {
         replayable(plan).map_err(abort)?;
@@ -146,8 +156,8 @@ fn attempt(
     };
     let started = executor.now();
     let mut events = Vec::new();
-    store.iter().try_for_each(|store| store.same_input(plan, &splits)).map_err(abort)?;
-    let begin = |store| Settling::begin(store, plan, sinks, checkpoint, (&executor, options, &mut events));
+    store.iter().try_for_each(|store| store.same_input(&steps)).map_err(abort)?;
+    let begin = |store| Settling::begin(store, plan, sinks, checkpoint, savepoint, (&executor, options, &mut events));
     let settling = store.map(begin).transpose().map_err(abort)?;
     for (node, sink) in sinks {
         let PhysicalNode { schema, bounded, .. } = at(&plan.nodes, *node).map_err(abort)?;
@@ -166,7 +176,16 @@ fn attempt(
     let counts = graph.instances.clone();
     let ledger = Mutex::new(Ledger::new(options.memory_budget, dir, plan.nodes.len()));
     let build = Build { plan, graph, options, sinks, splits, checkpoint, ledger: &ledger };
-    let wired = build.wire().map_err(abort)?;
+    let mut wired = build.wire().map_err(abort)?;
+    if let Some(settling) = &settling {
+        settling.store.restored(std::mem::take(&mut wired.restored));
+    }
+    if let Some(newest) = &mut newest {
+        // The operators have it now, and it may be large.
+        newest.states.iter_mut().for_each(|s| s.state.bytes = Vec::new());
+        newest.in_flight.clear();
+    }
+    let checkpoint = given.or(newest.as_ref());
     let progress = Progress::new(options, total_rows, total_bytes);
     let job = assemble(
         &executor,
@@ -179,24 +198,28 @@ fn attempt(
         control,
         checkpoint,
         settling,
+        steps,
     );
-    for ticket in control.attach(&job) {
-        job.snapshot(ticket);
+    for asked in control.attach(&job) {
+        job.want(asked);
     }
     if control.is_cancelled() {
         return Err(abort(Error::Cancelled));
     }
     job.start();
     job.arm();
+    job.listen();
     if !executor.drive(&job.done) {
         return Err((Error::internal("the executor stopped before the job was over"), false));
     }
     if let Some(error) = lock(&job.error).take() {
-        for ticket in lock(&job.coordinator).give_up() {
-            ticket.fill(Err(Error::Checkpoint(format!("the job ended before it was complete: {error}"))));
+        for asked in lock(&job.coordinator).give_up() {
+            asked.refuse(Error::Checkpoint(format!("the job ended before it was complete: {error}")));
         }
+        job.hang_up();
         return Err((error, true));
     }
+    job.hang_up();
     let accounts = lock(&job.coordinator).accounts();
     let nodes = balance(plan, &counts, accounts, &job.ledger.spilled()).map_err(abort)?;
     if let Some(settling) = &job.settling
@@ -244,7 +267,7 @@ fn settle(
     patiently(executor, options, events, &who, || call(lock(sink).as_mut()))
 }
 
-fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
+pub(super) fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
     let mut splits = BTreeMap::new();
     for (n, node) in plan.nodes.iter().enumerate() {
         if let Work::Source(source) = &node.work {
@@ -308,6 +331,7 @@ fn assemble(
     control: &Control,
     checkpoint: Option<&Checkpoint>,
     settling: Option<Settling>,
+    steps: Vec<StepShape>,
 ) -> Arc<Job> {
     let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
     let base = plan.nodes.iter().zip(instances).map(|(node, now)| account_of(node, *now, checkpoint)).collect();
@@ -338,9 +362,10 @@ fn assemble(
         outside: AtomicUsize::new(0),
         aborted: AtomicBool::new(false),
         error: Mutex::new(None),
-        coordinator: Mutex::new(Coordinator::new(names.clone(), wired.nodes, epoch, base, done)),
+        coordinator: Mutex::new(Coordinator::new(steps, wired.nodes, epoch, base, done)),
         epoch: AtomicU64::new(epoch),
         settling,
+        answers: Mutex::default(),
         needs: Needs::new(plan, instances),
         ledger,
         workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),

@@ -34,7 +34,9 @@
 //! `inlet` of channels with a `gate` per port) and a `chain` of operators; a `job` that decides who runs, on an
 //! `executor`; a `coordinate`d checkpoint, which is `settle`d in a `store`.
 
+mod basis;
 mod build;
+mod carry;
 mod chain;
 mod checkpoint;
 mod checkpoint_file;
@@ -58,11 +60,15 @@ mod pace;
 mod pool;
 mod progress;
 mod report;
+mod requests;
 mod retry;
+mod savepoints;
 mod seam;
 mod settle;
+mod shape;
 mod simulated;
 mod sink;
+mod storage;
 mod store;
 mod task;
 mod timers;
@@ -73,7 +79,9 @@ mod util;
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, OpenSplit, SourcePosition, SplitKey};
+pub use carry::{Fate, SavepointCheck, StepFate, check_savepoint};
+pub use checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, OpenSplit, SourcePosition, SplitKey, Stored};
+pub use checkpoint_file::CHECKPOINT_FORMAT;
 pub use control::{Control, Ticket};
 pub use executor::{Done, Executor, Run};
 pub use inline::Inline;
@@ -82,6 +90,9 @@ pub use launch::{resume, run, run_on};
 pub use options::{ProgressHook, Progressed, RunOptions};
 pub use pace::Pace;
 pub use pool::Pool;
-pub use report::{CheckpointReport, NodeReport, Report, WorkerReport};
+pub use report::{CheckpointReport, CheckpointTaken, NodeReport, Report, WorkerReport};
+pub use requests::ask_for_savepoint;
+pub use savepoints::{Savepoint, delete_savepoint, find_savepoint, savepoints};
+pub use shape::StepShape;
 pub use simulated::Simulated;
 pub use store::newest_checkpoint;

@@ -86,6 +86,13 @@ pub struct RunOptions {
     pub checkpoint_every: Duration,
     /// How many checkpoints stay in [`checkpoint_dir`](Self::checkpoint_dir), the newest; at least one.
     pub checkpoint_keep: usize,
+    /// Begin with this savepoint, a file that is named by [`find_savepoint`](super::find_savepoint), in a
+    /// [`checkpoint_dir`](Self::checkpoint_dir) without checkpoints that are later. The plan and its parameters may differ from those
+    /// of the savepoint: steps are found by their ids, and [`check_savepoint`](super::check_savepoint) says what would become of each.
+    /// Started again, the job goes on from the newest of its own checkpoints.
+    pub from_savepoint: Option<PathBuf>,
+    /// Let a savepoint be restored without the states of steps that are not there any more.
+    pub allow_dropped_state: bool,
     /// What identifies the job, by name: checkpoints of a job of which one of these differs are refused. A
     /// [`Job`](crate::stream::Job) sets it.
     pub identity: BTreeMap<String, String>,
@@ -126,6 +133,8 @@ impl Default for RunOptions {
             checkpoint_dir: None,
             checkpoint_every: Duration::from_secs(10),
             checkpoint_keep: 3,
+            from_savepoint: None,
+            allow_dropped_state: false,
             identity: BTreeMap::new(),
             idle_after: Duration::from_secs(5),
             poll_every: Duration::from_millis(5),

@@ -1,5 +1,6 @@
 //! What a job did: rows per step, work per thread.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::operator::Account;
@@ -41,21 +42,63 @@ pub struct WorkerReport {
 /// The checkpoints that a job kept in [`RunOptions::checkpoint_dir`](super::RunOptions::checkpoint_dir).
 ///
 /// Example: [`Report`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckpointReport {
     /// The number of the checkpoint that the job continued from.
     pub restored: Option<u64>,
     /// How many were taken, the one at the end included.
     pub taken: u64,
-    /// Bytes of the last one.
+    /// Bytes that were written for the last one.
     pub last_bytes: u64,
-    /// Bytes of all.
+    /// Bytes that were written for all of them.
     pub bytes: u64,
+    /// Bytes of states that were not written because a checkpoint before holds them, over all of them.
+    pub reused: u64,
     /// From the request of a checkpoint until its sinks had published, over all of them.
     pub time: Duration,
     /// The longest of these.
     pub longest: Duration,
+    /// The longest time that an input waited for a barrier on all of its channels.
+    pub aligned: Duration,
+    /// The last of them, [`RECENT`](Self::RECENT) at most, oldest first.
+    pub recent: VecDeque<CheckpointTaken>,
+}
+
+/// One checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointTaken {
+    /// Its number.
+    pub epoch: u64,
+    /// Bytes that were written for it.
+    pub written: u64,
+    /// Bytes of its states that a checkpoint before holds.
+    pub reused: u64,
+    /// The longest time that an input waited for its barrier on all of its channels.
+    pub aligned: Duration,
+    /// From the request until its sinks had published.
+    pub time: Duration,
+}
+
+impl CheckpointReport {
+    /// How many [`recent`](Self::recent) checkpoints are kept.
+    pub const RECENT: usize = 100;
+
+    /// One more was taken.
+    pub(super) fn add(&mut self, one: CheckpointTaken) {
+        self.taken += 1;
+        self.last_bytes = one.written;
+        self.bytes += one.written;
+        self.reused += one.reused;
+        self.time += one.time;
+        self.longest = self.longest.max(one.time);
+        self.aligned = self.aligned.max(one.aligned);
+        if self.recent.len() == Self::RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(one);
+    }
 }
 
 /// What a finished job did.

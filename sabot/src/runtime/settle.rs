@@ -1,24 +1,28 @@
 //! What follows when all parts of a checkpoint are there: it is made durable, then the sinks publish, one after the other,
-//! then the next may begin. Each is a piece of work of its own, so a simulation can crash between any two.
+//! then it is kept under a name if someone wants a savepoint, then the next may begin. Each is a piece of work of its own, so a
+//! simulation can crash between any two.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::checkpoint::Checkpoint;
+use super::control::Asked;
+use super::coordinate::Cost;
 use super::job::Job;
+use super::requests;
 use super::retry::{Retry, patiently};
 use super::seam::seam;
 use super::sink::{SharedSink, prepared_in};
 use super::store::Store;
 use super::util::lock;
-use super::{CheckpointReport, Executor, RunOptions};
+use super::{CheckpointReport, CheckpointTaken, Executor, RunOptions};
 use crate::operator::{Beginning, PhysicalPlan, TwoPhase};
 use crate::{Error, Result};
 
 /// The checkpoints of a job that keeps them.
 pub(super) struct Settling {
-    store: Store,
+    pub(super) store: Store,
     /// Those that take part, by node.
     sinks: Vec<(String, SharedSink)>,
     /// Whether the next checkpoint has its time.
@@ -30,6 +34,7 @@ pub(super) struct Settling {
 /// A checkpoint on its way.
 struct Cut {
     checkpoint: Checkpoint,
+    cost: Cost,
     bytes: u64,
     retry: Retry,
 }
@@ -44,6 +49,7 @@ impl Settling {
         plan: &PhysicalPlan,
         sinks: &std::collections::HashMap<usize, SharedSink>,
         from: Option<&Checkpoint>,
+        savepoint: bool,
         (executor, options, events): (&Arc<dyn Executor>, &RunOptions, &mut Vec<String>),
     ) -> Result<Settling> {
         let mut taking = Vec::new();
@@ -64,9 +70,9 @@ impl Settling {
             let mut call = |call: &mut dyn FnMut(&mut dyn TwoPhase) -> Result<()>| {
                 patiently(executor, options, events, &who, || sink.two_phase().map_or(Ok(()), &mut *call))
             };
-            call(&mut |two| two.begin(Beginning { generation: store.generation, from: prepared.as_ref() }))?;
+            call(&mut |two| two.begin(Beginning { generation: store.generation, from: prepared.as_ref(), savepoint }))?;
             seam("begun");
-            if let Some(prepared) = &prepared {
+            if let Some(prepared) = prepared.as_ref().filter(|_| !savepoint) {
                 call(&mut |two| two.publish(prepared))?;
             }
             seam("continued");
@@ -80,20 +86,45 @@ impl Settling {
         let Some(prepared) = prepared_in(checkpoint, node)? else { return Ok(()) };
         lock(sink).two_phase().map_or(Ok(()), |two| two.publish(&prepared))
     }
-    fn settled(&self, bytes: u64, now: Duration) -> Result<()> {
+    fn settled(&self, checkpoint: &Checkpoint, bytes: u64, cost: Cost, now: Duration) -> Result<()> {
         let time = now.saturating_sub(*lock(&self.begun));
-        let mut report = lock(&self.report);
-        report.taken += 1;
-        report.last_bytes = bytes;
-        report.bytes += bytes;
-        report.time += time;
-        report.longest = report.longest.max(time);
-        drop(report);
+        let known = checkpoint.states.iter().filter_map(|s| s.stored.as_ref()).map(|s| s.length).sum::<u64>();
+        let reused = known.saturating_sub(cost.written);
+        let taken = CheckpointTaken { epoch: checkpoint.epoch, written: bytes + cost.written, reused, aligned: cost.aligned, time };
+        lock(&self.report).add(taken);
         self.store.prune()
     }
     /// What was done.
     pub(super) fn report(&self) -> CheckpointReport {
-        *lock(&self.report)
+        lock(&self.report).clone()
+    }
+    /// Gives a durable checkpoint, whose sinks have published, to those who wait for it. Returns the savepoint that the job ends
+    /// with, if one of them wants that.
+    fn answer(&self, mut checkpoint: Checkpoint, waiting: Vec<Asked>) -> Option<String> {
+        if waiting.is_empty() {
+            return None;
+        }
+        let loaded = self.store.load(&mut checkpoint).map_err(|e| e.to_string());
+        let mut end = None;
+        for asked in waiting {
+            if let Err(error) = &loaded {
+                asked.refuse(Error::Checkpoint(error.clone()));
+                continue;
+            }
+            match asked {
+                Asked::Cut(ticket) => ticket.fill(Ok(checkpoint.whole())),
+                Asked::Save(saving) => {
+                    seam("saving");
+                    let saved = self.store.save(&saving.name, &checkpoint);
+                    seam("saved");
+                    if saved.is_ok() && saving.stop {
+                        end = Some(saving.name);
+                    }
+                    saving.ticket.fill(saved);
+                }
+            }
+        }
+        end
     }
     /// The last checkpoint, of a job that is over: nothing runs any more. After it, all rows of all sinks that take part are
     /// shown.
@@ -116,7 +147,7 @@ impl Settling {
             patiently(executor, options, events, node, || self.publish(number, checkpoint))?;
             seam("published");
         }
-        self.settled(bytes, executor.now())
+        self.settled(checkpoint, bytes, Cost::default(), executor.now())
     }
     fn began(&self, now: Duration) {
         *lock(&self.begun) = now;
@@ -141,6 +172,34 @@ impl Job {
         };
         self.executor.after(self.options.checkpoint_every, Box::new(tick));
     }
+    /// Looks now and then for what other processes ask for.
+    pub(super) fn listen(self: &Arc<Self>) {
+        let Some(dir) = self.settling.as_ref().and(self.options.checkpoint_dir.clone()) else { return };
+        let job = Arc::downgrade(self);
+        let tick = move || {
+            if let Some(job) = job.upgrade().filter(|job| !job.is_aborted() && !job.done.is_set()) {
+                for request in requests::take(&dir) {
+                    let ticket = job.control.request_savepoint(&request.name, request.stop);
+                    lock(&job.answers).push((request, ticket));
+                }
+                lock(&job.answers).retain(|(request, ticket)| match ticket.try_take() {
+                    None => true,
+                    Some(answer) => {
+                        request.answer(&answer);
+                        false
+                    }
+                });
+                job.listen();
+            }
+        };
+        self.executor.after(requests::EVERY, Box::new(tick));
+    }
+    /// The job is over: answers those who still wait.
+    pub(super) fn hang_up(&self) {
+        for (request, ticket) in lock(&self.answers).drain(..) {
+            request.answer(&ticket.try_take().unwrap_or_else(|| Err(Error::Checkpoint("the job ended before".into()))));
+        }
+    }
     /// A checkpoint was asked for and begins.
     pub(super) fn began(&self) {
         if let Some(settling) = &self.settling {
@@ -148,11 +207,16 @@ impl Job {
         }
     }
     /// All parts of a checkpoint are there.
-    pub(super) fn settle(self: &Arc<Self>, checkpoint: Checkpoint) {
+    pub(super) fn settle(self: &Arc<Self>, checkpoint: Checkpoint, cost: Cost) {
         if self.settling.is_none() {
-            return self.settled(&checkpoint);
+            for asked in lock(&self.coordinator).waiting() {
+                if let Asked::Cut(ticket) = asked {
+                    ticket.fill(Ok(checkpoint.clone()));
+                }
+            }
+            return self.settled();
         }
-        self.piece(Cut { checkpoint, bytes: 0, retry: Retry::default() }, 0, Duration::ZERO);
+        self.piece(Cut { checkpoint, cost, bytes: 0, retry: Retry::default() }, 0, Duration::ZERO);
     }
     /// Piece 0 writes the checkpoint, the next publish a sink each.
     fn piece(self: &Arc<Self>, mut cut: Cut, number: usize, wait: Duration) {
@@ -179,8 +243,12 @@ impl Job {
                 job.piece(cut, number + 1, Duration::ZERO);
                 return Ok(());
             }
-            settling.settled(cut.bytes, job.executor.now())?;
-            job.settled(&cut.checkpoint);
+            settling.settled(&cut.checkpoint, cut.bytes, cut.cost, job.executor.now())?;
+            let waiting = lock(&job.coordinator).waiting();
+            if let Some(name) = settling.answer(cut.checkpoint, waiting) {
+                return Err(Error::Suspended(name));
+            }
+            job.settled();
             job.arm();
             Ok(())
         };

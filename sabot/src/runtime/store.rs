@@ -1,39 +1,47 @@
-//! The directory of a job's checkpoints: who owns it, what is in it, which stay.
+//! The directory of a job's checkpoints: whose it is, what is in it, what stays.
 //!
-//! `lock` is held by the process that runs the job; the system frees it when the process dies. `job.json` and
-//! `input.json` say whose checkpoints these are. `generation` counts the processes that have run the job. `<epoch>.checkpoint` is a checkpoint: there
-//! as a whole or not, written once, never changed.
+//! - `lock` is held by the process that runs the job; the system frees it when the process dies.
+//! - `job.json` and `input.json` say whose checkpoints these are; `origin.json` names the savepoint that the job began with, if it did.
+//! - `generation` counts the processes that have run the job.
+//! - `<epoch>.checkpoint` is a manifest: there as a whole or not, written once, never changed.
+//! - `<epoch>-<generation>-<number>.state` holds states that one or several manifests name. It is written, and its name durable,
+//!   before the first of these, and removed behind the last of them, so a manifest never names a file that is not there.
+//! - `savepoints/<name>.savepoint` is a checkpoint with all of its states.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
-use super::checkpoint_file::sync_parent;
-use super::{Checkpoint, RunOptions};
+use serde::{Deserialize, Serialize};
+
+use super::basis::Basis;
+use super::checkpoint::{NodeState, Stored};
+use super::seam::seam;
+use super::storage::{Disk, Owner, Storage};
+use super::util::lock;
+use super::{Checkpoint, RunOptions, StepShape, requests};
 use crate::kernel::hash::hash_bytes;
-use crate::operator::{PhysicalPlan, Split};
+use crate::operator::Delta;
 use crate::{Error, Result};
 
-const ENDING: &str = "checkpoint";
+const MANIFEST: &str = ".checkpoint";
+const STATES: &str = ".state";
 
 pub(super) struct Store {
-    dir: PathBuf,
+    pub(super) storage: Arc<dyn Storage>,
     keep: usize,
     /// Larger than that of every process before.
     pub(super) generation: u64,
     /// Whether there was no checkpoint.
     fresh: bool,
-}
-
-/// Makes a directory this process's alone, until dropped: also while parts of a job that is over still linger.
-pub(super) struct Owner(File);
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        // Closing it does the same, later.
-        let _ = self.0.unlock();
-    }
+    basis: Mutex<Basis>,
+    /// Numbers the files of this process.
+    number: AtomicU64,
+    /// Whether files were written whose names may not be durable yet.
+    unsettled: AtomicBool,
+    /// The files that each manifest names.
+    named: Mutex<BTreeMap<u64, BTreeSet<String>>>,
 }
 
 /// The number of the newest checkpoint in a directory, if there is one: where a job with this
@@ -49,92 +57,283 @@ impl Drop for Owner {
 /// # Ok(()) }
 /// ```
 pub fn newest_checkpoint(dir: &Path) -> Result<Option<u64>> {
-    match epochs(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => Ok(found.map_err(|e| Error::io(dir, "cannot list the checkpoints", e))?.last().copied()),
-    }
+    Ok(epochs(&Disk::at(dir))?.last().copied())
+}
+
+/// A directory that is this process's, and what the job begins with.
+pub(super) struct Opened {
+    pub(super) owner: Option<Owner>,
+    pub(super) store: Store,
+    pub(super) begin: Begin,
+}
+
+/// What a job begins with.
+pub(super) enum Begin {
+    Nothing,
+    /// The newest checkpoint of its directory.
+    Newest(Checkpoint),
+    /// A savepoint, perhaps of another plan.
+    Savepoint(Checkpoint),
+}
+
+/// The savepoint that the checkpoints of a directory go back to.
+#[derive(Serialize, Deserialize)]
+struct From {
+    savepoint: PathBuf,
+    /// A hash of the file.
+    id: String,
 }
 
 impl Store {
-    /// The directory that the options name, if they do, and the newest checkpoint in it.
-    pub(super) fn open(options: &RunOptions) -> Result<Option<(Owner, Store, Option<Checkpoint>)>> {
-        let Some(dir) = &options.checkpoint_dir else { return Ok(None) };
-        let io = |what: &'static str| move |e| Error::io(dir, what, e);
-        fs::create_dir_all(dir).map_err(io("cannot make the directory for checkpoints"))?;
-        let lock = File::options().create(true).append(true).open(dir.join("lock")).map_err(io("cannot write checkpoints here"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let dir = dir.display();
-                return Err(Error::Checkpoint(format!(
-                    "another process runs the job of `{dir}`; end it first, or give this job a directory of its own"
-                )));
-            }
-            Err(TryLockError::Error(e)) => return Err(io("cannot lock the directory of checkpoints")(e)),
+    /// The directory that the options name, if they do.
+    pub(super) fn open(options: &RunOptions) -> Result<Option<Opened>> {
+        let Some(dir) = &options.checkpoint_dir else {
+            return match &options.from_savepoint {
+                Some(_) => Err(Error::usage(
+                    "a job that begins with a savepoint keeps checkpoints: name a directory for them (`--checkpoint-dir`)",
+                )),
+                None => Ok(None),
+            };
+        };
+        let storage: Arc<dyn Storage> = Arc::new(Disk::make(dir)?);
+        let owner = storage.own()?;
+        requests::clear(dir);
+        let manifests = epochs(storage.as_ref())?;
+        let newest = manifests.last().copied();
+        let savepoint = match &options.from_savepoint {
+            Some(path) => begins_with(storage.as_ref(), path, newest)?,
+            None => None,
+        };
+        let fresh = newest.is_none() || savepoint.is_some();
+        if let Some((_, from)) = &savepoint {
+            let text = serde_json::to_vec_pretty(from).map_err(|e| Error::internal(e.to_string()))?;
+            storage.replace("origin.json", &text)?;
         }
-        let newest = newest_checkpoint(dir)?;
-        own(dir, "job.json", &options.identity, newest.is_none())?;
-        let generation = fs::read_to_string(dir.join("generation")).ok().and_then(|g| g.trim().parse().ok()).unwrap_or(0u64) + 1;
-        replace(&dir.join("generation"), generation.to_string().as_bytes())?;
-        for entry in fs::read_dir(dir).map_err(io("cannot list the checkpoints"))?.flatten() {
-            if entry.path().extension().is_some_and(|e| e == "part") {
-                // What a process that died had not finished; nobody reads it.
-                let _ = fs::remove_file(entry.path());
+        own(storage.as_ref(), "job.json", &options.identity, fresh)?;
+        let old = storage.read("generation")?.and_then(|g| String::from_utf8(g).ok()).and_then(|g| g.trim().parse().ok());
+        let generation = old.unwrap_or(0u64) + 1;
+        storage.replace("generation", generation.to_string().as_bytes())?;
+        let store = Store {
+            storage,
+            keep: options.checkpoint_keep.max(1),
+            generation,
+            fresh,
+            basis: Mutex::default(),
+            number: AtomicU64::new(0),
+            unsettled: AtomicBool::new(false),
+            named: Mutex::default(),
+        };
+        let mut checkpoint = None;
+        for epoch in manifests {
+            // An older one that cannot be read is not needed, and keeps nothing.
+            let read = store.manifest(epoch);
+            lock(&store.named).insert(epoch, read.as_ref().map_or_else(|_| BTreeSet::new(), files_of));
+            if Some(epoch) == newest && savepoint.is_none() {
+                checkpoint = Some(read?);
             }
         }
-        let store = Store { dir: dir.clone(), keep: options.checkpoint_keep.max(1), generation, fresh: newest.is_none() };
-        let newest = newest.map(|epoch| Checkpoint::read_file(&store.path(epoch))).transpose()?;
-        Ok(Some((Owner(lock), store, newest)))
+        store.remove_orphans()?;
+        if let Some(checkpoint) = &mut checkpoint {
+            store.load(checkpoint)?;
+        }
+        let begin = match (savepoint, checkpoint) {
+            (Some((savepoint, _)), _) => Begin::Savepoint(savepoint),
+            (None, Some(newest)) => Begin::Newest(newest),
+            (None, None) => Begin::Nothing,
+        };
+        Ok(Some(Opened { owner, store, begin }))
+    }
+    fn manifest(&self, epoch: u64) -> Result<Checkpoint> {
+        let name = manifest(epoch);
+        let place = self.storage.place(&name);
+        let bytes = self.storage.read(&name)?.ok_or_else(|| Error::Checkpoint(format!("{} has gone", place.display())))?;
+        Checkpoint::parse(&bytes, &place)
+    }
+    /// Reads the states that are kept in files.
+    pub(super) fn load(&self, checkpoint: &mut Checkpoint) -> Result<()> {
+        let mut by_file: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (i, state) in checkpoint.states.iter().enumerate() {
+            if let Some(stored) = &state.stored {
+                by_file.entry(stored.file.clone()).or_default().push(i);
+            }
+        }
+        for (file, states) in by_file {
+            let broken = |what: &str| {
+                Error::Checkpoint(format!("{} {what}, and checkpoint {} needs it", self.storage.place(&file).display(), checkpoint.epoch))
+            };
+            let bytes = self.storage.read(&file)?.ok_or_else(|| broken("is missing"))?;
+            for i in states {
+                let stored = checkpoint.states.get(i).and_then(|s| s.stored.clone());
+                let part =
+                    stored.as_ref().and_then(|s| bytes.get(usize::try_from(s.offset).ok()?..)?.get(..usize::try_from(s.length).ok()?));
+                let part =
+                    part.filter(|p| stored.as_ref().is_some_and(|s| hash_bytes(p) == s.hash)).ok_or_else(|| broken("is damaged"))?.to_vec();
+                if let Some(state) = checkpoint.states.get_mut(i) {
+                    state.state.bytes = part;
+                }
+            }
+            lock(&self.basis).file(&file, bytes.len() as u64);
+        }
+        Ok(())
+    }
+    /// What the job begins with, by the instances that have it now.
+    pub(super) fn restored(&self, states: Vec<(usize, NodeState)>) {
+        lock(&self.basis).restored(states);
+    }
+    /// Whether an instance may name what has not changed since its last cut.
+    pub(super) fn knows(&self, node: &str, instance: usize) -> bool {
+        lock(&self.basis).knows(node, instance)
+    }
+    /// Puts the cut of an instance by for the checkpoint to come: what is new and not small goes to a file. Returns what the
+    /// checkpoint is to hold, and the bytes that were written.
+    pub(super) fn put_by(&self, epoch: u64, node: &str, instance: usize, delta: Delta) -> Result<(Vec<NodeState>, u64)> {
+        let mut sorted = lock(&self.basis).sort(node, instance, delta)?;
+        let mut written = 0;
+        if !sorted.to_file.is_empty() {
+            let file = format!("{epoch:010}-{}-{}{STATES}", self.generation, self.number.fetch_add(1, SeqCst));
+            let take = |i: &usize| sorted.states.get_mut(*i).map(|s| std::mem::take(&mut s.state.bytes)).unwrap_or_default();
+            let bytes: Vec<Vec<u8>> = sorted.to_file.iter().map(take).collect();
+            let pieces: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+            if !self.storage.create(&file, &self.generation.to_string(), &pieces)? {
+                return Err(overtaken(&self.storage.place(&file)));
+            }
+            seam("stated");
+            self.unsettled.store(true, SeqCst);
+            for (i, bytes) in sorted.to_file.iter().zip(&pieces) {
+                if let Some(state) = sorted.states.get_mut(*i) {
+                    let length = bytes.len() as u64;
+                    state.stored = Some(Stored { file: file.clone(), offset: written, length, hash: hash_bytes(bytes) });
+                    written += length;
+                }
+            }
+            lock(&self.basis).file(&file, written);
+        }
+        lock(&self.basis).note(node, instance, &sorted.states);
+        Ok((sorted.states, written))
     }
     /// Refuses input that is not what it was: a position in it would be another.
-    pub(super) fn same_input(&self, plan: &PhysicalPlan, splits: &BTreeMap<usize, Vec<Split>>) -> Result<()> {
-        let mut input = BTreeMap::new();
-        for (number, node) in plan.nodes.iter().enumerate() {
-            let Some(splits) = splits.get(&number).filter(|_| node.bounded) else { continue };
-            let all = splits.iter().map(|s| (s.partition, s.sequence, s.rows, &s.spec)).collect::<Vec<_>>();
-            let text = serde_json::to_vec(&all).map_err(|e| Error::internal(e.to_string()))?;
-            input.insert(format!("the input of `{}`", node.name), format!("{:016x}", hash_bytes(&text)));
-        }
-        own(&self.dir, "input.json", &input, self.fresh)
+    pub(super) fn same_input(&self, steps: &[StepShape]) -> Result<()> {
+        let input = steps.iter().filter_map(|s| Some((format!("the input of `{}`", s.name), s.input.clone()?))).collect();
+        own(self.storage.as_ref(), "input.json", &input, self.fresh)
     }
-    fn path(&self, epoch: u64) -> PathBuf {
-        self.dir.join(format!("{epoch:010}.{ENDING}"))
-    }
-    /// Makes a checkpoint durable. Returns its size.
+    /// Makes a checkpoint durable. Returns its size, without that of the files that it names.
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<u64> {
-        let staged = self.dir.join(format!("{:010}-{}.part", checkpoint.epoch, self.generation));
-        checkpoint.write_once(&self.path(checkpoint.epoch), &staged)
+        if self.unsettled.load(SeqCst) {
+            self.storage.settle()?;
+            self.unsettled.store(false, SeqCst);
+        }
+        let mut head = Vec::new();
+        let pieces = checkpoint.pieces(false, &mut head)?;
+        let bytes = pieces.iter().map(|p| p.len() as u64).sum();
+        let name = manifest(checkpoint.epoch);
+        if !self.storage.create(&name, &self.generation.to_string(), &pieces)? {
+            return Err(overtaken(&self.storage.place(&name)));
+        }
+        lock(&self.named).insert(checkpoint.epoch, files_of(checkpoint));
+        Ok(bytes)
     }
-    /// Removes all but the newest.
+    /// Removes all manifests but the newest, then the files that none of the rest names.
     pub(super) fn prune(&self) -> Result<()> {
-        let io = |e| Error::io(&self.dir, "cannot remove old checkpoints", e);
-        let epochs = epochs(&self.dir).map_err(io)?;
-        let old = epochs.len().saturating_sub(self.keep);
-        epochs.iter().take(old).try_for_each(|epoch| fs::remove_file(self.path(*epoch))).map_err(io)
+        let mut named = lock(&self.named);
+        let mut gone = BTreeSet::new();
+        while named.len() > self.keep {
+            let Some((epoch, files)) = named.pop_first() else { break };
+            self.storage.remove(&manifest(epoch))?;
+            gone.extend(files);
+        }
+        gone.retain(|file| !named.values().any(|files| files.contains(file)));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        seam("pruning");
+        self.storage.settle()?;
+        for file in &gone {
+            self.storage.remove(file)?;
+            seam("pruned");
+        }
+        lock(&self.basis).retain(|file| !gone.contains(file));
+        Ok(())
+    }
+    /// Removes files that no manifest names: those of a checkpoint that was not completed, and of one whose manifest was removed.
+    fn remove_orphans(&self) -> Result<()> {
+        let named = lock(&self.named);
+        for file in self.storage.list("")?.iter().filter(|f| f.ends_with(STATES)) {
+            if !named.values().any(|files| files.contains(file)) {
+                self.storage.remove(file)?;
+                seam("swept");
+            }
+        }
+        Ok(())
     }
 }
 
+fn manifest(epoch: u64) -> String {
+    format!("{epoch:010}{MANIFEST}")
+}
+
+fn files_of(checkpoint: &Checkpoint) -> BTreeSet<String> {
+    checkpoint.states.iter().filter_map(|s| s.stored.as_ref()).map(|s| s.file.clone()).collect()
+}
+
+/// Another process wrote what this one was about to write.
+fn overtaken(place: &Path) -> Error {
+    let path: PathBuf = place.to_path_buf();
+    let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+    Error::io(path, "cannot write the checkpoint (another process runs the same job)", source)
+}
+
 /// The checkpoints of a directory, in ascending order.
-fn epochs(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut epochs = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == ENDING) {
-            epochs.extend(path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok()));
-        }
-    }
+fn epochs(storage: &dyn Storage) -> Result<Vec<u64>> {
+    let names = storage.list("")?;
+    let mut epochs: Vec<u64> = names.iter().filter_map(|n| n.strip_suffix(MANIFEST)?.parse().ok()).collect();
     epochs.sort_unstable();
     Ok(epochs)
 }
 
+/// The savepoint at `path`, unless the job has gone on from it in this directory, whose newest checkpoint is `newest`.
+fn begins_with(storage: &dyn Storage, path: &Path, newest: Option<u64>) -> Result<Option<(Checkpoint, From)>> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read the savepoint", e))?;
+    let savepoint = Checkpoint::parse(&bytes, path)?;
+    if savepoint.states.iter().any(|s| s.stored.is_some()) {
+        return Err(Error::Checkpoint(format!("{} is a checkpoint and no savepoint: continue from its directory", path.display())));
+    }
+    let id = format!("{:016x}", hash_bytes(&bytes));
+    let from: Option<From> = storage.read("origin.json")?.and_then(|text| serde_json::from_slice(&text).ok());
+    let goes_on = from.is_some_and(|from| from.id == id);
+    let epoch = savepoint.epoch;
+    match newest {
+        Some(newest) if newest > epoch && goes_on => return Ok(None),
+        Some(newest) if newest == epoch => {
+            let name = manifest(newest);
+            let place = storage.place(&name);
+            let other = Checkpoint::parse(&storage.read(&name)?.unwrap_or_default(), &place)?;
+            if (&other.positions, &other.nodes, &other.accounts) != (&savepoint.positions, &savepoint.nodes, &savepoint.accounts) {
+                return Err(elsewhere(storage, newest, epoch));
+            }
+        }
+        Some(newest) => return Err(elsewhere(storage, newest, epoch)),
+        None => {}
+    }
+    Ok(Some((savepoint, From { savepoint: path.to_path_buf(), id })))
+}
+
+fn elsewhere(storage: &dyn Storage, newest: u64, epoch: u64) -> Error {
+    Error::Checkpoint(format!(
+        "the directory {} has checkpoint {newest} of a job that does not go back to this savepoint (of checkpoint {epoch}): give the restored job a directory of its own, and its sinks too",
+        storage.place("").display()
+    ))
+}
+
 /// Claims a directory without checkpoints for a job; refuses that of another job.
-fn own(dir: &Path, file: &str, identity: &BTreeMap<String, String>, fresh: bool) -> Result<()> {
-    let path = dir.join(file);
+fn own(storage: &dyn Storage, file: &str, identity: &BTreeMap<String, String>, fresh: bool) -> Result<()> {
     if fresh {
         let text = serde_json::to_vec_pretty(identity).map_err(|e| Error::internal(e.to_string()))?;
-        return replace(&path, &text);
+        return storage.replace(file, &text);
     }
-    let text = fs::read(&path).map_err(|e| Error::io(&path, "cannot read whose checkpoints these are", e))?;
+    let path = storage.place(file);
+    let text = storage
+        .read(file)?
+        .ok_or_else(|| Error::Checkpoint(format!("{} is missing, which says whose checkpoints these are", path.display())))?;
     let other: BTreeMap<String, String> =
         serde_json::from_slice(&text).map_err(|e| Error::Checkpoint(format!("{} is damaged: {e}", path.display())))?;
     let names = identity.keys().chain(other.keys().filter(|k| !identity.contains_key(*k)));
@@ -142,23 +341,11 @@ fn own(dir: &Path, file: &str, identity: &BTreeMap<String, String>, fresh: bool)
     if differing.is_empty() {
         return Ok(());
     }
+    let dir = storage.place("");
     Err(Error::Checkpoint(format!(
         "those in `{}` belong to another job: {} {} not the same. Run that job, or give this one a directory of its own",
-        dir.display(),
+        dir.display().to_string().trim_end_matches('/'),
         differing.join(", "),
         if differing.len() == 1 { "is" } else { "are" }
     )))
-}
-
-/// Puts a small file in place, durably.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let staged = path.with_extension("part");
-    let write = || {
-        let mut file = File::create(&staged)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&staged, path)?;
-        sync_parent(path)
-    };
-    write().map_err(|e| Error::io(path, "cannot write", e))
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::chain::{Chain, Drained, Signal};
-use super::checkpoint::NodeState;
 use super::coordinate::Part;
 use super::feed::Feed;
 use super::inlet::Inlet;
 use super::job::Job;
 use super::ledger::Relief;
+use super::sink::AT_END;
 use crate::Result;
 use crate::operator::Pending;
 use std::time::Duration;
@@ -171,6 +171,7 @@ impl Task {
             Root::Feed(feed) => part.position = Some(feed.position(&name)),
             Root::Inlet(inlet) if !finished => {
                 let (in_flight, marks) = inlet.save(&name, self.instance)?;
+                part.cost.aligned = inlet.aligned;
                 part.in_flight = in_flight;
                 part.marks = (self.instance == 0).then_some(marks);
             }
@@ -180,7 +181,7 @@ impl Task {
     }
 
     /// The barrier has passed all operators of the stage: hand in the cut, written off this thread's turn.
-    fn cut(&mut self, _epoch: u64, job: &Arc<Job>) -> Result<()> {
+    fn cut(&mut self, epoch: u64, job: &Arc<Job>) -> Result<()> {
         let mut part = self.part(false)?;
         let frozen = self.chain.take_frozen();
         job.cutting(self.id);
@@ -188,8 +189,9 @@ impl Task {
         job.beside(Box::new(move || {
             for (node, frozen) in frozen {
                 let node = shared.names.get(node).cloned().unwrap_or_default();
-                let states = frozen.write()?.into_iter();
-                part.states.extend(states.map(|state| NodeState { node: node.clone(), instance, state }));
+                let (states, written) = shared.put_by(epoch, &node, instance, frozen)?;
+                part.states.extend(states);
+                part.cost.written += written;
             }
             shared.cut(id, part);
             Ok(())
@@ -201,9 +203,9 @@ impl Task {
         let mut part = self.part(true)?;
         if job.options.cuts() {
             // The rows of a sink that has finished are still not committed: they stay part of later checkpoints.
-            for (node, state) in self.chain.sink_states()? {
+            for (node, frozen) in self.chain.sink_states()? {
                 let node = job.names.get(node).cloned().unwrap_or_default();
-                part.states.push(NodeState { node, instance: self.instance, state });
+                part.states.extend(job.put_by(AT_END, &node, self.instance, frozen)?.0);
             }
         }
         job.finish(self.id, part);

@@ -430,6 +430,15 @@ impl Job {
     pub fn run_on(&self, executor: Arc<dyn Executor>, control: &Control, from: Option<&Checkpoint>) -> Result<Report> {
         self.go(&BTreeMap::new(), control, Some(executor), from)
     }
+    /// What would become of each step if the job began with the savepoint at `path`; nothing is run or written. See
+    /// [`check_savepoint`](crate::runtime::check_savepoint).
+    ///
+    /// # Errors
+    /// If the savepoint cannot be read, or the job cannot be built with its sources.
+    pub fn check_savepoint(&self, path: &std::path::Path) -> Result<runtime::SavepointCheck> {
+        self.check_names()?;
+        runtime::check_savepoint(&self.lowered(true)?.plan, path)
+    }
     /// Continues from a checkpoint.
     ///
     /// # Errors

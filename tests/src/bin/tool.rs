@@ -153,6 +153,17 @@ pipeline! {
 }
 
 pipeline! {
+    /// All numbers of three partitions, and the sums of 1000 keys in a window that does not end: state enough for files of its own.
+    pub fn hoard(rate: f64);
+    numbers = source(Source::<Number, Unbounded>::custom(move || counted(3, rate)));
+    all     = numbers -> filter(|n| n.n >= 0);
+    sums    = numbers -> with(|n| row { key: n.n % 1000 }) -> key_by(key) -> window(tumbling(1000.hour()))
+                      -> aggregate(|n| row { sum: sum(n.n), rows: count() });
+    all -> sink;
+    sums -> sink;
+}
+
+pipeline! {
     /// Promises an end that does not come.
     pub fn lie();
     numbers = source(Source::<Number, Bounded>::custom_bounded(numbers));

@@ -25,7 +25,7 @@ struct Disk {
 }
 
 #[derive(Clone, Default)]
-struct Shelf {
+pub(super) struct Shelf {
     disk: Arc<Mutex<Disk>>,
     written: Vec<Row>,
 }
@@ -84,7 +84,7 @@ impl TwoPhase for Shelf {
 }
 
 /// An endless source; its even rows go to one sink, how often their key was seen to another.
-fn plan(partitions: u32) -> (Plan, [usize; 2]) {
+pub(super) fn plan(partitions: u32) -> (Plan, [usize; 2]) {
     let mut p = Plan::default();
     let s = p.source(Numbers { endless: true, partitions, ..Numbers::new(300, 17, 1) });
     let e = p.step("even", s, || Even);
@@ -94,16 +94,16 @@ fn plan(partitions: u32) -> (Plan, [usize; 2]) {
 }
 
 /// In memory, if the machine has such a place: nothing here is about the disk, and syncing is slow.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn kept(dir: &Path, threads: usize) -> RunOptions {
+pub(super) fn kept(dir: &Path, threads: usize) -> RunOptions {
     let options = super::options(threads, 7);
     RunOptions { checkpoints: false, checkpoint_dir: Some(dir.into()), checkpoint_every: Duration::from_micros(700), ..options }
 }
 
-fn on(shelves: &[Shelf; 2], sinks: [usize; 2]) -> Vec<BoundSink> {
+pub(super) fn on(shelves: &[Shelf; 2], sinks: [usize; 2]) -> Vec<BoundSink> {
     shelves
         .iter()
         .zip(sinks)
@@ -111,7 +111,7 @@ fn on(shelves: &[Shelf; 2], sinks: [usize; 2]) -> Vec<BoundSink> {
         .collect()
 }
 
-fn shown(shelf: &Shelf) -> Vec<Row> {
+pub(super) fn shown(shelf: &Shelf) -> Vec<Row> {
     let mut rows = shelf.disk.lock().unwrap().shown.clone();
     rows.sort_unstable();
     rows

@@ -1,0 +1,118 @@
+//! Checkpoints with a name, that stay until they are deleted.
+//!
+//! A savepoint is one file with everything in it, so it can be copied, moved, and restored where its checkpoints are long gone.
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{Checkpoint, NodeState};
+use super::storage::{Disk, Storage};
+use super::store::Store;
+use crate::{Error, Result};
+
+const DIR: &str = "savepoints/";
+const ENDING: &str = ".savepoint";
+
+/// A savepoint of a job.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct Savepoint {
+    /// Its name.
+    pub name: String,
+    /// The number of the checkpoint that it is.
+    pub epoch: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Checkpoint {
+    /// The same with all of its states in it; they were loaded before.
+    pub(super) fn whole(&self) -> Checkpoint {
+        let state = |s: &NodeState| NodeState { stored: None, ..s.clone() };
+        Checkpoint { states: self.states.iter().map(state).collect(), ..self.clone() }
+    }
+}
+
+impl Store {
+    /// Keeps a checkpoint, whose states are loaded, under a name.
+    ///
+    /// # Errors
+    /// If there is a savepoint of this name, or it cannot be written; nothing is left of it then.
+    pub(super) fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<Savepoint> {
+        let file = file_of(name);
+        let path = self.storage.place(&file);
+        let mut head = Vec::new();
+        let pieces = checkpoint.pieces(true, &mut head)?;
+        if !self.storage.create(&file, &self.generation.to_string(), &pieces)? {
+            return Err(Error::Checkpoint(format!(
+                "there is a savepoint `{name}` already, in {}; delete it, or choose another name",
+                path.display()
+            )));
+        }
+        Ok(Savepoint { name: name.to_owned(), epoch: checkpoint.epoch, bytes: pieces.iter().map(|p| p.len() as u64).sum(), path })
+    }
+}
+
+/// Refuses what could not be the name of a file everywhere.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=100).contains(&name.len()) && name.chars().all(fits) && !name.starts_with(['.', '-']) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "`{name}` cannot be the name of a savepoint: use up to 100 letters, digits, `-`, `_` and `.`, and begin with a letter or a digit"
+    )))
+}
+
+fn file_of(name: &str) -> String {
+    format!("{DIR}{name}{ENDING}")
+}
+
+/// The savepoints of a directory of checkpoints, in the order of their epochs, then names. Those that cannot be read come as errors.
+///
+/// # Errors
+/// If the directory cannot be listed.
+pub fn savepoints(dir: &Path) -> Result<Vec<Result<Savepoint>>> {
+    let mut found: Vec<Result<Savepoint>> =
+        Disk::at(dir).list(DIR)?.iter().filter_map(|file| file.strip_suffix(ENDING)).map(|name| savepoint_at(dir, name)).collect();
+    found.sort_by_key(|s| s.as_ref().map_or((u64::MAX, String::new()), |s| (s.epoch, s.name.clone())));
+    Ok(found)
+}
+
+fn savepoint_at(dir: &Path, name: &str) -> Result<Savepoint> {
+    let path = dir.join(file_of(name));
+    let checkpoint = Checkpoint::read_file(&path)?;
+    let bytes = path.metadata().map_err(|e| Error::io(&path, "cannot read the savepoint", e))?.len();
+    Ok(Savepoint { name: name.to_owned(), epoch: checkpoint.epoch, bytes, path })
+}
+
+/// Deletes a savepoint of a directory of checkpoints.
+///
+/// # Errors
+/// If there is none of this name, or it cannot be removed.
+pub fn delete_savepoint(dir: &Path, name: &str) -> Result<()> {
+    let path = find_savepoint(Some(dir), name)?;
+    std::fs::remove_file(&path).map_err(|e| Error::io(path, "cannot delete the savepoint", e))
+}
+
+/// The file of a savepoint: one of the directory by its name, else a path.
+///
+/// # Errors
+/// If there is neither.
+pub fn find_savepoint(dir: Option<&Path>, name: &str) -> Result<PathBuf> {
+    if let Some(dir) = dir.filter(|_| check_name(name).is_ok()) {
+        let path = dir.join(file_of(name));
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    let path = PathBuf::from(name);
+    if path.is_file() && (name.contains(std::path::is_separator) || name.ends_with(ENDING)) {
+        return Ok(path);
+    }
+    let known: Vec<String> = dir.map(savepoints).transpose()?.into_iter().flatten().flatten().map(|s| format!("`{}`", s.name)).collect();
+    let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+    let place = dir.map_or_else(String::new, |d| format!(" in {}", d.display()));
+    Err(Error::Usage(format!("no savepoint `{name}`{place} ({known}); a file elsewhere is given by its path")))
+}

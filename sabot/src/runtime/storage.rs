@@ -1,0 +1,189 @@
+//! Where checkpoints are kept, as seen from the runtime: a flat set of named objects.
+//!
+//! Idea: everything that a checkpoint needs of a disk or an object store is here, and it is little. An object is written once, as a
+//! whole, and never changed ([`create`](Storage::create)); the few small notes that are rewritten go through
+//! [`replace`](Storage::replace). Names have no directories but one level (`savepoints/before-upgrade.savepoint`).
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::checkpoint_file::{cannot_write, sync_parent};
+use super::seam::seam;
+use crate::{Error, Result};
+
+/// A place for objects.
+pub(super) trait Storage: Send + Sync {
+    /// The names of all objects in a directory (`""`, or `"savepoints/"`), without it, in no order. None if it does not exist.
+    fn list(&self, dir: &str) -> Result<Vec<String>>;
+    /// The bytes of an object; `None` if there is none.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    /// Writes an object that is not there yet, durably: it is there as a whole or not. Returns `false` if there is one of this name.
+    /// `writer` tells writers apart that do not know of each other.
+    fn create(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool>;
+    /// The names of all objects that were created are durable. Called before an object is created that names them.
+    fn settle(&self) -> Result<()>;
+    /// Writes a small object, or another one in its place, durably.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()>;
+    /// Removes an object, if it is there.
+    fn remove(&self, name: &str) -> Result<()>;
+    /// Where an object is, for people.
+    fn place(&self, name: &str) -> PathBuf;
+    /// Keeps other processes out, until dropped; `None` where that is not possible, so that writers must be fenced.
+    fn own(&self) -> Result<Option<Owner>>;
+}
+
+/// Makes a directory this process's alone, until dropped: also while parts of a job that is over still linger.
+pub(super) struct Owner(File);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // Closing it does the same, later.
+        let _ = self.0.unlock();
+    }
+}
+
+/// A directory of this machine.
+#[derive(Debug)]
+pub(super) struct Disk {
+    dir: PathBuf,
+}
+
+/// What is being written ends so.
+const PART: &str = "part";
+
+impl Disk {
+    /// The directory, made if missing.
+    pub(super) fn make(dir: &Path) -> Result<Disk> {
+        fs::create_dir_all(dir).map_err(|e| Error::io(dir, "cannot make the directory for checkpoints", e))?;
+        Ok(Disk::at(dir))
+    }
+    /// The directory, which may be missing.
+    pub(super) fn at(dir: &Path) -> Disk {
+        Disk { dir: dir.to_path_buf() }
+    }
+    /// Whether no process runs the job of the directory.
+    pub(super) fn is_idle(&self) -> Result<bool> {
+        match File::options().append(true).open(self.dir.join("lock")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) => Err(Error::io(&self.dir, "cannot look at the directory of checkpoints", e)),
+            Ok(file) => match file.try_lock() {
+                Ok(()) => Ok(true),
+                Err(TryLockError::WouldBlock) => Ok(false),
+                Err(TryLockError::Error(e)) => Err(Error::io(&self.dir, "cannot look at the directory of checkpoints", e)),
+            },
+        }
+    }
+    fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+        let mut file = File::create(path)?;
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()
+    }
+}
+
+impl Storage for Disk {
+    fn list(&self, dir: &str) -> Result<Vec<String>> {
+        let path = self.dir.join(dir);
+        let entries = match fs::read_dir(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|e| Error::io(&path, "cannot list the checkpoints", e))?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io(&path, "cannot list the checkpoints", e))?;
+            if entry.path().extension().is_none_or(|e| e != PART) {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        Ok(names)
+    }
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.place(name);
+        match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            bytes => bytes.map(Some).map_err(|e| Error::io(path, "cannot read the checkpoint", e)),
+        }
+    }
+    fn create(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool> {
+        let path = self.place(name);
+        let staged = self.place(&format!("{name}-{writer}.{PART}"));
+        let write = || -> io::Result<bool> {
+            if let Some(folder) = path.parent().filter(|f| *f != self.dir) {
+                fs::create_dir_all(folder)?;
+            }
+            Self::write(&staged, parts)?;
+            seam("staged");
+            // A link fails where a rename would replace. Not every file system has links.
+            match fs::hard_link(&staged, &path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists || path.exists() => {
+                    fs::remove_file(&staged)?;
+                    return Ok(false);
+                }
+                Err(_) => fs::rename(&staged, &path)?,
+                Ok(()) => fs::remove_file(&staged)?,
+            }
+            sync_parent(&path)?;
+            Ok(true)
+        };
+        write().map_err(|e| {
+            // What could be written of it is in the way of others.
+            let _ = fs::remove_file(&staged);
+            cannot_write(&path, e)
+        })
+    }
+    fn settle(&self) -> Result<()> {
+        sync_parent(&self.place("x")).map_err(|e| cannot_write(&self.dir, e))
+    }
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.place(name);
+        let staged = path.with_extension(PART);
+        let write = || {
+            Self::write(&staged, &[bytes])?;
+            fs::rename(&staged, &path)?;
+            sync_parent(&path)
+        };
+        write().map_err(|e| Error::io(path, "cannot write", e))
+    }
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.place(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|e| Error::io(path, "cannot remove an old checkpoint", e)),
+        }
+    }
+    fn place(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+    fn own(&self) -> Result<Option<Owner>> {
+        let io = |what: &'static str| move |e| Error::io(&self.dir, what, e);
+        let lock = File::options().create(true).append(true).open(self.dir.join("lock")).map_err(io("cannot write checkpoints here"))?;
+        // Who only looks whether a job runs holds the lock for a moment.
+        let mut tried = lock.try_lock();
+        for _ in 0..20 {
+            if !matches!(tried, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            tried = lock.try_lock();
+        }
+        match tried {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let dir = self.dir.display();
+                return Err(Error::Checkpoint(format!(
+                    "another process runs the job of `{dir}`; end it first, or give this job a directory of its own"
+                )));
+            }
+            Err(TryLockError::Error(e)) => return Err(io("cannot lock the directory of checkpoints")(e)),
+        }
+        for dir in ["", "savepoints/"] {
+            for entry in fs::read_dir(self.dir.join(dir)).into_iter().flatten().flatten() {
+                if entry.path().extension().is_some_and(|e| e == PART) {
+                    // What a process that died had not finished; nobody reads it.
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+        Ok(Some(Owner(lock)))
+    }
+}
