@@ -9,6 +9,7 @@ use arrow_schema::SchemaRef;
 
 use super::{Operator, Sink, Source};
 use crate::Result;
+use crate::plan::EventColumn;
 
 /// How the rows of an edge are distributed over the instances of the consumer.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -99,6 +100,8 @@ pub struct PhysicalNode {
     pub stateful: bool,
     /// Whether the operator answers rows later, or reads the clock ([`Operator::pending`]): then it is the first of its stage.
     pub later: bool,
+    /// Where the event time of its rows is, if a source tells it; for checks.
+    pub event: Option<EventColumn>,
     /// For an endless source on whose event time some step depends: how it tells time.
     pub time: Option<SourceTime>,
 }

@@ -56,4 +56,4 @@ pub use prune::{Lineages, prune};
 pub use push_down::push_down;
 pub use svg::svg;
 #[doc(hidden)]
-pub use time::{Times, times};
+pub use time::{Times, times, told};

@@ -83,6 +83,8 @@ fn two_ways(plan: &Plan, source: NodeId, one: (i64, &str), other: (i64, &str)) -
         most as f64 / 1e6,
         if least > 0 { format!("up to {} s", least as f64 / 1e6) } else { "takes none".into() }
     )))
+}
+
 /// Whether a step is a join of rows that may not end, and forgets them as time passes.
 fn waits_for_both(plan: &Plan, number: NodeId) -> Result<bool> {
     let node = plan.node(number)?;
@@ -92,6 +94,15 @@ fn waits_for_both(plan: &Plan, number: NodeId) -> Result<bool> {
         // with a right side that ends, left rows do not wait
         Op::Join { matching: Matching::AsOf { .. }, .. } => endless(1),
         _ => false,
+    })
+}
+
+/// Whether sources tell the time that is in a column of a node, of those that must tell time, and drop all rows behind it.
+pub fn told(plan: &Plan, lineages: &Lineages<'_>, node: NodeId, column: &str, times: &Times) -> bool {
+    let mut found = Times::default();
+    let told = matches!(follow(plan, lineages, node, column, &mut found), Ok(true));
+    told && found.sources.iter().all(|(source, column)| {
+        times.sources.get(source) == Some(column) && times.lateness.get(source).is_none_or(|l| *l == 0)
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
+use super::checker::Checker;
 use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, split_key};
 use super::discover::Discovery;
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
@@ -238,6 +239,7 @@ impl Build<'_> {
             held: Holding::default(),
             sink: matches!(plan.work, Work::Sink),
             stateful: plan.stateful,
+            checker: Checker::new(plan.event.as_ref()).filter(|_| !matches!(plan.work, Work::Source(_))),
         })
     }
 

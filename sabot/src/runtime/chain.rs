@@ -19,6 +19,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checker::Checker;
 use super::job::Job;
 use super::ledger::Holding;
 use super::sink::AT_END;
@@ -86,6 +87,8 @@ pub(super) struct ChainNode {
     pub(super) sink: bool,
     /// Whether rows may leave in another order than that in which they come.
     pub(super) stateful: bool,
+    /// Whether it keeps its word; in debug builds.
+    pub(super) checker: Option<Checker>,
 }
 
 /// Why [`Chain::drain`] returned.
@@ -361,6 +364,9 @@ impl Chain {
             if let Message::Ascending(origin) = message {
                 origin.source = node.plan as u32;
             }
+        }
+        if let Some(checker) = &mut node.checker {
+            out.sent.iter().chain(mark.as_ref().filter(|_| !more)).try_for_each(|message| checker.sends(&node.name, message))?;
         }
         let mut wake = |task| job.wake(task);
         // Channels take all now: `full` was asked before, and a call emits a bounded amount.

@@ -38,6 +38,7 @@ mod basis;
 mod build;
 mod carry;
 mod chain;
+mod checker;
 mod checkpoint;
 mod checkpoint_file;
 mod control;

@@ -14,7 +14,7 @@ use crate::operator::{
     Changelog, Conform, Exchange, Input, Limit, OperatorFactory, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey, SortSpec,
     SourceTime, Unnest, WEIGHT, Work, own_schema, schema_with, weight_field,
 };
-use crate::plan::{Node, NodeId, Op, Plan, Times, identity, times};
+use crate::plan::{Node, NodeId, Op, Plan, Times, identity, times, told};
 use crate::{Error, Result};
 
 use super::graph::Site;
@@ -76,6 +76,13 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, apart: bool
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
             l.node(number, node, open)?;
+        }
+    }
+    for (number, at) in &l.at {
+        let step = plan.node(*number)?;
+        let time = step.time.as_ref().filter(|t| !step.changes && told(plan, &lineages(table), *number, &t.column, &l.times));
+        if let Some(node) = l.out.plan.nodes.get_mut(*at) {
+            node.event = time.cloned();
         }
     }
     l.out.rows = l.rows.iter().filter_map(|(n, rows)| Some((*l.at.get(n)?, *rows))).collect();
@@ -382,6 +389,7 @@ impl Lower<'_> {
             stateful,
             later: false,
             side: false,
+            event: None,
             time: None,
         });
         let at = self.out.plan.nodes.len() - 1;

@@ -405,6 +405,7 @@ impl Plan {
             stateful,
             later: false,
             side: false,
+            event: None,
             time: None,
         });
         self.0.nodes.len() - 1
