@@ -28,5 +28,5 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 26:66 | quotes | the left side of this join is cut into windows, the right side is not
+//~ ERROR 26:67 | quotes | the left side of this join is cut into windows, the right side is not
 //~ ALSO cut both sides by the same window

@@ -36,6 +36,12 @@ impl Lower<'_> {
         let (mut right_schema, mut right_single) = self.upstream(r.from);
         let mut spec = self.join_spec(node, &left_schema, &right_schema)?;
         let condition = self.condition(node)?;
+        if !self.bounded(&[l.from]) && self.times.needed.get(&number).is_some_and(|[_, right]| *right) {
+            return Err(Error::Usage(format!(
+                "`{}` reads its right side to its end before left rows come, so the time of a right row is behind that of left rows that are still to come: give the joined row the time of its left row",
+                node.id
+            )));
+        }
         let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
         let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
         let shared = !kind.keeps_right() && !self.apart;

@@ -137,3 +137,58 @@ fn windows_behind_joins_lose_nothing() {
         }
     }
 }
+
+#[test]
+fn explain_says_what_is_kept() {
+    let s = Setting::new(1, 1);
+    let text = kinds(s.source(0), s.source(1), 5).explain().unwrap();
+    assert!(text.contains("keeps a left row until right time is 5 s past it, a right row until left time is 4 s past it"), "{text}");
+    assert!(text.contains("keeps a left row until right time is 9 s past it, a right row until left time is 0 us past it"), "{text}");
+    assert!(text.contains("keeps the rows of both sides that may still have partners"), "{text}");
+}
+
+pipeline! {
+    /// Rows that wait for a long time.
+    pub fn hoard(lefts: Source<Event>, rights: Source<Event>);
+    waiting = lefts -> key_by(id) -> left_join(rights -> key_by(id), ttl = 1000.hour(), |l, r| row Either { left: Some(l.id), right: r?.id });
+    waiting -> sink;
+}
+
+#[test]
+fn over_the_budget_the_job_ends_and_names_the_step() {
+    let s = Setting::new(1, 1);
+    let job = hoard(s.source(0), s.source(1)).options(|o| o.memory_budget = Some(1 << 20));
+    let error = Trial::new().morsel_rows(1000).seed(1).stop_at(100_000).run(job).unwrap_err();
+    assert!(matches!(&error, sabot::Error::Memory { operator, .. } if operator == "hoard/waiting/left_join"), "{error}");
+}
+
+pipeline! {
+    /// The time of a right side that was read to its end.
+    pub fn behind(lefts: Source<Event>, rights: Source<Event, Bounded>);
+    behind = lefts -> key_by(key) -> join(rights -> key_by(key), |l, r| row { at: r.ts, all: 0i64 })
+                   -> event_time(at) -> key_by(all) -> window(tumbling(5.sec())) -> aggregate(|p| row { rows: count() });
+    behind -> sink;
+}
+
+#[test]
+fn a_time_that_is_behind_is_refused_at_start() {
+    let s = Setting::new(1, 1);
+    let rights = |n| (0..n).map(|row| event(1, 0, row)).collect::<Vec<_>>();
+    let error = Trial::new().seed(1).stop_at(100).run(behind(s.source(0), rights(5))).unwrap_err().to_string();
+    assert!(error.contains("`behind/behind/join` reads its right side to its end") && error.contains("the time of its left row"), "{error}");
+    Trial::new().run(behind(rights(7), rights(5))).unwrap();
+}
+
+pipeline! {
+    /// A time that no source tells.
+    pub fn untold(lefts: Source<Event>, rights: Source<Event>);
+    pairs = lefts -> key_by(key) -> join(rights -> with(|r| row { later: r.ts + 1.sec() }) -> event_time(later) -> key_by(key), ttl = 5.sec(), |l, r| row { left: l.id, right: r.id });
+    pairs -> sink;
+}
+
+#[test]
+fn a_time_that_no_source_tells_is_refused_at_start() {
+    let s = Setting::new(1, 1);
+    let error = Trial::new().seed(1).stop_at(100).run(untold(s.source(0), s.source(1))).unwrap_err().to_string();
+    assert!(error.contains("`untold/pairs/join` takes the time of its right side from `later`, which is computed"), "{error}");
+}

@@ -53,7 +53,7 @@ impl Waiting {
             return Ok(None);
         }
         let rows = self.gather(&due)?;
-        if self.pieces.rows() as usize > FEW.max(2 * self.rows.len()) {
+        if self.rows.is_empty() || self.pieces.rows() as usize > FEW.max(2 * self.rows.len()) {
             self.settle()?;
         }
         Ok(Some((rows, due.iter().map(|v| v.time).collect())))
