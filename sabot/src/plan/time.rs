@@ -97,10 +97,20 @@ fn waits_for_both(plan: &Plan, number: NodeId) -> Result<bool> {
     })
 }
 
+/// Whether a step that depends on event time takes it from this node, or from behind it.
+fn serves(plan: &Plan, node: NodeId) -> bool {
+    plan.consumers(node).into_iter().any(|(number, _)| match plan.node(number).map(|n| &n.op) {
+        Ok(Op::Aggregate { window: Some(_), .. } | Op::Keyed { .. }) => true,
+        // joins look at the time of their inputs themselves, and hold it back for those behind them only where these need it
+        Ok(Op::Aggregate { .. } | Op::Join { .. } | Op::Sink { .. }) | Err(_) => false,
+        Ok(_) => serves(plan, number),
+    })
+}
+
 /// Whether sources tell the time that is in a column of a node, of those that must tell time, and drop all rows behind it.
 pub fn told(plan: &Plan, lineages: &Lineages<'_>, node: NodeId, column: &str, times: &Times) -> bool {
     let mut found = Times::default();
-    let told = matches!(follow(plan, lineages, node, column, &mut found), Ok(true));
+    let told = serves(plan, node) && matches!(follow(plan, lineages, node, column, &mut found), Ok(true));
     told && found.sources.iter().all(|(source, column)| {
         times.sources.get(source) == Some(column) && times.lateness.get(source).is_none_or(|l| *l == 0)
     })

@@ -313,9 +313,11 @@ impl Chain {
                     *t = time.max(*t);
                 }
                 operator.watermark(port, time, &mut out)?;
-                let time = node.times.iter().copied().min().unwrap_or(END_OF_TIME).min(operator.hold());
-                // the end of time goes with the end of the input: rows that the operator emits at its end come before it
-                if time > node.time_sent && time < END_OF_TIME {
+                let given = node.times.iter().copied().min().unwrap_or(END_OF_TIME);
+                let time = given.min(operator.hold());
+                // the end of time goes with the end of the input: rows that the operator emits at its end come before it, and so may
+                // rows of a batch whose time is computed behind it, which no hold of its own speaks for
+                if time > node.time_sent && given < END_OF_TIME {
                     node.time_sent = time;
                     mark = Some(Message::Watermark(time));
                 }

@@ -100,7 +100,7 @@ pub use keyed::{HasSideOutput, KeyedBy, KeyedOptions, NoSideOutput, OwnRow, Time
 #[doc(hidden)]
 pub use lateness::Told;
 pub use lateness::Watermark;
-pub use marks::{And, Bound, Bounded, Finite, HasEventTime, IsKeyed, Keyed, Unbounded, Unkeyed, Windowed, key};
+pub use marks::{And, Bound, Bounded, Finite, IsKeyed, Keyed, Unbounded, Unkeyed, Windowed, key};
 #[doc(hidden)]
 pub use marks::{
     Closes, CutsInto, Decoy, Emits, Instant, KeyCols, KeyTypes, KeyValue, RowsFor, SameKey, SameRows, TimeFor, Updated, WindowCols, Windowable,
