@@ -10,6 +10,7 @@ pub mod operator;
 pub mod plan;
 pub mod record;
 pub mod runtime;
+mod secret;
 pub mod shuffle;
 pub mod stream;
 pub mod testing;
@@ -27,9 +28,14 @@ pub mod prelude {
         Bytes, Date, Decimal, Dict, Duration, List, ListRef, Micros, Millis, Nanos, Record, Seconds, State, Str, Time, TimeExt, Timestamp,
         Utc,
     };
+    #[cfg(feature = "json")]
+    pub use crate::stream::jsonl;
     #[cfg(feature = "parquet")]
     pub use crate::stream::parquet;
-    pub use crate::stream::{Batches, Bounded, Secret, Sink, Source, Unbounded, csv, csv_with, generate, hop, session, to, tumbling};
+    pub use crate::stream::{
+        Batches, Bounded, Secret, Sink, Source, Unbounded, channel_in, channel_out, csv, csv_with, follow, generate, hop, session, to,
+        tumbling,
+    };
     pub use crate::{Error, Result};
     pub use sabot_macros::{Record, State, operator, pipeline};
 }

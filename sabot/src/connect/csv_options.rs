@@ -17,6 +17,18 @@ pub enum OnBadLine {
     Skip,
 }
 
+impl OnBadLine {
+    /// The option of a URI.
+    pub(crate) fn take(options: &mut Options) -> Result<Option<Self>> {
+        match options.take("on_bad_line")?.as_deref() {
+            None => Ok(None),
+            Some("fail") => Ok(Some(OnBadLine::Fail)),
+            Some("skip") => Ok(Some(OnBadLine::Skip)),
+            Some(other) => Err(Error::usage(format!("the option `on_bad_line` is `fail` or `skip`, not `{other}`"))),
+        }
+    }
+}
+
 /// The dialect of CSV files.
 ///
 /// ```
@@ -73,11 +85,8 @@ impl CsvOptions {
         if !nulls.is_empty() {
             self.nulls = nulls;
         }
-        match options.take("on_bad_line")?.as_deref() {
-            None => {}
-            Some("fail") => self.on_bad_line = OnBadLine::Fail,
-            Some("skip") => self.on_bad_line = OnBadLine::Skip,
-            Some(other) => return Err(Error::usage(format!("the option `on_bad_line` is `fail` or `skip`, not `{other}`"))),
+        if let Some(on_bad_line) = OnBadLine::take(options)? {
+            self.on_bad_line = on_bad_line;
         }
         Ok(self)
     }

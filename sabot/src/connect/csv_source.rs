@@ -77,13 +77,7 @@ impl CsvSource {
     /// empty but should have a header, [`Error::Usage`] if a type cannot be read from CSV or the options make no sense.
     pub fn open(patterns: &[String], options: &CsvOptions, record: &str, expected: &Schema) -> Result<Self> {
         let dialect = options.dialect()?;
-        if let Some(field) = expected.fields().iter().find(|f| !super::csv_cell::supported(f.data_type())) {
-            return Err(Error::usage(format!(
-                "column `{}` of record `{record}` is a {}, which a CSV cell cannot hold; store it as Parquet or Arrow",
-                field.name(),
-                types::plain(field.data_type())
-            )));
-        }
+        check_types(record, expected)?;
         let files = paths::expand(patterns, super::source_spec::CSV_EXTENSIONS)?
             .into_iter()
             .map(|path| probe(path, options, dialect, record, expected))
@@ -106,8 +100,20 @@ impl CsvSource {
     }
 }
 
+/// Refuses columns that a CSV cell cannot hold.
+pub(crate) fn check_types(record: &str, expected: &Schema) -> Result<()> {
+    match expected.fields().iter().find(|f| !super::csv_cell::supported(f.data_type())) {
+        None => Ok(()),
+        Some(field) => Err(Error::usage(format!(
+            "column `{}` of record `{record}` is a {}, which a CSV cell cannot hold; store it as Parquet or Arrow",
+            field.name(),
+            types::plain(field.data_type())
+        ))),
+    }
+}
+
 /// Reads the header of a file.
-fn probe(path: PathBuf, options: &CsvOptions, dialect: Dialect, record: &str, expected: &Schema) -> Result<CsvFile> {
+pub(crate) fn probe(path: PathBuf, options: &CsvOptions, dialect: Dialect, record: &str, expected: &Schema) -> Result<CsvFile> {
     let io = |e| Error::io(&path, "cannot open", e);
     let mut file = std::fs::File::open(&path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();

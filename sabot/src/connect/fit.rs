@@ -52,7 +52,7 @@ pub(crate) fn fit(place: &str, record: &str, expected: &Schema, found: &Schema) 
 }
 
 /// An aligned table under the heading `column | expected | found`.
-fn table(rows: &[[String; 3]]) -> String {
+pub(crate) fn table(rows: &[[String; 3]]) -> String {
     let head = ["column".to_string(), "expected".to_string(), "found".to_string()];
     let width = |cell: fn(&[String; 3]) -> &String| std::iter::once(&head).chain(rows).map(|r| cell(r).chars().count()).max().unwrap_or(0);
     let (a, b) = (width(|[n, _, _]| n), width(|[_, e, _]| e));

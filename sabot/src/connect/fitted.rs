@@ -7,7 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 
 use super::fit;
 use crate::Result;
-use crate::operator::{EventTime, Read, Source, Split, SplitReader};
+use crate::operator::{EventTime, Pace, Read, Source, Split, SplitReader};
 
 /// Matches the columns of `source` by name to `expected`, those of `record`, as the file sources do.
 ///
@@ -64,6 +64,18 @@ impl Source for Fitted {
 
     fn disorder(&self) -> Option<EventTime> {
         self.source.disorder()
+    }
+
+    fn pace(&self) -> Pace {
+        self.source.pace()
+    }
+
+    fn later(&self, split: Split) -> Split {
+        self.source.later(split)
+    }
+
+    fn replays(&self) -> bool {
+        self.source.replays()
     }
 
     fn describe(&self) -> String {

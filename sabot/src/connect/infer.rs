@@ -44,6 +44,9 @@ impl SourceSpec {
             }
             #[cfg(not(feature = "parquet"))]
             SourceSpec::Parquet { .. } => Err(Error::usage("this program was built without Parquet: enable sabot's feature `parquet`")),
+            SourceSpec::JsonLines { .. } => Err(Error::usage("the columns of JSON lines are not inferred; write the record by hand")),
+            SourceSpec::Follow { files, .. } => files.columns(),
+            SourceSpec::Kafka(input) => Err(Error::Usage(format!("{} does not say which columns its messages have", input.topic))),
             SourceSpec::Csv { paths, options } => of_csv(&first(paths, source_spec::CSV_EXTENSIONS)?, options),
         }
     }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_json::writer::{LineDelimited, Writer, WriterBuilder};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::lasting::Lasting;
 use super::staged::{Staged, StagedWriter, not_open};
-use super::types::{offset_zones, relabel};
+use super::types::{map_leaves, offset_zones, relabel};
 use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
 use crate::{Error, Result};
 
 /// A JSON lines file that appears on commit, in place of an older one. Nulls are written, so that every line has every
-/// column; bytes are written in hexadecimal, times as text. With checkpoints it grows, hidden, and appears at the end.
+/// column; bytes are written in hexadecimal, times as text, durations as a number of units. With checkpoints it grows, hidden, and appears at the end.
 pub struct JsonSink {
     path: PathBuf,
     open: Option<Open>,
@@ -38,13 +38,21 @@ pub(crate) struct JsonLines<W: Write> {
 /// # Errors
 /// [`Error::Usage`] if a type has no form in JSON: refused now, not after hours.
 pub(crate) fn json_lines<W: Write>(schema: &SchemaRef, place: &str) -> Result<impl FnOnce(W) -> JsonLines<W> + use<W>> {
-    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_data_type(offset_zones(f.data_type())));
+    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_data_type(counted(&offset_zones(f.data_type()))));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
     let builder = WriterBuilder::new().with_explicit_nulls(true);
     let mut probe = builder.clone().build::<_, LineDelimited>(Vec::new());
     let empty = RecordBatch::new_empty(Arc::clone(&schema));
     probe.write(&empty).map_err(|e| Error::usage(format!("{place}: these columns cannot be written as JSON: {e}")))?;
     Ok(move |to| JsonLines { writer: builder.build(to), schema })
+}
+
+/// Durations as numbers of units, which the source reads.
+fn counted(t: &DataType) -> DataType {
+    map_leaves(t, &|leaf| match leaf {
+        DataType::Duration(_) => DataType::Int64,
+        other => other.clone(),
+    })
 }
 
 impl<W: Write> JsonLines<W> {

@@ -71,6 +71,8 @@
 
 mod arrow_sink;
 mod blackhole_sink;
+mod channel_sink;
+mod channel_source;
 mod csv_cell;
 mod csv_column;
 mod csv_lines;
@@ -85,13 +87,28 @@ mod csv_text;
 mod csv_time;
 mod fit;
 mod fitted;
+mod follow;
 mod generate;
+#[cfg(any(feature = "kafka", feature = "postgres"))]
+mod held_rows;
 mod infer;
 #[cfg(feature = "json")]
+mod json_format;
+#[cfg(feature = "json")]
+mod json_reader;
+#[cfg(feature = "json")]
+mod json_rows;
+#[cfg(feature = "json")]
 mod json_sink;
+#[cfg(feature = "json")]
+mod json_source;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod kafka_topic;
 mod lasting;
 mod memory_sink;
 mod memory_source;
+mod messages;
 #[cfg(feature = "parquet")]
 mod parquet_bloom;
 #[cfg(feature = "parquet")]
@@ -110,6 +127,9 @@ mod parquet_source;
 mod parquet_truth;
 mod parts_sink;
 mod paths;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod postgres_table;
 mod reader_source;
 mod sink_spec;
 mod source_spec;
@@ -124,24 +144,38 @@ mod tests;
 
 pub use arrow_sink::ArrowSink;
 pub use blackhole_sink::{BlackholeSink, RowCounter};
+pub use channel_sink::ChannelSink;
+pub use channel_source::ChannelSource;
 #[cfg(feature = "cli")]
 pub(crate) use csv_lines::CsvLines;
 pub use csv_options::{CsvOptions, OnBadLine};
 pub use csv_sink::CsvSink;
 pub use csv_source::CsvSource;
 pub use fitted::fitted;
+pub use follow::FollowSource;
 pub use generate::{Generate, from_fn};
+#[cfg(feature = "json")]
+pub use json_format::JsonFormat;
 #[cfg(feature = "json")]
 pub use json_sink::JsonSink;
 #[cfg(all(feature = "json", feature = "cli"))]
 pub(crate) use json_sink::{JsonLines, json_lines};
+#[cfg(feature = "json")]
+pub use json_source::JsonSource;
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaSink, KafkaSource};
+pub use kafka_topic::{KafkaInput, KafkaOutput, KafkaStart, KafkaTopic, MessageFormat, OnBadMessage};
 pub use memory_sink::{Collected, MemorySink};
 pub use memory_source::MemorySource;
+pub use messages::{Decoder, Format, Message};
 #[cfg(feature = "parquet")]
 pub use parquet_sink::{Compression, ParquetSink};
 #[cfg(feature = "parquet")]
 pub use parquet_source::ParquetSource;
 pub use parts_sink::PartsSink;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresSink;
+pub use postgres_table::PostgresTable;
 pub use reader_source::{BatchIterator, ReaderSource, from_reader};
 pub use sink_spec::SinkSpec;
 pub use source_spec::SourceSpec;

@@ -31,6 +31,23 @@ pub(crate) fn expand(patterns: &[String], extensions: &[&str]) -> Result<Vec<Pat
     if files.is_empty() { Err(Error::usage("no file is named")) } else { Ok(files) }
 }
 
+/// The files that `patterns` name now, sorted by path, each once; there may be none.
+///
+/// # Errors
+/// As for [`expand`].
+pub(crate) fn present(patterns: &[String], extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut files = std::collections::BTreeSet::new();
+    for pattern in patterns {
+        match expand_one(pattern, extensions) {
+            Ok(found) => files.extend(found),
+            // not there yet, or taken away in the middle of looking
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(files.into_iter().collect())
+}
+
 fn expand_one(pattern: &str, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     let path = Path::new(pattern);
     match std::fs::metadata(path) {

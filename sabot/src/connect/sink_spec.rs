@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::csv_options::CsvOptions;
+use super::kafka_topic::KafkaOutput;
 use super::uri::Uri;
-use super::{ArrowSink, BlackholeSink, CsvSink, PartsSink, paths};
+use super::{ArrowSink, BlackholeSink, CsvSink, PartsSink, PostgresTable, paths};
 use crate::operator::Sink;
 use crate::{Error, Result};
 
 const EXISTING: &str = "sinks are `*.parquet`, `*.csv`, `*.tsv`, `*.jsonl`, `*.arrow`, `parquet:path` (and so on) for a file \
-                        with another extension, `out/` or `csv:out/` for a directory of files, and `blackhole:`, which counts rows and drops them";
+                        with another extension, `out/` or `csv:out/` for a directory of files, \
+                        `kafka://host:9092/topic`, `postgres://user@host/database?table=name` and `blackhole:`, which counts rows and drops them";
 
 /// Where to write, and how. Serialisable. A path that ends in `/`, or is a directory when the job starts, gets files
 /// `part-00000001.parquet` and so on: one, or in a job that keeps checkpoints one for each ([`PartsSink`](super::PartsSink)).
@@ -52,6 +54,10 @@ pub enum SinkSpec {
     },
     /// Counts rows and drops them.
     Blackhole,
+    /// A topic of Kafka.
+    Kafka(Box<KafkaOutput>),
+    /// A table of Postgres.
+    Postgres(Box<PostgresTable>),
 }
 
 impl SinkSpec {
@@ -62,6 +68,12 @@ impl SinkSpec {
     /// [`Error::Usage`] if the format or an option is unknown, with what exists.
     pub fn from_uri(uri: &str) -> Result<Self> {
         let mut parts = Uri::parse(uri)?;
+        match parts.scheme.as_deref() {
+            Some("postgres" | "postgresql") => return Ok(SinkSpec::Postgres(Box::new(PostgresTable::from_uri(uri)?))),
+            Some("kafka") => return Ok(SinkSpec::Kafka(Box::new(KafkaOutput::from_uri(uri)?))),
+            _ => {}
+        }
+        let uri = &parts.shown;
         let path = PathBuf::from(parts.path);
         let format = parts.scheme.take().or_else(|| paths::extension(Path::new(parts.path))).unwrap_or_default();
         let format = if format.is_empty() && PartsSink::names_directory(&path) { "parquet".to_owned() } else { format };
@@ -109,6 +121,16 @@ impl SinkSpec {
             SinkSpec::JsonLines { path } => (path, "jsonl"),
             SinkSpec::Arrow { path } => (path, "arrow"),
             SinkSpec::Blackhole => return Ok(Box::new(BlackholeSink::new().0)),
+            #[cfg(feature = "postgres")]
+            SinkSpec::Postgres(table) => return Ok(Box::new(super::PostgresSink::new(table.as_ref().clone()))),
+            #[cfg(not(feature = "postgres"))]
+            SinkSpec::Postgres(_) => {
+                return Err(Error::usage("this program was built without Postgres: enable sabot's feature `postgres`"));
+            }
+            #[cfg(feature = "kafka")]
+            SinkSpec::Kafka(output) => return Ok(Box::new(super::KafkaSink::new(output.as_ref().clone()))),
+            #[cfg(not(feature = "kafka"))]
+            SinkSpec::Kafka(_) => return Err(Error::usage("this program was built without Kafka: enable sabot's feature `kafka`")),
         };
         if !PartsSink::names_directory(path) {
             return self.open_file(path.clone());
@@ -133,7 +155,15 @@ impl SinkSpec {
             #[cfg(not(feature = "json"))]
             SinkSpec::JsonLines { .. } => Err(Error::usage("this program was built without JSON: enable sabot's feature `json`")),
             SinkSpec::Arrow { .. } => Ok(Box::new(ArrowSink::new(path))),
-            SinkSpec::Blackhole => Ok(Box::new(BlackholeSink::new().0)),
+            SinkSpec::Blackhole | SinkSpec::Kafka(_) | SinkSpec::Postgres(_) => Err(Error::internal("a sink that is no file")),
+        }
+    }
+    /// What identifies the sink, without passwords.
+    pub(crate) fn without_secrets(&self) -> Self {
+        match self {
+            SinkSpec::Kafka(output) => SinkSpec::Kafka(Box::new(output.without_secrets())),
+            SinkSpec::Postgres(table) => SinkSpec::Postgres(Box::new(table.without_secrets())),
+            other => other.clone(),
         }
     }
 }

@@ -128,7 +128,8 @@ pub(crate) fn without_dictionaries(t: &DataType) -> DataType {
     })
 }
 
-fn map_leaves(t: &DataType, leaf: &dyn Fn(&DataType) -> DataType) -> DataType {
+/// The type with other types at its leaves.
+pub(crate) fn map_leaves(t: &DataType, leaf: &dyn Fn(&DataType) -> DataType) -> DataType {
     let child = |f: &Arc<Field>| Arc::new(f.as_ref().clone().with_data_type(map_leaves(f.data_type(), leaf)));
     match t {
         DataType::List(f) => DataType::List(child(f)),

@@ -54,6 +54,8 @@ pub use fault::Failure;
 pub use flat_map::FlatMap;
 pub use grace::Grace;
 pub use inspect::Inspect;
+#[cfg(any(feature = "kafka", feature = "postgres"))]
+pub(crate) use ipc::{pop as pop_batch, push as push_batch};
 pub use join::{BuildSide, Condition, Join, JoinSpec, Shared};
 pub use kept::Kept;
 pub(crate) use kept::schema_with;
@@ -68,7 +70,7 @@ pub use sample::{Sample, SampleSpec};
 pub use sets::{SetOperator, SetSpec};
 pub use sink::Sink;
 pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
-pub use source::{Read, Source, Split, SplitReader};
+pub use source::{Pace, Read, Source, Split, SplitReader};
 pub use spill::{Memory, SpillDir};
 pub use top::{PartialTop, Top, TopSpec};
 pub use two_phase::{Beginning, Prepared, Preparing, TwoPhase};

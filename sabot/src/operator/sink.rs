@@ -11,6 +11,9 @@ use crate::Result;
 /// A sink shows nothing until [`commit`](Self::commit): files are written beside their target and renamed. In a job that
 /// keeps checkpoints, a [`TwoPhase`] sink shows its rows with each of them.
 pub trait Sink: Send {
+    /// Tells that the rows may never end, in a job that keeps no checkpoints: a sink that can had better show them as they come. Called
+    /// before [`open`](Self::open), if at all.
+    fn endless(&mut self) {}
     /// Learns the columns. Called once, before any batch, also when no batch follows.
     ///
     /// # Errors

@@ -46,8 +46,31 @@ pub trait Source: Send + Sync {
     fn disorder(&self) -> Option<EventTime> {
         None
     }
+    /// How often an endless source wants to be asked.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
+    /// A split that has appeared after the job had begun, in this process or before: it is read from its start, wherever the source was told to
+    /// begin.
+    fn later(&self, split: Split) -> Split {
+        split
+    }
+    /// Whether the same rows can be read again from a position. A source that cannot is refused in a job that keeps checkpoints.
+    fn replays(&self) -> bool {
+        true
+    }
     /// A name for messages: the file, or `memory`.
     fn describe(&self) -> String;
+}
+
+/// How often an endless source wants to be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// How long after splits were listed they are listed again, to find new ones; `None` for never. Known splits must be listed with the same
+    /// partition and sequence number, and may be left out once they have ended.
+    pub list_again: Option<std::time::Duration>,
+    /// How long a split that had nothing is left alone; `None` leaves it to the job's setting.
+    pub ask_again: Option<std::time::Duration>,
 }
 
 /// A unit of reading: a row group, a byte range, a partition of a topic.
@@ -68,7 +91,7 @@ pub struct Split {
 /// Reads one split.
 pub trait SplitReader: Send {
     /// The next rows, at most `max_rows`; `None` at the end of the split. An endless reader that has nothing now
-    /// returns [`Read::Idle`].
+    /// returns [`Read::Idle`] or [`Read::Wait`].
     ///
     /// # Errors
     /// If the data is broken or unreadable. After a transient error (`RunOptions::retries`) the split is opened anew at the
@@ -94,8 +117,10 @@ pub enum Read {
     /// Rows of which only those selected are wanted, from a bounded source that was told to [leave out](Source::leave_out) the
     /// others: these count as left out, and what the batch holds in their place means nothing.
     Some(RecordBatch, Selection),
-    /// Nothing now; ask again later.
+    /// Nothing now, as far as anyone knows; ask again later. A partition that stays idle no longer holds the watermark back.
     Idle,
+    /// Nothing yet, but rows are on their way, or nobody knows: a server is slow, or away. The partition is not idle.
+    Wait,
     /// The split ended.
     End,
 }

@@ -110,7 +110,8 @@ pub struct Beginning<'a> {
 /// # Ok(()) }
 /// ```
 pub trait TwoPhase {
-    /// Before anything else: finds what dead processes left, and drops what they staged after [`Beginning::from`].
+    /// Before anything else: finds what dead processes left, and drops what they staged after [`Beginning::from`]. Called again after a transient
+    /// error.
     ///
     /// # Errors
     /// If another process writes to the same place, or it is not what the checkpoint tells.

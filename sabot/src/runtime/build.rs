@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
 use super::checkpoint::{Checkpoint, SplitKey, from_ipc, split_key};
+use super::discover::Discovery;
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
 use super::graph::{Graph, Stage};
@@ -109,7 +110,7 @@ impl Build<'_> {
                 let mut chain = Chain::new(nodes, self.options.morsel_rows);
                 let resumed: BTreeSet<SplitKey> = queues
                     .last()
-                    .map(|(r, _)| r.iter().map(|w| (root as u32, w.split.partition, w.split.sequence)).collect())
+                    .map(|(r, _, _)| r.iter().map(|w| (root as u32, w.split.partition, w.split.sequence)).collect())
                     .unwrap_or_default();
                 self.restore(&stage.nodes, instance, &resumed, &mut chain)?;
                 let root = match &at(&self.plan.nodes, root)?.work {
@@ -145,15 +146,17 @@ impl Build<'_> {
                 continue;
             }
             let from = position.and_then(|p| p.open.iter().find(|o| (o.partition, o.sequence) == (split.partition, split.sequence)));
-            waiting.push(Waiting { split: split.clone(), from: from.cloned() });
+            let new = position.is_some() && from.is_none() && !source.bounded();
+            let split = if new { source.later(split.clone()) } else { split.clone() };
+            waiting.push(Waiting { split, from: from.cloned() });
         }
         waiting.sort_by_key(|w| (w.split.partition, w.split.sequence));
         if source.bounded() {
             let (open, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|w| w.from.is_some());
             let queue: SplitQueue = Arc::new(Mutex::new(waiting.into()));
-            let mut queues: Vec<Splits> = (0..instances).map(|_| (VecDeque::new(), Arc::clone(&queue))).collect();
+            let mut queues: Vec<Splits> = (0..instances).map(|_| (VecDeque::new(), Arc::clone(&queue), None)).collect();
             for (i, split) in open.into_iter().enumerate() {
-                if let Some((resumed, _)) = queues.get_mut(i % instances) {
+                if let Some((resumed, ..)) = queues.get_mut(i % instances) {
                     resumed.push_back(split);
                 }
             }
@@ -165,7 +168,11 @@ impl Build<'_> {
                 queue.push_back(split);
             }
         }
-        Ok(queues.into_iter().map(|q| (VecDeque::new(), Arc::new(Mutex::new(q)))).collect())
+        let queues: Vec<SplitQueue> = queues.into_iter().map(|q| Arc::new(Mutex::new(q))).collect();
+        let known = self.splits.get(&node).into_iter().flatten().map(|s| (s.partition, s.sequence));
+        let known = known.chain(position.iter().flat_map(|p| p.done.iter().copied())).collect();
+        let discovery = Discovery::new(source, queues.clone(), known);
+        Ok(queues.into_iter().map(|queue| (VecDeque::new(), queue, discovery.clone())).collect())
     }
 
     fn node(&self, node: usize, stage: &[usize], instance: usize, matrix: &Matrix) -> Result<ChainNode> {

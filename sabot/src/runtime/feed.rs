@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::chain::{Chain, Signal};
 use super::checkpoint::{OpenSplit, SourcePosition};
+use super::discover::Discovery;
 use super::job::Job;
 use super::retry::Retry;
 use super::task::Next;
@@ -21,6 +22,9 @@ use crate::kernel::{Morsel, Origin, Selection};
 use crate::operator::instants::micros;
 use crate::operator::{EventTime, Read, Source, SourceTime, Split, SplitReader};
 use crate::{Error, Result};
+
+/// How long a source sleeps at most that has nothing: barriers wake it, but signs of an end may not.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
 /// A split to read, and where to go on.
 pub(super) struct Waiting {
@@ -31,8 +35,8 @@ pub(super) struct Waiting {
 /// The splits that no instance has taken yet.
 pub(super) type SplitQueue = Arc<Mutex<VecDeque<Waiting>>>;
 
-/// The splits of one instance: those it goes on with, and the queue it takes others from.
-pub(super) type Splits = (VecDeque<Waiting>, SplitQueue);
+/// The splits of one instance: those it goes on with, the queue it takes others from, and who adds to it.
+pub(super) type Splits = (VecDeque<Waiting>, SplitQueue, Option<Arc<Discovery>>);
 
 pub(super) struct Feed {
     pub(super) node: usize,
@@ -42,6 +46,7 @@ pub(super) struct Feed {
     /// Splits that this instance goes on with after a checkpoint.
     resumed: VecDeque<Waiting>,
     pub(super) queue: SplitQueue,
+    discovery: Option<Arc<Discovery>>,
     /// Pinned partitions of an endless source; at most one split of a bounded one.
     open: Vec<Open>,
     done: Vec<(u32, u64)>,
@@ -64,16 +69,25 @@ struct Open {
     time: EventTime,
     quiet_since: Option<Duration>,
     idle: bool,
+    /// It had nothing: when to ask again.
+    due: Duration,
 }
 
 impl Feed {
-    pub(super) fn new(node: usize, source: Arc<dyn Source>, told: Option<SourceTime>, (resumed, queue): Splits, epoch: u64) -> Self {
+    pub(super) fn new(
+        node: usize,
+        source: Arc<dyn Source>,
+        told: Option<SourceTime>,
+        (resumed, queue, discovery): Splits,
+        epoch: u64,
+    ) -> Self {
         Feed {
             node,
             source,
             told,
             resumed,
             queue,
+            discovery,
             open: Vec::new(),
             done: Vec::new(),
             turn: 0,
@@ -98,7 +112,18 @@ impl Feed {
         self.opening.over();
         let (row, time) = waiting.from.map_or((0, None), |f| (f.row, f.time));
         let (before, time) = (reader.position(), time.unwrap_or(EventTime::MIN));
-        self.open.push(Open { split: waiting.split, reader, before, retry: Retry::default(), row, time, quiet_since: None, idle: false });
+        self.open.push(Open {
+            split: waiting.split,
+            reader,
+            before,
+            retry: Retry::default(),
+            row,
+            time,
+            quiet_since: None,
+            idle: false,
+            due: Duration::ZERO,
+        });
+        self.idle_sent = false;
         Ok(())
     }
     /// Where this instance stands.
@@ -116,27 +141,34 @@ impl Feed {
     }
     /// Reads the next rows and signals them to the chain.
     pub(super) fn next(&mut self, chain: &mut Chain, job: &Arc<Job>) -> Result<Next> {
-        if let Some(epoch) = job.epoch_after(self.epoch) {
+        if job.sources_stop(self.node) {
+            self.ended = true;
+        }
+        let bounded = self.source.bounded();
+        // All partitions are begun before the first cut: one that a checkpoint does not name has appeared later.
+        if !bounded {
+            self.begin(job, true)?;
+        }
+        let begun = bounded || self.ended || self.resumed.iter().all(|w| w.from.is_some());
+        if let Some(epoch) = job.epoch_after(self.epoch).filter(|_| begun) {
             self.epoch = epoch;
             chain.signal(0, Signal::Barrier(epoch));
             return Ok(Next::Barrier(epoch));
         }
-        let bounded = self.source.bounded();
-        if job.sources_stop(self.node) {
-            self.ended = true;
-        }
-        while !self.ended && (!bounded || self.open.is_empty()) && self.opening.left(job.executor.now()).is_none() {
-            let Some(waiting) = self.resumed.pop_front().or_else(|| lock(&self.queue).pop_front()) else { break };
-            self.open(waiting, job)?;
+        if bounded {
+            self.begin(job, false)?;
         }
         if let Some(wait) = self.opening.left(job.executor.now()).filter(|_| !self.ended && self.open.is_empty()) {
             return Ok(Next::Sleep(wait));
         }
-        if self.ended || self.open.is_empty() {
+        if self.ended || (self.open.is_empty() && self.discovery.is_none()) {
             // A stopped reader stays open: its position belongs to checkpoints to come.
             self.ended = true;
             chain.signal(0, Signal::Finish);
             return Ok(Next::End);
+        }
+        if let Some(discovery) = &self.discovery {
+            discovery.look(job);
         }
         for _ in 0..self.open.len() {
             self.turn = (self.turn + 1) % self.open.len();
@@ -144,7 +176,7 @@ impl Feed {
                 return Ok(next);
             }
         }
-        if self.open.is_empty() {
+        if self.open.is_empty() && self.discovery.is_none() {
             return Ok(Next::Mark);
         }
         let idle = !self.idle_sent && self.open.iter().all(|o| o.idle);
@@ -157,15 +189,25 @@ impl Feed {
             return Ok(Next::Mark);
         }
         let now = job.executor.now();
-        let waits: Option<Vec<Duration>> = self.open.iter().map(|o| o.retry.left(now)).collect();
-        Ok(Next::Sleep(waits.and_then(|w| w.into_iter().min()).unwrap_or(job.options.poll_every)))
+        let wait = |o: &Open| o.retry.left(now).unwrap_or_else(|| o.due.saturating_sub(now));
+        let wait = self.open.iter().map(wait).min().unwrap_or(job.options.poll_every);
+        // new splits are looked for, and barriers come, in the meantime
+        Ok(Next::Sleep(wait.clamp(Duration::from_micros(100), LONGEST_SLEEP.max(job.options.poll_every))))
+    }
+    /// Opens splits: all of them, or one.
+    fn begin(&mut self, job: &Job, all: bool) -> Result<()> {
+        while !self.ended && (all || self.open.is_empty()) && self.opening.left(job.executor.now()).is_none() {
+            let Some(waiting) = self.resumed.pop_front().or_else(|| lock(&self.queue).pop_front()) else { break };
+            self.open(waiting, job)?;
+        }
+        Ok(())
     }
 
     /// Reads one split once. `None`: nothing now.
     fn read(&mut self, index: usize, chain: &mut Chain, job: &Arc<Job>) -> Result<Option<Next>> {
         let now = job.executor.now();
-        let Open { split, reader, before, retry, row, time, quiet_since, idle } = at_mut(&mut self.open, index)?;
-        if retry.left(now).is_some() {
+        let Open { split, reader, before, retry, row, time, quiet_since, idle, due } = at_mut(&mut self.open, index)?;
+        if retry.left(now).is_some() || *due > now {
             return Ok(None);
         }
         // after an error the reader may be anywhere: another one goes on where it was before
@@ -195,8 +237,13 @@ impl Feed {
         let (batch, watermark, wanted) = match read {
             Read::Rows(batch, watermark) => (batch, watermark, None),
             Read::Some(batch, wanted) => (batch, None, Some(wanted)),
+            Read::Wait => {
+                *due = now + self.source.pace().ask_again.unwrap_or(job.options.poll_every);
+                *quiet_since = None;
+                return Ok(None);
+            }
             Read::Idle => {
-                let now = job.executor.now();
+                *due = now + self.source.pace().ask_again.unwrap_or(job.options.poll_every);
                 let since = *quiet_since.get_or_insert(now);
                 if !*idle && !self.source.bounded() && now.saturating_sub(since) >= job.options.idle_after {
                     *idle = true;

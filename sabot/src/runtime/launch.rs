@@ -135,6 +135,9 @@ fn attempt(
     let abort = |e: Error| (e, true);
     let splits = list(plan).map_err(abort)?;
     check(plan, checkpoint).map_err(abort)?;
+    if options.cuts() {
+        replayable(plan).map_err(abort)?;
+    }
     let bypassed = small(plan, &splits, options);
     let executor = match executor {
         Some(executor) => executor,
@@ -144,9 +147,13 @@ fn attempt(
     let started = executor.now();
     let mut events = Vec::new();
     store.iter().try_for_each(|store| store.same_input(plan, &splits)).map_err(abort)?;
-    let settling = store.map(|store| Settling::begin(store, plan, sinks, checkpoint)).transpose().map_err(abort)?;
+    let begin = |store| Settling::begin(store, plan, sinks, checkpoint, (&executor, options, &mut events));
+    let settling = store.map(begin).transpose().map_err(abort)?;
     for (node, sink) in sinks {
-        let schema = at(&plan.nodes, *node).map(|n| &n.schema).map_err(abort)?;
+        let PhysicalNode { schema, bounded, .. } = at(&plan.nodes, *node).map_err(abort)?;
+        if !bounded && settling.is_none() && !options.cuts() {
+            lock(sink).endless();
+        }
         settle(&executor, options, &mut events, sink, |sink| sink.open(schema)).map_err(abort)?;
     }
     let threads = if bypassed {
@@ -245,6 +252,20 @@ fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
         }
     }
     Ok(splits)
+}
+
+fn replayable(plan: &PhysicalPlan) -> Result<()> {
+    for node in &plan.nodes {
+        if let Work::Source(source) = &node.work
+            && !source.replays()
+        {
+            return Err(Error::Usage(format!(
+                "{} gives its rows once, so a job that continues from a checkpoint could not read them again: run without checkpoints, or read from files or a log",
+                source.describe()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check(plan: &PhysicalPlan, checkpoint: Option<&Checkpoint>) -> Result<()> {

@@ -41,6 +41,7 @@ mod checkpoint;
 mod checkpoint_file;
 mod control;
 mod coordinate;
+mod discover;
 mod executor;
 mod feed;
 mod gate;

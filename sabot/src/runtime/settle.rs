@@ -13,7 +13,7 @@ use super::sink::{SharedSink, prepared_in};
 use super::store::Store;
 use super::util::lock;
 use super::{CheckpointReport, Executor, RunOptions};
-use crate::operator::{Beginning, PhysicalPlan};
+use crate::operator::{Beginning, PhysicalPlan, TwoPhase};
 use crate::{Error, Result};
 
 /// The checkpoints of a job that keeps them.
@@ -44,6 +44,7 @@ impl Settling {
         plan: &PhysicalPlan,
         sinks: &std::collections::HashMap<usize, SharedSink>,
         from: Option<&Checkpoint>,
+        (executor, options, events): (&Arc<dyn Executor>, &RunOptions, &mut Vec<String>),
     ) -> Result<Settling> {
         let mut taking = Vec::new();
         for (number, node) in plan.nodes.iter().enumerate() {
@@ -51,7 +52,7 @@ impl Settling {
             let mut sink = lock(shared);
             let who = sink.describe();
             let prepared = from.map(|c| prepared_in(c, &node.name)).transpose()?.flatten();
-            let Some(two) = sink.two_phase() else {
+            if sink.two_phase().is_none() {
                 if node.bounded {
                     continue;
                 }
@@ -59,11 +60,14 @@ impl Settling {
                     "{who} shows nothing before the end of the job, and `{}` never ends: with checkpoints, write to a directory (`out/`), which gets a file with each checkpoint",
                     node.name
                 )));
+            }
+            let mut call = |call: &mut dyn FnMut(&mut dyn TwoPhase) -> Result<()>| {
+                patiently(executor, options, events, &who, || sink.two_phase().map_or(Ok(()), &mut *call))
             };
-            two.begin(Beginning { generation: store.generation, from: prepared.as_ref() })?;
+            call(&mut |two| two.begin(Beginning { generation: store.generation, from: prepared.as_ref() }))?;
             seam("begun");
             if let Some(prepared) = &prepared {
-                two.publish(prepared)?;
+                call(&mut |two| two.publish(prepared))?;
             }
             seam("continued");
             taking.push((node.name.clone(), Arc::clone(shared)));

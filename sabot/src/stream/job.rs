@@ -231,9 +231,9 @@ impl Job {
     pub fn open_sources(&self) -> Vec<(String, String)> {
         self.source_names().into_iter().filter(|(n, _)| !self.sources.contains_key(n)).collect()
     }
-    /// Whether the rows may never end: some source is declared so, and not bound to files.
+    /// Whether the rows may never end: some source is declared so, and not bound to files or the like.
     pub fn may_be_endless(&self) -> bool {
-        let endless = |op: &Op| matches!(op, Op::Source { name, must_end: false, .. } if !matches!(self.sources.get(name), Some(SourceBinding::Spec(_))));
+        let endless = |op: &Op| matches!(op, Op::Source { name, must_end: false, .. } if !matches!(self.sources.get(name), Some(SourceBinding::Spec(spec)) if spec.ends()));
         self.built.plan.nodes.iter().any(|n| endless(&n.op))
     }
     /// Refuses bindings of names that the pipeline does not have.
@@ -391,11 +391,11 @@ impl Job {
         }
         for (name, binding) in &self.sources {
             let SourceBinding::Spec(spec) = binding else { continue };
-            add(format!("source `{name}`"), serde_json::to_vec(spec))?;
+            add(format!("source `{name}`"), serde_json::to_vec(&spec.without_secrets()))?;
         }
         for (name, binding) in &self.sinks {
             let SinkBinding::Spec(spec) = binding else { continue };
-            add(format!("sink `{name}`"), serde_json::to_vec(spec))?;
+            add(format!("sink `{name}`"), serde_json::to_vec(&spec.without_secrets()))?;
         }
         add("the settings".into(), serde_json::to_vec(&self.settings))?;
         add(format!("the plan of `{}`", self.built.plan.pipeline), serde_json::to_vec(&self.plan()?))?;

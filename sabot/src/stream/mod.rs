@@ -32,6 +32,7 @@ mod aggregate;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod batch;
+mod channel;
 mod compose;
 mod errors;
 mod generate;
@@ -58,10 +59,12 @@ mod spec;
 mod timed_join;
 mod windows;
 
+pub use crate::secret::Secret;
 pub use aggregate::{Addable, Agg, AggregatePart, AggregateRow, Between, InputNames, agg, user};
 #[cfg(feature = "async")]
 pub use asynchronous::{Certain, Waits, waited, waited_certain};
 pub use batch::BecomesColumn;
+pub use channel::{RowReceiver, RowSender, Rows as ChannelRows, channel_in, channel_out};
 pub use compose::{Alone, Beside, EndsAs, Flow, Given, GivenRows, Input, Inside, IntoSource, Returns, Side, flow};
 pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, Fail, Handled, MayBeNull, Null, OnError, Skip};
 pub use generate::{Generator, generate};
@@ -76,14 +79,18 @@ pub use marks::{
 };
 pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible, over};
 pub use pair::{Always, Maybe, Pair, PairRow, PairSide};
-pub use params::{ParamEntry, Params, Secret};
+pub use params::{ParamEntry, Params};
 pub use pipe::{Looks, Part, Pipe, all_of, named};
 pub use registry::{PipelineEntry, PipelineItem, pipeline_named, pipelines};
 pub use running::Running;
 pub use sets::{Comparable, Compared, compared};
+#[cfg(feature = "json")]
+pub use source::jsonl;
+#[cfg(feature = "kafka")]
+pub use source::kafka_with;
 #[cfg(feature = "parquet")]
 pub use source::parquet;
-pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, to};
+pub use source::{AnyRow, Batches, FixedSource, IntoSink, Live, Sink, SinkBinding, Source, SourceBinding, csv, csv_with, follow, to};
 pub use spec::{JobSpec, Settings};
 pub use timed_join::{AsOf, EndsBoth, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
 pub use windows::{Windows, hop, session, tumbling};

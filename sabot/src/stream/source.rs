@@ -165,6 +165,30 @@ impl<R: Record, B> From<Batches> for Source<R, B> {
 pub fn parquet<R: Record>(paths: &str) -> Source<R, Bounded> {
     Source::from(SourceSpec::Parquet { paths: vec![paths.to_owned()] })
 }
+/// JSON lines files, globs or directories as a source of `R` rows: one object per line, whose members are columns.
+#[cfg(feature = "json")]
+pub fn jsonl<R: Record>(paths: &str) -> Source<R, Bounded> {
+    Source::from(SourceSpec::JsonLines { paths: vec![paths.to_owned()], on_bad_line: Default::default() })
+}
+/// Files that grow and directories that get files, as a source that does not end: `follow("logs/*.jsonl")`, `follow("csv:in/?delimiter=;")`.
+/// See [`FollowSource`](crate::connect::FollowSource).
+///
+/// # Panics
+/// If the format is unknown; [`SourceSpec::from_uri`] is the form that returns an error.
+#[allow(clippy::panic)]
+pub fn follow<R: Record>(files: &str) -> Source<R> {
+    match SourceSpec::from_uri(&format!("follow:{files}")) {
+        Ok(spec) => Source::from(spec),
+        Err(e) => panic!("{e}"),
+    }
+}
+/// A topic of Kafka with a format of one's own, as a source of `R` rows.
+#[cfg(feature = "kafka")]
+pub fn kafka_with<R: Record>(input: crate::connect::KafkaInput, format: impl crate::connect::Format + 'static) -> Source<R> {
+    let format: Arc<dyn crate::connect::Format> = Arc::new(format);
+    let schema = Arc::new(crate::record::schema_of::<R>());
+    Source::custom(move || crate::connect::KafkaSource::with_format(&input, Arc::clone(&format), "", &schema))
+}
 /// CSV files, globs or directories as a source of `R` rows, with the default options (header, commas, a bad line fails).
 pub fn csv<R: Record>(paths: &str) -> Source<R, Bounded> {
     csv_with(paths, crate::connect::CsvOptions::default())
@@ -228,6 +252,9 @@ impl Sink<AnyRow> {
     /// A sink of your own; `open` is called once per job.
     pub fn custom<S: crate::operator::Sink + 'static>(open: impl Fn() -> Result<S> + Send + Sync + 'static) -> Self {
         Sink { binding: SinkBinding::Live(Arc::new(move || Ok(Box::new(open()?)))), kind: PhantomData }
+    }
+    pub(super) fn bound(binding: SinkBinding) -> Self {
+        Sink { binding, kind: PhantomData }
     }
     /// The same sink, for rows of `R` only: checked by the compiler.
     pub fn of<R: Record>(self) -> Sink<R> {

@@ -45,7 +45,7 @@ fn sources_are_told_by_scheme_or_extension() {
     let SourceSpec::Csv { options, .. } = SourceSpec::from_uri("x.tsv?quote=").unwrap() else { panic!() };
     assert_eq!((options.delimiter, options.quote), ('\t', None));
 
-    for unknown in ["flights.xlsx", "s3://bucket/x.parquet", "kafka:topic", "flights", ""] {
+    for unknown in ["flights.xlsx", "s3://bucket/x.parquet", "redis:topic", "flights", ""] {
         let text = usage_error(SourceSpec::from_uri(unknown));
         assert!(text.contains("*.parquet") && text.contains("csv:path"), "{text}");
     }
@@ -68,7 +68,7 @@ fn sinks_are_told_by_scheme_or_extension() {
     );
     assert_eq!(SinkSpec::from_uri("o.arrow").unwrap(), SinkSpec::Arrow { path: "o.arrow".into() });
     assert_eq!(SinkSpec::from_uri("blackhole:").unwrap(), SinkSpec::Blackhole);
-    for unknown in ["o.xlsx", "o", "", "csv:", "kafka:topic", "blackhole:x"] {
+    for unknown in ["o.xlsx", "o", "", "csv:", "redis:topic", "blackhole:x"] {
         let text = usage_error(SinkSpec::from_uri(unknown));
         assert!(text.contains("*.parquet"), "{unknown}: {text}");
     }

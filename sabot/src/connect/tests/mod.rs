@@ -4,9 +4,11 @@
 mod csv;
 mod files;
 mod fit;
+mod follow;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod round_trip;
+mod servers;
 mod sinks;
 mod sources;
 mod two_phase;
@@ -48,7 +50,7 @@ fn drain(reader: &mut dyn SplitReader, max_rows: usize) -> crate::Result<Vec<Rec
                 assert!(wanted.count() > 0 && wanted.count() < batch.num_rows() && batch.num_rows() <= max_rows);
                 batches.push(arrow_select::filter::filter_record_batch(&batch, &wanted.mask(batch.num_rows())).unwrap());
             }
-            Read::Idle => panic!("a bounded source is idle"),
+            Read::Idle | Read::Wait => panic!("a bounded source has nothing"),
             Read::End => return Ok(batches),
         }
     }

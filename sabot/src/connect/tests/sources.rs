@@ -89,3 +89,52 @@ fn an_iterator_is_a_source() {
     let error = source.open(&split, Some(&9.into())).unwrap().next(10).unwrap_err();
     assert!(error.to_string().contains("1 rows before the position"), "{error}");
 }
+
+#[cfg(feature = "json")]
+#[test]
+fn json_lines_in_pieces() {
+    use crate::connect::{JsonSource, OnBadLine, SourceSpec};
+    let dir = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..200).map(|n| format!("{{\"s\":\"{}\",\"n\":{n}}}", "x".repeat(n % 37))).collect();
+    let path = write(&dir.path().join("a.jsonl"), format!("\u{FEFF}{}\n\n", lines.join(if cfg!(windows) { "\r\n" } else { "\n" })));
+    let expected = strict(&[("n", DataType::Int64)]);
+    for bytes in [1, 10, 100, 1000, 1 << 20] {
+        let source = JsonSource::open(std::slice::from_ref(&path), OnBadLine::Fail, &expected).unwrap().split_bytes(bytes);
+        let found = read_all(&source, 7).unwrap();
+        let n: Vec<i64> = found.column(0).as_any().downcast_ref::<arrow_array::Int64Array>().unwrap().values().to_vec();
+        assert_eq!(n, (0..200).collect::<Vec<i64>>(), "splits of {bytes} bytes");
+        if bytes == 1000 {
+            reopen_everywhere(&source);
+        }
+    }
+    let path = write(&dir.path().join("bad.jsonl"), "{\"n\":1}\n{\"n\":\"one\"}\n\n{\"n\":3}\nnonsense");
+    let fail = SourceSpec::from_uri(&path).unwrap().open("R", &expected).unwrap();
+    let (place, what) = data_error(read_all(fail.as_ref(), 10).unwrap_err());
+    assert!(place.ends_with("bad.jsonl:2") && what.contains("one"), "{place}: {what}");
+    let skip = SourceSpec::from_uri(&format!("{path}?on_bad_line=skip")).unwrap().open("R", &expected).unwrap();
+    let mut reader = skip.open(&skip.splits().unwrap()[0], None).unwrap();
+    assert_eq!(drain(reader.as_mut(), 10).unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    assert_eq!(reader.take_failed(), 2);
+    let error = usage_error(SourceSpec::from_uri(&format!("{path}?on_bad_lines=skip")));
+    assert!(error.contains("no option `on_bad_lines`"), "{error}");
+}
+
+#[test]
+fn a_channel_is_read_once_and_refused_by_checkpoints() {
+    let column: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![1, 2, 3]));
+    let sent = RecordBatch::try_from_iter([("n", column)]).unwrap();
+    let (sender, mut source) = crate::connect::ChannelSource::new(sent.schema(), 1);
+    assert!(!source.replays() && !source.bounded());
+    source.project(&["n".into()]).unwrap();
+    let split = source.splits().unwrap().remove(0);
+    let mut reader = source.open(&split, None).unwrap();
+    assert!(usage_error(source.open(&split, None).map(drop)).contains("once"));
+    sender.send(sent.clone()).unwrap();
+    assert!(sender.try_send(sent.clone()).is_err(), "it is full");
+    assert!(matches!(reader.next(2).unwrap(), Read::Rows(b, _) if b.num_rows() == 2));
+    sender.send(RecordBatch::new_empty(Arc::new(Schema::empty()))).unwrap();
+    assert!(matches!(reader.next(2).unwrap(), Read::Rows(b, _) if b.num_rows() == 1));
+    assert!(data_error(reader.next(2).unwrap_err()).1.contains("other columns"));
+    drop(reader);
+    assert!(sender.send(sent).is_err(), "the job is over");
+}

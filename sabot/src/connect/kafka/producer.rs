@@ -1,0 +1,137 @@
+//! Sends messages, and knows whether they have arrived.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+
+use super::client::{config, error};
+use crate::connect::KafkaTopic;
+use crate::{Error, Result};
+
+/// How long to wait until messages have arrived, or a transaction has begun or ended.
+const DONE: Duration = Duration::from_secs(60);
+/// How long a broker keeps a transaction open that nobody ends, in milliseconds.
+const OPEN: &str = "300000";
+
+/// What became of messages: the first error.
+#[derive(Default)]
+struct Fate(Mutex<Option<KafkaError>>);
+
+impl ClientContext for Fate {
+    fn error(&self, _error: KafkaError, _reason: &str) {}
+}
+impl ProducerContext for Fate {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((e, _)) = result
+            && let Ok(mut first) = self.0.lock()
+        {
+            first.get_or_insert_with(|| e.clone());
+        }
+    }
+}
+
+/// A connection that writes.
+pub(super) struct Producer {
+    topic: KafkaTopic,
+    inner: BaseProducer<Fate>,
+}
+
+impl Producer {
+    /// One whose messages arrive once each, as long as it lives; with an identity also in transactions. With it, a producer of the same identity
+    /// that lives elsewhere is shut out, and what it had begun is undone.
+    ///
+    /// # Errors
+    /// If the brokers cannot be reached, or refuse.
+    pub(super) fn open(topic: &KafkaTopic, identity: Option<&str>) -> Result<Self> {
+        let mut config = config(topic)?;
+        config.set("enable.idempotence", "true");
+        for (name, value) in [("linger.ms", "5"), ("partitioner", "murmur2_random")] {
+            if !topic.client.contains_key(name) {
+                config.set(name, value);
+            }
+        }
+        if let Some(identity) = identity {
+            config.set("transactional.id", identity).set("transaction.timeout.ms", OPEN);
+        }
+        let failed = |e: KafkaError| error(topic, "cannot begin to write", &e);
+        let inner: BaseProducer<Fate> = config.create_with_context(Fate::default()).map_err(failed)?;
+        if identity.is_some() {
+            inner.init_transactions(DONE).map_err(failed)?;
+        }
+        Ok(Producer { topic: topic.clone(), inner })
+    }
+    /// What went wrong: if nothing can be sent any more, why.
+    fn failed(&self, what: &str) -> impl Fn(KafkaError) -> Error {
+        move |e| match self.inner.client().fatal_error() {
+            Some((code, _)) => error(&self.topic, what, &KafkaError::Global(code)),
+            None => error(&self.topic, what, &e),
+        }
+    }
+    /// Sends a message; it has not arrived yet.
+    ///
+    /// # Errors
+    /// If it, or one before it, cannot be sent.
+    pub(super) fn send(&self, topic: &str, partition: Option<i32>, key: Option<&[u8]>, value: &[u8]) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(value);
+            record.partition = partition;
+            record.key = key;
+            match self.inner.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(Code::QueueFull), _)) if begun.elapsed() < DONE => {
+                    self.inner.poll(Duration::from_millis(20));
+                    self.fate()?;
+                }
+                Err((e, _)) => return Err(self.failed("cannot send a message")(e)),
+            }
+        }
+        Ok(())
+    }
+    /// Hears what became of messages, without waiting.
+    ///
+    /// # Errors
+    /// If one did not arrive.
+    pub(super) fn hear(&self) -> Result<()> {
+        self.inner.poll(Duration::ZERO);
+        self.fate()
+    }
+    fn fate(&self) -> Result<()> {
+        let first = self.inner.context().0.lock().map_or(None, |first| first.clone());
+        first.map_or(Ok(()), |e| Err(self.failed("a message did not arrive")(e)))
+    }
+    /// Waits until all messages have arrived.
+    ///
+    /// # Errors
+    /// If one did not.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.inner.flush(DONE).map_err(self.failed("messages did not arrive"))?;
+        self.fate()
+    }
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// If the last has not ended.
+    pub(super) fn begin(&self) -> Result<()> {
+        self.inner.begin_transaction().map_err(self.failed("cannot begin a transaction"))
+    }
+    /// Ends a transaction: all of it is there, or, after an error, perhaps nothing.
+    ///
+    /// # Errors
+    /// If it is not known to have ended.
+    pub(super) fn commit(&self) -> Result<()> {
+        self.inner.flush(DONE).map_err(self.failed("messages did not arrive"))?;
+        let lost = self.inner.context().0.lock().map_or(None, |first| first.clone());
+        if let Some(lost) = lost.filter(|_| self.inner.client().fatal_error().is_none()) {
+            // why one was given up, the library does not always say; all of them can be sent again
+            let lost = std::io::Error::new(std::io::ErrorKind::ConnectionReset, lost.to_string());
+            return Err(Error::io(self.topic.to_string(), "a message did not arrive", lost));
+        }
+        self.inner.commit_transaction(DONE).map_err(self.failed("cannot commit a transaction"))
+    }
+}

@@ -1,0 +1,14 @@
+//! Connectors against real servers.
+
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "services/kafka_sink.rs"]
+mod kafka_sink;
+#[path = "services/kafka_source.rs"]
+mod kafka_source;
+#[path = "services/ledger.rs"]
+mod ledger;
+#[path = "services/postgres_killed.rs"]
+mod postgres_killed;
+#[path = "services/postgres_rows.rs"]
+mod postgres_rows;

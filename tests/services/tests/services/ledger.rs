@@ -1,0 +1,76 @@
+//! Running the program that is killed, and judging what it wrote.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// Pseudorandom numbers.
+pub(super) fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// Starts the program with checkpoints in a directory.
+pub(super) fn start(dir: &Path, args: &[&str], crash: Option<&str>) -> Child {
+    let kept = dir.join("checkpoints").display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ledger"));
+    command.arg("run").args(args).args(["--threads", "2", "--checkpoint-every", "100ms", "--checkpoint-dir", &kept]);
+    command.args(["--retries", "30", "--retry-wait", "50ms"]);
+    if let Some(crash) = crash {
+        command.env("SABOT_CRASH_AT", crash);
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Ends the program gracefully.
+pub(super) fn stop(child: Child) -> Output {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Kills the program after a while; what it had said is no error.
+pub(super) fn kill_after(mut child: Child, wait: Duration) {
+    std::thread::sleep(wait);
+    child.kill().unwrap();
+    let said = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
+    assert!(said.is_empty() || said.starts_with("continuing from checkpoint "), "{said}");
+}
+
+/// Three partitions, each from its first number on: no gap and no repetition. Returns how many there are.
+pub(super) fn check(numbers: impl IntoIterator<Item = i64>) -> usize {
+    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+    for n in numbers {
+        parts[usize::try_from(n).unwrap() % 3].push(n);
+    }
+    for (partition, found) in (0..).zip(&mut parts) {
+        found.sort_unstable();
+        let wanted: Vec<i64> = (0..found.len() as i64).map(|i| i * 3 + partition).collect();
+        let wrong = found.iter().zip(&wanted).find(|(f, w)| f != w);
+        assert!(
+            *found == wanted,
+            "partition {partition}: {} rows up to {:?}; first difference (found, wanted): {wrong:?}",
+            found.len(),
+            found.last()
+        );
+    }
+    parts.iter().map(Vec::len).sum()
+}
+
+/// The places between the steps of a checkpoint where a debug build dies on demand.
+pub(super) const SEAMS: &[&str] =
+    &["cut:1", "written:1", "published:1", "written:2", "begun:1", "continued:1", "begun:1", "published:2", "cut:2"];
+
+/// Dies at each seam in turn.
+pub(super) fn die_at_seams(dir: &Path, args: &[&str]) {
+    if !cfg!(debug_assertions) {
+        println!("skipped: the places to die at are in debug builds only");
+        return;
+    }
+    for seam in SEAMS {
+        let output = start(dir, args, Some(seam)).wait_with_output().unwrap();
+        assert!(!output.status.success(), "{seam}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
