@@ -65,9 +65,11 @@ pub use sabot_macros::State;
 ///     pub fn prices(trades: Source<Trade, Bounded>);
 ///     means = trades -> with(|t| row { value: value(t.price, t.qty) }) -> key_by(symbol)
 ///                    -> aggregate(|t| row { vwap: Vwap(t.price, t.qty), total: sum(t.value) });
-///     moves = trades -> batch(half) -> key_by(symbol) -> keyed(|t| row { moved: moved(t.half) }) -> select(|t| row { symbol: t.symbol, moved: t.moved });
+///     moves = trades -> key_by(symbol) -> keyed(|t| row { moved: moved(t.price) }) -> select(|t| row Move { symbol: t.symbol, moved: t.moved });
+///     halves = trades -> batch(half) -> filter(|t| t.half? > 6.0);
 ///     means -> sink;
 ///     moves -> sink;
+///     halves -> sink(to("blackhole:"));
 /// }
 ///
 /// #[derive(Record, Debug, PartialEq)]
@@ -80,7 +82,7 @@ pub use sabot_macros::State;
 /// let trade = |price, qty| Trade { symbol: "A".into(), price, qty };
 /// let ran = sabot::testing::Trial::new().run(prices(vec![trade(10.0, 1), trade(13.0, 2)]))?;
 /// assert_eq!(ran.rows::<Mean>("means")?, [Mean { symbol: "A".into(), vwap: Some(12.0), total: 36.0 }]);
-/// assert_eq!(ran.rows::<Move>("moves")?, [Move { symbol: "A".into(), moved: 1.5 }]);
+/// assert_eq!(ran.rows::<Move>("moves")?, [Move { symbol: "A".into(), moved: 3.0 }]);
 /// # Ok(()) }
 /// ```
 pub use sabot_macros::operator;

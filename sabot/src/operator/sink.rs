@@ -31,8 +31,9 @@ pub struct Changing<'a> {
 ///
 /// pipeline! {
 ///     /// All of them.
-///     pub fn numbers(numbers: Source<Number>);
-///     numbers -> filter(|x| x.n > 1) -> sink;
+///     pub fn large(numbers: Source<Number>);
+///     large = numbers -> filter(|x| x.n > 1);
+///     large -> sink;
 /// }
 ///
 /// /// Counts rows, and shows the count on commit.
@@ -49,9 +50,8 @@ pub struct Changing<'a> {
 /// # fn main() -> Result<()> {
 /// let shown = Arc::new(Mutex::new(0));
 /// let count = shown.clone();
-/// let job = numbers((0..10).map(|n| Number { n }).collect::<Vec<_>>());
-/// let name = job.open_sinks().remove(0);
-/// job.sink(&name, Sink::custom(move || Ok(Count { rows: 0, shown: count.clone() }))).run()?;
+/// let job = large((0..10).map(|n| Number { n }).collect::<Vec<_>>());
+/// job.sink("large", Sink::custom(move || Ok(Count { rows: 0, shown: count.clone() }))).run()?;
 /// assert_eq!(*shown.lock().unwrap(), 8);
 /// # Ok(()) }
 /// ```

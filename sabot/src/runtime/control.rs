@@ -19,12 +19,12 @@ use crate::{Error, Result};
 ///
 /// pipeline! {
 ///     /// All of them.
-///     pub fn ticks(ticks: Source<Tick>);
+///     pub fn all_ticks(ticks: Source<Tick>);
 ///     ticks -> filter(|t| t.n >= 0) -> sink(to("blackhole:"));
 /// }
 ///
 /// # fn main() -> Result<()> {
-/// let endless = || ticks(generate(1, |_, row| Tick { n: row as i64 }));
+/// let endless = || all_ticks(generate(1, |_, row| Tick { n: row as i64 }));
 /// let control = Control::new();
 /// control.stop(); // before the start: the job ends at its start, in good order
 /// assert!(endless().run_with(&control).is_ok());

@@ -30,6 +30,7 @@ pub type ProgressHook = Arc<dyn Fn(Progressed) + Send + Sync>;
 /// ```
 /// use std::sync::{Arc, Mutex};
 /// use sabot::prelude::*;
+/// use sabot::runtime::Progressed;
 ///
 /// #[derive(Record, Clone, Debug)]
 /// struct Number { n: i64 }
@@ -47,7 +48,7 @@ pub type ProgressHook = Arc<dyn Fn(Progressed) + Send + Sync>;
 /// let job = sorted((0..1000).map(|n| Number { n }).collect::<Vec<_>>()).options(|o| {
 ///     o.threads = 2;
 ///     o.memory_budget = Some(64 << 20); // spills beyond
-///     o.progress = Some(Arc::new(move |now| *told.lock().unwrap() = now.rows));
+///     o.progress = Some(Arc::new(move |now: Progressed| *told.lock().unwrap() = now.rows));
 /// });
 /// let report = job.run()?;
 /// assert_eq!(*read.lock().unwrap(), 1000);

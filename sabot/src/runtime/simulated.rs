@@ -45,10 +45,10 @@ const DELAYED: u64 = 16;
 ///     let report = job.run_on(executor, &Control::new(), None)?;
 ///     assert!(report.nodes.iter().any(|n| n.name == "sums/sums/aggregate" && n.account.rows_out == 10));
 /// }
-/// // a crash before the fifth step: nothing is told, nothing committed
-/// let executor = Arc::new(Simulated::new(17).crash_at(5));
+/// // a crash before the second step: nothing is told, nothing committed
+/// let executor = Arc::new(Simulated::new(17).crash_at(2));
 /// assert!(sums(vec![Number { n: 1 }]).run_on(executor.clone(), &Control::new(), None).is_err());
-/// assert_eq!(executor.steps(), 5);
+/// assert_eq!(executor.steps(), 2);
 /// # Ok(()) }
 /// ```
 pub struct Simulated {
