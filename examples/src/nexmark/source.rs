@@ -72,6 +72,14 @@ impl Nexmark {
     pub fn pace(self, events_per_second: f64) -> Self {
         Nexmark { pace: Some(events_per_second).filter(|p| p.is_finite() && *p > 0.0), began: Arc::default(), ..self }
     }
+    /// The rule by which events follow each other.
+    pub fn rule(&self) -> Sequence {
+        self.sequence
+    }
+    /// How many partitions there are.
+    pub fn partition_count(&self) -> u32 {
+        self.partitions as u32
+    }
     /// When the first reader was opened, if one was.
     pub fn began(&self) -> Option<Instant> {
         self.began.get().copied()
@@ -137,11 +145,13 @@ impl Nexmark {
             None => Err(Error::usage("NEXMark events as a batch need an end: `Nexmark::new().events(..)`")),
         }
     }
-    fn stream<E: Event>(&self) -> Source<E> {
+    /// Events of any kind, as a stream.
+    pub fn stream<E: Event>(&self) -> Source<E> {
         let nexmark = self.clone();
         Source::custom(move || Ok(Events::of::<E>(nexmark.clone(), false)))
     }
-    fn batch<E: Event>(&self) -> Source<E, Bounded> {
+    /// Events of any kind, as a batch. There must be an [end](Self::events).
+    pub fn batch<E: Event>(&self) -> Source<E, Bounded> {
         let nexmark = Nexmark { partitions: 1, ..self.clone() };
         Source::custom_bounded(move || Ok(Events::of::<E>(nexmark.ending()?, true)))
     }
