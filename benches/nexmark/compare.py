@@ -84,7 +84,7 @@ class Runs:
             done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
         after = os.times()
         if done.returncode != 0:
-            sys.exit(f"Flink failed in {query}:\n{log.read_text()[-3000:]}")
+            sys.exit(f"Flink failed in {query}:\n{log.read_text()[:6000]}")
         used = after.children_user + after.children_system - before.children_user - before.children_system
         return {"cpu": used, "wall": after.elapsed - before.elapsed}
 

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType};
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use sabot::operator::{Beginning, Prepared, Preparing, Sink as Opened, TwoPhase};
 use sabot::prelude::*;

@@ -101,7 +101,9 @@ fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.split_first() {
         Some((first, rest)) if first == "--worker" => Task::parse(rest).and_then(|t| measure(&t)).map(|v| println!("{v}")).map(|()| 0),
-        Some((first, rest)) if first == "--latency" => Task::parse(rest).and_then(|t| latency::measure(&t)).map(|v| println!("{v}")).map(|()| 0),
+        Some((first, rest)) if first == "--latency" => {
+            Task::parse(rest).and_then(|t| latency::measure(&t)).map(|v| println!("{v}")).map(|()| 0)
+        }
         Some((first, rest)) if first == "--write" => Task::parse(rest).and_then(|t| lines::write(&t)).map(|()| 0),
         _ => compare(&args),
     };

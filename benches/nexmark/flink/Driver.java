@@ -13,6 +13,7 @@ import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.PipelineOptions;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+import org.apache.flink.table.api.TableDescriptor;
 import org.apache.flink.table.api.TableResult;
 import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
 import org.apache.flink.types.Row;
@@ -64,9 +65,7 @@ public final class Driver {
             write(tables.executeSql(query), Path.of(args[6]));
             return;
         }
-        tables.createTemporaryView("result", tables.sqlQuery(query));
-        tables.executeSql("CREATE TABLE nowhere WITH ('connector' = 'blackhole') LIKE result (EXCLUDING ALL)");
-        tables.executeSql("INSERT INTO nowhere SELECT * FROM result").await();
+        tables.sqlQuery(query).insertInto(TableDescriptor.forConnector("blackhole").build()).execute().await();
     }
 
     /** The rows that remain when all changes are added up, as lines. */
