@@ -9,6 +9,7 @@ use arrow_select::interleave::interleave_record_batch;
 use crate::kernel::Origin;
 use crate::operator::EventTime;
 use crate::operator::kept::no_column;
+use crate::operator::keys::by_key_group;
 use crate::{Error, Result};
 
 /// Rows delivered at a time.
@@ -32,6 +33,7 @@ pub(super) struct Buffer {
     entries: Vec<Entry>,
     /// Rows in `batches`, delivered ones included.
     rows: usize,
+    earliest: Option<EventTime>,
 }
 
 impl Buffer {
@@ -45,25 +47,29 @@ impl Buffer {
                 )));
             }
         }
-        Ok(Buffer { schema: Arc::clone(schema), batches: Vec::new(), entries: Vec::new(), rows: 0 })
+        Ok(Buffer { schema: Arc::clone(schema), batches: Vec::new(), entries: Vec::new(), rows: 0, earliest: None })
     }
     /// Adds rows; the entries' batch numbers are set here.
     pub(super) fn push(&mut self, batch: RecordBatch, entries: Vec<Entry>) {
         let number = self.batches.len() as u32;
         self.rows += batch.num_rows();
         self.batches.push(batch);
+        self.earliest = entries.iter().map(|e| e.time).chain(self.earliest).min();
         self.entries.extend(entries.into_iter().map(|e| Entry { batch: number, ..e }));
     }
     pub(super) fn earliest(&self) -> Option<EventTime> {
-        self.entries.iter().map(|e| e.time).min()
+        self.earliest
     }
     /// Takes out the rows before `until` (all of them at the end of time), in delivery order.
     pub(super) fn due(&mut self, until: EventTime) -> Vec<Entry> {
-        let (mut due, later): (Vec<_>, Vec<_>) =
+        if until < EventTime::MAX && self.earliest.is_none_or(|earliest| earliest >= until) {
+            return Vec::new();
+        }
+        let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.entries).into_iter().partition(|e| e.time < until || until == EventTime::MAX);
+        self.earliest = later.iter().map(|e| e.time).min();
         self.entries = later;
-        due.sort_unstable();
-        due
+        by_group(&due)
     }
     pub(super) fn gather(&self, entries: &[Entry]) -> Result<RecordBatch> {
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
@@ -91,13 +97,20 @@ impl Buffer {
     }
     pub(super) fn release(&mut self, group: u16) {
         self.entries.retain(|e| e.group != group);
+        self.earliest = self.entries.iter().map(|e| e.time).min();
     }
     pub(super) fn bytes(&self) -> usize {
         self.batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() + self.entries.capacity() * size_of::<Entry>()
     }
     /// A cheap copy.
     pub(super) fn cut(&self) -> Buffer {
-        Buffer { schema: Arc::clone(&self.schema), batches: self.batches.clone(), entries: self.entries.clone(), rows: self.rows }
+        Buffer {
+            schema: Arc::clone(&self.schema),
+            batches: self.batches.clone(),
+            entries: self.entries.clone(),
+            rows: self.rows,
+            earliest: self.earliest,
+        }
     }
     /// The rows of a key group.
     pub(super) fn group(&self, group: u16) -> Vec<Entry> {
@@ -106,4 +119,18 @@ impl Buffer {
     pub(super) fn groups(&self) -> std::collections::BTreeSet<u16> {
         self.entries.iter().map(|e| e.group).collect()
     }
+}
+
+/// The entries in delivery order. Rows mostly come in order of time, so they are dealt out by key group first, and only a group that is
+/// not in order is sorted.
+fn by_group(entries: &[Entry]) -> Vec<Entry> {
+    let groups: Vec<u16> = entries.iter().map(|e| e.group).collect();
+    let (order, ranges) = by_key_group(&groups);
+    let mut out: Vec<Entry> = order.iter().filter_map(|i| entries.get(*i as usize).copied()).collect();
+    for (_, range) in ranges {
+        if let Some(group) = out.get_mut(range).filter(|g| !g.is_sorted()) {
+            group.sort_unstable();
+        }
+    }
+    out
 }

@@ -249,3 +249,75 @@ fn late_rows_and_failures() {
         }
     }
 }
+
+/// The outside of a test: a clock that is set by hand.
+#[derive(Default)]
+struct Wall(std::sync::Mutex<std::time::Duration>);
+impl Outside for Wall {
+    fn run(&self, _future: Beside) -> crate::Result<Flight> {
+        Err(crate::Error::internal("not here"))
+    }
+    fn wake_after(&self, _delay: std::time::Duration) {}
+    fn now(&self) -> std::time::Duration {
+        self.wall()
+    }
+    fn wall(&self) -> std::time::Duration {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// At a constant load of new keys, memory is what the keys of one time to live need; a key that comes back is new.
+#[test]
+fn held_bytes_do_not_grow_where_state_expires() {
+    const PER_STEP: usize = 400;
+    const STEPS: usize = 160;
+    // in steps
+    const TTL: usize = 20;
+    for clock in [false, true] {
+        let ttl = Some(Ttl { micros: TTL as i64 * 10_000, clock });
+        let spec = KeyedSpec { ttl, ..spec(!clock) };
+        let factory = Keyed::<Item, Running, NoSide, Str, _>::factory(spec, &schema(), second).unwrap();
+        let mut op = factory.create(Instance { index: 0, of: 1 }).unwrap();
+        let (wall, mut out, mut held) = (Arc::new(Wall::default()), Out::default(), Vec::new());
+        op.attach(Arc::clone(&wall) as Arc<dyn Outside>);
+        for step in 0..STEPS {
+            let number = |i: usize| if i == 0 { 0 } else { step * PER_STEP + i };
+            // the first key comes back behind each time to live, with three rows
+            let rows: Vec<usize> = (usize::from(step % (2 * TTL) > 2)..PER_STEP).map(number).collect();
+            let batch = RecordBatch::try_new(
+                schema(),
+                vec![
+                    Arc::new(StringArray::from_iter_values(rows.iter().map(|n| format!("a key that is long: {n}")))),
+                    Arc::new(Int64Array::from(vec![1; rows.len()])),
+                    Arc::new(TimestampMillisecondArray::from(vec![step as i64 * 10; rows.len()])),
+                ],
+            )
+            .unwrap();
+            *wall.0.lock().unwrap() = std::time::Duration::from_millis(step as u64 * 10);
+            cut(&batch, step as u64, 100, None).into_iter().for_each(|m| out.feed(op.as_mut(), 0, m));
+            if clock && op.pending() == Pending::Ready {
+                op.poll(&mut out).unwrap();
+            }
+            op.watermark(0, (step as i64 + 1) * 10_000, &mut out).unwrap();
+            held.push(op.held_bytes());
+        }
+        // from three times to live on
+        let (early, late) = (held[3 * TTL..STEPS / 2].iter().max().unwrap(), held[STEPS / 2..].iter().max().unwrap());
+        assert!(*late as f64 <= *early as f64 * 1.02, "by the clock: {clock}: {early} bytes, then {late}");
+        let all = (STEPS * (PER_STEP - 1)) as u64;
+        let living = (TTL * PER_STEP) as u64;
+        assert!(out.account.expired >= all - living && out.account.expired <= all + 4, "{} of {all} expired", out.account.expired);
+        // of three rows each time one is a second one, where the first was as new; of twelve, six would be
+        let back = STEPS.div_ceil(2 * TTL);
+        assert_eq!(out.account.used, back as u64);
+        // silence: nobody comes back, and all goes
+        *wall.0.lock().unwrap() = std::time::Duration::from_secs(100);
+        if clock {
+            assert_eq!(op.pending(), Pending::Ready);
+            op.poll(&mut out).unwrap();
+        } else {
+            op.watermark(0, 100_000_000, &mut out).unwrap();
+        }
+        assert!(op.held_bytes() < held[STEPS - 1] / 10, "{} bytes of {}", op.held_bytes(), held[STEPS - 1]);
+    }
+}
