@@ -239,6 +239,7 @@ fn savepoints_from_another_process() -> Any {
         child.kill()?;
         child.wait()?;
         let output = launch(dir.path(), "hoard", "1500", Some("saving:1"), &[])?;
+        owned_by(dir.path(), 2);
         let asked = savepoint("create", &["torn"]);
         assert!(
             !asked.status.success() && text(&asked.stderr).contains("ended before it made savepoint `torn`"),
@@ -247,7 +248,7 @@ fn savepoints_from_another_process() -> Any {
         );
         output.wait_with_output()?;
         let child = launch(dir.path(), "hoard", "1500", None, &[])?;
-        std::thread::sleep(Duration::from_millis(300));
+        owned_by(dir.path(), 3);
         ends_with_savepoint(child, &savepoint("create", &["last", "--stop"]))?;
     } else {
         ends_with_savepoint(child, &savepoint("create", &["last", "--stop"]))?;
@@ -311,6 +312,13 @@ fn savepoints_from_another_process() -> Any {
     fails(2, &["savepoint", "delete", kept_in[0], kept_in[1], "last"], &["no savepoint `last`", "there is none"]);
     assert!(savepoint("list", &[]).stdout.is_empty());
     Ok(())
+}
+
+/// Waits until the so-manieth process runs the job.
+fn owned_by(dir: &Path, generation: u64) {
+    while std::fs::read_to_string(dir.join("checkpoints/generation")).is_ok_and(|g| g.trim().parse() != Ok(generation)) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The job ended with a savepoint, and says so.

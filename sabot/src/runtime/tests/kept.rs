@@ -173,6 +173,16 @@ fn a_sink_that_fails_for_a_while_is_asked_again() {
     assert_eq!(shown(&shelves[1]).len(), 150);
     assert_eq!(report.events.iter().filter(|e| e.contains("cannot be reached")).count(), 3, "{:?}", report.events);
 
+    // for more than half a minute of the job's time
+    let (dir, long) = (folder(), [Shelf::default(), Shelf::default()]);
+    long[0].disk.lock().unwrap().faults = 8;
+    let control = Control::new();
+    let stop = control.clone();
+    let executor = Arc::new(Simulated::new(6).at(5000, move || stop.stop()));
+    let patient = RunOptions { retries: 8, ..kept(dir.path(), 2) };
+    let report = run_on(executor, &plan.0, on(&long, sinks), &patient, &control, None).unwrap();
+    assert!(report.wall > Duration::from_secs(30) && shown(&long[0]).len() == 150 && shown(&long[1]).len() == 150, "{:?}", report.wall);
+
     let dir = folder();
     shelves[0].disk.lock().unwrap().faults = 4;
     let error = run_on(Arc::new(Simulated::new(5)), &plan.0, on(&shelves, sinks), &kept(dir.path(), 2), &Control::new(), None).unwrap_err();

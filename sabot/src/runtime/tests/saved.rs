@@ -89,10 +89,9 @@ fn files(dir: &Path, ending: &str) -> BTreeSet<String> {
 
 #[test]
 fn what_has_not_changed_is_not_written_again() {
-    let mut expected: Vec<Row> = (0..17).flat_map(|k| (0..2 * ((300 - k + 16) / 17)).map(move |n| (k, (n + 1).min(3)))).collect();
-    expected.sort_unstable();
+    let expected = heavy_rows();
     let mut reused = 0;
-    for seed in seeds(12) {
+    for seed in seeds(8) {
         let hook = seed % 2 == 0;
         let dir = folder();
         let shelf = Shelf::default();
@@ -114,7 +113,7 @@ fn what_has_not_changed_is_not_written_again() {
         let c = &report.checkpoints;
         let quiet: Vec<_> = c.recent.iter().rev().skip(1).take(3).collect();
         assert!(quiet.iter().all(|t| t.written < 20_000 && t.reused == 17 * 8192), "seed {seed}: {quiet:?}");
-        assert_eq!(c.reused, c.recent.iter().map(|t| t.reused).sum::<u64>());
+        assert!(c.recent.len() as u64 == c.taken.min(100) && c.reused >= c.recent.iter().map(|t| t.reused).sum::<u64>());
         reused += c.reused;
         // what is there is named, and what is named is there
         let mut named = BTreeSet::new();
@@ -197,7 +196,7 @@ fn to_the_end(seed: u64, plan: &Plan, sinks: [usize; 2], shelves: &[Shelf; 2], o
 
 #[test]
 fn a_savepoint_goes_on_elsewhere_and_in_place() {
-    for seed in seeds(8) {
+    for seed in seeds(6) {
         let (dir, other) = (folder(), folder());
         let (plan, sinks) = plan(1 + seed as u32 % 3);
         let before = stopped(seed, 30 + seed * 37 % 600, dir.path(), &plan, sinks);
@@ -299,7 +298,7 @@ fn sink_named(plan: &mut Plan, node: usize, name: &str) {
 
 #[test]
 fn a_savepoint_into_a_changed_plan() {
-    for seed in seeds(8) {
+    for seed in seeds(4) {
         let dir = folder();
         let (old, sinks) = plan(2);
         assert_eq!(sinks.map(|s| old.0.nodes[s].name.clone()), ["sink3", "sink4"]);
@@ -375,4 +374,87 @@ fn a_check_asks_the_operator() {
     p.node("counter", &[(e, 0, by_key(), false)], false, true, || Map(|row| Ok(Some(row))));
     let check = check_savepoint(&p.0, &saved).unwrap();
     assert!(check.refused() && check.to_string().contains("state for an operator that keeps none"), "{check}");
+}
+
+/// States fill the disk: the job ends, leaves nothing that is cut short, and goes on where there is room.
+#[test]
+fn a_disk_that_states_fill() {
+    let dir = folder();
+    let mount = |how: &str| std::process::Command::new("mount").args(["-t", "tmpfs", "-o", how, "tmpfs"]).arg(dir.path()).output();
+    let mounted = mount("size=100k");
+    if !mounted.as_ref().is_ok_and(|o| o.status.success()) {
+        println!("skipped: no tmpfs can be mounted here ({mounted:?})");
+        return;
+    }
+    let (plan, sink) = heavy(true);
+    let shelf = Shelf::default();
+    let run = |seed| {
+        let bound = on(&[shelf.clone(), shelf.clone()], [sink, usize::MAX]).into_iter().take(1).collect();
+        let control = Control::new();
+        let stop = control.clone();
+        let executor = Arc::new(Simulated::new(seed).at(6000, move || stop.stop()));
+        run_on(executor, &plan.0, bound, &kept(dir.path(), 2), &control, None)
+    };
+    let full = run(1);
+    let parts = files(dir.path(), ".part");
+    let grown = mount("remount,size=8m");
+    let again = run(2);
+    assert!(std::process::Command::new("umount").arg(dir.path()).status().unwrap().success());
+    let error = full.unwrap_err().to_string();
+    assert!(error.contains(".state: cannot write the checkpoint (free some space there"), "{error}");
+    assert!(parts.is_empty(), "{parts:?}");
+    assert!(grown.unwrap().status.success());
+    again.unwrap();
+    assert_eq!(shown(&shelf), heavy_rows());
+}
+
+fn heavy_rows() -> Vec<Row> {
+    let mut rows: Vec<Row> = (0..17).flat_map(|k| (0..2 * ((300 - k + 16) / 17)).map(move |n| (k, (n + 1).min(3)))).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// Checkpoints and a savepoint of the present format, as files of the repository. After a change of the format: keep these, raise
+/// [`CHECKPOINT_FORMAT`], and write new ones beside them with `SABOT_WRITE_FIXTURES=1`.
+#[test]
+fn files_of_the_present_format_are_read() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(format!("checkpoint-{CHECKPOINT_FORMAT}"));
+    let (plan, sink) = few_keys();
+    let bound = |shelf: &Shelf| on(&[shelf.clone(), shelf.clone()], [sink, usize::MAX]).into_iter().take(1).collect::<Vec<_>>();
+    if std::env::var_os("SABOT_WRITE_FIXTURES").is_some() {
+        let control = Control::new();
+        let asked = control.clone();
+        let executor = Simulated::new(7).at(250, move || drop(asked.request_savepoint("fixture", true)));
+        let options = RunOptions { checkpoint_keep: 1, ..kept(&fixtures, 2) };
+        run_on(Arc::new(executor), &plan.0, bound(&Shelf::default()), &options, &control, None).unwrap_err();
+        std::fs::remove_file(fixtures.join("lock")).unwrap();
+    }
+    let dir = folder();
+    for entry in std::fs::read_dir(&fixtures).unwrap().flatten().filter(|e| e.path().is_file()) {
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    assert_eq!(files(dir.path(), ".state").len(), 1, "some state is in a file of its own");
+    let savepoint = fixtures.join("savepoints/fixture.savepoint");
+    let read = Checkpoint::read_file(&savepoint).unwrap();
+    let rows: u64 = read.positions.iter().flat_map(|p| &p.open).map(|o| o.row).sum();
+    assert!(rows > 10 && rows < 600 && !read.states.is_empty() && newest_checkpoint(dir.path()).unwrap() == Some(read.epoch));
+    let elsewhere = folder();
+    for options in [kept(dir.path(), 3), RunOptions { from_savepoint: Some(savepoint), ..kept(elsewhere.path(), 1) }] {
+        let shelf = Shelf::default();
+        let control = Control::new();
+        let stop = control.clone();
+        let executor = Arc::new(Simulated::new(3).at(6000, move || stop.stop()));
+        run_on(executor, &plan.0, bound(&shelf), &options, &control, None).unwrap();
+        let after = shown(&shelf);
+        assert_eq!(after.len() as u64, 600 - rows);
+        assert!(after.iter().all(|(k, n)| *k < 3 && *n == 3), "the counts go on");
+    }
+}
+
+fn few_keys() -> (Plan, usize) {
+    let mut p = Plan::default();
+    let s = p.source(Numbers { endless: true, partitions: 2, ..Numbers::new(300, 3, 1) });
+    let c = p.node("heavy", &[(s, 0, by_key(), false)], true, true, || Heavy { limit: 3, ..Heavy::default() });
+    let sink = p.sink(c);
+    (p, sink)
 }
