@@ -5,12 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
-<<<<<<< ours
-use super::checker::Checker;
-use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, split_key};
-=======
 use super::checkpoint::{Checkpoint, NodeState, SplitKey, from_ipc, split_key};
->>>>>>> theirs
+use super::discover::Discovery;
 use super::discover::Discovery;
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
