@@ -125,8 +125,8 @@ pub mod prelude {
     #[cfg(feature = "parquet")]
     pub use crate::stream::parquet;
     pub use crate::stream::{
-        Batches, Bounded, Secret, Sink, Source, Unbounded, channel_in, channel_out, csv, csv_with, follow, generate, global, hop, on_update,
-        session, to, tumbling,
+        Batches, Bounded, Secret, Sink, Source, Unbounded, channel_in, channel_out, csv, csv_with, follow, generate, global, hop,
+        on_update, session, to, tumbling,
     };
     pub use crate::{Error, Result};
     pub use sabot_macros::{Record, State, operator, pipeline};

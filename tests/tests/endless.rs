@@ -10,11 +10,8 @@ use sabot::prelude::*;
 use sabot::runtime::Checkpoint;
 use sabot::testing::{Ran, Trial, same_rows};
 
-<<<<<<< ours
 #[path = "endless/changes.rs"]
 mod changes;
-=======
->>>>>>> theirs
 #[path = "endless/driven.rs"]
 mod driven;
 #[path = "endless/joins.rs"]

@@ -75,13 +75,9 @@ pub use grace::Grace;
 pub use inspect::Inspect;
 #[cfg(any(feature = "kafka", feature = "postgres"))]
 pub(crate) use ipc::{pop as pop_batch, push as push_batch};
-<<<<<<< ours
 #[doc(hidden)]
 pub use join::{AsOfJoin, BuildSide, Condition, IntervalJoin, Join, JoinSpec, Shared, TimesNeeded, WindowJoin};
 #[doc(hidden)]
-=======
-pub use join::{AsOfJoin, BuildSide, Condition, IntervalJoin, Join, JoinSpec, Shared, TimesNeeded, WindowJoin};
->>>>>>> theirs
 pub use kept::Kept;
 pub(crate) use kept::schema_with;
 pub use key_ctx::KeyCtx;

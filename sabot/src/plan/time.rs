@@ -111,9 +111,10 @@ fn serves(plan: &Plan, node: NodeId) -> bool {
 pub fn told(plan: &Plan, lineages: &Lineages<'_>, node: NodeId, column: &str, times: &Times) -> bool {
     let mut found = Times::default();
     let told = serves(plan, node) && matches!(follow(plan, lineages, node, column, &mut found), Ok(true));
-    told && found.sources.iter().all(|(source, column)| {
-        times.sources.get(source) == Some(column) && times.lateness.get(source).is_none_or(|l| *l == 0)
-    })
+    told && found
+        .sources
+        .iter()
+        .all(|(source, column)| times.sources.get(source) == Some(column) && times.lateness.get(source).is_none_or(|l| *l == 0))
 }
 
 impl Plan {

@@ -48,12 +48,7 @@ impl Settling {
         store: Store,
         plan: &PhysicalPlan,
         sinks: &std::collections::HashMap<usize, SharedSink>,
-<<<<<<< ours
-        from: Option<&Checkpoint>,
-        savepoint: bool,
-=======
         (from, savepoint): (Option<&Checkpoint>, bool),
->>>>>>> theirs
         (executor, options, events): (&Arc<dyn Executor>, &RunOptions, &mut Vec<String>),
     ) -> Result<Settling> {
         let mut taking = Vec::new();

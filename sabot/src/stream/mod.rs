@@ -103,7 +103,8 @@ pub use lateness::Watermark;
 pub use marks::{And, Bound, Bounded, Finite, IsKeyed, Keyed, Unbounded, Unkeyed, Windowed, key};
 #[doc(hidden)]
 pub use marks::{
-    Closes, CutsInto, Decoy, Emits, Instant, KeyCols, KeyTypes, KeyValue, RowsFor, SameKey, SameRows, TimeFor, Updated, WindowCols, Windowable,
+    Closes, CutsInto, Decoy, Emits, Instant, KeyCols, KeyTypes, KeyValue, RowsFor, SameKey, SameRows, TimeFor, Updated, WindowCols,
+    Windowable,
 };
 pub use near_join::ttl;
 pub use ordered::over;
@@ -133,9 +134,9 @@ pub use source::{Batches, IntoSink, Live, Sink, SinkBinding, Source, SourceBindi
 pub use spec::{JobSpec, Settings};
 #[doc(hidden)]
 pub use stamped::{Stamped, StampedCols, StampedRow, Stamps};
+pub use timed_join::AsOf;
 #[doc(hidden)]
 pub use timed_join::{Ahead, Answers, AtMost, Back, Far, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
-pub use timed_join::AsOf;
 #[doc(hidden)]
 pub use window_join::{JoinedInWindow, WindowSide};
 pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Updating, Windows, global, hop, on_update, session, tumbling};

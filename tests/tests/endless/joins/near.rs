@@ -175,7 +175,10 @@ fn a_time_that_is_behind_is_refused_at_start() {
     let s = Setting::new(1, 1);
     let rights = |n| (0..n).map(|row| event(1, 0, row)).collect::<Vec<_>>();
     let error = Trial::new().seed(1).stop_at(100).run(behind(s.source(0), rights(5))).unwrap_err().to_string();
-    assert!(error.contains("`behind/behind/join` reads its right side to its end") && error.contains("the time of its left row"), "{error}");
+    assert!(
+        error.contains("`behind/behind/join` reads its right side to its end") && error.contains("the time of its left row"),
+        "{error}"
+    );
     Trial::new().run(behind(rights(7), rights(5))).unwrap();
 }
 
