@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
-use super::checkpoint::{Checkpoint, NodeState, SplitKey, from_ipc, split_key};
-use super::discover::Discovery;
+use super::checker::Checker;
+use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, split_key};
 use super::discover::Discovery;
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};

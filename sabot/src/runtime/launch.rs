@@ -157,9 +157,7 @@ fn attempt(
     let started = executor.now();
     let mut events = Vec::new();
     store.iter().try_for_each(|store| store.same_input(&steps)).map_err(abort)?;
-    store.iter().try_for_each(|store| store.same_input(&steps)).map_err(abort)?;
     let begin = |store| Settling::begin(store, plan, sinks, (checkpoint, savepoint), (&executor, options, &mut events));
-    let settling = store.map(begin).transpose().map_err(abort)?;
     let settling = store.map(begin).transpose().map_err(abort)?;
     for (node, sink) in sinks {
         let PhysicalNode { schema, bounded, .. } = at(&plan.nodes, *node).map_err(abort)?;
