@@ -270,7 +270,7 @@ impl Outside for Wall {
 #[test]
 fn held_bytes_do_not_grow_where_state_expires() {
     const PER_STEP: usize = 400;
-    const STEPS: usize = 160;
+    const STEPS: usize = 320;
     // in steps
     const TTL: usize = 20;
     for clock in [false, true] {
