@@ -36,6 +36,7 @@ mod top;
 mod two_phase;
 mod unnest;
 mod user;
+mod words;
 
 pub use crate::kernel::{OperatorEntry, OperatorKind, Tier, Typed, operators};
 pub use aggregate::{
@@ -69,7 +70,7 @@ pub use run::RunOperator;
 pub use sample::{Sample, SampleSpec};
 pub use sets::{SetOperator, SetSpec};
 pub use sink::Sink;
-pub use sort::{MergeSort, PartialSort, SortKey, SortSpec};
+pub use sort::{MergeSort, PartialSort, SortKey, SortSpec, range_sort};
 pub use source::{Pace, Read, Source, Split, SplitReader};
 pub use spill::{Memory, SpillDir};
 pub use top::{PartialTop, Top, TopSpec};

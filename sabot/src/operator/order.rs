@@ -4,13 +4,14 @@
 //! equal heads may differ. Heads of fixed-width columns are computed in one pass over the values, so that a threshold on
 //! them is compared for 64 rows at a time.
 
-use arrow_array::types::*;
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch, cast::AsArray};
+use arrow_array::types::Decimal128Type;
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_row::{RowConverter, Rows, SortField};
-use arrow_schema::{DataType, Schema, SortOptions, TimeUnit};
+use arrow_schema::{DataType, Schema, SortOptions};
 
 use super::SortSpec;
 use super::kept::{as_views, is_text, no_column, pick, positions, view_value};
+use super::words::each_word;
 use crate::{Error, Result};
 
 /// Greater than every head.
@@ -72,45 +73,14 @@ impl Order {
         Ok(())
     }
     fn fixed(&self, array: &ArrayRef, out: &mut Vec<u64>) -> bool {
-        const SIGN: u64 = 1 << 63;
         let descending = self.first.descending;
-        fn put<T: ArrowPrimitiveType>(array: &ArrayRef, descending: bool, out: &mut Vec<u64>, word: impl Fn(T::Native) -> u64) {
+        if let DataType::Decimal128(..) = array.data_type() {
             let flip = if descending { !0 } else { 0 };
-            out.extend(array.as_primitive::<T>().values().iter().map(|v| (word(*v) ^ flip).clamp(1, LAST)));
+            let word = |v: &i128| (((*v >> 64) as u64 ^ 1 << 63) ^ flip).clamp(1, LAST);
+            out.extend(array.as_primitive::<Decimal128Type>().values().iter().map(word));
+            return true;
         }
-        macro_rules! put {
-            ($t:ty, $word:expr) => {
-                put::<$t>(array, descending, out, $word)
-            };
-        }
-        // IEEE total order, as the row format has it
-        let float = |bits: u64| if bits & SIGN == 0 { bits ^ SIGN } else { !bits };
-        match array.data_type() {
-            DataType::Int8 => put!(Int8Type, |v| v as i64 as u64 ^ SIGN),
-            DataType::Int16 => put!(Int16Type, |v| v as i64 as u64 ^ SIGN),
-            DataType::Int32 => put!(Int32Type, |v| v as i64 as u64 ^ SIGN),
-            DataType::Int64 => put!(Int64Type, |v| v as u64 ^ SIGN),
-            DataType::UInt8 => put!(UInt8Type, |v| u64::from(v) ^ SIGN),
-            DataType::UInt16 => put!(UInt16Type, |v| u64::from(v) ^ SIGN),
-            DataType::UInt32 => put!(UInt32Type, |v| u64::from(v) ^ SIGN),
-            DataType::UInt64 => put!(UInt64Type, |v| v),
-            DataType::Float32 => put!(Float32Type, |v| float(u64::from(v.to_bits()) << 32)),
-            DataType::Float64 => put!(Float64Type, |v| float(v.to_bits())),
-            DataType::Date32 => put!(Date32Type, |v| v as i64 as u64 ^ SIGN),
-            DataType::Date64 => put!(Date64Type, |v| v as u64 ^ SIGN),
-            DataType::Timestamp(TimeUnit::Second, _) => put!(TimestampSecondType, |v| v as u64 ^ SIGN),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => put!(TimestampMillisecondType, |v| v as u64 ^ SIGN),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => put!(TimestampMicrosecondType, |v| v as u64 ^ SIGN),
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => put!(TimestampNanosecondType, |v| v as u64 ^ SIGN),
-            DataType::Duration(TimeUnit::Microsecond) => put!(DurationMicrosecondType, |v| v as u64 ^ SIGN),
-            DataType::Decimal128(..) => put!(Decimal128Type, |v| (v >> 64) as u64 ^ SIGN),
-            DataType::Boolean => {
-                let flip = self.first.descending;
-                out.extend(array.as_boolean().values().iter().map(|v| 4 + u64::from(v != flip)));
-            }
-            _ => return false,
-        }
-        true
+        each_word(array.as_ref(), descending, out, |word| word.clamp(1, LAST))
     }
     fn other(&self, array: &ArrayRef, out: &mut Vec<u64>) -> Result<()> {
         let head = |bytes: &[u8]| {

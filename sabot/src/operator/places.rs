@@ -1,10 +1,9 @@
-//! The order of many rows by the bytes of their sort keys.
+//! The order of many rows by the bytes of their sort keys, or by one word each.
 //!
 //! Keys are byte strings whose order is that of `memcmp` (Arrow's row format). Most of them begin alike (the mark of a
 //! value, the upper bytes of small numbers, a prefix of all names), so the eight bytes *behind* what all keys share are
-//! taken as each row's head. Heads are sorted as numbers: by counting, a byte at a time from the last (Hollerith's radix
-//! sort), where few bytes differ; else by comparison, which finds runs that are sorted already. Both are stable. Only
-//! rows with equal heads and longer keys are compared as bytes.
+//! taken as each row's head. Heads are sorted as numbers, stably: by counting, a byte at a time from the last (Hollerith's radix
+//! sort), and only by as many of the upper bytes as it takes to tell most rows apart. Rows that are not told apart are compared.
 
 use arrow_row::Rows;
 
@@ -14,9 +13,12 @@ use crate::{Error, Result};
 pub(super) type Place = (u64, u32, u32);
 
 /// Fewer rows are sorted by comparison: a pass over 256 counters costs as much.
-const FEW: usize = 4096;
-/// Bytes of the heads that may differ for sorting by counting: four passes over the places cost less than comparisons.
-const MOST_BYTES: usize = 4;
+const FEW: usize = 256;
+/// Bits beyond those that number the rows, so that about one row in 2^8 shares its upper bits with another one if heads are spread
+/// evenly.
+const SPARE_BITS: u32 = 8;
+/// Passes over the places at most.
+const MOST_PASSES: u32 = 4;
 
 /// The places of all rows in sorted order; equal rows stay in order of batch and row.
 pub(super) fn sorted(rows: &[Rows]) -> Result<Vec<Place>> {
@@ -31,14 +33,18 @@ pub(super) fn sorted(rows: &[Rows]) -> Result<Vec<Place>> {
             places.push((head(key), batch, row));
         }
     }
-    by_head(&mut places);
+    by_head(&mut places, &mut Vec::new());
     if longer {
-        let key = |place: &Place| rows.get(place.1 as usize).map(|r| r.row(place.2 as usize));
-        for equal in places.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
-            equal.sort_by(|a, b| key(a).cmp(&key(b)));
-        }
+        ties(&mut places, |p| rows.get(p.1 as usize).map(|r| r.row(p.2 as usize)));
     }
     Ok(places)
+}
+
+/// Sorts rows of equal heads by their keys.
+pub(super) fn ties<K: Ord>(places: &mut [Place], key: impl Fn(&Place) -> K) {
+    for equal in places.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
+        equal.sort_by_key(&key);
+    }
 }
 
 /// Length of the prefix that all keys share.
@@ -69,37 +75,62 @@ pub(super) fn head(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Sorts by head, stably.
-fn by_head(places: &mut Vec<Place>) {
-    let first = places.first().map_or(0, |p| p.0);
-    let differ = places.iter().fold(0, |bits, p| bits | (p.0 ^ first));
-    let bytes: Vec<u32> = (0..8).map(|byte| byte * 8).filter(|shift| (differ >> shift) & 0xff != 0).collect();
-    if places.len() < FEW || bytes.len() > MOST_BYTES {
+/// Sorts by head, stably. `room` is for use by the next call.
+pub(super) fn by_head(places: &mut [Place], room: &mut Vec<Place>) {
+    let Some(first) = places.first().map(|p| p.0) else { return };
+    let (mut least, mut most, mut last, mut sorted) = (first, first, first, true);
+    for p in places.iter() {
+        (least, most) = (least.min(p.0), most.max(p.0));
+        sorted &= last <= p.0;
+        last = p.0;
+    }
+    if sorted {
+        return;
+    }
+    if places.len() < FEW {
         places.sort_by_key(|p| p.0);
         return;
     }
-    let mut other: Vec<Place> = vec![Place::default(); places.len()];
-    for shift in bytes {
-        let digit = |p: &Place| (p.0 >> shift) as usize & 0xff;
-        let mut next = [0usize; 256];
-        for p in places.iter() {
-            if let Some(n) = next.get_mut(digit(p)) {
+    let bits = 64 - (most - least).leading_zeros();
+    let telling = (64 - (places.len() as u64).leading_zeros() + SPARE_BITS).min(bits);
+    let passes = telling.div_ceil(8).min(MOST_PASSES);
+    let shift = bits.saturating_sub(passes * 8);
+    let upper = |p: &Place| (p.0 - least) >> shift;
+    let digit = |p: &Place, pass: u32| (upper(p) >> (pass * 8)) as usize & 0xff;
+
+    let mut counts = [[0usize; 256]; MOST_PASSES as usize];
+    for p in places.iter() {
+        for (pass, counts) in (0..passes).zip(&mut counts) {
+            if let Some(n) = counts.get_mut(digit(p, pass)) {
                 *n += 1;
             }
         }
+    }
+    room.clear();
+    room.resize(places.len(), Place::default());
+    let (mut from, mut to): (&mut [Place], &mut [Place]) = (&mut *places, room.as_mut_slice());
+    for (pass, next) in (0..passes).zip(&mut counts) {
         let mut start = 0;
-        for n in &mut next {
+        for n in next.iter_mut() {
             start += std::mem::replace(n, start);
         }
-        for p in places.iter() {
-            if let Some(n) = next.get_mut(digit(p)) {
-                if let Some(slot) = other.get_mut(*n) {
+        for p in from.iter() {
+            if let Some(n) = next.get_mut(digit(p, pass)) {
+                if let Some(slot) = to.get_mut(*n) {
                     *slot = *p;
                 }
                 *n += 1;
             }
         }
-        std::mem::swap(places, &mut other);
+        std::mem::swap(&mut from, &mut to);
+    }
+    if passes % 2 == 1 {
+        places.copy_from_slice(room);
+    }
+    if shift > 0 {
+        for equal in places.chunk_by_mut(|a, b| upper(a) == upper(b)).filter(|equal| equal.len() > 1) {
+            equal.sort_by_key(|p| p.0);
+        }
     }
 }
 
@@ -123,6 +154,32 @@ mod tests {
         expected.sort_by_key(|(b, i)| rows[*b as usize].row(*i as usize));
         let got: Vec<(u32, u32)> = sorted(&rows).unwrap().into_iter().map(|p| (p.1, p.2)).collect();
         assert!(got == expected);
+    }
+
+    #[test]
+    fn heads_of_any_spread() {
+        let mut state = 7u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 3
+        };
+        for rows in [0, 1, 2, 255, 256, 300, 5000, 70_000] {
+            for mask in [0, 1, 0xff, 0xffff, 0xffff_ff00, u64::MAX >> 3, 0xff00_0000_0000_00ff] {
+                for (add, far) in [(0, 0), (1 << 40, 0), (5, u64::MAX)] {
+                    let mut places: Vec<Place> = (0..rows).map(|i| ((random() & mask) + add, 0, i)).collect();
+                    // one far away from all others
+                    if let (Some(p), true) = (places.last_mut(), far > 0) {
+                        p.0 = far;
+                    }
+                    let mut expected = places.clone();
+                    expected.sort_by_key(|p| p.0);
+                    by_head(&mut places, &mut Vec::new());
+                    assert!(places == expected, "{rows} {mask:x} {add}");
+                    by_head(&mut places, &mut Vec::new());
+                    assert!(places == expected);
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From the plan and its code to the graph that the runtime runs.
 //!
 //! Exchanges come from keys and are never left out where keys need them: an aggregate's final phase, a keyed step and
-//! the sides of a hash join are hashed by their keys; a small build side is broadcast instead. A final sort, a limit and
+//! the sides of a hash join are hashed by their keys; a small build side is broadcast instead. A limit and
 //! sinks gather, in source order. So does an async step: its calls run side by side, it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +11,8 @@ use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::kernel::{LETTER, Level, Lineage, Predicate, Request};
 use crate::operator::{
-    Conform, Exchange, Input, Limit, MergeSort, OperatorFactory, PartialSort, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey,
-    SortSpec, SourceTime, Unnest, Work, schema_with,
+    Conform, Exchange, Input, Limit, OperatorFactory, PhysicalNode, PhysicalPlan, RunOperator, SampleSpec, SortKey, SortSpec, SourceTime,
+    Unnest, Work, schema_with,
 };
 use crate::plan::{Node, NodeId, Op, Plan, Times, times};
 use crate::{Error, Result};
@@ -178,24 +178,7 @@ impl Lower<'_> {
             }
             Op::Join { .. } => self.join(number, node)?,
             Op::Sort { by } => {
-                let spec = Arc::new(sort_spec(node, by));
-                let input = self.forward_input(node)?;
-                let (from_schema, single) = self.upstream(input.from);
-                let sources = (0u32..).zip(&self.out.plan.nodes).filter(|(_, n)| matches!(n.work, Work::Source(_))).map(|(n, _)| n);
-                let factory = PartialSort::factory(Arc::clone(&spec), &from_schema, self.next() as u32, sources)?;
-                let part = self.push(
-                    usize::MAX,
-                    format!("{}.partial", node.id),
-                    Work::Operator(factory),
-                    vec![input],
-                    single,
-                    Arc::clone(&from_schema),
-                    true,
-                    true,
-                );
-                let factory = MergeSort::factory(spec, &from_schema, self.next() as u32)?;
-                let input = Input { from: part, port: 0, exchange: Exchange::Gather, ordered: true };
-                self.push(number, node.id.clone(), Work::Operator(factory), vec![input], true, from_schema, true, true);
+                self.sort(number, node, sort_spec(node, by))?;
                 rows.map(|r| self.rows.insert(number, r));
             }
             Op::Limit { rows: n } => {

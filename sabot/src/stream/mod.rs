@@ -44,6 +44,7 @@ mod lateness;
 mod lower;
 mod lower_join;
 mod lower_sets;
+mod lower_sort;
 mod lower_wide;
 mod marks;
 mod ordered;

@@ -1,4 +1,4 @@
-//! The second phase: all sorted runs become one.
+//! The second phase where rows may have to go to disk: all sorted runs become one, at a single instance.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::sorter::Sorter;
-use super::{Merge, OUT_ROWS, Run, SortSpec, state};
+use super::{Merge, OUT_ROWS, Run, SortSpec, place_of, state};
 use crate::Result;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::places::Place;
@@ -94,7 +94,7 @@ impl std::fmt::Debug for MergeSort {
 }
 
 impl MergeSort {
-    /// The instance for plan node `node`; its output's origin is this node, split 0.
+    /// The instance for plan node `node`, which is the source of its rows.
     ///
     /// # Errors
     /// If a sort column does not exist or has no order.
@@ -123,7 +123,7 @@ impl MergeSort {
     }
     fn emit(&mut self, batch: RecordBatch, out: &mut dyn Output) {
         let rows = batch.num_rows();
-        let origin = Origin { source: self.node, partition: 0, split: 0, row: self.sent as u64 };
+        let origin = place_of(self.node, self.sent);
         self.sent += rows;
         out.account(Account { used: rows as u64, held: -(rows as i64), ..Account::default() });
         out.emit(Morsel::new(batch, origin));
@@ -167,11 +167,11 @@ impl Operator for MergeSort {
         self.pump(out)
     }
     fn finish(&mut self, _port: usize, out: &mut dyn Output) -> Result<Progress> {
-        out.pass(Mark::Ascending(Origin { source: self.node, ..Origin::default() }));
+        out.pass(Mark::Ascending(place_of(self.node, 0)));
         if self.disk.is_some() {
             self.spill()?;
         } else {
-            self.places = self.sorter.order(&self.batches)?;
+            self.places = self.sorter.order(&self.batches)?.places;
         }
         self.pump(out)
     }

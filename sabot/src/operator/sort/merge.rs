@@ -41,7 +41,7 @@ impl Run {
     /// If the disk refuses.
     pub(crate) fn sorted(sorter: &Sorter, batches: &[RecordBatch], file: &SpillFile, memory: &Memory) -> Result<Self> {
         let mut run = Run::new(file);
-        let places = sorter.order(batches)?;
+        let places = sorter.order(batches)?.places;
         let rows = memory.block_rows(batches.iter().map(bytes_of).sum(), places.len());
         for some in places.chunks(rows) {
             run.push(&sorter.gather(batches, some)?)?;

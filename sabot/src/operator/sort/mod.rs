@@ -1,4 +1,6 @@
-//! Sorting bounded streams: sorted runs per split, then one stable merge. Equal rows keep source order.
+//! Sorting bounded streams: sorted runs of splits, then one stable order of all. Equal rows keep source order.
+//!
+//! In memory the second phase is done by all threads, each of which makes its parts of the result ([`range_sort`]).
 //!
 //! Under a memory budget this is an external merge sort (Knuth, The Art of Computer Programming 3, 5.4): what the merge holds
 //! goes to disk as a sorted run whenever memory is short, and the runs are merged a block of each at a time, in several
@@ -8,14 +10,27 @@
 mod last;
 mod merge;
 mod partial;
+mod range;
+mod runs;
 mod sorter;
 mod state;
 
 pub use last::MergeSort;
 pub(crate) use merge::{Merge, Run};
 pub use partial::PartialSort;
+pub use range::range_sort;
 pub(crate) use sorter::Sorter;
 pub use sorter::{SortKey, SortSpec};
 
+use crate::kernel::Origin;
+
 /// Rows of an output batch.
 const OUT_ROWS: usize = 8192;
+/// Rows of the result that have the same `split`: enough for a few blocks, and few enough for several instances to have some.
+/// Not larger, since rows wait for those of earlier units; not smaller, since later steps keep a state for each.
+const UNIT: usize = 1 << 17;
+
+/// The origin of the row of this rank in the result of plan node `node`.
+fn place_of(node: u32, rank: usize) -> Origin {
+    Origin { source: node, partition: 0, split: (rank / UNIT) as u64, row: (rank % UNIT) as u64 }
+}

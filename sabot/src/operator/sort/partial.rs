@@ -3,25 +3,32 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, SchemaRef};
 
 use super::sorter::Sorter;
 use super::{OUT_ROWS, SortSpec, state};
 use crate::Result;
 use crate::kernel::{Morsel, Origin};
-use crate::operator::kept::split_of;
+use crate::operator::kept::{schema_with, split_of};
 use crate::operator::spill::{Memory, bytes_of, own};
 use crate::operator::{Account, Frozen, GroupState, Instance, Operator, OperatorFactory, Output, Progress};
 
-/// Sorts the rows of each split and sends them on, as one run, when the split ends; earlier, as several, under a memory
-/// budget.
+/// The column of keys behind the others: no name of the user's.
+pub(super) const KEY: &str = "sort key";
+/// Rows of a split at which they are sent on as a run: their places, twice, fill two megabytes.
+const RUN_ROWS: usize = 1 << 16;
+
+/// Sorts the rows of each split and sends them on, as one run or several, when the split ends; earlier if they are many, or under
+/// a memory budget.
 pub struct PartialSort {
     sorter: Sorter,
     place: Arc<Place>,
     splits: Vec<(Origin, Vec<RecordBatch>)>,
     bytes: usize,
     memory: Option<Memory>,
+    /// The schema of runs that carry their keys.
+    keyed: Option<SchemaRef>,
 }
 
 /// Where a partial sort stands in the plan: what it must know to send rows on before it is told that they are complete.
@@ -48,31 +55,68 @@ impl PartialSort {
         node: u32,
         sources: impl IntoIterator<Item = u32>,
     ) -> Result<Arc<dyn OperatorFactory>> {
+        Self::make(spec, schema, node, sources, None)
+    }
+    /// As [`factory`](Self::factory), for [`range_sort`](super::range_sort): runs carry the keys of their rows, unless these are a column
+    /// anyway. Also the schema of runs.
+    ///
+    /// # Errors
+    /// As for [`factory`](Self::factory).
+    pub fn with_keys(
+        spec: Arc<SortSpec>,
+        schema: &SchemaRef,
+        node: u32,
+        sources: impl IntoIterator<Item = u32>,
+    ) -> Result<(Arc<dyn OperatorFactory>, SchemaRef)> {
+        let words = Sorter::new(Arc::clone(&spec), schema)?.word().is_some();
+        let keyed = (!words).then(|| schema_with(schema, Field::new(KEY, DataType::LargeBinary, false)));
+        Ok((Self::make(spec, schema, node, sources, keyed.clone())?, keyed.unwrap_or_else(|| Arc::clone(schema))))
+    }
+    fn make(
+        spec: Arc<SortSpec>,
+        schema: &SchemaRef,
+        node: u32,
+        sources: impl IntoIterator<Item = u32>,
+        keyed: Option<SchemaRef>,
+    ) -> Result<Arc<dyn OperatorFactory>> {
         let schema = Arc::clone(schema);
         let place = Arc::new(Place { node, sources: sources.into_iter().collect() });
         Sorter::new(Arc::clone(&spec), &schema)?;
         Ok(Arc::new(move |_: Instance| {
             let sorter = Sorter::new(Arc::clone(&spec), &schema)?;
-            let place = Arc::clone(&place);
-            Ok(Box::new(PartialSort { sorter, place, splits: Vec::new(), bytes: 0, memory: None }) as Box<dyn Operator>)
+            let (place, keyed) = (Arc::clone(&place), keyed.clone());
+            Ok(Box::new(PartialSort { sorter, place, splits: Vec::new(), bytes: 0, memory: None, keyed }) as Box<dyn Operator>)
         }))
     }
-    fn add(&mut self, origin: Origin, batch: RecordBatch) {
+    /// Adds rows to their split. Returns the number of the split if it has enough of them.
+    fn add(&mut self, origin: Origin, batch: RecordBatch) -> Option<usize> {
         self.bytes += bytes_of(&batch);
         let origin = split_of(origin);
-        match self.splits.iter_mut().rev().find(|(o, _)| *o == origin) {
-            Some((_, batches)) => batches.push(batch),
-            None => self.splits.push((origin, vec![batch])),
+        let at = self.splits.iter().rposition(|(o, _)| *o == origin).unwrap_or(self.splits.len());
+        if at == self.splits.len() {
+            self.splits.push((origin, Vec::new()));
         }
+        let (_, batches) = self.splits.get_mut(at)?;
+        batches.push(batch);
+        (batches.iter().map(RecordBatch::num_rows).sum::<usize>() >= RUN_ROWS).then_some(at)
+    }
+    /// Where rows belong that are sent before it is known that their split is complete: rows of no split are stamped with this node when it
+    /// finishes; so that all parts of them stay together.
+    fn early(place: &Place, origin: Origin) -> Origin {
+        if place.sources.contains(&origin.source) { origin } else { Origin { source: place.node, ..origin } }
     }
     fn send(&mut self, origin: Origin, batches: &[RecordBatch], out: &mut dyn Output) -> Result<()> {
         self.bytes = self.bytes.saturating_sub(batches.iter().map(bytes_of).sum());
-        let places = self.sorter.order(batches)?;
-        let size = if self.memory.is_some() { OUT_ROWS } else { places.len().max(1) };
-        for some in places.chunks(size) {
+        let ordered = self.sorter.order(batches)?;
+        let size = if self.memory.is_some() { OUT_ROWS } else { ordered.places.len().max(1) };
+        for some in ordered.places.chunks(size) {
             let mut run = self.sorter.gather(batches, some)?;
             if self.memory.is_some() {
                 run = own(&run)?;
+            }
+            if let Some(schema) = &self.keyed {
+                let keys: ArrayRef = Arc::new(ordered.keys(some));
+                run = RecordBatch::try_new(Arc::clone(schema), run.columns().iter().cloned().chain([keys]).collect())?;
             }
             out.account(Account { used: run.num_rows() as u64, held: -(run.num_rows() as i64), ..Account::default() });
             out.emit(Morsel::new(run, origin));
@@ -94,12 +138,14 @@ impl Operator for PartialSort {
             if self.memory.is_some() {
                 batch = own(&batch)?;
             }
-            self.add(morsel.origin, batch);
+            if let (Some(at), None) = (self.add(morsel.origin, batch), &self.memory) {
+                let (origin, batches) = self.splits.remove(at);
+                self.send(Self::early(&self.place, origin), &batches, out)?;
+            }
         }
         if self.memory.as_ref().is_some_and(|m| self.bytes > m.share() / 4) {
             let here = Arc::clone(&self.place);
-            // Rows of no split are stamped with this node when it finishes; so that all parts of them stay together.
-            self.send_all(out, |o| if here.sources.contains(&o.source) { o } else { Origin { source: here.node, ..o } })?;
+            self.send_all(out, |o| Self::early(&here, o))?;
         }
         Ok(Progress::Done)
     }

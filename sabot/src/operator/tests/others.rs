@@ -6,7 +6,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::hand::Item;
 use super::{Out, Rng, cut, encode, lines, memory};
-use crate::kernel::Morsel;
+use crate::kernel::{Morsel, Origin};
 use crate::operator::*;
 use crate::record::{Str, View};
 
@@ -135,8 +135,79 @@ fn sorts_stably() {
                 states.iter().for_each(|s| merge.restore(s).unwrap());
             }
             out.finish(merge.as_mut(), 0);
-            assert_eq!(lines(&out.rows(&schema)), rows.into_iter().map(|r| r.2).collect::<Vec<_>>());
+            let expected = rows.into_iter().map(|r| r.2).collect::<Vec<_>>();
+            assert_eq!(lines(&out.rows(&schema)), expected);
             assert!(out.account.balanced() && out.account.held == 0);
+
+            // by several instances, each of which sees all runs
+            let (factory, with_keys) = PartialSort::with_keys(Arc::clone(&spec), &schema, 0, [0]).unwrap();
+            let mut runs = Out::default();
+            for (i, b) in splits.iter().enumerate() {
+                let mut op = factory.create(Instance { index: 0, of: 1 }).unwrap();
+                for m in cut(b, i as u64, size, if select { Some(&keep) } else { None }) {
+                    runs.feed(op.as_mut(), 0, m);
+                }
+                op.split_end(0, Origin { split: i as u64, ..Origin::default() }, &mut runs).unwrap();
+            }
+            assert!(runs.morsels.iter().all(|m| m.batch.schema() == with_keys));
+            let factory = range_sort(Arc::clone(&spec), &schema, 1).unwrap();
+            let mut out = Out { tight: true, ..Out::default() };
+            for index in 0..threads {
+                let mut op = factory.create(Instance { index, of: threads }).unwrap();
+                runs.morsels.iter().for_each(|m| out.feed(op.as_mut(), 0, m.clone()));
+                out.finish(op.as_mut(), 0);
+            }
+            assert_eq!(lines(&out.rows(&schema)), expected);
+            assert!(out.account.balanced() && out.account.held == 0);
+        }
+    }
+}
+
+#[test]
+fn several_instances_sort_as_one_does() {
+    // more rows than are sorted at once, and more than have the same split
+    let mut rng = Rng(12);
+    let rows = 140_000;
+    let column = |rng: &mut Rng, below: u64| Int64Array::from_iter_values((0..rows).map(|_| rng.below(below) as i64));
+    let columns: Vec<(&str, ArrayRef)> =
+        vec![("many", Arc::new(column(&mut rng, 1 << 40))), ("few", Arc::new(column(&mut rng, 3))), ("one", Arc::new(column(&mut rng, 1)))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let places = |ops: Vec<Box<dyn Operator>>, runs: &[Morsel]| {
+        let mut out = Out { tight: true, ..Out::default() };
+        for mut op in ops {
+            runs.iter().for_each(|m| out.feed(op.as_mut(), 0, m.clone()));
+            out.finish(op.as_mut(), 0);
+        }
+        assert!(out.account.balanced() && out.account.held == 0);
+        out.morsels.sort_by_key(|m| m.origin);
+        let at: Vec<(Origin, usize)> = out.morsels.iter().map(|m| (m.origin, m.rows())).collect();
+        (at, out.rows(&batch.schema()))
+    };
+    for by in [&["many"][..], &["one"], &["few", "many"]] {
+        let by = by.iter().map(|c| SortKey { column: (*c).into(), ascending: *c != "few", nulls_first: false }).collect();
+        let spec = Arc::new(SortSpec { name: "p/s".into(), by });
+        let runs = |factory: Arc<dyn OperatorFactory>, size: usize| {
+            let (mut op, mut out) = (one(&factory), Out::default());
+            for split in 0..2u64 {
+                let origin = Origin { split, ..Origin::default() };
+                for m in cut(&batch.slice(split as usize * 70_000, 70_000), split, size, None) {
+                    out.feed(op.as_mut(), 0, m);
+                }
+                op.split_end(0, origin, &mut out).unwrap();
+            }
+            assert!(out.account.balanced() && out.account.held == 0);
+            out.morsels
+        };
+        let schema = batch.schema();
+        let merged = runs(PartialSort::factory(Arc::clone(&spec), &schema, 0, [0]).unwrap(), 16_384);
+        let expected = places(vec![one(&MergeSort::factory(Arc::clone(&spec), &schema, 1).unwrap())], &merged);
+        for size in [16_384, 70_000] {
+            let keyed = runs(PartialSort::with_keys(Arc::clone(&spec), &schema, 0, [0]).unwrap().0, size);
+            let factory = range_sort(Arc::clone(&spec), &schema, 1).unwrap();
+            for of in [1, 2, 3] {
+                let ops = (0..of).map(|index| factory.create(Instance { index, of }).unwrap()).collect();
+                assert!(places(ops, &keyed) == expected, "{spec:?} {size} {of}");
+            }
         }
     }
 }
