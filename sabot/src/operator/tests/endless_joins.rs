@@ -189,7 +189,7 @@ fn check(spec: &Arc<JoinSpec>, rng: &mut Rng, units: [TimeUnit; 2], asof: bool) 
     for (op, _) in &mut run.all {
         run.out.finish(op.as_mut(), 0);
         run.out.finish(op.as_mut(), 1);
-        assert!(op.held_bytes() < 20_000, "{} bytes are left", op.held_bytes());
+        assert!(op.held_bytes() < 40_000, "{} bytes are left", op.held_bytes());
     }
     let mut rows: Vec<String> = run.out.morsels.iter().flat_map(|m| lines(&m.compact().unwrap())).collect();
     rows.sort();

@@ -193,5 +193,5 @@ pipeline! {
 fn a_time_that_no_source_tells_is_refused_at_start() {
     let s = Setting::new(1, 1);
     let error = Trial::new().seed(1).stop_at(100).run(untold(s.source(0), s.source(1))).unwrap_err().to_string();
-    assert!(error.contains("`untold/pairs/join` takes the time of its right side from `later`, which is computed"), "{error}");
+    assert!(error.contains("`untold/pairs/interval_join` takes the time of its right side from `later`, which is computed"), "{error}");
 }
