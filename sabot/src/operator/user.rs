@@ -38,7 +38,7 @@ pub trait MapOperator<R: Record, W, V: Value>: OperatorItem {
 pub trait KeyedItem: OperatorItem {
     /// The state of one key.
     type State: State;
-    /// The second output; [`NoSide`] if there is none.
+    /// The second output; [`NoSide`](super::NoSide) if there is none.
     type Side: SideOutput;
 }
 
@@ -161,7 +161,7 @@ pub trait Retracts: Aggregate {}
 pub trait KeyedRows: State {
     /// The column type of what it returns.
     type Out: Value;
-    /// The second output; [`NoSide`] if there is none.
+    /// The second output; [`NoSide`](super::NoSide) if there is none.
     type Side: SideOutput;
     /// [`EventTimers`] or [`NoTimers`].
     type Timers;

@@ -17,7 +17,7 @@ pub enum Unkeyed {}
 #[derive(Debug)]
 pub struct Keyed<K>(PhantomData<fn() -> K>);
 /// The rows are keyed and cut into windows of event time, whose results are sent when they are over, or earlier and again
-/// ([`Updating`]).
+/// (`Updating`).
 ///
 /// Example: [`Records`](super::Records).
 #[derive(Debug)]

@@ -33,7 +33,7 @@ impl ParamEntry {
     pub const fn of<T: DeserializeOwned>(name: &'static str, type_name: &'static str) -> Self {
         ParamEntry { name, type_name, parse: parse::<T>, placeholder: placeholder::<T>, rust_name: std::any::type_name::<T> }
     }
-    /// Whether its value must not be shown: it is a [`Secret`], or holds one.
+    /// Whether its value must not be shown: it is a [`Secret`](crate::stream::Secret), or holds one.
     pub fn is_secret(&self) -> bool {
         (self.rust_name)().contains("::Secret<")
     }

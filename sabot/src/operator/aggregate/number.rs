@@ -14,7 +14,7 @@ use crate::record::{Decimal, Duration, Fixed, Micros, Millis, Nanos, Seconds, Va
 
 type NativeOf<T> = <<T as Fixed>::Arrow as ArrowPrimitiveType>::Native;
 
-/// A column type that [`sum`](super::sum) adds up: numbers, decimals, durations, and `Option` of these.
+/// A column type that `sum` adds up: numbers, decimals, durations, and `Option` of these.
 pub trait Summand: Value {
     /// The plain value.
     type Base: Fixed + Value;
@@ -39,7 +39,7 @@ pub trait Whole: Summand {
     fn narrow(total: i128) -> Option<NativeOf<Self::Total>>;
 }
 
-/// A column type that [`mean`](super::mean) averages: numbers, decimals, and `Option` of these.
+/// A column type that `mean` averages: numbers, decimals, and `Option` of these.
 #[diagnostic::on_unimplemented(
     message = "`mean` cannot average values of type `{Self}`",
     label = "not a number",

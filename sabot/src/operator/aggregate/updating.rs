@@ -74,7 +74,7 @@ struct Told {
     over: bool,
 }
 
-/// Sends results as they change; see the [module](self).
+/// Sends results as they change; see the module.
 pub struct UpdatingAggregate {
     spec: Arc<AggregateSpec>,
     node: u32,
