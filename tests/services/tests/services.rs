@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "services/follow.rs"]
+mod follow;
 #[path = "services/kafka_sink.rs"]
 mod kafka_sink;
 #[path = "services/kafka_source.rs"]
