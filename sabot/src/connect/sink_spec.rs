@@ -140,9 +140,9 @@ impl SinkSpec {
         let spec = self.clone();
         Ok(Box::new(PartsSink::new(path, ending, move |part| spec.open_file(part))))
     }
-    /// Whether it stores rows that only come, so that changes must be added up before.
-    pub(crate) fn only_adds(&self) -> bool {
-        !matches!(self, SinkSpec::Blackhole)
+    /// Whether it is a file, which can hold what changes add up to when there are no more.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, SinkSpec::Parquet { .. } | SinkSpec::Csv { .. } | SinkSpec::JsonLines { .. } | SinkSpec::Arrow { .. })
     }
     fn open_file(&self, path: PathBuf) -> Result<Box<dyn Sink>> {
         match self {

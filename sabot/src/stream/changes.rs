@@ -47,6 +47,8 @@ impl Stays for Append {}
 pub trait FoldsIn<C> {}
 impl<A> FoldsIn<Append> for A {}
 #[diagnostic::do_not_recommend]
+impl<A> FoldsIn<super::Decoy<A>> for A {}
+#[diagnostic::do_not_recommend]
 impl<A: Retracts> FoldsIn<Changes> for A {}
 /// Asks whether an aggregate works over a stream; used by generated code.
 #[doc(hidden)]

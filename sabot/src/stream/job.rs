@@ -351,7 +351,7 @@ impl Job {
                 SinkBinding::Live(open) => open()?,
             };
             if let Some(keys) = lowered.changes.get(name) {
-                if matches!(binding, SinkBinding::Spec(spec) if spec.only_adds()) {
+                if matches!(binding, SinkBinding::Spec(spec) if spec.is_file()) {
                     sink = Box::new(FoldedSink::new(sink));
                 }
                 let ends = lowered.plan.nodes.get(*node).is_some_and(|n| n.bounded);
