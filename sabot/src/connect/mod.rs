@@ -154,7 +154,6 @@ pub use csv_options::{CsvOptions, OnBadLine};
 pub use csv_sink::CsvSink;
 pub use csv_source::CsvSource;
 pub use fitted::fitted;
-#[cfg(feature = "cli")]
 pub(crate) use fold::Fold;
 pub(crate) use folded_sink::FoldedSink;
 pub use follow::FollowSource;

@@ -169,7 +169,7 @@ impl Driver {
     pub fn advance(&mut self, time: Duration) -> Result<()> {
         self.run_until(self.pace.now() + time)
     }
-    /// The rows of an open sink so far.
+    /// The rows of an open sink so far; of a stream of changes those that are left.
     ///
     /// # Errors
     /// If there is no such sink, or its columns do not fit `T`.
@@ -179,7 +179,7 @@ impl Driver {
             return Err(Error::Usage(crate::words::unknown("there is no open sink", sink, "there are", &known)));
         };
         let mut rows = Vec::new();
-        for batch in tap.batches() {
+        for batch in tap.batches()? {
             rows.extend(from_batch::<T>(&batch, "the result")?);
         }
         Ok(rows)
@@ -187,9 +187,12 @@ impl Driver {
     /// The rows of an open sink that came since this was last called.
     ///
     /// # Errors
-    /// As for [`rows`](Self::rows).
+    /// As for [`rows`](Self::rows); if its rows are taken back: there is no telling which are new, so look at all of them.
     pub fn take<T: Named>(&mut self, sink: &str) -> Result<Vec<T>> {
         let mut rows = self.rows(sink)?;
+        if self.taps.get(sink).is_some_and(Tap::changes) {
+            return Err(Error::Usage(format!("the rows of `{sink}` are taken back and sent again: `rows` gives those that are left")));
+        }
         let taken = self.taken.entry(sink.to_owned()).or_default();
         let new = rows.split_off((*taken).min(rows.len()));
         *taken += new.len();

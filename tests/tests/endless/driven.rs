@@ -66,3 +66,29 @@ fn a_crash_and_another_number_of_threads() {
     driver.finish().unwrap();
     assert_eq!(starts(&mut driver), [(60, 3)]);
 }
+
+/// A sensor's minute as it is so far.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct SoFar {
+    sensor: i64,
+    rows: u64,
+}
+
+pipeline! {
+    /// Readings per sensor, always up to date.
+    pub fn so_far(readings: Source<Reading>);
+    totals = readings -> key_by(sensor) -> window(global(on_update)) -> aggregate(|r| row { rows: count() });
+    totals -> sink;
+}
+
+#[test]
+fn changes_are_what_is_left() {
+    let feed = Feed::new(1);
+    let mut driver = Driver::start(so_far(feed.source())).unwrap();
+    driver.feed(&feed, 0, [at(1), at(2)]).unwrap();
+    assert_eq!(driver.rows::<SoFar>("totals").unwrap(), [SoFar { sensor: 1, rows: 2 }]);
+    driver.feed(&feed, 0, [at(3)]).unwrap();
+    assert_eq!(driver.rows::<SoFar>("totals").unwrap(), [SoFar { sensor: 1, rows: 3 }]);
+    assert!(driver.take::<SoFar>("totals").unwrap_err().to_string().contains("are taken back"));
+    driver.finish().unwrap();
+}
