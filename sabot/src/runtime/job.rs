@@ -355,10 +355,15 @@ impl Job {
     }
     /// What a checkpoint is to hold of the cut of an instance, and the bytes that were written to a file for it.
     pub(super) fn put_by(&self, epoch: u64, node: &str, instance: usize, frozen: Frozen) -> Result<(Vec<NodeState>, u64)> {
-        if let Some(settling) = &self.settling {
-            return settling.store.put_by(epoch, node, instance, frozen.write_changes()?);
-        }
         let state = |state| NodeState { node: node.to_owned(), instance, state, stored: None };
+        if let Some(settling) = &self.settling {
+            let delta = frozen.write_changes()?;
+            // a sink publishes what the checkpoint itself holds
+            if settling.takes_part(node) {
+                return Ok((delta.states.into_iter().map(state).collect(), 0));
+            }
+            return settling.store.put_by(epoch, node, instance, delta);
+        }
         Ok((frozen.write()?.into_iter().map(state).collect(), 0))
     }
 }

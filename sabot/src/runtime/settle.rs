@@ -80,6 +80,10 @@ impl Settling {
         let report = CheckpointReport { restored: from.map(|c| c.epoch), ..CheckpointReport::default() };
         Ok(Settling { store, sinks: taking, armed: AtomicBool::new(false), begun: Mutex::default(), report: Mutex::new(report) })
     }
+    /// Whether a node is a sink that prepares its rows with each checkpoint.
+    pub(super) fn takes_part(&self, node: &str) -> bool {
+        self.sinks.iter().any(|(name, _)| name == node)
+    }
     fn publish(&self, sink: usize, checkpoint: &Checkpoint) -> Result<()> {
         let Some((node, sink)) = self.sinks.get(sink) else { return Ok(()) };
         let Some(prepared) = prepared_in(checkpoint, node)? else { return Ok(()) };

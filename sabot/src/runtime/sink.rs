@@ -30,6 +30,9 @@ fn state(kind: u8, rest: &[u8]) -> Vec<GroupState> {
 
 /// What a sink has prepared for a checkpoint.
 pub(super) fn prepared_in(checkpoint: &Checkpoint, node: &str) -> Result<Option<Prepared>> {
+    if checkpoint.states.iter().any(|s| s.node == node && s.stored.is_some()) {
+        return Err(Error::internal(format!("what `{node}` prepared is not in the checkpoint but in a file beside it")));
+    }
     let mut found = checkpoint.states.iter().filter(|s| s.node == node).filter_map(|s| s.state.bytes.strip_prefix(&[PREPARED]));
     let broken = |e| Error::Checkpoint(format!("what `{node}` prepared is broken: {e}"));
     found.next().map(|json| serde_json::from_slice(json).map_err(broken)).transpose()
