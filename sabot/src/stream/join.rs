@@ -45,6 +45,9 @@ impl<R: Record, K, B, T, C> JoinSide for Stream<'_, R, Windowed<K>, B, T, C> {
 )]
 pub trait NotCut {}
 impl<R, K, B, T, C> NotCut for Stream<'_, R, Keyed<K>, B, T, C> {}
+// one that is not keyed is told so, and only that
+#[diagnostic::do_not_recommend]
+impl<R, B, T, C> NotCut for Stream<'_, R, Unkeyed, B, T, C> {}
 #[diagnostic::do_not_recommend]
 impl<S: NotCut> NotCut for On<S> {}
 impl<S: JoinSide> JoinSide for On<S> {
