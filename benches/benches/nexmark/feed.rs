@@ -69,6 +69,7 @@ impl Feed {
             "q13" => q13(bids()?, side_input()),
             "q15" => q15(bids()?),
             "q17" => q17(bids()?),
+            "q18" => q18(bids()?),
             other => return Err(Error::usage(format!("there is no question `{other}`"))),
         })
     }

@@ -206,3 +206,25 @@ fn q17_auctions_of_days() {
     let expected: Vec<Q17> = of.into_iter().map(row).collect();
     check(q17(days().bids_batch()), |p| q17(days().partitions(p).bids()), &expected);
 }
+
+#[test]
+fn q18_last_bids() {
+    let mut last: BTreeMap<(i64, i64), Bid> = BTreeMap::new();
+    for b in bids() {
+        match last.get(&(b.bidder, b.auction)) {
+            Some(other) if other.date_time > b.date_time => {}
+            _ => drop(last.insert((b.bidder, b.auction), b)),
+        }
+    }
+    let row = |b: Bid| Q18 {
+        bidder: b.bidder,
+        auction: b.auction,
+        price: b.price,
+        channel: b.channel,
+        url: b.url,
+        date_time: b.date_time,
+        extra: b.extra,
+    };
+    let expected: Vec<Q18> = last.into_values().map(row).collect();
+    check(q18(events().bids_batch()), |p| q18(events().partitions(p).bids()), &expected);
+}

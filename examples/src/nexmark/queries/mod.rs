@@ -3,6 +3,7 @@
 mod daily;
 mod highest_bid;
 mod hot_items;
+mod last_bids;
 mod lookup;
 mod rows;
 mod sessions;
@@ -10,6 +11,7 @@ mod sessions;
 pub use daily::{Q15, Q17, q15, q17};
 pub use highest_bid::{Q7, q7};
 pub use hot_items::{Q5, q5};
+pub use last_bids::{Q18, q18};
 pub use lookup::{Q13, q13};
 pub use rows::{Q0, Q1, q0, q1};
 pub use sessions::{Q11, q11};
