@@ -34,6 +34,13 @@ QUERIES = {
     "q17": f"""SELECT auction, CAST(FLOOR(date_time TO DAY) AS TIMESTAMP(3)) AS window_start, {RANKS}, min(price) AS min_price,
         max(price) AS max_price, avg(price) AS avg_price, sum(price) AS sum_price
         FROM bid GROUP BY auction, CAST(FLOOR(date_time TO DAY) AS TIMESTAMP(3))""",
+    "q4": """SELECT category, avg(price) AS average FROM (
+            SELECT max(B.price) AS price, A.category FROM auction A, bid B
+            WHERE A.id = B.auction AND B.date_time BETWEEN A.date_time AND A.expires GROUP BY A.id, A.category) GROUP BY category""",
+    "q9": """SELECT id, item_name, description, initial_bid, reserve, date_time, expires, seller, category, extra, bidder, price, bid_time, bid_extra
+        FROM (SELECT A.*, B.bidder, B.price, B.date_time AS bid_time, B.extra AS bid_extra,
+                     ROW_NUMBER() OVER (PARTITION BY A.id ORDER BY B.price DESC, B.date_time ASC) AS n
+              FROM auction A, bid B WHERE A.id = B.auction AND B.date_time BETWEEN A.date_time AND A.expires) WHERE n <= 1""",
     "q18": """SELECT bidder, auction, price, channel, url, date_time, extra
         FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC) AS n FROM bid) WHERE n <= 1""",
 }

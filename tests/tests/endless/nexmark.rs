@@ -6,9 +6,12 @@ use sabot::prelude::*;
 use sabot::stream::Job;
 use sabot::testing::{Trial, same_rows};
 use sabot_examples::nexmark::queries::*;
-use sabot_examples::nexmark::{Bid, Nexmark, Sequence, side_input};
+use sabot_examples::nexmark::{Auction, Bid, Nexmark, Sequence, side_input};
 
 use super::mix;
+
+#[path = "nexmark/winning.rs"]
+mod winning;
 
 const SECOND: i64 = 1000;
 const DAY: i64 = 86_400 * SECOND;
