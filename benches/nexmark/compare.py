@@ -30,7 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target"))
 FLINK = TARGET / "flink"
 PACKAGE = "apache-flink-libraries==2.3.0"
-SMOKE = ["q0", "q1", "q4", "q5", "q7", "q9", "q11", "q13", "q15", "q17", "q18"]
+SMOKE = ["q0", "q1", "q3", "q4", "q5", "q7", "q8", "q9", "q11", "q13", "q15", "q17", "q18", "q20"]
 TIMED = ["q1", "q5", "q7", "q11", "q17"]
 # what Flink needs opened in Java 17
 OPENS = ["java.util", "java.lang", "java.time", "java.util.concurrent", "java.util.concurrent.atomic", "java.nio", "java.net", "java.text",

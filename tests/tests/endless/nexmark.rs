@@ -6,10 +6,12 @@ use sabot::prelude::*;
 use sabot::stream::Job;
 use sabot::testing::{Trial, same_rows};
 use sabot_examples::nexmark::queries::*;
-use sabot_examples::nexmark::{Auction, Bid, Nexmark, Sequence, side_input};
+use sabot_examples::nexmark::{Auction, Bid, Nexmark, Person, Sequence, side_input};
 
 use super::mix;
 
+#[path = "nexmark/joins.rs"]
+mod joins;
 #[path = "nexmark/winning.rs"]
 mod winning;
 
