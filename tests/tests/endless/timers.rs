@@ -40,7 +40,7 @@ impl Odd {
         if self.fired % 4 == 1 {
             ctx.set_timer(at + 7.sec());
         }
-        if self.fired % 5 == 0 {
+        if self.fired.is_multiple_of(5) {
             ctx.side(format!("timer {}", self.fired).into());
         }
         Some(format!("timer {} after {}", self.fired, self.rows).into())
@@ -85,7 +85,7 @@ impl Model {
             if self.fired % 4 == 1 {
                 self.timers.insert((at + 7 * SECOND).max(at + 1));
             }
-            if self.fired % 5 == 0 {
+            if self.fired.is_multiple_of(5) {
                 self.aside.push(Self::told(sensor, at, format!("timer {}", self.fired)));
             }
             self.main.push(Self::told(sensor, at, format!("timer {} after {}", self.fired, self.rows)));
