@@ -34,7 +34,30 @@ QUERIES = {
     "q17": f"""SELECT auction, CAST(FLOOR(date_time TO DAY) AS TIMESTAMP(3)) AS window_start, {RANKS}, min(price) AS min_price,
         max(price) AS max_price, avg(price) AS avg_price, sum(price) AS sum_price
         FROM bid GROUP BY auction, CAST(FLOOR(date_time TO DAY) AS TIMESTAMP(3))""",
+    "q3": """SELECT P.name, P.city, P.state, A.id FROM auction A JOIN person P ON A.seller = P.id
+        WHERE A.category = 10 AND (P.state = 'OR' OR P.state = 'ID' OR P.state = 'CA')""",
+    "q4": """SELECT category, avg(price) AS average FROM (
+            SELECT max(B.price) AS price, A.category FROM auction A, bid B
+            WHERE A.id = B.auction AND B.date_time BETWEEN A.date_time AND A.expires GROUP BY A.id, A.category) GROUP BY category""",
+    "q8": """SELECT P.id, P.name, P.starttime FROM (
+            SELECT id, name, window_start AS starttime, window_end AS endtime
+            FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(date_time), INTERVAL '10' SECOND)) GROUP BY id, name, window_start, window_end) P
+        JOIN (SELECT seller, window_start AS starttime, window_end AS endtime
+            FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(date_time), INTERVAL '10' SECOND)) GROUP BY seller, window_start, window_end) A
+        ON P.id = A.seller AND P.starttime = A.starttime AND P.endtime = A.endtime""",
+    "q9": """SELECT id, item_name, description, initial_bid, reserve, date_time, expires, seller, category, extra, bidder, price, bid_time, bid_extra
+        FROM (SELECT A.*, B.bidder, B.price, B.date_time AS bid_time, B.extra AS bid_extra,
+                     ROW_NUMBER() OVER (PARTITION BY A.id ORDER BY B.price DESC, B.date_time ASC) AS n
+              FROM auction A, bid B WHERE A.id = B.auction AND B.date_time BETWEEN A.date_time AND A.expires) WHERE n <= 1""",
+    "q18": """SELECT bidder, auction, price, channel, url, date_time, extra
+        FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC) AS n FROM bid) WHERE n <= 1""",
+    "q20": """SELECT B.auction, B.bidder, B.price, B.channel, B.url, B.date_time, B.extra, A.item_name, A.description, A.initial_bid, A.reserve,
+            A.date_time, A.expires, A.seller, A.category, A.extra
+        FROM bid B JOIN auction A ON B.auction = A.id WHERE A.category = 10""",
 }
 
 # Columns that Sabot's results have beside those, by place: keys and bounds of windows that the question does not ask for.
 WITHOUT = {"q15": [0, 2], "q17": [2]}
+
+# Questions whose answer is open where events have the same time: at most so many per second of event time where results are compared.
+APART = {"q18": 1000}

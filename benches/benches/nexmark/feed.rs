@@ -9,7 +9,7 @@ use sabot::prelude::*;
 use sabot::record::schema_of;
 use sabot::stream::Job;
 use sabot_examples::nexmark::queries::*;
-use sabot_examples::nexmark::{Bid, Event, Nexmark, side_input};
+use sabot_examples::nexmark::{Auction, Bid, Event, Nexmark, Person, side_input};
 
 /// Rows of a batch in memory.
 const ROWS: usize = 16_384;
@@ -59,16 +59,23 @@ impl Feed {
     }
     /// The question as a job over these events.
     pub fn job(&self, query: &str) -> Result<Job> {
-        let bids = || self.source::<Bid>();
+        let (bids, auctions, persons) = (|| self.source::<Bid>(), || self.source::<Auction>(), || self.source::<Person>());
+        let longest = self.nexmark.rule().longest() / 1000 + 1;
         Ok(match query {
             "q0" => q0(bids()?),
             "q1" => q1(bids()?),
+            "q3" => q3(auctions()?, persons()?),
+            "q4" => q4(auctions()?, bids()?, longest),
             "q5" => q5(bids()?),
             "q7" => q7(bids()?),
+            "q8" => q8(persons()?, auctions()?),
+            "q9" => q9(auctions()?, bids()?, longest),
             "q11" => q11(bids()?),
             "q13" => q13(bids()?, side_input()),
             "q15" => q15(bids()?),
             "q17" => q17(bids()?),
+            "q18" => q18(bids()?),
+            "q20" => q20(bids()?, auctions()?),
             other => return Err(Error::usage(format!("there is no question `{other}`"))),
         })
     }

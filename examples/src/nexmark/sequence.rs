@@ -137,6 +137,12 @@ impl Sequence {
         let average = self.instant(place + IN_FLIGHT * EVENTS / AUCTIONS) - opens;
         opens + 1 + below(draw(id, LENGTH), (average as u64 * 2).max(1)) as i64
     }
+    /// No auction is open for longer, in milliseconds.
+    pub fn longest(&self) -> i64 {
+        // both instants of an average are rounded down
+        let average = (IN_FLIGHT * EVENTS / AUCTIONS * self.nanos / 1_000_000) as i64 + 1;
+        average * 2
+    }
     /// The index of the channel of bid `id`: half are hot ones.
     #[inline]
     pub fn channel(id: u64) -> u64 {

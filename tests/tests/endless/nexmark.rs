@@ -6,9 +6,14 @@ use sabot::prelude::*;
 use sabot::stream::Job;
 use sabot::testing::{Trial, same_rows};
 use sabot_examples::nexmark::queries::*;
-use sabot_examples::nexmark::{Bid, Nexmark, Sequence, side_input};
+use sabot_examples::nexmark::{Auction, Bid, Nexmark, Person, Sequence, side_input};
 
 use super::mix;
+
+#[path = "nexmark/joins.rs"]
+mod joins;
+#[path = "nexmark/winning.rs"]
+mod winning;
 
 const SECOND: i64 = 1000;
 const DAY: i64 = 86_400 * SECOND;
@@ -205,4 +210,26 @@ fn q17_auctions_of_days() {
     };
     let expected: Vec<Q17> = of.into_iter().map(row).collect();
     check(q17(days().bids_batch()), |p| q17(days().partitions(p).bids()), &expected);
+}
+
+#[test]
+fn q18_last_bids() {
+    let mut last: BTreeMap<(i64, i64), Bid> = BTreeMap::new();
+    for b in bids() {
+        match last.get(&(b.bidder, b.auction)) {
+            Some(other) if other.date_time > b.date_time => {}
+            _ => drop(last.insert((b.bidder, b.auction), b)),
+        }
+    }
+    let row = |b: Bid| Q18 {
+        bidder: b.bidder,
+        auction: b.auction,
+        price: b.price,
+        channel: b.channel,
+        url: b.url,
+        date_time: b.date_time,
+        extra: b.extra,
+    };
+    let expected: Vec<Q18> = last.into_values().map(row).collect();
+    check(q18(events().bids_batch()), |p| q18(events().partitions(p).bids()), &expected);
 }
