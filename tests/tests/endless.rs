@@ -26,6 +26,8 @@ mod retractions;
 mod sessions;
 #[path = "endless/timers.rs"]
 mod timers;
+#[path = "endless/tops.rs"]
+mod tops;
 #[path = "endless/updates.rs"]
 mod updates;
 

@@ -20,4 +20,4 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 17:15 | top | an unbounded stream never ends, so this step would never emit
-//~ ALSO add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`
+//~ ALSO add `key_by(..) -> window(global(on_update))` before it, which sends results as they change, or declare the source as one that ends: `Source<T, Bounded>`

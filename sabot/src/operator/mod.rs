@@ -22,6 +22,7 @@ mod key_ctx;
 mod keyed;
 mod keys;
 mod limit;
+mod net_top;
 mod order;
 mod over;
 mod physical;
@@ -90,6 +91,8 @@ pub(crate) use keyed::{TIME, own_schema};
 pub use keys::Keys;
 #[doc(hidden)]
 pub use limit::Limit;
+#[doc(hidden)]
+pub use net_top::NetTop;
 #[doc(hidden)]
 pub use over::{Over, OverFunction, OverSpec};
 #[doc(hidden)]

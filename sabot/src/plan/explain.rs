@@ -87,8 +87,8 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             Op::Keyed { .. } => return "in order per key".to_owned(),
             Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
             Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter | Op::LateRows | Op::Changelog { .. } => {}
-            Op::Aggregate { emit, .. } if emit.changes() => return "changes, as they come".to_owned(),
             Op::Side => return "in order per key".to_owned(),
+            _ if node.changes => return "changes, as they come".to_owned(),
             Op::Async { options, .. } if options.ordered => {}
             Op::Async { .. } => return "as calls end (async)".to_owned(),
             op if op.is_note() => {}
@@ -193,9 +193,10 @@ pub(super) fn describe(node: &Node) -> String {
             text
         }
         Op::Sort { by } => format!("sort by {}", order(by)),
-        Op::Top { rows, by } => {
+        Op::Top { rows, by, emit } => {
             let per = if node.keys.is_empty() { String::new() } else { format!(" per {}", node.keys.join(", ")) };
-            format!("top {rows}{per} by {}", order(by))
+            let sent = if emit.is_default() { String::new() } else { format!(" {}", sending(*emit)) };
+            format!("top {rows}{per}{sent} by {}", order(by))
         }
         Op::Over { by, functions } => {
             let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();

@@ -16,6 +16,9 @@ fn find(plan: &Plan, lineages: &Lineages<'_>, at: NodeId) -> Option<Vec<String>>
             let bounds = window.map(|_| "window_start".to_owned());
             Some(node.keys.iter().cloned().chain(bounds).collect())
         }
+        Op::Top { rows: 1, .. } => Some(node.keys.clone()).filter(|k| !k.is_empty()),
+        Op::Distinct { columns: Some(columns) } => Some(columns.clone()),
+        Op::Distinct { columns: None } => Some(node.columns.iter().map(|c| c.name.clone()).collect()),
         Op::Unnest { .. } => up(),
         Op::Run { .. } => {
             let lineage = lineages(&node.id)?;

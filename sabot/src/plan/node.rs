@@ -286,6 +286,9 @@ pub enum Op {
         rows: u64,
         /// The order.
         by: Vec<SortBy>,
+        /// When they are sent.
+        #[serde(default, skip_serializing_if = "Emit::is_default")]
+        emit: Emit,
     },
     /// Functions over the rows of each key in an order.
     Over {
@@ -369,6 +372,7 @@ impl Op {
     pub fn changes(&self, input: bool) -> bool {
         match self {
             Op::Aggregate { emit, .. } => emit.changes(),
+            Op::Top { emit, .. } => emit.changes() || input,
             Op::Changelog { .. } => false,
             _ => input,
         }

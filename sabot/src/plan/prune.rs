@@ -152,6 +152,8 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 node.columns.retain(|c| up.contains(&c.name));
                 need.push(up);
             }
+            // of rows that are taken back all columns decide which one comes first
+            Op::Top { .. } | Op::Distinct { .. } if node.changes => need.push(all.clone()),
             Op::Top { by, .. } => {
                 let mut up = mine.clone();
                 up.extend(by.iter().map(|b| b.column.clone()).chain(node.keys.iter().cloned()));

@@ -211,7 +211,8 @@ impl Lower<'_> {
                 self.push(number, node.id.clone(), Work::Operator(Limit::factory(*n)), vec![input], true, from_schema, bounded, true);
                 self.rows.insert(number, *n);
             }
-            Op::Top { rows: n, by } => self.top(number, node, *n, by)?,
+            Op::Top { rows: n, by, .. } if node.changes => self.net_top(number, node, *n, sort_spec(node, by), node.keys.clone())?,
+            Op::Top { rows: n, by, .. } => self.top(number, node, *n, by)?,
             Op::Over { by, functions } => self.over(number, node, by, functions)?,
             Op::Unnest { column } => {
                 let factory = Unnest::factory(&node.id, column, &node.keys, &columns);

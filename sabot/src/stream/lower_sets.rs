@@ -9,8 +9,8 @@ use super::Code;
 use super::lower::{Lower, missing, sort_spec};
 use crate::Result;
 use crate::operator::{
-    Conform, Distinct, DistinctSpec, Exchange, Input, Over, OverFunction, OverSpec, PartialDistinct, PartialTop, Sample, SampleSpec,
-    SetOperator, SetSpec, Top, TopSpec, Work,
+    Conform, Distinct, DistinctSpec, Exchange, Input, NetTop, Over, OverFunction, OverSpec, PartialDistinct, PartialTop, Sample,
+    SampleSpec, SetOperator, SetSpec, SortSpec, Top, TopSpec, Work,
 };
 use crate::plan::{AggregateColumn, Node, NodeId, Op, PlanColumn, SetKind, SortBy, order_shows};
 
@@ -33,6 +33,11 @@ impl Lower<'_> {
 
     pub(super) fn distinct(&mut self, number: NodeId, node: &Node, columns: Option<&[String]>) -> Result<()> {
         let columns = columns.map_or_else(|| node.columns.iter().map(|c| c.name.clone()).collect(), <[String]>::to_vec);
+        if node.changes {
+            // which row of a key is first: by event time, if there is one, and then by all columns
+            let time = node.time.iter().map(|t| SortBy { column: t.column.clone(), descending: false, nulls_first: false });
+            return self.net_top(number, node, 1, sort_spec(node, &time.collect::<Vec<_>>()), columns);
+        }
         let input = self.hashed(node, 0, &columns)?;
         let (schema, _) = self.upstream(input.from);
         let bounded = self.bounded(&[input.from]);
@@ -67,6 +72,17 @@ impl Lower<'_> {
         if global {
             self.rows.insert(number, rows);
         }
+        Ok(())
+    }
+
+    /// The first rows of each key of a stream whose rows are taken back, or that are sent as they change.
+    pub(super) fn net_top(&mut self, number: NodeId, node: &Node, rows: u64, order: SortSpec, keys: Vec<String>) -> Result<()> {
+        let (exchange, global) = by_keys(&keys);
+        let input = self.input(node, 0, exchange, false)?;
+        let (schema, _) = self.upstream(input.from);
+        let bounded = self.bounded(&[input.from]);
+        let (factory, schema) = NetTop::factory(Arc::new(TopSpec { rows, keys, order }), &schema, self.next() as u32)?;
+        self.push(number, node.id.clone(), Work::Operator(factory), vec![input], global, schema, bounded, true);
         Ok(())
     }
 

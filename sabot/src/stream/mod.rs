@@ -109,7 +109,7 @@ pub use marks::{
 pub use near_join::ttl;
 pub use ordered::over;
 #[doc(hidden)]
-pub use ordered::{OverFn, OverPart, OverRow, PerKey, Reducible};
+pub use ordered::{EndsFor, Gives, OverFn, OverPart, OverRow, PerKey, Reducible, StaysFor, Uncut};
 #[doc(hidden)]
 pub use pair::{Always, Maybe, Pair, PairRow, PairSide};
 pub use params::{ParamEntry, Params};

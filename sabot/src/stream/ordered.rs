@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::kernel::Added;
 use crate::operator::WindowFunction;
 use crate::operator::aggregate::reduce;
-use crate::plan::{AggregateColumn, Emit, Op, PlanColumn, SortBy};
+use crate::plan::{AggregateColumn, Emit, Op, PlanColumn, SortBy, When};
 use crate::record::{Named, Record, Value, columns_of};
 
 use super::graph::{Code, plan_columns};
-use super::{Bound, Finite, Keyed, Stays, Stream, Unkeyed};
+use super::{Append, Bound, Bounded, Change, Changes, Finite, Keyed, Stays, Stream, Unkeyed, Updated};
 
 /// All rows, or those of a key; without a window.
 #[diagnostic::on_unimplemented(
@@ -21,13 +21,68 @@ use super::{Bound, Finite, Keyed, Stays, Stream, Unkeyed};
 pub trait PerKey {
     /// Whether there is a key.
     const KEYED: bool;
+    /// The key of the results.
+    type Out;
+    /// Whether results are taken back.
+    type Change: Change;
 }
 impl PerKey for Unkeyed {
     const KEYED: bool = false;
+    type Out = Unkeyed;
+    type Change = Append;
 }
-impl<K> PerKey for Keyed<K> {
+impl<K: 'static> PerKey for Keyed<K> {
     const KEYED: bool = true;
+    type Out = Keyed<K>;
+    type Change = Append;
 }
+impl<K: 'static> PerKey for Updated<K> {
+    const KEYED: bool = true;
+    type Out = Keyed<K>;
+    type Change = Changes;
+}
+
+/// [`PerKey`] with its types as parameters, so that a stream that is cut into windows is one error.
+#[diagnostic::on_unimplemented(
+    message = "this step does not look at windows",
+    label = "the stream before it is cut by `window(..)`",
+    note = "a window ends in an `aggregate`; without one, put this step before `window(..)`"
+)]
+pub trait Gives<Q, X>: PerKey<Out = Q, Change = X> {}
+#[diagnostic::do_not_recommend]
+impl<K: PerKey<Out = Q, Change = X>, Q, X> Gives<Q, X> for K {}
+
+/// All rows, or those of a key, as they come.
+#[diagnostic::on_unimplemented(
+    message = "this step does not look at windows",
+    label = "the stream before it is cut by `window(..)`",
+    note = "a window ends in an `aggregate`; without one, put this step before `window(..)`"
+)]
+pub trait Uncut: PerKey {}
+impl Uncut for Unkeyed {}
+impl<K: 'static> Uncut for Keyed<K> {}
+
+/// The rows end, or results are sent as they change.
+#[diagnostic::on_unimplemented(
+    message = "an unbounded stream never ends, so this step would never emit",
+    label = "needs a bounded input or a window",
+    note = "add `key_by(..) -> window(global(on_update))` before it, which sends results as they change, or declare the source as one that ends: `Source<T, Bounded>`"
+)]
+pub trait EndsFor<K> {}
+impl<K> EndsFor<K> for Bounded {}
+#[diagnostic::do_not_recommend]
+impl<K> EndsFor<Updated<K>> for super::Unbounded {}
+
+/// The rows stay, or results are sent as they change.
+#[diagnostic::on_unimplemented(
+    message = "this step needs rows that stay, but the rows of this stream are taken back when results change",
+    label = "the stream before it carries changes",
+    note = "add `key_by(..) -> window(global(on_update))` before it, which sends results as they change, or `changelog()`: the changes as rows that stay, with a column `weight`"
+)]
+pub trait StaysFor<K> {}
+impl<K> StaysFor<K> for Append {}
+#[diagnostic::do_not_recommend]
+impl<K> StaysFor<Updated<K>> for Changes {}
 
 /// A record whose rows a function can take and return: a struct of the user's.
 #[diagnostic::on_unimplemented(
@@ -143,6 +198,11 @@ pub mod over {
 /// The column in which `reduce` keeps rows.
 const ROW: &str = "__row";
 
+/// When the results of a step over this key are sent.
+fn sent_by<K: PerKey>() -> Emit {
+    if K::Change::CHANGES { Emit { when: When::OnUpdate, ..Emit::default() } } else { Emit::default() }
+}
+
 impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// The first `rows` rows in an order, in that order; of a keyed stream, of each key. Rows of equal rank are in source
     /// order. Of a keyed stream rows come by key group, then key, then order. In `pipeline!`:
@@ -167,15 +227,19 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [score("a", 3), score("b", 7)]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn top<const N: usize>(self, rows: u64, f: impl FnOnce(&R::Cols) -> [SortBy; N]) -> Self
+    ///
+    /// Behind `window(global(on_update))` they are sent as they change, and rows of equal rank go by their other columns.
+    pub fn top<Q, X, const N: usize>(self, rows: u64, f: impl FnOnce(&R::Cols) -> [SortBy; N]) -> Stream<'g, R, Q, B, T, X>
     where
-        K: PerKey,
-        B: Finite,
-        C: Stays,
+        K: Gives<Q, X>,
+        B: EndsFor<K>,
+        C: StaysFor<K>,
     {
         let by = f(&R::cols()).to_vec();
         self.key_is_there::<K>();
-        self.same_rows(Op::Top { rows, by })
+        let emit = sent_by::<K>();
+        let node = self.same_rows(Op::Top { rows, by, emit }).node();
+        Stream::new(self.graph(), node)
     }
 
     /// Adds columns that functions compute over the rows of a key (or all rows) in an order: ranks, `lag` and `lead`, and
@@ -215,7 +279,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         f: impl FnOnce(&R::Cols) -> O,
     ) -> Stream<'g, <O::Layer as Added>::On<R0>, K, B, T, C>
     where
-        K: PerKey,
+        K: Uncut,
         B: Finite,
         C: Stays,
     {
@@ -265,12 +329,14 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [Reading { sensor: 1, least: 0.5, most: 2.0 }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn reduce<F: Fn(R, R) -> R + Send + Sync + 'static>(self, f: F) -> Self
+    ///
+    /// Behind `window(global(on_update))` the row is sent as it changes; `f` must be commutative then, as rows come in no order.
+    pub fn reduce<F: Fn(R, R) -> R + Send + Sync + 'static, Q, X>(self, f: F) -> Stream<'g, R, Q, B, T, X>
     where
         R: Reducible,
-        K: PerKey,
-        B: Finite,
-        C: Stays,
+        K: Gives<Q, X>,
+        B: EndsFor<K>,
+        C: StaysFor<K>,
     {
         let graph = self.graph();
         self.key_is_there::<K>();
@@ -280,9 +346,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         let functions = vec![AggregateColumn { name: ROW.into(), function: "reduce".into(), inputs: record }];
         let mut reduced: Vec<PlanColumn> = keys.iter().filter_map(|k| columns.iter().find(|c| c.name == *k)).cloned().collect();
         reduced.push(PlanColumn { name: ROW.into(), data_type: <R as Value>::data_type(), nullable: true });
-        let grouped: Self = self.push(Op::Aggregate { window: None, functions, emit: Emit::default() }, reduced, keys.clone(), None);
+        let grouped: Self = self.push(Op::Aggregate { window: None, functions, emit: sent_by::<K>() }, reduced, keys.clone(), None);
         graph.code(grouped.node(), Code::Aggregate(vec![reduce::<R, F>(f)]));
-        grouped.push(Op::Unnest { column: ROW.into() }, columns, keys, time)
+        let rows: Self = grouped.push(Op::Unnest { column: ROW.into() }, columns, keys, time);
+        Stream::new(graph, rows.node())
     }
 
     /// Notes a key that a step between replaced.

@@ -55,10 +55,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(seen(rows).collect::<Visit>()?.len(), 2);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn distinct(self) -> Self
-    where
-        C: Stays,
-    {
+    pub fn distinct(self) -> Self {
         self.all_comparable("distinct");
         self.same_rows(Op::Distinct { columns: None })
     }
@@ -86,10 +83,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(entries(rows).collect::<Visit>()?, [visit("home", 1)]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn distinct_on<const N: usize>(self, f: impl FnOnce(&R::Cols) -> [Compared; N]) -> Self
-    where
-        C: Stays,
-    {
+    pub fn distinct_on<const N: usize>(self, f: impl FnOnce(&R::Cols) -> [Compared; N]) -> Self {
         let columns = f(&R::cols()).iter().map(|c| c.0.to_owned()).collect();
         self.same_rows(Op::Distinct { columns: Some(columns) })
     }

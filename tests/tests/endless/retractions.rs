@@ -4,11 +4,11 @@ use super::*;
 
 /// An offer for an item.
 #[derive(Record, Clone, Debug, PartialEq)]
-struct Bid {
-    item: i64,
-    price: i64,
+pub(super) struct Bid {
+    pub(super) item: i64,
+    pub(super) price: i64,
     #[event_time]
-    ts: Timestamp<Micros>,
+    pub(super) ts: Timestamp<Micros>,
 }
 
 fn bid(partition: u32, row: u64) -> Bid {
@@ -18,7 +18,7 @@ fn bid(partition: u32, row: u64) -> Bid {
     Bid { item: (random >> 16) as i64 % 23, price: (random >> 30) as i64 % 50, ts }
 }
 
-fn bids(partitions: u32, consumed: &Consumed) -> Source<Bid> {
+pub(super) fn bids(partitions: u32, consumed: &Consumed) -> Source<Bid> {
     let consumed = Arc::clone(consumed);
     let make = move |partition, row| {
         consumed.lock().unwrap().insert(partition, row + 1);
@@ -95,7 +95,7 @@ fn name_of(price: i64) -> Str {
     if price % 2 == 0 { "even, and longer than a view".into() } else { format!("{price}").into() }
 }
 
-fn final_bids(consumed: &Consumed) -> Vec<Bid> {
+pub(super) fn final_bids(consumed: &Consumed) -> Vec<Bid> {
     let ends = consumed.lock().unwrap();
     ends.iter().flat_map(|(partition, end)| (0..*end).map(|row| bid(*partition, row))).collect()
 }
