@@ -3,8 +3,8 @@
 //! Work is spawned first in, first out per worker, so tasks that yield take turns and consumers run soon after their
 //! producers, while their rows are in cache; idle workers steal.
 //!
-//! A worker takes its own work before what comes from outside, so busy workers would let a timer wait for ever. What is
-//! due is therefore run by whichever worker takes its next piece of work.
+//! A worker takes its own work before what comes from outside, so busy workers would let a timer, or a task that another
+//! thread starts or wakes, wait for ever. What comes from outside is therefore run by whichever worker takes its next piece of work.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -35,7 +35,7 @@ pub struct Pool {
     tokio: super::tokio::Tokio,
 }
 
-/// Work whose time has come.
+/// Work from outside of the pool, and work whose time has come.
 #[derive(Default)]
 struct Due {
     waiting: AtomicUsize,
@@ -98,6 +98,35 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Whether the calling thread is one of the workers.
+    fn inside(&self) -> bool {
+        match &self.pool {
+            Some(pool) => pool.current_thread_index(),
+            None => rayon::current_thread_index(),
+        }
+        .is_some()
+    }
+    /// Gives work to rayon: it comes behind the other work of this worker or, from outside, when one has nothing else.
+    fn queue(&self, run: Run) {
+        let due = Arc::clone(&self.due);
+        let run = move || {
+            due.work();
+            run();
+        };
+        match &self.pool {
+            Some(pool) => pool.spawn_fifo(run),
+            None => rayon::spawn_fifo(run),
+        }
+    }
+    /// Gives work to the worker that takes its next piece of work first.
+    fn hand(&self, run: Run) {
+        self.due.push(run);
+        // For a worker that is idle; a busy one comes by itself.
+        self.queue(Box::new(|| ()));
+    }
+}
+
 impl Executor for Pool {
     fn threads(&self) -> usize {
         self.pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
@@ -119,15 +148,7 @@ impl Executor for Pool {
         split_mix(&mut self.seed.lock().unwrap_or_else(PoisonError::into_inner))
     }
     fn spawn(&self, run: Run) {
-        let due = Arc::clone(&self.due);
-        let run = move || {
-            due.work();
-            run();
-        };
-        match &self.pool {
-            Some(pool) => pool.spawn_fifo(run),
-            None => rayon::spawn_fifo(run),
-        }
+        if self.inside() { self.queue(run) } else { self.hand(run) }
     }
     fn after(&self, delay: Duration, run: Run) {
         let due = self.now() + delay;
@@ -148,9 +169,7 @@ impl Executor for Pool {
             }
             if let Some(run) = timers.pop(self.now()) {
                 drop(timers);
-                self.due.push(run);
-                // For a worker that is idle; a busy one comes by itself.
-                self.spawn(Box::new(|| ()));
+                self.hand(run);
                 timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
@@ -174,5 +193,44 @@ impl Executor for Pool {
         // The lock orders this after the driver's look at `done`, so that it cannot miss the call.
         drop(self.timers.lock().unwrap_or_else(PoisonError::into_inner));
         self.nudged.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Work that comes again and again, until it is told to stop.
+    fn again(pool: &Arc<Pool>, stop: &Arc<AtomicBool>) {
+        let (next, told) = (Arc::clone(pool), Arc::clone(stop));
+        pool.spawn(Box::new(move || {
+            if !told.load(SeqCst) {
+                again(&next, &told);
+            }
+        }));
+    }
+
+    #[test]
+    fn work_from_outside_gets_its_turn_beside_busy_workers() -> Result<()> {
+        let pool = Arc::new(Pool::new(2)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..4 {
+            again(&pool, &stop);
+        }
+        let (done, wait) = mpsc::channel();
+        for n in 0..10 {
+            let done = done.clone();
+            pool.spawn(Box::new(move || drop(done.send(n))));
+            let came = wait.recv_timeout(Duration::from_secs(20));
+            if came != Ok(n) {
+                stop.store(true, SeqCst);
+            }
+            assert_eq!(came, Ok(n), "work {n} waits for ever");
+        }
+        stop.store(true, SeqCst);
+        Ok(())
     }
 }
