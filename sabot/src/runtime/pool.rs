@@ -223,7 +223,7 @@ mod tests {
         let (done, wait) = mpsc::channel();
         for n in 0..10 {
             let done = done.clone();
-            pool.spawn(Box::new(move || drop(done.send(n))));
+            pool.spawn(Box::new(move || done.send(n).unwrap_or_default()));
             let came = wait.recv_timeout(Duration::from_secs(20));
             if came != Ok(n) {
                 stop.store(true, SeqCst);
