@@ -16,7 +16,7 @@ use arrow_select::take::take_record_batch;
 
 use super::by_group::ByGroup;
 use super::kept::{RowList, pick, positions};
-use super::keys::{by_key_group, key_groups};
+use super::keys::{in_key_groups, key_groups};
 use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress, ipc};
 use crate::kernel::{Morsel, Origin, Selection};
 use crate::{Error, Result};
@@ -239,14 +239,12 @@ pub(super) fn write_with(keys: RecordBatch, more: usize, out: Option<ByGroup>) -
     Frozen::new(move || {
         let columns = keys.columns();
         let key_columns = columns.get(..columns.len().saturating_sub(more)).unwrap_or(&[]);
-        let (order, ranges) = by_key_group(&key_groups(key_columns, keys.num_rows())?);
-        let sorted = take_record_batch(&keys, &UInt32Array::from(order))?;
         let mut states = Vec::new();
-        for (group, range) in ranges {
+        for (group, known) in in_key_groups(&keys, key_columns)? {
             let emitted = out.as_ref().and_then(|o| o.emitted().get(usize::from(group))).copied().unwrap_or_default();
             let tags = [(EMITTED.to_owned(), emitted.to_string())];
             let mut bytes = Vec::new();
-            ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
+            ipc::push(&ipc::tagged(&known, tags)?, &mut bytes)?;
             if let Some(out) = &out {
                 ipc::push(&out.waiting(group)?, &mut bytes)?;
             }

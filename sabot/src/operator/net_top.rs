@@ -10,13 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int8Array, Int64Array, RecordBatch, UInt32Array, cast::AsArray};
+use arrow_array::{ArrayRef, Int8Array, Int64Array, RecordBatch, cast::AsArray};
 use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, SortOptions};
-use arrow_select::take::take_record_batch;
 
 use super::kept::{RowList, batch_with, no_column, pick, plain, plain_type, positions};
-use super::keys::{by_key_group, key_groups};
+use super::keys::{in_key_groups, key_groups};
 use super::weights::{WEIGHT, weights, with_weight_field};
 use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress, TopSpec, ipc};
 use crate::kernel::{Morsel, Origin};
@@ -263,13 +262,11 @@ impl Operator for NetTop {
         let cut = batch_with(&rows, Field::new(TIMES, DataType::Int64, false), Arc::new(times))?;
         let (at, emitted) = (self.at.clone(), self.emitted);
         Ok(Frozen::new(move || {
-            let (order, ranges) = by_key_group(&key_groups(&pick(&cut, &at)?, cut.num_rows())?);
-            let sorted = take_record_batch(&cut, &UInt32Array::from(order))?;
             let mut states = Vec::new();
-            for (group, range) in ranges {
+            for (group, part) in in_key_groups(&cut, &pick(&cut, &at)?)? {
                 let mut bytes = Vec::new();
                 let tags = [(EMITTED.to_owned(), emitted.to_string())];
-                ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
+                ipc::push(&ipc::tagged(&part, tags)?, &mut bytes)?;
                 states.push(GroupState { group, bytes });
             }
             Ok(states)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::RecordBatch;
 use arrow_schema::{FieldRef, SchemaRef};
 
 use super::AggregateSpec;
@@ -19,7 +19,7 @@ use crate::kernel::Morsel;
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::operator::ipc;
 use crate::operator::kept::RowList;
-use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::keys::{in_key_groups, key_groups};
 use crate::operator::spill::{Memory, Part};
 use crate::operator::{
     Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Mark, Operator, OperatorFactory, Output, Progress,
@@ -405,10 +405,9 @@ impl Operator for FinalAggregate {
         let cut = with_rows(&self.groups.partial(&live, &self.partial)?, rows)?;
         let (keys, emitted, watermark) = (self.spec.keys.len(), self.emitted.clone(), self.watermark);
         Ok(Frozen::new(move || {
-            let (order, ranges) = by_key_group(&key_groups(cut.columns().get(..keys).unwrap_or(&[]), cut.num_rows())?);
-            let sorted = arrow_select::take::take_record_batch(&cut, &UInt32Array::from(order))?;
+            let parts = in_key_groups(&cut, cut.columns().get(..keys).unwrap_or(&[]))?;
+            let mut in_memory: BTreeMap<u16, RecordBatch> = parts.into_iter().collect();
             let mut states = Vec::new();
-            let mut ranges: BTreeMap<u16, std::ops::Range<usize>> = ranges.into_iter().collect();
             for (group, count) in emitted.iter().enumerate() {
                 let tags = [(EMITTED.to_owned(), count.to_string()), (WATERMARK.to_owned(), watermark.to_string())];
                 let mut bytes = Vec::new();
@@ -421,12 +420,12 @@ impl Operator for FinalAggregate {
                     states.push(GroupState { group: group as u16, bytes });
                     continue;
                 }
-                let range = match ranges.remove(&(group as u16)) {
-                    Some(range) => range,
-                    None if *count > 0 => 0..0,
+                let part = match in_memory.remove(&(group as u16)) {
+                    Some(part) => part,
+                    None if *count > 0 => cut.slice(0, 0),
                     None => continue,
                 };
-                ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
+                ipc::push(&ipc::tagged(&part, tags)?, &mut bytes)?;
                 states.push(GroupState { group: group as u16, bytes });
             }
             Ok(states)

@@ -12,7 +12,7 @@ use super::window::{Units, words};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::ipc;
 use crate::operator::kept::{RowList, pick, split_of};
-use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::keys::in_key_groups;
 use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
 use crate::{Error, Result};
 
@@ -276,10 +276,7 @@ impl Operator for PartialAggregate {
                     ipc::push_with(&batch, origin, tags, states.entry(0).or_default())?;
                     continue;
                 }
-                let (order, ranges) = by_key_group(&key_groups(batch.columns().get(..keys).unwrap_or(&[]), batch.num_rows())?);
-                let sorted = arrow_select::take::take_record_batch(&batch, &arrow_array::UInt32Array::from(order))?;
-                for (group, range) in ranges {
-                    let part = sorted.slice(range.start, range.len());
+                for (group, part) in in_key_groups(&batch, batch.columns().get(..keys).unwrap_or(&[]))? {
                     ipc::push_with(&part, origin, tags.clone(), states.entry(group).or_default())?;
                 }
             }

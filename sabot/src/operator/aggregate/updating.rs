@@ -31,7 +31,7 @@ use super::window::{Units, words};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::kept::{RowList, batch_with, pick, positions};
-use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::keys::{in_key_groups, key_groups};
 use crate::operator::weights::{WEIGHT, weights, with_weight_field};
 use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress, ipc};
 use crate::plan::{Emit, When};
@@ -579,11 +579,8 @@ impl Operator for UpdatingAggregate {
         let (keys, tags) =
             (self.spec.keys.len(), [(EMITTED.to_owned(), self.emitted.to_string()), (WATERMARK.to_owned(), self.watermark.to_string())]);
         Ok(Frozen::new(move || {
-            let (order, ranges) = by_key_group(&key_groups(cut.columns().get(..keys).unwrap_or(&[]), cut.num_rows())?);
-            let sorted = take_record_batch(&cut, &UInt32Array::from(order))?;
             let mut states = Vec::new();
-            for (group, range) in ranges {
-                let part = sorted.slice(range.start, range.len());
+            for (group, part) in in_key_groups(&cut, cut.columns().get(..keys).unwrap_or(&[]))? {
                 let at = part.column(part.num_columns() - 1).as_primitive::<UInt32Type>();
                 let rows: UInt32Array = at.iter().flatten().collect::<Vec<u32>>().into();
                 let mut next = 0..;

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::JoinSpec;
 use crate::operator::kept::{named, no_column, plain, plain_type};
-use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::keys::{by_key_group, in_key_groups, key_groups};
 use crate::operator::spill::own;
 use crate::operator::{Frozen, GroupState, ipc};
 use crate::plan::HAS_LEFT;
@@ -147,7 +147,6 @@ impl Build {
         Frozen::new(move || {
             let mut all = concat(&schema, &batches, rows)?;
             let keys: Vec<ArrayRef> = on.iter().filter_map(|i| all.columns().get(*i)).cloned().collect();
-            let (order, ranges) = by_key_group(&key_groups(&keys, rows)?);
             if let Some(seen) = seen {
                 let mut fields = schema.fields().to_vec();
                 fields.push(Arc::new(Field::new(HAS_LEFT, DataType::Boolean, false)));
@@ -155,11 +154,10 @@ impl Build {
                 columns.push(Arc::new(BooleanArray::from(seen)));
                 all = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
             }
-            let sorted = arrow_select::take::take_record_batch(&all, &UInt32Array::from(order))?;
             let mut states = Vec::new();
-            for (group, range) in ranges {
+            for (group, rows) in in_key_groups(&all, &keys)? {
                 let mut bytes = Vec::new();
-                ipc::push(&sorted.slice(range.start, range.len()), &mut bytes)?;
+                ipc::push(&rows, &mut bytes)?;
                 states.push(GroupState { group, bytes });
             }
             Ok(states)

@@ -17,7 +17,8 @@ mod table;
 pub use table::Keys;
 pub(crate) use table::NO_GROUP;
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_select::take::take_record_batch;
 
 use crate::Result;
 use crate::kernel::hash::{KEY_GROUPS, hash_arrays, key_group};
@@ -30,6 +31,16 @@ pub(crate) fn key_groups(columns: &[ArrayRef], rows: usize) -> Result<Vec<u16>> 
     let mut hashes = Vec::new();
     hash_arrays(columns.iter(), rows, &mut hashes)?;
     Ok(hashes.into_iter().map(|h| key_group(h, KEY_GROUPS)).collect())
+}
+
+/// The rows of each key group, in order; `keys` are the key columns of the same rows.
+///
+/// # Errors
+/// If a type cannot be a key.
+pub(crate) fn in_key_groups(rows: &RecordBatch, keys: &[ArrayRef]) -> Result<Vec<(u16, RecordBatch)>> {
+    let (order, ranges) = by_key_group(&key_groups(keys, rows.num_rows())?);
+    let sorted = take_record_batch(rows, &UInt32Array::from(order))?;
+    Ok(ranges.into_iter().map(|(group, range)| (group, sorted.slice(range.start, range.len()))).collect())
 }
 
 /// The positions `0..groups.len()` ordered by key group, stable, and the ranges of equal key groups in that order.

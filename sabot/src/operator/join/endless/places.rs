@@ -12,7 +12,7 @@ use super::shape::Shape;
 use super::versions::Version;
 use crate::kernel::Origin;
 use crate::operator::by_group::gather;
-use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::keys::in_key_groups;
 use crate::operator::{GroupState, ipc};
 use crate::{Error, Result};
 
@@ -42,11 +42,9 @@ pub(super) fn write(sides: &[Side; 2]) -> Result<Vec<GroupState>> {
         let of = |f: &dyn Fn(&Origin) -> u64| -> ArrayRef { Arc::new(rows.iter().map(|v| Some(f(&v.origin))).collect::<UInt64Array>()) };
         columns.extend([of(&|o| o.split), of(&|o| o.row)]);
         let placed = RecordBatch::try_new(schema(shape), columns)?;
-        let (order, ranges) = by_key_group(&key_groups(&shape.keys(&all), all.num_rows())?);
-        let sorted = arrow_select::take::take_record_batch(&placed, &UInt32Array::from(order))?;
-        for (group, range) in ranges {
+        for (group, rows) in in_key_groups(&placed, &shape.keys(&all))? {
             if let Some(slot) = groups.entry(group).or_default().get_mut(port) {
-                *slot = Some(sorted.slice(range.start, range.len()));
+                *slot = Some(rows);
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch, RecordBatchOptions, UInt8Array, UInt32Array, cast::AsArray, types::UInt8Type};
+use arrow_array::{Array, RecordBatch, RecordBatchOptions, UInt8Array, cast::AsArray, types::UInt8Type};
 use arrow_schema::{DataType, Field, Schema};
 
 use super::shape::Shape;
-use crate::operator::keys::{by_key_group, key_groups};
+use crate::operator::keys::in_key_groups;
 use crate::operator::{GroupState, ipc};
 use crate::{Error, Result};
 
@@ -25,15 +25,13 @@ pub(super) fn write(sides: &[Side; 2]) -> Result<Vec<GroupState>> {
     let mut empty = Vec::new();
     for (port, (shape, batches)) in sides.iter().enumerate() {
         let all = one(shape, batches)?;
-        let (order, ranges) = by_key_group(&key_groups(&shape.keys(&all), all.num_rows())?);
-        let sorted = arrow_select::take::take_record_batch(&all, &UInt32Array::from(order))?;
-        for (group, range) in ranges {
+        for (group, rows) in in_key_groups(&all, &shape.keys(&all))? {
             let slot = groups.entry(group).or_default().get_mut(port);
             if let Some(slot) = slot {
-                *slot = Some(sorted.slice(range.start, range.len()));
+                *slot = Some(rows);
             }
         }
-        empty.push(sorted.slice(0, 0));
+        empty.push(all.slice(0, 0));
     }
     let mut states = Vec::new();
     for (group, rows) in groups {
