@@ -23,6 +23,7 @@ mod keyed;
 mod keys;
 mod limit;
 mod net_top;
+mod numbered;
 mod order;
 mod over;
 mod physical;

@@ -16,15 +16,15 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, SortOptions};
 
 use super::kept::{RowList, batch_with, no_column, pick, plain, plain_type, positions};
 use super::keys::{in_key_groups, key_groups};
-use super::weights::{WEIGHT, weights, with_weight_field};
+use super::numbered::Numbered;
+use super::weights::{Carried, WEIGHT, weights, with_weight_field};
 use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress, TopSpec, ipc};
-use crate::kernel::{Morsel, Origin};
+use crate::kernel::Morsel;
 use crate::{Error, Result};
 
 /// Rows of an output batch.
 const OUT_ROWS: usize = 8192;
-/// In a snapshot: rows that an instance has sent, and how often a row counts.
-const EMITTED: &str = "sabot.emitted";
+/// In a snapshot: how often a row counts.
 const TIMES: &str = "sabot.times";
 /// Bytes of an entry beside its row.
 const ENTRY: usize = 48;
@@ -32,14 +32,16 @@ const ENTRY: usize = 48;
 /// Rows of a key in order, with how often each counts.
 type Sorted = BTreeMap<Box<[u8]>, i64>;
 
-/// Sends the first rows of each key as they change; see the [module](self).
+/// Sends the first rows of each key as they change; see the module.
 pub struct NetTop {
     spec: Arc<TopSpec>,
-    node: u32,
-    instance: Instance,
-    /// The columns, in plain types, and with weights.
+    sent: Numbered,
+    /// The most rows of a key that are sent.
+    most: i64,
+    /// The columns, in plain types.
     schema: SchemaRef,
-    weighed: SchemaRef,
+    /// Adds weights.
+    weighed: Carried,
     /// The columns in the order by which rows are sorted.
     order: Vec<usize>,
     converter: RowConverter,
@@ -49,7 +51,6 @@ pub struct NetTop {
     bytes: usize,
     /// Whether rows beyond the first can never become the first.
     trims: bool,
-    emitted: u64,
     list: RowList,
     numbers: Vec<u32>,
 }
@@ -67,7 +68,7 @@ impl NetTop {
     /// If a column does not exist, or cannot be sorted.
     pub fn factory(spec: Arc<TopSpec>, input: &SchemaRef, node: u32) -> Result<(Arc<dyn OperatorFactory>, SchemaRef)> {
         let input = Arc::clone(input);
-        let schema = Self::build(&spec, &input, node, Instance { index: 0, of: 1 })?.weighed;
+        let schema = with_weight_field(&Self::build(&spec, &input, node, Instance { index: 0, of: 1 })?.schema);
         let make = move |i: Instance| Ok(Box::new(Self::build(&spec, &input, node, i)?) as Box<dyn Operator>);
         Ok((Arc::new(make), schema))
     }
@@ -97,9 +98,9 @@ impl NetTop {
         let key_fields: Vec<FieldRef> = at.iter().filter_map(|i| schema.fields().get(*i)).cloned().collect();
         Ok(NetTop {
             spec: Arc::clone(spec),
-            node,
-            instance,
-            weighed: with_weight_field(&schema),
+            sent: Numbered::new(node, instance),
+            most: i64::try_from(spec.rows).unwrap_or(i64::MAX),
+            weighed: Carried::default(),
             order,
             converter: RowConverter::new(sorts)?,
             keys: Keys::new(&key_fields)?,
@@ -107,7 +108,6 @@ impl NetTop {
             groups: Vec::new(),
             bytes: 0,
             trims: input.column_with_name(WEIGHT).is_none(),
-            emitted: 0,
             list: RowList::default(),
             numbers: Vec::new(),
             schema,
@@ -162,7 +162,7 @@ impl NetTop {
     }
     /// The first rows of a key, and how often each is among them.
     fn first(&self, group: u32) -> BTreeMap<&[u8], i64> {
-        let mut left = self.spec.rows.min(i64::MAX as u64) as i64;
+        let mut left = self.most;
         let mut out = BTreeMap::new();
         for (row, times) in self.groups.get(group as usize).into_iter().flatten().filter(|(_, times)| **times > 0) {
             if left == 0 {
@@ -176,8 +176,8 @@ impl NetTop {
     }
     /// Drops what can never be among the first rows again.
     fn trim(&mut self, group: u32) {
+        let mut left = self.most;
         let Some(rows) = self.groups.get_mut(group as usize) else { return };
-        let mut left = self.spec.rows.min(i64::MAX as u64) as i64;
         let mut gone = 0;
         rows.retain(|row, times| {
             *times = left.min(*times);
@@ -227,12 +227,8 @@ impl NetTop {
     fn send(&mut self, rows: &[Box<[u8]>], weight: i8, out: &mut dyn Output) -> Result<()> {
         for some in rows.chunks(OUT_ROWS) {
             let batch = self.decoded(some.iter().map(AsRef::as_ref))?;
-            let weights: ArrayRef = Arc::new(Int8Array::from_value(weight, some.len()));
-            let columns = batch.columns().iter().cloned().chain([weights]).collect();
-            let batch = RecordBatch::try_new(Arc::clone(&self.weighed), columns)?;
-            let origin = Origin { source: self.node, partition: 0, split: self.instance.index as u64, row: self.emitted };
-            self.emitted += some.len() as u64;
-            out.emit(Morsel::new(batch, origin));
+            let batch = self.weighed.with(batch, Arc::new(Int8Array::from_value(weight, some.len())))?;
+            self.sent.emit(batch, out);
         }
         Ok(())
     }
@@ -260,13 +256,12 @@ impl Operator for NetTop {
         let rows = self.decoded(self.groups.iter().flatten().map(|(row, _)| row.as_ref()))?;
         let times: Int64Array = self.groups.iter().flatten().map(|(_, times)| *times).collect::<Vec<i64>>().into();
         let cut = batch_with(&rows, Field::new(TIMES, DataType::Int64, false), Arc::new(times))?;
-        let (at, emitted) = (self.at.clone(), self.emitted);
+        let (at, sent) = (self.at.clone(), self.sent.tag());
         Ok(Frozen::new(move || {
             let mut states = Vec::new();
             for (group, part) in in_key_groups(&cut, &pick(&cut, &at)?)? {
                 let mut bytes = Vec::new();
-                let tags = [(EMITTED.to_owned(), emitted.to_string())];
-                ipc::push(&ipc::tagged(&part, tags)?, &mut bytes)?;
+                ipc::push(&ipc::tagged(&part, [sent.clone()])?, &mut bytes)?;
                 states.push(GroupState { group, bytes });
             }
             Ok(states)
@@ -274,12 +269,12 @@ impl Operator for NetTop {
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
         let spec = Arc::clone(&self.spec);
-        let broken = |what: &str| Error::Checkpoint(format!("the state of `{}` lacks {what}", spec.order.name));
+        let name = &spec.order.name;
         let mut bytes = state.bytes.as_slice();
         while let Some(batch) = ipc::pop(&mut bytes)? {
-            let emitted = ipc::tag(&batch, EMITTED).and_then(|t| t.parse().ok()).ok_or_else(|| broken(EMITTED))?;
-            self.emitted = self.emitted.max(emitted);
-            let times = batch.column_by_name(TIMES).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(|| broken(TIMES))?;
+            self.sent.restore(&batch, name)?;
+            let times = batch.column_by_name(TIMES).and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let times = times.ok_or_else(|| Error::Checkpoint(format!("the state of `{name}` lacks {TIMES}")))?;
             let columns = self.columns(&batch)?;
             let keys: Vec<ArrayRef> = self.at.iter().filter_map(|at| columns.get(*at)).cloned().collect();
             self.keys.insert(&keys, Kept::Range(0, batch.num_rows()), &mut self.numbers)?;

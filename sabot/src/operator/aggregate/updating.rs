@@ -28,19 +28,19 @@ use super::cut::{load, with_rows};
 use super::finished::finished;
 use super::spec::{Groups, state_slices};
 use super::window::{Units, words};
+use crate::kernel::Morsel;
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
-use crate::kernel::{Morsel, Origin};
 use crate::operator::kept::{RowList, batch_with, pick, positions};
 use crate::operator::keys::{in_key_groups, key_groups};
-use crate::operator::weights::{WEIGHT, weights, with_weight_field};
+use crate::operator::numbered::Numbered;
+use crate::operator::weights::{Carried, WEIGHT, weights};
 use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress, ipc};
 use crate::plan::{Emit, When};
 use crate::{Error, Result};
 
 /// Rows of an output batch.
 const OUT_ROWS: usize = 8192;
-/// In a snapshot: rows that an instance has sent, and its watermark; whether a group was sent, is dirty, and its old row.
-const EMITTED: &str = "sabot.emitted";
+/// In a snapshot: the watermark of an instance; whether a group was sent, is dirty, and its old row.
 const WATERMARK: &str = "sabot.watermark";
 const SENT: &str = "sabot.sent";
 const DIRTY: &str = "sabot.dirty";
@@ -77,15 +77,16 @@ struct Told {
 /// Sends results as they change; see the module.
 pub struct UpdatingAggregate {
     spec: Arc<AggregateSpec>,
-    node: u32,
     instance: Instance,
+    sent: Numbered,
     source: Source,
     emit: Emit,
     window: Option<Units>,
     partial: SchemaRef,
-    /// The columns of results; and with their weights, if they are taken back.
+    /// The columns of results.
     schema: SchemaRef,
-    weighed: Option<SchemaRef>,
+    /// Adds weights, if results are taken back.
+    weighed: Option<Carried>,
     fields: Vec<FieldRef>,
     counts: Vec<usize>,
     groups: Groups,
@@ -102,7 +103,6 @@ pub struct UpdatingAggregate {
     watermark: EventTime,
     /// Compares the results of functions.
     converter: RowConverter,
-    emitted: u64,
     list: RowList,
     numbers: Vec<u32>,
 }
@@ -164,13 +164,13 @@ impl UpdatingAggregate {
         };
         Ok(UpdatingAggregate {
             spec: Arc::clone(spec),
-            node,
             instance,
+            sent: Numbered::new(node, instance),
             source,
             emit,
             window,
             partial: spec.partial_schema(input)?,
-            weighed: weighed.then(|| with_weight_field(&schema)),
+            weighed: weighed.then(Carried::default),
             schema,
             counts: spec.state_counts(),
             groups: Groups::new(spec, &fields)?,
@@ -183,7 +183,6 @@ impl UpdatingAggregate {
             dead: 0,
             watermark: EventTime::MIN,
             converter,
-            emitted: 0,
             list: RowList::default(),
             numbers: Vec::new(),
         })
@@ -421,13 +420,10 @@ impl UpdatingAggregate {
     fn emit(&mut self, both: &RecordBatch, rows: &[u32], weights: &[i8], out: &mut dyn Output) -> Result<()> {
         for (rows, weights) in rows.chunks(OUT_ROWS).zip(weights.chunks(OUT_ROWS)) {
             let mut some = take_record_batch(both, &UInt32Array::from(rows.to_vec()))?;
-            if let Some(weighed) = &self.weighed {
-                let columns = some.columns().iter().cloned().chain([Arc::new(Int8Array::from(weights.to_vec())) as ArrayRef]);
-                some = RecordBatch::try_new(Arc::clone(weighed), columns.collect())?;
+            if let Some(weighed) = &mut self.weighed {
+                some = weighed.with(some, Arc::new(Int8Array::from(weights.to_vec())))?;
             }
-            let origin = Origin { source: self.node, partition: 0, split: self.instance.index as u64, row: self.emitted };
-            self.emitted += rows.len() as u64;
-            out.emit(Morsel::new(some, origin));
+            self.sent.emit(some, out);
         }
         Ok(())
     }
@@ -576,8 +572,7 @@ impl Operator for UpdatingAggregate {
             cut = batch_with(&cut, field, column)?;
         }
         let olds = concat_batches(&self.schema, &self.olds)?;
-        let (keys, tags) =
-            (self.spec.keys.len(), [(EMITTED.to_owned(), self.emitted.to_string()), (WATERMARK.to_owned(), self.watermark.to_string())]);
+        let (keys, tags) = (self.spec.keys.len(), [self.sent.tag(), (WATERMARK.to_owned(), self.watermark.to_string())]);
         Ok(Frozen::new(move || {
             let mut states = Vec::new();
             for (group, part) in in_key_groups(&cut, cut.columns().get(..keys).unwrap_or(&[]))? {
@@ -598,9 +593,9 @@ impl Operator for UpdatingAggregate {
         let broken = |what: &str| Error::Checkpoint(format!("the state of `{}` lacks {what}", self.spec.name));
         let mut bytes = state.bytes.as_slice();
         while let Some(batch) = ipc::pop(&mut bytes)? {
-            let number = |name: &str| ipc::tag(&batch, name).and_then(|t| t.parse::<i64>().ok()).ok_or_else(|| broken(name));
-            self.emitted = self.emitted.max(number(EMITTED)? as u64);
-            self.watermark = self.watermark.max(number(WATERMARK)?);
+            self.sent.restore(&batch, &self.spec.name)?;
+            let watermark = ipc::tag(&batch, WATERMARK).and_then(|t| t.parse().ok()).ok_or_else(|| broken(WATERMARK))?;
+            self.watermark = self.watermark.max(watermark);
             let olds = ipc::pop(&mut bytes)?.ok_or_else(|| broken(OLD))?;
             let known: Vec<usize> = (0..=self.partial.fields().len()).collect();
             if batch.num_columns() != known.len() + 3 {
