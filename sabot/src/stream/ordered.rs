@@ -12,12 +12,7 @@ use crate::record::{Named, Record, Value, columns_of};
 use super::graph::{Code, plan_columns};
 use super::{Append, Bound, Bounded, Change, Changes, Finite, Keyed, Stays, Stream, Unkeyed, Updated};
 
-/// All rows, or those of a key; without a window.
-#[diagnostic::on_unimplemented(
-    message = "this step does not look at windows",
-    label = "the stream before it is cut by `window(..)`",
-    note = "a window ends in an `aggregate`; without one, put this step before `window(..)`"
-)]
+/// All rows, or those of a key; without a window, or with one that is sent as it changes.
 pub trait PerKey {
     /// Whether there is a key.
     const KEYED: bool;
