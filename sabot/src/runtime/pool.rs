@@ -96,16 +96,12 @@ impl Pool {
             tokio: super::tokio::Tokio::new(),
         })
     }
-}
-
-impl Pool {
-    /// Whether the calling thread is one of the workers.
-    fn inside(&self) -> bool {
+    /// The number of the calling thread, if it is one of the workers.
+    fn index(&self) -> Option<usize> {
         match &self.pool {
             Some(pool) => pool.current_thread_index(),
             None => rayon::current_thread_index(),
         }
-        .is_some()
     }
     /// Gives work to rayon: it comes behind the other work of this worker or, from outside, when one has nothing else.
     fn queue(&self, run: Run) {
@@ -132,11 +128,7 @@ impl Executor for Pool {
         self.pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
     }
     fn worker(&self) -> usize {
-        let index = match &self.pool {
-            Some(pool) => pool.current_thread_index(),
-            None => rayon::current_thread_index(),
-        };
-        index.unwrap_or(0)
+        self.index().unwrap_or(0)
     }
     fn now(&self) -> Duration {
         self.start.elapsed()
@@ -148,7 +140,7 @@ impl Executor for Pool {
         split_mix(&mut self.seed.lock().unwrap_or_else(PoisonError::into_inner))
     }
     fn spawn(&self, run: Run) {
-        if self.inside() { self.queue(run) } else { self.hand(run) }
+        if self.index().is_some() { self.queue(run) } else { self.hand(run) }
     }
     fn after(&self, delay: Duration, run: Run) {
         let due = self.now() + delay;
