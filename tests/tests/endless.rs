@@ -108,6 +108,16 @@ fn source(partitions: u32, disorder: i64, consumed: &Consumed) -> Source<Reading
     generate(partitions, make).disorder((disorder * SECOND).into()).into()
 }
 
+/// Runs a job up to a stop; with an odd seed it crashes there first, and goes on from its last snapshot with `threads`.
+fn stopped(seed: u64, mut trial: Trial, threads: usize, stop: u64, consumed: &Consumed, job: impl Fn() -> sabot::stream::Job) -> Ran {
+    if seed % 2 == 1 {
+        let ran = trial.snapshot_at(stop / 3).snapshot_at(stop * 2 / 3).crash_at(stop).run(job()).unwrap();
+        *consumed.lock().unwrap() = positions(ran.checkpoint.as_ref());
+        trial = Trial::new().threads(threads).morsel_rows(13).seed(seed + 1000).from(ran.checkpoint);
+    }
+    trial.stop_at(stop).run(job()).unwrap_or_else(|e| panic!("seed {seed}: {e}"))
+}
+
 /// The rows that were consumed, in time; and how many were late.
 fn rows_of(consumed: &Consumed, disorder: i64) -> (Vec<Reading>, u64) {
     let (mut rows, mut late) = (Vec::new(), 0);

@@ -92,13 +92,8 @@ fn first_rows_as_they_change() {
         let (stop, morsel) = (60 + (random >> 24) % 900, [1, 7, 50][(random >> 40) as usize % 3]);
         let consumed = Consumed::default();
         let job = || tops(bids(partitions, &consumed));
-        let mut trial = Trial::new().threads(threads).morsel_rows(morsel).seed(seed);
-        if seed % 2 == 1 {
-            let ran = trial.snapshot_at(stop / 3).snapshot_at(stop * 2 / 3).crash_at(stop).run(job()).unwrap();
-            *consumed.lock().unwrap() = positions(ran.checkpoint.as_ref());
-            trial = Trial::new().threads(1 + (random >> 4) as usize % 4).morsel_rows(13).seed(seed + 1000).from(ran.checkpoint);
-        }
-        let ran = trial.stop_at(stop).run(job()).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let trial = Trial::new().threads(threads).morsel_rows(morsel).seed(seed);
+        let ran = stopped(seed, trial, 1 + (random >> 4) as usize % 4, stop, &consumed, job);
         found += equal(seed, &ran, &consumed);
     }
     assert!(found > 150, "the test shows something: {found}");

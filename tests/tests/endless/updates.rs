@@ -91,13 +91,8 @@ fn try_all(
         let (stop, morsel) = (100 + (random >> 24) % 900, [1, 7, 50][(random >> 40) as usize % 3]);
         let consumed = Consumed::default();
         let run = || job(source(partitions, disorder, &consumed));
-        let mut trial = Trial::new().threads(threads).morsel_rows(morsel).seed(seed);
-        if seed % 2 == 1 {
-            let ran = trial.snapshot_at(stop / 3).snapshot_at(stop * 2 / 3).crash_at(stop).run(run()).unwrap();
-            *consumed.lock().unwrap() = positions(ran.checkpoint.as_ref());
-            trial = Trial::new().threads(1 + (random >> 4) as usize % 4).morsel_rows(13).seed(seed + 1000).from(ran.checkpoint);
-        }
-        let ran = trial.stop_at(stop).run(run()).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let trial = Trial::new().threads(threads).morsel_rows(morsel).seed(seed);
+        let ran = stopped(seed, trial, 1 + (random >> 4) as usize % 4, stop, &consumed, run);
         let (rows, dropped) = in_time(&consumed, disorder, lateness);
         let spans = model(&rows);
         same_rows(&ran.rows::<Span>("spans").unwrap(), &spans, 1e-9).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
