@@ -80,6 +80,10 @@ impl Source for Fitted {
         self.source.replays()
     }
 
+    fn rereads(&self) -> bool {
+        self.source.rereads()
+    }
+
     fn describe(&self) -> String {
         self.source.describe()
     }

@@ -61,6 +61,11 @@ pub trait Source: Send + Sync {
     fn replays(&self) -> bool {
         true
     }
+    /// Whether rows that were delivered can still be read later. Then a job that continues reads the last few again, and ends with an error if they
+    /// are others. A log that deletes old rows says `false`.
+    fn rereads(&self) -> bool {
+        self.replays()
+    }
     /// A name for messages: the file, or `memory`.
     fn describe(&self) -> String;
 }

@@ -130,6 +130,24 @@ pub struct OpenSplit {
     /// The partition's watermark, if rows have told one.
     #[serde(default)]
     pub time: Option<EventTime>,
+    /// Rows shortly before the position, which a job that continues reads again to see that they are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// Rows that were read from a split, as they are known again.
+///
+/// Example: [`Checkpoint`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Where the first of them is.
+    pub position: serde_json::Value,
+    /// How many.
+    pub rows: u64,
+    /// A hash of the names and types of the columns.
+    pub columns: u64,
+    /// A hash of the rows.
+    pub hash: u64,
 }
 
 /// Rows that an input held back.

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::chain::{Chain, Signal};
-use super::checkpoint::{OpenSplit, SourcePosition};
+use super::checkpoint::{OpenSplit, Proof, SourcePosition};
 use super::discover::Discovery;
 use super::job::Job;
+use super::proof::{self, ASK, Begun, Proving};
 use super::retry::Retry;
 use super::task::Next;
 use super::util::{at_mut, lock};
@@ -57,6 +58,8 @@ pub(super) struct Feed {
     ended: bool,
     /// Of the first split in `resumed`, which could not be opened yet.
     opening: Retry,
+    /// The split that was before it, whose rows are compared with those of the checkpoint.
+    proving: Option<Box<Proving>>,
 }
 
 struct Open {
@@ -67,6 +70,8 @@ struct Open {
     retry: Retry,
     row: u64,
     time: EventTime,
+    /// The rows read last, as a job that continues will look for them.
+    proof: Option<Proof>,
     quiet_since: Option<Duration>,
     idle: bool,
     /// It had nothing: when to ask again.
@@ -96,21 +101,44 @@ impl Feed {
             idle_sent: false,
             ended: false,
             opening: Retry::default(),
+            proving: None,
         }
+    }
+    /// Begins with a split: if rows were read from it, by reading some of them again.
+    fn start(&mut self, waiting: Waiting, job: &Job) -> Result<()> {
+        match Proving::begin(self.source.as_ref(), waiting) {
+            Begun::Proving(proving) => self.proving = Some(proving),
+            Begun::Nothing(waiting) => self.open(waiting, job)?,
+            Begun::Failed(waiting, error) => self.put_back(waiting, error, job)?,
+        }
+        Ok(())
+    }
+    /// Goes on with the split that is being compared. Whether that is over.
+    fn prove(&mut self, mut proving: Box<Proving>, job: &Job) -> Result<bool> {
+        match proving.step(self.source.as_ref(), job) {
+            Ok(true) => self.open(proving.waiting, job)?,
+            Ok(false) => {
+                self.proving = Some(proving);
+                return Ok(false);
+            }
+            Err(error) => self.put_back(proving.waiting, error, job)?,
+        }
+        Ok(true)
+    }
+    fn put_back(&mut self, waiting: Waiting, error: Error, job: &Job) -> Result<()> {
+        job.event(self.opening.until(job.executor.now(), &self.source.describe(), error, &job.options)?);
+        self.resumed.push_front(waiting);
+        Ok(())
     }
     /// Opens a split, or puts it back until a transient error may have passed.
     fn open(&mut self, waiting: Waiting, job: &Job) -> Result<()> {
         let position = waiting.from.as_ref().map(|f| &f.position);
         let reader = match self.source.open(&waiting.split, position) {
             Ok(reader) => reader,
-            Err(error) => {
-                job.event(self.opening.until(job.executor.now(), &self.source.describe(), error, &job.options)?);
-                self.resumed.push_front(waiting);
-                return Ok(());
-            }
+            Err(error) => return self.put_back(waiting, error, job),
         };
         self.opening.over();
-        let (row, time) = waiting.from.map_or((0, None), |f| (f.row, f.time));
+        let (row, time, proof) = waiting.from.map_or((0, None, None), |f| (f.row, f.time, f.proof));
         let (before, time) = (reader.position(), time.unwrap_or(EventTime::MIN));
         self.open.push(Open {
             split: waiting.split,
@@ -119,6 +147,7 @@ impl Feed {
             retry: Retry::default(),
             row,
             time,
+            proof,
             quiet_since: None,
             idle: false,
             due: Duration::ZERO,
@@ -134,9 +163,11 @@ impl Feed {
             row: o.row,
             position: if o.retry.pending() { o.before.clone() } else { o.reader.position() },
             time: (o.time > EventTime::MIN).then_some(o.time),
+            proof: o.proof.clone(),
         };
         // splits of a former run that this instance has not gone on with yet are where they were
-        let open = self.open.iter().map(open).chain(self.resumed.iter().filter_map(|w| w.from.clone()));
+        let proving = self.proving.iter().filter_map(|p| p.stands());
+        let open = self.open.iter().map(open).chain(proving).chain(self.resumed.iter().filter_map(|w| w.from.clone()));
         SourcePosition { node: name.into(), done: self.done.clone(), open: open.collect() }
     }
     /// Reads the next rows and signals them to the chain.
@@ -158,7 +189,8 @@ impl Feed {
         if bounded {
             self.begin(job, false)?;
         }
-        if let Some(wait) = self.opening.left(job.executor.now()).filter(|_| !self.ended && self.open.is_empty()) {
+        let held = self.opening.left(job.executor.now()).or(self.proving.as_ref().map(|_| ASK));
+        if let Some(wait) = held.filter(|_| !self.ended && self.open.is_empty()) {
             return Ok(Next::Sleep(wait));
         }
         if self.ended || (self.open.is_empty() && self.discovery.is_none()) {
@@ -197,8 +229,14 @@ impl Feed {
     /// Opens splits: all of them, or one.
     fn begin(&mut self, job: &Job, all: bool) -> Result<()> {
         while !self.ended && (all || self.open.is_empty()) && self.opening.left(job.executor.now()).is_none() {
+            if let Some(proving) = self.proving.take() {
+                if !self.prove(proving, job)? {
+                    break;
+                }
+                continue;
+            }
             let Some(waiting) = self.resumed.pop_front().or_else(|| lock(&self.queue).pop_front()) else { break };
-            self.open(waiting, job)?;
+            self.start(waiting, job)?;
         }
         Ok(())
     }
@@ -206,7 +244,7 @@ impl Feed {
     /// Reads one split once. `None`: nothing now.
     fn read(&mut self, index: usize, chain: &mut Chain, job: &Arc<Job>) -> Result<Option<Next>> {
         let now = job.executor.now();
-        let Open { split, reader, before, retry, row, time, quiet_since, idle, due } = at_mut(&mut self.open, index)?;
+        let Open { split, reader, before, retry, row, time, proof, quiet_since, idle, due } = at_mut(&mut self.open, index)?;
         if retry.left(now).is_some() || *due > now {
             return Ok(None);
         }
@@ -265,6 +303,9 @@ impl Feed {
         *idle = false;
         self.idle_sent = false;
         let rows = batch.num_rows();
+        if job.options.cuts() && rows > 0 && self.source.rereads() {
+            *proof = if wanted.is_none() && left_out == 0 { proof::note(before, &batch) } else { None };
+        }
         *row += rows as u64;
         let late = match (&self.told, &wanted) {
             (Some(told), None) => late_rows(&batch, told, watermark, time)?,
@@ -294,7 +335,8 @@ impl Feed {
     /// Sends the minimum over the partitions that are not idle, if it has moved; if all are idle the maximum, which is what
     /// it would be had the furthest of them fallen idle last. Returns whether it moved.
     fn watermark(&mut self, chain: &mut Chain) -> bool {
-        if self.source.bounded() {
+        // a partition that was read before the checkpoint and not since holds time where it is
+        if self.source.bounded() || self.proving.is_some() || !self.resumed.is_empty() {
             return false;
         }
         let active = self.open.iter().filter(|o| !o.idle).map(|o| o.time).min();

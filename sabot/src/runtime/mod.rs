@@ -60,6 +60,7 @@ mod outside;
 mod pace;
 mod pool;
 mod progress;
+mod proof;
 mod report;
 mod requests;
 mod retry;
@@ -81,7 +82,7 @@ mod util;
 mod tests;
 
 pub use carry::{Fate, SavepointCheck, StepFate, check_savepoint};
-pub use checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, OpenSplit, SourcePosition, SplitKey, Stored};
+pub use checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, OpenSplit, Proof, SourcePosition, SplitKey, Stored};
 pub use checkpoint_file::CHECKPOINT_FORMAT;
 pub use control::{Control, Ticket};
 pub use executor::{Done, Executor, Run};

@@ -131,6 +131,10 @@ impl Source for KafkaSource {
         };
         partitions.into_iter().map(split).collect()
     }
+    /// Topics are cleaned up while a job is down.
+    fn rereads(&self) -> bool {
+        false
+    }
     fn pace(&self) -> Pace {
         Pace { list_again: Some(Duration::from_millis(self.input.discover_ms)), ask_again: None }
     }

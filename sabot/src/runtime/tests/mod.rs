@@ -8,6 +8,7 @@ mod kept;
 mod kit;
 mod measure;
 mod order;
+mod proof;
 mod saved;
 mod streams;
 
