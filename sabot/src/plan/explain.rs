@@ -170,7 +170,7 @@ pub(super) fn describe(node: &Node) -> String {
         Op::FlatMap { text, .. } => format!("flat_map({text})"),
         Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
         Op::Async { operator, column, options, errors, .. } => format!("async {operator} -> {column}: {options}{}", policy(*errors)),
-        Op::Join { matching, left, right, on, .. } => {
+        Op::Join { matching, left, right, on, emit, .. } => {
             let mut text = node.op.step().to_owned();
             match matching {
                 Matching::Equal => {}
@@ -187,6 +187,9 @@ pub(super) fn describe(node: &Node) -> String {
             }
             if !left.is_empty() {
                 text.push_str(&format!(" on {} = {}", left.join(", "), right.join(", ")));
+            }
+            if !emit.is_default() {
+                text.push_str(&format!(" {}", sending(*emit)));
             }
             let conditions = on.iter().flat_map(|s| &s.exprs).map(|e| if e.text.is_empty() { "<closure>" } else { &e.text });
             text.extend(conditions.map(|c| format!(" if {c}")));

@@ -1,6 +1,6 @@
 //! Joins of rows in the same window: `a -> key_by(k) -> window(w) -> join(b -> key_by(k) -> window(w), ..)`.
 
-use crate::plan::{EventColumn, JoinKind, Matching, Op, Span};
+use crate::plan::{Emit, EventColumn, JoinKind, Matching, Op, Span};
 use crate::record::{Col, HasTime, NoTime, Record};
 
 use super::aggregate::window_of;
@@ -20,7 +20,7 @@ pub trait WindowSide: Sided {
     /// Whether it ends.
     type Bound;
 }
-impl<R: Record, K, B, T, C> WindowSide for Stream<'_, R, Windowed<K>, B, T, C> {
+impl<R: Record, K, B, T, C: Stays> WindowSide for Stream<'_, R, Windowed<K>, B, T, C> {
     type Row = R;
     type Key = K;
     type Bound = B;
@@ -75,7 +75,7 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Inner);
-        self.joined(&right, JoinKind::Inner, window)
+        self.joined(&right, JoinKind::Inner, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); a left row without a partner in a window is kept, with `None` for the right row.
     pub fn left_join_window<S: WindowSide>(self, right: S) -> JoinedInWindow<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
@@ -85,7 +85,7 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Left);
-        self.joined(&right, JoinKind::Left, window)
+        self.joined(&right, JoinKind::Left, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); a right row without a partner in a window is kept, with `None` for the left row.
     pub fn right_join_window<S: WindowSide>(self, right: S) -> JoinedInWindow<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
@@ -95,7 +95,7 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Right);
-        self.joined(&right, JoinKind::Right, window)
+        self.joined(&right, JoinKind::Right, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); rows of both sides without a partner in a window are kept, with `None` for the other.
     pub fn full_join_window<S: WindowSide>(self, right: S) -> JoinedInWindow<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
@@ -105,7 +105,7 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Full);
-        self.joined(&right, JoinKind::Full, window)
+        self.joined(&right, JoinKind::Full, window, Emit::default())
     }
     /// Keeps the left rows that have a partner in their window, once and as they are, with key, window and event time. For windows that do not
     /// overlap.
@@ -115,7 +115,7 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         K: SameKey<S::Key>,
     {
         let window = self.same_window(&right, JoinKind::Semi);
-        self.kept(&right, JoinKind::Semi, window)
+        self.kept(&right, JoinKind::Semi, window, Emit::default())
     }
     /// Keeps the left rows that have no partner in their window, as they are, with key, window and event time. For windows that do not
     /// overlap.
@@ -125,7 +125,7 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         K: SameKey<S::Key>,
     {
         let window = self.same_window(&right, JoinKind::Anti);
-        self.kept(&right, JoinKind::Anti, window)
+        self.kept(&right, JoinKind::Anti, window, Emit::default())
     }
     /// The window of both sides; what is wrong with it is noted.
     fn same_window(self, right: &impl Sided, kind: JoinKind) -> Matching {
