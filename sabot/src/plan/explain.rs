@@ -172,6 +172,9 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Async { operator, column, options, errors, .. } => format!("async {operator} -> {column}: {options}{}", policy(*errors)),
         Op::Join { matching, left, right, on, emit, .. } => {
             let mut text = node.op.step().to_owned();
+            if !emit.is_default() {
+                text.push_str(&format!(" {}", sending(*emit)));
+            }
             match matching {
                 Matching::Equal => {}
                 Matching::AsOf { direction, tolerance } => {
@@ -187,9 +190,6 @@ pub(super) fn describe(node: &Node) -> String {
             }
             if !left.is_empty() {
                 text.push_str(&format!(" on {} = {}", left.join(", "), right.join(", ")));
-            }
-            if !emit.is_default() {
-                text.push_str(&format!(" {}", sending(*emit)));
             }
             let conditions = on.iter().flat_map(|s| &s.exprs).map(|e| if e.text.is_empty() { "<closure>" } else { &e.text });
             text.extend(conditions.map(|c| format!(" if {c}")));

@@ -10,7 +10,8 @@ use super::graph::{Code, plan_columns};
 use super::handle::replaced_key;
 use super::pipe::Part;
 use super::{
-    Always, And, Append, Bound, Bounded, Change, Changes, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unbounded, Unkeyed, Updated, Windowed,
+    Always, And, Append, Bound, Bounded, Change, Changes, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unbounded, Unkeyed, Updated,
+    Windowed,
 };
 
 /// The stream can be the right side of a join.
@@ -30,6 +31,8 @@ pub trait JoinSide: Sided {
     type Change: Change;
     /// Whether they are, or it says that results are sent as they change.
     type Sent: Change;
+    /// Whether it says so.
+    const SAYS: bool = false;
 }
 impl<R: Record, K, B, T, C: Change> JoinSide for Stream<'_, R, Keyed<K>, B, T, C> {
     type Row = R;
@@ -45,6 +48,7 @@ impl<R: Record, K, B, T, C: Change> JoinSide for Stream<'_, R, Updated<K>, B, T,
     type Bound = B;
     type Change = C;
     type Sent = Changes;
+    const SAYS: bool = true;
 }
 #[diagnostic::do_not_recommend]
 impl<R: Record, K, E, B, T, C> JoinSide for Stream<'_, R, Windowed<K, E>, B, T, C> {
@@ -76,6 +80,7 @@ impl<S: JoinSide> JoinSide for On<S> {
     type Bound = S::Bound;
     type Change = S::Change;
     type Sent = S::Sent;
+    const SAYS: bool = S::SAYS;
 }
 
 /// The stream can be the left side of a join.
@@ -231,9 +236,9 @@ where
 /// What semi and anti joins make: left rows, by their keys.
 pub type Kept<'g, R, K, B, T, S, C> = Stream<'g, R, Keyed<<K as LeftSide>::Key>, <B as And<<S as JoinSide>::Bound>>::Out, T, C>;
 
-/// When the rows of a join come out, as far as its sides say so.
+/// When the rows of a join come out, if its sides say so.
 fn said<K: LeftSide, S: JoinSide>() -> Emit {
-    let when = if K::Sent::CHANGES || S::Sent::CHANGES { When::OnUpdate } else { When::OnClose };
+    let when = if K::Sent::CHANGES || S::SAYS { When::OnUpdate } else { When::OnClose };
     Emit { when, ..Emit::default() }
 }
 
@@ -277,7 +282,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.iter().filter(|r| r.city.is_none()).count(), 2);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn left_join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, SentBy<K, C, S>>
+    pub fn left_join<S: JoinSide + NotCut>(
+        self,
+        right: S,
+    ) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, SentBy<K, C, S>>
     where
         C: Change,
         K: LeftSide,
@@ -313,7 +321,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.last(), Some(&Home { id: None, city: Some("Oslo".into()) }));
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn right_join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, SentBy<K, C, S>>
+    pub fn right_join<S: JoinSide + NotCut>(
+        self,
+        right: S,
+    ) -> Joined<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, SentBy<K, C, S>>
     where
         C: Change,
         K: LeftSide,
@@ -349,7 +360,10 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows.len(), 4, "Bergen, nobody's city, Paris and Oslo");
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn full_join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, SentBy<K, C, S>>
+    pub fn full_join<S: JoinSide + NotCut>(
+        self,
+        right: S,
+    ) -> Joined<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, SentBy<K, C, S>>
     where
         C: Change,
         K: LeftSide,

@@ -15,12 +15,19 @@ use crate::{Error, Result};
 impl Lower<'_> {
     /// Lowers a join that is sent as it changes; false if it is none.
     pub(super) fn updating_join(&mut self, number: NodeId, node: &Node) -> Result<bool> {
-        let Op::Join { matching, left, right, emit, .. } = &node.op else { return Err(missing(node)) };
-        let taken_back = node.inputs.iter().any(|i| self.plan.node(*i).is_ok_and(|n| n.changes));
-        let (l, r) = (self.input(node, 0, Exchange::Hash(left.clone()), false)?, self.input(node, 1, Exchange::Hash(right.clone()), false)?);
+        let Op::Join { kind, matching, left, right, emit, .. } = &node.op else { return Err(missing(node)) };
+        let back = |port: usize| node.inputs.get(port).is_some_and(|i| self.plan.node(*i).is_ok_and(|n| n.changes));
+        let taken_back = [back(0), back(1)];
+        let (l, r) =
+            (self.input(node, 0, Exchange::Hash(left.clone()), false)?, self.input(node, 1, Exchange::Hash(right.clone()), false)?);
         let bounded = self.bounded(&[l.from, r.from]);
-        // rows that end and stay are joined as in a batch
-        if *matching != Matching::Equal || !(taken_back || emit.changes()) || (bounded && !node.changes) {
+        if *matching != Matching::Equal || !(taken_back.contains(&true) || emit.changes()) {
+            return Ok(false);
+        }
+        // rows that end and stay are joined as in a batch; so are rows that are taken back with rows that end and stay: a pair has the weight of
+        // its left row
+        let table = taken_back == [true, false] && self.bounded(&[r.from]) && !emit.changes() && !kind.keeps_right();
+        if table || (bounded && !node.changes) {
             return Ok(false);
         }
         if !bounded && self.times.needed.get(&number).is_some_and(|needed| needed.contains(&true)) {

