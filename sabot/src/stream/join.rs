@@ -247,6 +247,37 @@ pub type Joined<'g, L, R, B, C> = Stream<'g, Pair<L, R>, Unkeyed, B, NoTime, C>;
 
 impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// Joins rows of equal keys; rows without a partner are dropped. Nulls never match.
+    ///
+    /// The right side is read to its end before left rows pass. Not so where rows of a side are taken back, or behind
+    /// `window(global(on_update))`: then neither side need end, pairs are sent as soon as both rows are there, and taken back when one of them is. All rows
+    /// that count are kept, in memory. The other joins by keys do the same; there a row without a partner is sent at once, and taken back
+    /// when its first partner comes.
+    ///
+    /// ```
+    /// use sabot::prelude::*;
+    ///
+    /// #[derive(Record, Clone)]
+    /// struct Order { id: i64, currency: Str, cents: i64 }
+    /// #[derive(Record, Clone)]
+    /// struct Rate { currency: Str, version: i64, percent: i64 }
+    /// #[derive(Record, Clone, Debug, PartialEq)]
+    /// struct Worth { id: i64, cents: Option<i64> }
+    ///
+    /// pipeline! {
+    ///     /// Orders at the rate of their currency as it is now; without one, if it is not known yet.
+    ///     pub fn worth(orders: Source<Order>, rates: Source<Rate>);
+    ///     now   = rates  -> key_by(currency) -> window(global(on_update)) -> top(1, desc(version));
+    ///     worth = orders -> key_by(currency) -> left_join(now -> key_by(currency), |o, r| row Worth { id: o.id, cents: r?.percent * o.cents / 100 });
+    ///     worth -> sink;
+    /// }
+    ///
+    /// let order = |id, currency: &str| Order { id, currency: currency.into(), cents: 400 };
+    /// let rate = |version, percent| Rate { currency: "NOK".into(), version, percent };
+    /// let rows: Vec<Worth> = worth(vec![order(1, "NOK"), order(2, "JPY")], vec![rate(1, 9), rate(3, 11), rate(2, 10)]).collect()?;
+    /// assert_eq!(rows.iter().map(|w| (w.id, w.cents)).max(), Some((2, None)));
+    /// assert!(rows.contains(&Worth { id: 1, cents: Some(44) }));
+    /// # Ok::<(), sabot::Error>(())
+    /// ```
     pub fn join<S: JoinSide + NotCut>(self, right: S) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, Either<C, S>>
     where
         C: Change,

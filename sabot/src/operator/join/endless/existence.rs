@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use arrow_array::RecordBatch;
 
 use super::counted::NONE;
+use super::sending::Pairs;
 use super::updating::{Changed, UpdatingJoin};
 use crate::Result;
 use crate::operator::Output;
@@ -16,7 +17,7 @@ impl UpdatingJoin {
         let (semi, stays) = (self.at_first(0, 1) > 0, !self.is_over(1));
         let [left, right] = &mut self.sides;
         let comes = |c: &&Changed| (right.total(c.group) != 0) == semi;
-        let come: Vec<(u32, u32, i64)> = changed.iter().filter(comes).map(|c| (c.row, NONE, c.by)).collect();
+        let come: Pairs = changed.iter().filter(comes).map(|c| (c.row, NONE, c.by)).collect();
         changed.iter().filter(|_| stays).for_each(|c| left.add(c.number, c.by, 0));
         left.tidy()?;
         self.send(0, rows, &come, out)

@@ -24,6 +24,7 @@ mod interval;
 mod pairing;
 mod pieces;
 mod places;
+mod sending;
 mod shape;
 mod state;
 mod store;
