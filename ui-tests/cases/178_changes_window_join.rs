@@ -19,4 +19,4 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 17:68 | minutes | this step needs rows that stay, but the rows of this stream are taken back when results change
+//~ ERROR 17:68 | minutes | a join in event time needs rows that stay, but the rows of this stream are taken back when results change

@@ -10,7 +10,7 @@ use super::graph::{Code, plan_columns};
 use super::handle::replaced_key;
 use super::pipe::Part;
 use super::{
-    Always, And, Append, Bound, Bounded, Change, Changes, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unbounded, Unkeyed, Updated,
+    Always, And, Append, Bound, Bounded, Change, Changes, Decoy, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unbounded, Unkeyed, Updated,
     Windowed,
 };
 
@@ -121,6 +121,9 @@ pub trait EndsFirst<W> {}
 impl<W> EndsFirst<W> for Bounded {}
 #[diagnostic::do_not_recommend]
 impl EndsFirst<Changes> for Unbounded {}
+// with a single impl, rustc would call it a type mismatch
+#[diagnostic::do_not_recommend]
+impl<W> EndsFirst<Decoy<W>> for Unbounded {}
 
 /// The left side of a join that keeps right rows without a partner ends.
 #[diagnostic::on_unimplemented(
@@ -132,6 +135,8 @@ pub trait EndsLast<W> {}
 impl<W> EndsLast<W> for Bounded {}
 #[diagnostic::do_not_recommend]
 impl EndsLast<Changes> for Unbounded {}
+#[diagnostic::do_not_recommend]
+impl<W> EndsLast<Decoy<W>> for Unbounded {}
 
 /// The node and the condition of a join's right side.
 #[doc(hidden)]

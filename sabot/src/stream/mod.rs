@@ -136,7 +136,7 @@ pub use spec::{JobSpec, Settings};
 pub use stamped::{Stamped, StampedCols, StampedRow, Stamps};
 pub use timed_join::AsOf;
 #[doc(hidden)]
-pub use timed_join::{Ahead, Answers, AtMost, Back, Far, KeyedAlike, StaysInTime, TellsTime, TimeRange, TimeSpan, TimedSide};
+pub use timed_join::{Ahead, Answers, AtMost, Back, Far, KeyedAlike, SideStays, StaysInTime, TellsTime, TimeRange, TimeSpan, TimedSide};
 #[doc(hidden)]
 pub use window_join::{JoinedInWindow, WindowSide};
 pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Updating, Windows, global, hop, on_update, session, tumbling};

@@ -6,7 +6,7 @@ use crate::plan::{Emit, JoinKind, Matching};
 use crate::record::{Duration, Micros, Record};
 
 use super::join::Joined;
-use super::timed_join::{KeyedAlike, StaysInTime, TellsTime, TimeRange, TimeSpan, TimedSide};
+use super::timed_join::{KeyedAlike, SideStays, StaysInTime, TellsTime, TimeRange, TimeSpan, TimedSide};
 use super::{Always, And, Bound, Maybe, Stream};
 
 /// The range of [`join_within`](Stream::join_within) and its like that `ttl = 1.hour()` means: event times at most this far apart,
@@ -57,7 +57,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(ran.rows::<Idle>("idle")?, [Idle { user: 2, at: at(5) }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn join_within<S: TimedSide>(
+    pub fn join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
@@ -74,7 +74,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
     /// As [`join_within`](Stream::join_within); a left row without a partner is kept, with `None` for the right row: it comes out when
     /// the right watermark says that it has none.
-    pub fn left_join_within<S: TimedSide>(
+    pub fn left_join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
@@ -91,7 +91,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
     /// As [`join_within`](Stream::join_within); a right row without a partner is kept, with `None` for the left row: it comes out when
     /// the left watermark says that it has none.
-    pub fn right_join_within<S: TimedSide>(
+    pub fn right_join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
@@ -108,7 +108,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
     /// As [`join_within`](Stream::join_within); rows of both sides without a partner are kept, with `None` for the other: they come out
     /// when the other side's watermark says that they have none.
-    pub fn full_join_within<S: TimedSide>(
+    pub fn full_join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
@@ -125,7 +125,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
     /// Keeps the left rows that have a partner as in [`join_within`](Stream::join_within), once and as they are, with key and event time, as
     /// soon as the first partner is there.
-    pub fn semi_join_within<S: TimedSide>(self, right: S, within: impl TimeRange) -> Self
+    pub fn semi_join_within<S: TimedSide + SideStays>(self, right: S, within: impl TimeRange) -> Self
     where
         C: StaysInTime,
         K: KeyedAlike<S::Key>,
@@ -137,7 +137,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     }
     /// Keeps the left rows that have no partner as in [`join_within`](Stream::join_within), as they are, with key and event time, when
     /// the right watermark says that they have none.
-    pub fn anti_join_within<S: TimedSide>(self, right: S, within: impl TimeRange) -> Self
+    pub fn anti_join_within<S: TimedSide + SideStays>(self, right: S, within: impl TimeRange) -> Self
     where
         C: StaysInTime,
         K: KeyedAlike<S::Key>,

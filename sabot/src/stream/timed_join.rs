@@ -21,7 +21,7 @@ pub trait TimedSide: Sided {
     /// Whether it has an event time.
     type Time;
 }
-impl<R: Record, K, B, T, C: StaysInTime> TimedSide for Stream<'_, R, K, B, T, C> {
+impl<R: Record, K, B, T, C> TimedSide for Stream<'_, R, K, B, T, C> {
     type Row = R;
     type Key = K;
     type Bound = B;
@@ -42,6 +42,17 @@ impl<S: TimedSide> TimedSide for On<S> {
 )]
 pub trait StaysInTime {}
 impl StaysInTime for Append {}
+
+/// The same of its right side.
+#[diagnostic::on_unimplemented(
+    message = "a join in event time needs rows that stay, but the rows of this stream are taken back when results change",
+    label = "carries changes",
+    note = "join by keys alone: `join(b -> key_by(k), |l, r| row {{ .. }})` over changes sends pairs at once, and takes them back when a row of theirs is; or put this step before the one that makes the changes"
+)]
+pub trait SideStays {}
+impl<R, K, B, T> SideStays for Stream<'_, R, K, B, T, Append> {}
+#[diagnostic::do_not_recommend]
+impl<S: SideStays> SideStays for On<S> {}
 
 /// Both sides of a join are keyed, or none is.
 #[diagnostic::on_unimplemented(
@@ -201,7 +212,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [Checked { price: 9.5, bid: Some(9.5) }, Checked { price: 9.6, bid: None }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn asof_join<S: TimedSide, D, L>(
+    pub fn asof_join<S: TimedSide + SideStays, D, L>(
         self,
         right: S,
         how: AsOf<D, L>,
@@ -247,7 +258,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [Paid { user: 1, cents: 500 }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn interval_join<S: TimedSide>(
+    pub fn interval_join<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,

@@ -390,6 +390,19 @@ fn a_table_that_ends() {
         found += all.len();
     }
     assert!(found > 150 && minutes > 30, "{found} items, {minutes} windows");
+    // under a memory budget both sides go to disk in parts
+    let bids: Vec<Bid> = (0..300).map(|row| bid(row as u32 % 2, row / 2)).collect();
+    let all: Vec<Kind> = (0..NAMES).map(kind).collect();
+    let run = |budget: Option<usize>| {
+        let job = named(sabot::testing::splits(&bids, 37), all.clone()).options(|o| o.memory_budget = budget);
+        let ran = Trial::new().threads(2).morsel_rows(7).run(job).unwrap();
+        (ran.rows::<Priced>("named").unwrap(), ran.rows::<Known>("known").unwrap(), ran.rows::<KindMinute>("minutes").unwrap())
+    };
+    let (free, tight) = (run(None), run(Some(1 << 21)));
+    same_rows(&free.0, &tight.0, 0.0).unwrap();
+    same_rows(&free.1, &tight.1, 0.0).unwrap();
+    same_rows(&free.2, &tight.2, 0.0).unwrap();
+    assert!(free.0.len() > 15 && free.1.len() > 3 && !free.2.is_empty());
 }
 
 pipeline! {
@@ -408,4 +421,83 @@ fn a_time_that_is_behind_is_refused_at_start() {
     assert!(error.contains("`behind/pairs/join` keeps its rows for as long as it runs") && error.contains("ttl = 1.hour()"), "{error}");
     let rows = |side: u32| (0..30).map(|row| bid(side * ASKS, row)).collect::<Vec<_>>();
     Trial::new().run(behind(rows(0), rows(1))).unwrap();
+}
+
+/// The prices of an item.
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Spread {
+    item: i64,
+    high: i64,
+    low: Option<i64>,
+}
+
+pipeline! {
+    /// A row per item, and rows that no column tells apart.
+    pub fn spreads(bids: Source<Bid>, asks: Source<Bid>);
+    high = bids -> key_by(item) -> window(global(on_update)) -> aggregate(|b| row { high: max(b.price) });
+    low  = asks -> key_by(item) -> window(global(on_update)) -> aggregate(|b| row { low: min(b.price) });
+    spreads = high -> key_by(item) -> left_join(low -> key_by(item), |h, l| row Spread { item: h.item, high: h.high, low: l?.low });
+    spreads -> sink;
+    equal = high -> key_by(high) -> join(low -> key_by(low), |h, l| row Spread { item: h.item, high: h.high, low: Some(l.low) });
+    equal -> sink;
+}
+
+/// A table with a row per key, as a sink of the user's keeps it: what it is told, and its rows.
+#[derive(Clone, Default)]
+struct Table(Arc<Mutex<(Vec<String>, BTreeMap<i64, Spread>)>>);
+
+impl sabot::operator::Sink for Table {
+    fn changes(&mut self, changing: sabot::operator::Changing<'_>) -> Result<()> {
+        self.0.lock().unwrap().0 = changing.keys.to_vec();
+        Ok(())
+    }
+    fn open(&mut self, _schema: &arrow_schema::SchemaRef) -> Result<()> {
+        Ok(())
+    }
+    fn write(&mut self, batch: &arrow_array::RecordBatch) -> Result<()> {
+        use arrow_array::{Array, cast::AsArray, types::Int64Type};
+        let column = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>();
+        let (item, high, low, weights) = (column("item"), column("high"), column("low"), sabot::operator::weights(batch).unwrap());
+        let table = &mut self.0.lock().unwrap().1;
+        for (row, weight) in weights.iter().enumerate() {
+            let spread = Spread { item: item.value(row), high: high.value(row), low: low.is_valid(row).then(|| low.value(row)) };
+            if *weight > 0 {
+                table.insert(spread.item, spread);
+            } else if table.get(&spread.item) == Some(&spread) {
+                table.remove(&spread.item);
+            }
+        }
+        Ok(())
+    }
+    fn commit(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn abort(&mut self) {}
+    fn describe(&self) -> String {
+        "a table".into()
+    }
+}
+
+#[test]
+fn a_sink_that_keeps_a_row_per_key() {
+    let rows = |side: u32, n: u64| (0..n).map(|row| bid(row as u32 % 2 + side * ASKS, row / 2)).collect::<Vec<_>>();
+    let (bids, asks) = (rows(0, 150), rows(1, 60));
+    let expected: BTreeMap<i64, Spread> = bids
+        .iter()
+        .map(|b| {
+            let high = bids.iter().filter(|o| o.item == b.item).map(|o| o.price).max().unwrap();
+            (b.item, Spread { item: b.item, high, low: asks.iter().filter(|a| a.item == b.item).map(|a| a.price).min() })
+        })
+        .collect();
+    assert!(expected.values().any(|s| s.low.is_none()) && expected.values().any(|s| s.low.is_some()));
+    for (threads, morsel) in [(1, 1), (2, 7), (3, 1), (8, 30)] {
+        let (table, other) = (Table::default(), Table::default());
+        let (one, two) = (table.clone(), other.clone());
+        let job = spreads(sabot::testing::splits(&bids, 37), sabot::testing::splits(&asks, 20));
+        let job = job.sink("spreads", Sink::upserting(move || Ok(one.clone()))).sink("equal", Sink::upserting(move || Ok(two.clone())));
+        job.parallel(threads).options(|o| o.morsel_rows = morsel).run().unwrap();
+        let (keys, found) = table.0.lock().unwrap().clone();
+        assert_eq!((keys.as_slice(), &found), (["item".to_owned()].as_slice(), &expected), "{threads} threads");
+        assert!(other.0.lock().unwrap().0.is_empty(), "an item moves from one key of the join to another, and so between threads");
+    }
 }
