@@ -10,8 +10,8 @@ use super::graph::{Code, plan_columns};
 use super::handle::replaced_key;
 use super::pipe::Part;
 use super::{
-    Always, And, Append, Bound, Bounded, Change, Changes, Decoy, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unbounded, Unkeyed, Updated,
-    Windowed,
+    Always, And, Append, Bound, Bounded, Change, Changes, Decoy, KeyTypes, Keyed, Maybe, Pair, SameKey, Stream, Unbounded, Unkeyed,
+    Updated, Windowed,
 };
 
 /// The stream can be the right side of a join.

@@ -4,7 +4,9 @@ use crate::plan::{Emit, EventColumn, JoinKind, Matching, Op, Span};
 use crate::record::{Col, HasTime, NoTime, Record};
 
 use super::aggregate::window_of;
-use super::{Always, And, Bound, InWindow, Instant, KeyTypes, Maybe, On, SameKey, SideStays, Sided, StaysInTime, Stream, Unkeyed, Windowed};
+use super::{
+    Always, And, Bound, InWindow, Instant, KeyTypes, Maybe, On, SameKey, SideStays, Sided, StaysInTime, Stream, Unkeyed, Windowed,
+};
 
 /// The stream can be the right side of a join of windows.
 #[diagnostic::on_unimplemented(
@@ -68,7 +70,10 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
     /// assert_eq!(rows, [New { window_start: at(10), seller: 1, item: 7 }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn join_window<S: WindowSide + SideStays>(self, right: S) -> JoinedInWindow<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: StaysInTime,
         K: SameKey<S::Key>,
@@ -78,7 +83,10 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         self.joined(&right, JoinKind::Inner, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); a left row without a partner in a window is kept, with `None` for the right row.
-    pub fn left_join_window<S: WindowSide + SideStays>(self, right: S) -> JoinedInWindow<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn left_join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: StaysInTime,
         K: SameKey<S::Key>,
@@ -88,7 +96,10 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         self.joined(&right, JoinKind::Left, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); a right row without a partner in a window is kept, with `None` for the left row.
-    pub fn right_join_window<S: WindowSide + SideStays>(self, right: S) -> JoinedInWindow<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn right_join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: StaysInTime,
         K: SameKey<S::Key>,
@@ -98,7 +109,10 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
         self.joined(&right, JoinKind::Right, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); rows of both sides without a partner in a window are kept, with `None` for the other.
-    pub fn full_join_window<S: WindowSide + SideStays>(self, right: S) -> JoinedInWindow<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn full_join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
         C: StaysInTime,
         K: SameKey<S::Key>,
