@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::{config, error, passes};
 use super::columns::{Bad, Rows};
 use super::source::isolation;
-use crate::connect::{Format, KafkaInput, Message, OnBadMessage};
+use crate::connect::{Format, KafkaInput, Message, OnBadMessage, OnTombstone};
 use crate::operator::{Read, SplitReader};
 use crate::{Error, Result};
 
@@ -110,7 +110,9 @@ impl SplitReader for Reader {
                     }
                     let (value, key) = (message.payload(), message.key());
                     let (timestamp, partition) = (message.timestamp().to_millis(), message.partition());
-                    if let Err(why) = self.rows.add(Message { value, key, timestamp, partition, offset }) {
+                    if value.is_none() && self.input.on_tombstone == OnTombstone::Skip {
+                        self.failed += 1;
+                    } else if let Err(why) = self.rows.add(Message { value, key, timestamp, partition, offset }) {
                         bad = Some((offset, why));
                     }
                     self.place.next = Some(offset + 1);

@@ -12,6 +12,7 @@ mod servers;
 mod sinks;
 mod sources;
 mod two_phase;
+mod upserts;
 
 use std::path::Path;
 use std::sync::Arc;
