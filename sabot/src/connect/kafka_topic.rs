@@ -84,7 +84,7 @@ pub enum OnTombstone {
     /// It is a message like others: null if raw values may be, else not a row.
     #[default]
     Read,
-    /// The message is dropped and counted as failed.
+    /// The message is dropped and counted as filtered.
     Skip,
 }
 

@@ -108,6 +108,7 @@ mod json_source;
 mod kafka;
 mod kafka_topic;
 mod lasting;
+mod line_numbers;
 mod memory_sink;
 mod memory_source;
 mod messages;

@@ -21,7 +21,7 @@ use super::task::Next;
 use super::util::{at_mut, lock};
 use crate::kernel::{Morsel, Origin, Selection};
 use crate::operator::instants::micros;
-use crate::operator::{EventTime, Read, Source, SourceTime, Split, SplitReader};
+use crate::operator::{BadRow, EventTime, Read, Source, SourceTime, Split, SplitReader};
 use crate::{Error, Result};
 
 /// How long a source sleeps at most that has nothing: barriers wake it, but signs of an end may not.
@@ -268,13 +268,22 @@ impl Feed {
         };
         retry.over();
         chain.source_failed(reader.take_failed());
+        let bad = reader.take_bad();
         let left_out = reader.take_left_out();
         chain.source_left_out(left_out);
         *row += left_out;
         let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
+        // The stack runs the last signal first: what was not read goes before the rest.
+        let bad_rows = bad.len();
+        let bad = (bad_rows > 0).then(|| Signal::Bad(Morsel::new(BadRow::batch(&bad), origin)));
         let (batch, watermark, wanted) = match read {
             Read::Rows(batch, watermark) => (batch, watermark, None),
             Read::Some(batch, wanted) => (batch, None, Some(wanted)),
+            Read::Wait | Read::Idle if bad_rows > 0 => {
+                (*quiet_since, *idle, self.idle_sent) = (None, false, false);
+                bad.into_iter().for_each(|bad| chain.signal(0, bad));
+                return Ok(Some(Next::Rows(bad_rows)));
+            }
             Read::Wait => {
                 *due = now + self.source.pace().ask_again.unwrap_or(job.options.poll_every);
                 *quiet_since = None;
@@ -296,6 +305,7 @@ impl Feed {
                 if self.source.bounded() {
                     chain.signal(0, Signal::SplitEnd(origin, true));
                 }
+                bad.into_iter().for_each(|bad| chain.signal(0, bad));
                 return Ok(Some(Next::Mark));
             }
         };
@@ -329,6 +339,7 @@ impl Feed {
             }
             chain.signal(0, Signal::Rows(Morsel { batch: piece, selection, origin }));
         }
+        bad.into_iter().for_each(|bad| chain.signal(0, bad));
         Ok(Some(Next::Rows(rows)))
     }
 

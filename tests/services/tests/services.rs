@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "services/bad_rows.rs"]
+mod bad_rows;
 #[path = "services/follow.rs"]
 mod follow;
 #[path = "services/kafka_changes.rs"]

@@ -1,6 +1,7 @@
 //! Round trips, broken files, positions and commits of every connector.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::clone_on_ref_ptr)]
 
+mod bad_rows;
 mod csv;
 mod files;
 mod fit;

@@ -59,6 +59,14 @@ pipeline! {
     all -> sink;
 }
 
+pipeline! {
+    /// Numbers from elsewhere, and what is none.
+    pub fn sift(numbers: Source<Bare>);
+    (all, bad) = numbers -> bad_rows();
+    all -> sink;
+    bad -> sink;
+}
+
 fn main() -> Result<()> {
     sabot::main()
 }

@@ -80,7 +80,7 @@ fn the_last_message_of_a_key_counts() {
     assert!(error.contains("a tombstone") && error.contains("on_tombstone=skip"), "{error}");
     let (batches, report) = rows_of(source("&on_tombstone=skip")).collect_with(&sabot::runtime::Control::new(), None, None).unwrap();
     assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 4);
-    assert_eq!(report.nodes.iter().map(|n| n.account.failed).sum::<u64>(), 1);
+    assert_eq!(report.nodes.iter().map(|n| n.account.filtered).sum::<u64>(), 1);
 
     // a key of one column that is never null is its text
     let topic = broker.topic("changes", 3);
