@@ -12,12 +12,16 @@ pub(super) fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Starts the program with checkpoints in a directory.
+/// Starts the program with checkpoints in a directory; it tries for about a minute to reach servers.
 pub(super) fn start(dir: &Path, args: &[&str], crash: Option<&str>) -> Child {
+    begin(dir, &[args, &["--retries", "30", "--retry-wait", "50ms"]].concat(), crash)
+}
+
+/// The same with the patience that the arguments say.
+pub(super) fn begin(dir: &Path, args: &[&str], crash: Option<&str>) -> Child {
     let kept = dir.join("checkpoints").display().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ledger"));
     command.arg("run").args(args).args(["--threads", "2", "--checkpoint-every", "100ms", "--checkpoint-dir", &kept]);
-    command.args(["--retries", "30", "--retry-wait", "50ms"]);
     if let Some(crash) = crash {
         command.env("SABOT_CRASH_AT", crash);
     }
