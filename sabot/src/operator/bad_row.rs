@@ -31,7 +31,7 @@ impl BadRow {
     pub fn new(place: &str, position: u64, error: &str, value: Option<&[u8]>) -> Self {
         let text = String::from_utf8_lossy(value.unwrap_or_default());
         let (error, place, text) = (error.into(), place.into(), text.as_ref().into());
-        BadRow { error, place, partition: 0, position, text, value: value.map(|v| Bytes::from(v)), key: None }
+        BadRow { error, place, partition: 0, position, text, value: value.map(Bytes::from), key: None }
     }
     /// As columns.
     pub(crate) fn batch(rows: &[BadRow]) -> RecordBatch {

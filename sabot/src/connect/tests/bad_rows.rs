@@ -81,7 +81,7 @@ fn bad_csv_lines() {
     let path = write(&dir.path().join("a.csv"), text);
     let schema = strict(&[("n", DataType::Int64), ("m", DataType::Int64)]);
     let open = |options: &CsvOptions, split_bytes| {
-        Box::new(CsvSource::open(&[path.clone()], options, "R", &schema).unwrap().split_bytes(split_bytes)) as Box<dyn Source>
+        Box::new(CsvSource::open(std::slice::from_ref(&path), options, "R", &schema).unwrap().split_bytes(split_bytes)) as Box<dyn Source>
     };
     check(|split_bytes| open(&CsvOptions::default(), split_bytes), &wanted);
     let skips = CsvOptions { on_bad_line: OnBadLine::Skip, ..CsvOptions::default() };
@@ -109,7 +109,7 @@ fn bad_json_lines() {
     let path = write(&dir.path().join("a.jsonl"), text);
     let schema = strict(&[("n", DataType::Int64)]);
     let open = |on_bad_line, split_bytes| {
-        Box::new(crate::connect::JsonSource::open(&[path.clone()], on_bad_line, &schema).unwrap().split_bytes(split_bytes))
+        Box::new(crate::connect::JsonSource::open(std::slice::from_ref(&path), on_bad_line, &schema).unwrap().split_bytes(split_bytes))
             as Box<dyn Source>
     };
     check(|split_bytes| open(OnBadLine::Fail, split_bytes), &wanted);

@@ -71,7 +71,7 @@ fn steps(seed: u64, table: &mut Table) -> Vec<Vec<(Row, i8)>> {
     let mut steps = Vec::new();
     for step in 0..400 {
         let r = mix(seed * 1000 + step);
-        let key = ((r % 7 > 0).then_some((r % 7) as i64), ["", "a", "b"][(r >> 8) as usize % 3].to_owned());
+        let key = ((!r.is_multiple_of(7)).then_some((r % 7) as i64), ["", "a", "b"][(r >> 8) as usize % 3].to_owned());
         let row = |v: u64| (key.0, key.1.clone(), v);
         let mut step: Vec<(Row, i8)> = table.remove(&key).map(|old| (row(old), -1)).into_iter().collect();
         if !(r >> 16).is_multiple_of(3) {

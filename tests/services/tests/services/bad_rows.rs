@@ -54,7 +54,7 @@ pipeline! {
 const LINES: u64 = 900;
 
 fn is_bad(n: u64) -> bool {
-    mix(n) % 4 == 0 || (300..380).contains(&n)
+    mix(n).is_multiple_of(4) || (300..380).contains(&n)
 }
 fn write(format: &str) -> tempfile::NamedTempFile {
     let (head, good): (_, fn(u64) -> String) = match format {

@@ -214,7 +214,7 @@ fn every_bad_message_once_whoever_is_killed() {
     let mut feed = |partition: usize, rows: i64| {
         let line = |i: i64| {
             let n = i * 3 + partition as i64;
-            if mix(n as u64) % 3 == 0 { format!("poison {n}") } else { format!("{{\"n\":{n}}}") }
+            if mix(n as u64).is_multiple_of(3) { format!("poison {n}") } else { format!("{{\"n\":{n}}}") }
         };
         let values: Vec<String> = (counts[partition]..counts[partition] + rows).map(line).collect();
         broker.send(&topic, partition as i32, values.iter().map(String::as_str));
