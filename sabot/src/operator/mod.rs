@@ -4,6 +4,7 @@
 #[doc(hidden)]
 pub mod aggregate;
 mod asynchronous;
+mod bad_row;
 mod batch;
 mod by_group;
 mod changelog;
@@ -56,6 +57,8 @@ pub use asynchronous::AsyncOptions;
 #[cfg(feature = "async")]
 #[doc(hidden)]
 pub use asynchronous::{Async, AsyncItem, AsyncMap, AsyncSpec, Awaited};
+#[doc(hidden)]
+pub use bad_row::BadRow;
 #[doc(hidden)]
 pub use batch::BatchOperator;
 #[doc(hidden)]

@@ -194,6 +194,8 @@ pub enum Op {
     },
     /// The rows of the source that is its input that were late there.
     LateRows,
+    /// What the source that is its input could not read: lines and messages that are no rows.
+    BadRows,
     /// Groups by the keys (and the window) and aggregates.
     Aggregate {
         /// The window, if there is one.
@@ -347,6 +349,7 @@ impl Op {
             Op::Changelog { .. } => "changelog",
             Op::Watermark { .. } => "watermark",
             Op::LateRows => "late_rows",
+            Op::BadRows => "bad_rows",
             Op::Aggregate { .. } => "aggregate",
             Op::Keyed { .. } => "keyed",
             Op::Side => "side",
@@ -378,7 +381,7 @@ impl Op {
             Op::Top { emit, .. } => emit.changes() || input,
             // pairs of rows that stay do, and so do left rows that have a partner
             Op::Join { kind, emit, .. } => input || (emit.changes() && !matches!(kind, JoinKind::Inner | JoinKind::Semi)),
-            Op::Changelog { .. } => false,
+            Op::Changelog { .. } | Op::BadRows => false,
             _ => input,
         }
     }

@@ -62,7 +62,7 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 letters.entry(node.inputs.first().copied().unwrap_or_default()).or_default().extend(of_row);
                 need.push(BTreeSet::new());
             }
-            Op::Side => {
+            Op::Side | Op::BadRows => {
                 node.columns.retain(|c| mine.contains(&c.name));
                 need.push(BTreeSet::new());
             }

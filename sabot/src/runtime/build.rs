@@ -211,23 +211,24 @@ impl Build<'_> {
             let input = at(&at(&self.plan.nodes, consumer)?.inputs, edge)?;
             match matrix.get(&(consumer, edge)) {
                 Some(_) if at(&self.plan.nodes, consumer)?.side => {
-                    return Err(Error::internal("dead letters, or late rows, leave the task that they come from"));
+                    return Err(Error::internal("dead letters, late or bad rows leave the task that they come from"));
                 }
                 Some(rows) => outlets.push(Outlet::new(&input.exchange, instance, of, at(rows, instance)?.clone())),
                 None => below.extend(stage.iter().position(|n| *n == consumer).map(|i| (i, input.port))),
             }
         }
         let ports = plan.inputs.iter().map(|i| i.port + 1).max().unwrap_or(0);
+        let is = |i: usize, what: fn(&crate::operator::PhysicalNode) -> bool| {
+            stage.get(i).and_then(|n| self.plan.nodes.get(*n)).is_some_and(what)
+        };
+        let of = |what| below.iter().map(|(i, _)| *i).filter(|i| is(*i, what)).collect();
         Ok(ChainNode {
             plan: node,
             instance,
             name: plan.name.as_str().into(),
             operator,
-            side: below
-                .iter()
-                .map(|(i, _)| *i)
-                .filter(|i| stage.get(*i).and_then(|n| self.plan.nodes.get(*n)).is_some_and(|n| n.side))
-                .collect(),
+            side: of(|n| n.side && !n.bad),
+            bad: of(|n| n.bad),
             below,
             outlets,
             times: vec![EventTime::MIN; ports],

@@ -409,7 +409,7 @@ fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>, spi
         }
         let copies = |i: &Input| if i.exchange == Exchange::Broadcast { *instances as u64 } else { 1 };
         let inputs = node.inputs.iter().map(|i| (i.from, copies(i))).collect();
-        nodes.push(NodeReport { name: node.name.clone(), account, spilled: *spilled, inputs, side: node.side });
+        nodes.push(NodeReport { name: node.name.clone(), account, spilled: *spilled, inputs, side: node.side, bad: node.bad });
     }
     Ok(nodes)
 }

@@ -31,6 +31,7 @@
 mod aggregate;
 #[cfg(feature = "async")]
 mod asynchronous;
+mod bad_rows;
 mod batch;
 mod changes;
 mod channel;
