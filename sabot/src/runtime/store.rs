@@ -37,6 +37,8 @@ pub(super) struct Store {
     pub(super) generation: u64,
     /// The number of the first checkpoint that this process may write.
     pub(super) first: u64,
+    /// That of the next one: where claims decide who writes, there may be no gap, in which a claim would hit nobody.
+    next: AtomicU64,
     /// Whether others are not locked out, and calls wait for a network.
     pub(super) remote: bool,
     /// Whether there was no checkpoint.
@@ -105,9 +107,9 @@ impl Store {
         };
         let storage = place::open(dir, true, place::patience(options))?;
         let owner = storage.own()?;
-        requests::clear(storage.as_ref());
         let Taken { seen, savepoint, generation, first } =
             claims::until_claimed(storage.as_ref(), || take(storage.as_ref(), options, owner.is_some()))?;
+        requests::clear(storage.as_ref());
         let newest = seen.manifests.last().copied();
         let fresh = newest.is_none() || savepoint.is_some();
         if let Some((_, from)) = &savepoint {
@@ -123,6 +125,7 @@ impl Store {
             keep: options.checkpoint_keep.max(1),
             generation,
             first,
+            next: AtomicU64::new(first),
             remote: owner.is_none(),
             fresh,
             basis: Mutex::default(),
@@ -230,6 +233,10 @@ impl Store {
             self.storage.settle()?;
             self.unsettled.store(false, SeqCst);
         }
+        let next = self.next.load(SeqCst);
+        if self.remote && checkpoint.epoch != next {
+            return Err(Error::internal(format!("checkpoint {} would be written where {next} belongs", checkpoint.epoch)));
+        }
         let mut head = Vec::new();
         let pieces = checkpoint.pieces(false, &mut head)?;
         let bytes = pieces.iter().map(|p| p.len() as u64).sum();
@@ -237,6 +244,7 @@ impl Store {
         if !self.storage.create(&name, &self.generation.to_string(), &pieces)? {
             return Err(overtaken(&self.storage.place(&name)));
         }
+        self.next.store(checkpoint.epoch + 1, SeqCst);
         lock(&self.named).insert(checkpoint.epoch, files_of(checkpoint));
         Ok(bytes)
     }
