@@ -16,6 +16,8 @@ mod changes;
 mod driven;
 #[path = "endless/joins.rs"]
 mod joins;
+#[path = "endless/kinds.rs"]
+mod kinds;
 #[path = "endless/late.rs"]
 mod late;
 #[path = "endless/nexmark.rs"]
