@@ -5,8 +5,9 @@ mod checksum;
 pub use checksum::{Checksum, ChecksumSink, checksum, concat, peak_memory};
 
 use sabot::record::Named;
+use sabot::runtime::Checkpoint;
 use sabot::stream::Job;
-use sabot::testing::{Trial, same_rows};
+use sabot::testing::{Ran, Trial, same_rows};
 
 /// Whether rows come in the order that is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,35 @@ pub fn everywhere<T: Named + std::fmt::Debug>(job: impl Fn() -> Job, sink: &str,
     restarted(&job, sink, 0..6, first.as_deref().unwrap_or(&[]), order);
 }
 
+/// What a job gives that took a checkpoint, crashed, and went on.
+#[derive(Debug)]
+pub struct Restart {
+    /// How it was run.
+    pub what: String,
+    /// What it went on from.
+    pub checkpoint: Option<Checkpoint>,
+    /// Its rows.
+    pub ran: Ran,
+}
+
+/// Takes a checkpoint somewhere, crashes, and goes on with another number of threads, all by the seed.
+///
+/// # Panics
+/// If it fails.
+#[allow(clippy::panic)]
+pub fn restart(job: &impl Fn() -> Job, seed: u64) -> Restart {
+    let (threads, later) = (1 + seed as usize % 3, 1 + (seed as usize / 2) % 3);
+    let what = format!("seed {seed}, {threads} threads, then {later}");
+    let fail = |e: sabot::Error| -> ! { panic!("{what}: {e}") };
+    let trial = |threads| Trial::new().threads(threads).morsel_rows(6);
+    let steps = trial(threads).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
+    let cut = steps * (1 + seed % 5) / 6;
+    let ran = trial(threads).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
+    let checkpoint = ran.checkpoint;
+    let ran = trial(later).seed(seed + 100).from(checkpoint.clone()).run(job()).unwrap_or_else(|e| fail(e));
+    Restart { what, checkpoint, ran }
+}
+
 /// For each seed: takes a checkpoint somewhere, crashes, and goes on with another number of threads. Nothing is lost, nothing repeated,
 /// and rows that have an order keep it.
 ///
@@ -69,16 +99,9 @@ pub fn restarted<T: Named + std::fmt::Debug>(
     order: Order,
 ) {
     for seed in seeds {
-        let (threads, later) = (1 + seed as usize % 3, 1 + (seed as usize / 2) % 3);
-        let what = format!("seed {seed}, {threads} threads, then {later}");
-        let fail = |e: sabot::Error| -> ! { panic!("{what}: {e}") };
-        let trial = |threads| Trial::new().threads(threads).morsel_rows(6);
-        let steps = trial(threads).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
-        let cut = steps * (1 + seed % 5) / 6;
-        let ran = trial(threads).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
-        let again = trial(later).seed(seed + 100).from(ran.checkpoint).run(job()).unwrap_or_else(|e| fail(e));
-        let rows: Vec<T> = again.rows(sink).unwrap_or_else(|e| fail(e));
-        same_rows(&rows, expected, 0.0).unwrap_or_else(|e| fail(e));
+        let Restart { what, ran, .. } = restart(job, seed);
+        let rows: Vec<T> = ran.rows(sink).unwrap_or_else(|e| panic!("{what}: {e}"));
+        same_rows(&rows, expected, 0.0).unwrap_or_else(|e| panic!("{what}: {e}"));
         if order == Order::Same {
             let text = |rows: &[T]| rows.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>();
             assert_eq!(text(&rows), text(expected), "{what}: order");

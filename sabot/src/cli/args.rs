@@ -82,7 +82,7 @@ fn savepoint() -> Command {
             .value_name("DIR")
             .required(true)
             .value_parser(clap::value_parser!(std::path::PathBuf))
-            .help("The directory of the job's checkpoints")
+            .help("The directory, or address, of the job's checkpoints")
     };
     let name = || Arg::new("name").value_name("NAME").required(true).help("The savepoint's name: letters, digits, `-`, `_` and `.`");
     Command::new("savepoint")
@@ -176,7 +176,7 @@ fn running(command: Command) -> Command {
             arg(
                 "checkpoint-dir",
                 "DIR",
-                "Keep checkpoints here, and continue from the newest one: nothing is lost or repeated if the process dies",
+                "Keep checkpoints in this directory or object store (s3://bucket/path), and continue from the newest one: nothing is lost or repeated if the process dies",
             )
             .value_parser(clap::value_parser!(std::path::PathBuf)),
         )

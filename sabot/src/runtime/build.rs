@@ -33,6 +33,8 @@ pub(super) struct Build<'a> {
     /// Splits of each source node.
     pub(super) splits: BTreeMap<usize, Vec<Split>>,
     pub(super) checkpoint: Option<&'a Checkpoint>,
+    /// The number of the last checkpoint, or claim, before the job begins.
+    pub(super) epoch: u64,
     pub(super) ledger: &'a Mutex<Ledger>,
 }
 
@@ -120,13 +122,7 @@ impl Build<'_> {
                     _ if self.finished(root) => Root::Over,
                     Work::Source(source) => {
                         let queue = queues.pop().ok_or_else(|| Error::internal("a source instance without splits"))?;
-                        Root::Feed(Feed::new(
-                            root,
-                            Arc::clone(source),
-                            at(&self.plan.nodes, root)?.time.clone(),
-                            queue,
-                            self.checkpoint.map_or(0, |c| c.epoch),
-                        ))
+                        Root::Feed(Feed::new(root, Arc::clone(source), at(&self.plan.nodes, root)?.time.clone(), queue, self.epoch))
                     }
                     _ => Root::Inlet(self.inlet(root, instance, &matrix, &read)?),
                 };
@@ -196,7 +192,7 @@ impl Build<'_> {
                 Some(Box::new(SinkOperator {
                     sink: Arc::clone(sink),
                     written: (self.options.cuts() && !takes_part).then(Vec::new),
-                    prepared: takes_part.then(|| self.checkpoint.map_or(0, |c| c.epoch)),
+                    prepared: takes_part.then_some(self.epoch),
                     kept: 0,
                     patience: (self.options.retries, self.options.retry_wait),
                     retry: Retry::default(),

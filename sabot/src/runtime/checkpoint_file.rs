@@ -81,23 +81,6 @@ impl Checkpoint {
         write().map_err(|e| cannot_write(path, e))
     }
 
-    /// Reads what [`write_file`](Self::write_file) wrote, or a savepoint.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is no checkpoint, is damaged, or is of a version of the format that this program does not know.
-    pub fn read_file(path: &Path) -> Result<Checkpoint> {
-        let bytes = fs::read(path).map_err(|e| Error::io(path, "cannot read the checkpoint", e))?;
-        let read = Self::parse(&bytes, path)?;
-        match read.states.iter().find_map(|s| s.stored.as_ref()) {
-            Some(stored) => Err(Error::Checkpoint(format!(
-                "{} does not hold all of its states (some are in {}): continue from its directory, or make a savepoint",
-                path.display(),
-                stored.file
-            ))),
-            None => Ok(read),
-        }
-    }
-
     /// The checkpoint in these bytes, which were read from `path`.
     pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint> {
         let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk::<4>()).map(|v| u32::from_le_bytes(*v));

@@ -29,6 +29,10 @@ pub trait Executor: Send + Sync {
     fn random(&self) -> u64;
     /// Runs this soon.
     fn spawn(&self, run: Run);
+    /// Runs this soon, where it may wait for a network: in production on a thread of its own, so that no worker waits.
+    fn aside(&self, run: Run) {
+        self.spawn(run);
+    }
     /// Runs this after at least `delay`, as long as someone [drives](Self::drive).
     fn after(&self, delay: Duration, run: Run);
     /// Runs a future, beside the pieces of work. In production on tokio: the caller's, or one of the executor's own.
@@ -42,6 +46,18 @@ pub trait Executor: Send + Sync {
     fn drive(&self, done: &Done) -> bool;
     /// Tells [`drive`](Self::drive) to look at its `done` again.
     fn nudge(&self);
+}
+
+/// Runs a piece on a thread of its own; gives it back if the system refuses one.
+pub(super) fn on_thread(run: Run) -> Result<(), Run> {
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(Some(run)));
+    let taken = std::sync::Arc::clone(&kept);
+    let take = |from: &std::sync::Mutex<Option<Run>>| super::util::lock(from).take();
+    let thread = std::thread::Builder::new().name("sabot-aside".into()).spawn(move || take(&taken).into_iter().for_each(|run| run()));
+    match thread {
+        Ok(_) => Ok(()),
+        Err(_) => take(&kept).map_or(Ok(()), Err),
+    }
 }
 
 /// Whether a job is over. After [`set`](Self::set), [`Executor::nudge`] the driver.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::executor::split_mix;
+use super::executor::{on_thread, split_mix};
 use super::timers::Timers;
 use super::{Done, Executor, Run};
 
@@ -72,6 +72,11 @@ impl Executor for Inline {
     fn spawn(&self, run: Run) {
         self.lock().queue.push_back(run);
         self.nudged.notify_all();
+    }
+    fn aside(&self, run: Run) {
+        if let Err(run) = on_thread(run) {
+            self.spawn(run);
+        }
     }
     fn after(&self, delay: Duration, run: Run) {
         let due = self.now() + delay;

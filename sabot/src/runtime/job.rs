@@ -154,7 +154,15 @@ impl Job {
             }
             job.leave(true);
         });
-        if wait.is_zero() { self.executor.spawn(run) } else { self.executor.after(wait, run) }
+        match (self.is_remote(), wait.is_zero()) {
+            (false, true) => self.executor.spawn(run),
+            (false, false) => self.executor.after(wait, run),
+            (true, true) => self.executor.aside(run),
+            (true, false) => {
+                let executor = Arc::clone(&self.executor);
+                self.executor.after(wait, Box::new(move || executor.aside(run)));
+            }
+        }
     }
     /// Keeps the job from ending, and from standing still, until [`leave`](Self::leave); unless it is over.
     fn hold(&self) -> bool {

@@ -175,7 +175,9 @@ fn attempt(
     let graph = Graph::new(plan, threads, |a, b| apart(plan, checkpoint, a, b)).map_err(abort)?;
     let counts = graph.instances.clone();
     let ledger = Mutex::new(Ledger::new(options.memory_budget, dir, plan.nodes.len()));
-    let build = Build { plan, graph, options, sinks, splits, checkpoint, ledger: &ledger };
+    let first = settling.as_ref().map_or(0, |s| s.store.first);
+    let epoch = checkpoint.map_or(0, |c| c.epoch).max(first.saturating_sub(1));
+    let build = Build { plan, graph, options, sinks, splits, checkpoint, epoch, ledger: &ledger };
     let mut wired = build.wire().map_err(abort)?;
     if let Some(settling) = &settling {
         settling.store.restored(std::mem::take(&mut wired.restored));
@@ -197,7 +199,7 @@ fn attempt(
         options,
         control,
         checkpoint,
-        settling,
+        (settling, epoch),
         steps,
     );
     for asked in control.attach(&job) {
@@ -238,6 +240,7 @@ fn attempt(
     }
     job.progress.end();
     events.splice(0..0, std::mem::take(&mut *lock(&job.events)));
+    events.extend(job.settling.iter().flat_map(|s| s.store.storage.told()));
     Ok(Report {
         nodes,
         workers: job.workers.iter().map(|w| *lock(w)).collect(),
@@ -330,13 +333,12 @@ fn assemble(
     options: &RunOptions,
     control: &Control,
     checkpoint: Option<&Checkpoint>,
-    settling: Option<Settling>,
+    (settling, epoch): (Option<Settling>, u64),
     steps: Vec<StepShape>,
 ) -> Arc<Job> {
     let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
     let base = plan.nodes.iter().zip(instances).map(|(node, now)| account_of(node, *now, checkpoint)).collect();
     let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
-    let epoch = checkpoint.map_or(0, |c| c.epoch);
     let tasks = wired.tasks.len();
     ledger.tasks(tasks);
     let slots: Vec<Slot> = wired

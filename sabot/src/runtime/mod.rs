@@ -41,6 +41,7 @@ mod chain;
 mod checker;
 mod checkpoint;
 mod checkpoint_file;
+mod claims;
 mod control;
 mod coordinate;
 mod discover;
@@ -57,9 +58,12 @@ mod launch;
 mod ledger;
 mod marks;
 mod needs;
+#[cfg(feature = "object-store")]
+mod objects;
 mod options;
 mod outside;
 mod pace;
+mod place;
 mod pool;
 mod progress;
 mod proof;
@@ -79,6 +83,8 @@ mod timers;
 #[cfg(feature = "async")]
 mod tokio;
 mod util;
+#[cfg(any(feature = "object-store", feature = "postgres"))]
+pub(crate) mod waiting;
 
 #[cfg(test)]
 mod tests;

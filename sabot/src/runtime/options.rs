@@ -81,13 +81,15 @@ pub struct RunOptions {
     pub checkpoints: bool,
     /// Keep checkpoints in this directory, which is made if missing and belongs to one job: the job continues from the newest
     /// one in it. [`TwoPhase`](crate::operator::TwoPhase) sinks show their rows with each checkpoint; the others keep theirs until the
-    /// end of the job, so an endless job needs sinks of the first kind.
+    /// end of the job, so an endless job needs sinks of the first kind. With the features `aws`, `gcp`, `azure` it may be an address in an
+    /// object store (`s3://bucket/ledger`), with `object-store` one in memory (`memory:///name`); there a process that starts takes the job
+    /// over from one that runs.
     pub checkpoint_dir: Option<PathBuf>,
     /// The time from one checkpoint, or the start, to the beginning of the next. For [`checkpoint_dir`](Self::checkpoint_dir).
     pub checkpoint_every: Duration,
     /// How many checkpoints stay in [`checkpoint_dir`](Self::checkpoint_dir), the newest; at least one.
     pub checkpoint_keep: usize,
-    /// Begin with this savepoint, a file that is named by [`find_savepoint`](super::find_savepoint), in a
+    /// Begin with this savepoint, a file or an address that is named by [`find_savepoint`](super::find_savepoint), in a
     /// [`checkpoint_dir`](Self::checkpoint_dir) without checkpoints that are later. The plan and its parameters may differ from those
     /// of the savepoint: steps are found by their ids, and [`check_savepoint`](super::check_savepoint) says what would become of each.
     /// Started again, the job goes on from the newest of its own checkpoints.

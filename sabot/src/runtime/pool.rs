@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::executor::split_mix;
+use super::executor::{on_thread, split_mix};
 use super::timers::Timers;
 use super::{Done, Executor, Run};
 use crate::{Error, Result};
@@ -141,6 +141,11 @@ impl Executor for Pool {
     }
     fn spawn(&self, run: Run) {
         if self.index().is_some() { self.queue(run) } else { self.hand(run) }
+    }
+    fn aside(&self, run: Run) {
+        if let Err(run) = on_thread(run) {
+            self.spawn(run);
+        }
     }
     fn after(&self, delay: Duration, run: Run) {
         let due = self.now() + delay;

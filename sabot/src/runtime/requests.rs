@@ -1,31 +1,30 @@
-//! What another process asks of a running job: small files in the directory of checkpoints.
+//! What another process asks of a running job: small objects where its checkpoints are.
 //!
-//! `requests/<id>.request` is written by the one who asks, as a whole (a rename), and removed by the job, which writes
-//! `requests/<id>.answer`. A job that starts removes what is left of former ones.
+//! `requests/<id>.request` is written by the one who asks, and removed by the job, which writes `requests/<id>.answer`. A job that starts
+//! removes what is left of former ones.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::Savepoint;
-use super::storage::Disk;
+use super::storage::Storage;
+use super::{Savepoint, claims, place};
 use crate::{Error, Result};
 
-/// How often a job looks for requests: one listing of a directory that is mostly missing.
-pub(super) const EVERY: Duration = Duration::from_millis(100);
+const DIR: &str = "requests/";
 
-/// How often one who waits looks for an answer.
-const LOOK: Duration = Duration::from_millis(20);
+/// How many looks of a job a request may stay, where nobody knows whether one runs.
+const PATIENCE: u32 = 3;
 
 /// A savepoint that another process wants.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) name: String,
     pub(super) stop: bool,
+    /// The object that is to hold the answer.
     #[serde(skip)]
-    answer: PathBuf,
+    answer: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,96 +33,93 @@ enum Answer {
     Refused(String),
 }
 
-fn folder(dir: &Path) -> PathBuf {
-    dir.join("requests")
-}
-
-/// Writes a file as a whole.
-fn put(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let staged = path.with_extension("part");
-    fs::write(&staged, text)?;
-    fs::rename(&staged, path)
-}
-
 /// The requests that have come since; what is no request is left alone.
-pub(super) fn take(dir: &Path) -> Vec<Request> {
+pub(super) fn take(storage: &dyn Storage) -> Vec<Request> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder(dir)).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_none_or(|e| e != "request") {
-            continue;
-        }
-        let request = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Request>(&text).ok());
-        if let (Some(request), Ok(())) = (request, fs::remove_file(&path)) {
-            found.push(Request { answer: path.with_extension("answer"), ..request });
+    // A store that cannot be reached is asked again soon.
+    for file in storage.list(DIR).unwrap_or_default() {
+        let Some(id) = file.strip_suffix(".request") else { continue };
+        let name = format!("{DIR}{file}");
+        let request = storage.read(&name).ok().flatten().and_then(|text| serde_json::from_slice::<Request>(&text).ok());
+        if let (Some(request), Ok(())) = (request, storage.remove(&name)) {
+            found.push(Request { answer: format!("{DIR}{id}.answer"), ..request });
         }
     }
     found
 }
 
 /// Removes what is left of former processes.
-pub(super) fn clear(dir: &Path) {
-    for entry in fs::read_dir(folder(dir)).into_iter().flatten().flatten() {
+pub(super) fn clear(storage: &dyn Storage) {
+    for file in storage.list(DIR).unwrap_or_default() {
         // Whoever waits for it sees that the job has ended.
-        let _ = fs::remove_file(entry.path());
+        let _ = storage.remove(&format!("{DIR}{file}"));
     }
 }
 
 impl Request {
     /// Tells the one who asked. If that is not possible, they will see that the job has ended.
-    pub(super) fn answer(&self, answer: &Result<Savepoint>) {
+    pub(super) fn answer(&self, storage: &dyn Storage, answer: &Result<Savepoint>) {
         let answer = match answer {
             Ok(savepoint) => Answer::Done(savepoint.clone()),
             Err(error) => Answer::Refused(error.to_string()),
         };
         if let Ok(text) = serde_json::to_vec(&answer) {
-            let _ = put(&self.answer, &text);
+            let _ = storage.replace(&self.answer, &text);
         }
     }
 }
 
-/// Asks the process that runs the job of a directory of checkpoints for a savepoint, and waits for it, at most for `patience`.
-/// With `stop` the job ends with it.
+/// Asks the process that runs the job of a directory of checkpoints, or of its like in an object store, for a savepoint, and waits
+/// for it, at most for `patience`. With `stop` the job ends with it.
 ///
 /// # Errors
-/// If no process runs the job, it ends before, it refuses, or it takes longer.
+/// If no process runs the job, it ends before, it refuses, or it takes longer. Where it cannot be known whether a process runs, none does
+/// if the request stays for a quarter of a minute.
 pub fn ask_for_savepoint(dir: &Path, name: &str, stop: bool, patience: Duration) -> Result<Savepoint> {
     super::savepoints::check_name(name)?;
-    let job = Disk::at(dir);
+    let storage = place::open(dir, false, place::usual())?;
+    let job = storage.as_ref();
     let none =
         || Error::Usage(format!("no process runs the job of `{}`: a savepoint is made of a job that runs; start it first", dir.display()));
-    if job.is_idle()? {
+    if job.idle()?.unwrap_or_else(|| claims::look(job).is_ok_and(|seen| seen.generation == 0)) {
         return Err(none());
     }
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos());
-    let request = folder(dir).join(format!("{}-{nanos}.request", std::process::id()));
-    let answer = request.with_extension("answer");
-    let text = serde_json::to_vec(&Request { name: name.to_owned(), stop, answer: PathBuf::new() });
-    let text = text.map_err(|e| Error::internal(e.to_string()))?;
-    let written = fs::create_dir_all(folder(dir)).and_then(|()| put(&request, &text));
-    written.map_err(|e| Error::io(&request, "cannot ask for a savepoint", e))?;
+    let id = format!("{DIR}{}-{nanos}", std::process::id());
+    let (request, answer) = (format!("{id}.request"), format!("{id}.answer"));
+    let text = serde_json::to_vec(&Request { name: name.to_owned(), stop, answer: String::new() });
+    job.replace(&request, &text.map_err(|e| Error::internal(e.to_string()))?)?;
     let started = Instant::now();
+    let mut taken = false;
     loop {
-        let idle = job.is_idle()?;
-        if let Ok(text) = fs::read(&answer) {
+        let idle = job.idle()?;
+        if let Some(text) = job.read(&answer)? {
             // It was for this process alone.
-            let _ = fs::remove_file(&answer);
+            let _ = job.remove(&answer);
             return match serde_json::from_slice(&text) {
                 Ok(Answer::Done(savepoint)) => Ok(savepoint),
                 Ok(Answer::Refused(why)) => Err(Error::Checkpoint(why.trim_start_matches("checkpoint: ").to_owned())),
                 Err(e) => Err(Error::Checkpoint(format!("the job's answer makes no sense: {e}"))),
             };
         }
-        let late = started.elapsed() > patience;
-        if idle || late {
+        let waited = started.elapsed();
+        let alone = idle.is_none() && !taken && waited > job.pace().requests * PATIENCE && {
+            taken = job.peek(&request, 1)?.is_none();
+            !taken
+        };
+        if idle == Some(true) || alone || waited > patience {
             // The job may have taken it, or not.
-            let _ = fs::remove_file(&request);
-            return Err(Error::Checkpoint(if idle {
-                format!("the job of `{}` ended before it made savepoint `{name}`", dir.display())
+            let _ = job.remove(&request);
+            return Err(if alone {
+                none()
+            } else if idle == Some(true) {
+                Error::Checkpoint(format!("the job of `{}` ended before it made savepoint `{name}`", dir.display()))
             } else {
-                format!("savepoint `{name}` was not there after {patience:?}; it may still come: list the savepoints later")
-            }));
+                Error::Checkpoint(format!(
+                    "savepoint `{name}` was not there after {patience:?}; it may still come: list the savepoints later"
+                ))
+            });
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(job.pace().answers);
     }
 }

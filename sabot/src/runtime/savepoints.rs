@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, NodeState};
-use super::storage::{Disk, Storage};
+use super::place;
+use super::storage::Storage;
 use super::store::Store;
 use crate::{Error, Result};
 
@@ -22,7 +23,7 @@ pub struct Savepoint {
     pub epoch: u64,
     /// Its bytes.
     pub bytes: u64,
-    /// The file.
+    /// The file, or its address in an object store.
     pub path: PathBuf,
 }
 
@@ -69,50 +70,68 @@ fn file_of(name: &str) -> String {
     format!("{DIR}{name}{ENDING}")
 }
 
-/// The savepoints of a directory of checkpoints, in the order of their epochs, then names. Those that cannot be read come as errors.
+/// The store of checkpoints at `dir`, for one who only looks.
+fn at(dir: &Path) -> Result<std::sync::Arc<dyn Storage>> {
+    place::open(dir, false, place::usual())
+}
+
+fn names(storage: &dyn Storage) -> Result<Vec<String>> {
+    Ok(storage.list(DIR)?.iter().filter_map(|file| file.strip_suffix(ENDING).map(str::to_owned)).collect())
+}
+
+/// The savepoints of a directory of checkpoints, or of its like in an object store, in the order of their epochs, then names. Those that
+/// cannot be read come as errors.
 ///
 /// # Errors
 /// If the directory cannot be listed.
 pub fn savepoints(dir: &Path) -> Result<Vec<Result<Savepoint>>> {
-    let mut found: Vec<Result<Savepoint>> =
-        Disk::at(dir).list(DIR)?.iter().filter_map(|file| file.strip_suffix(ENDING)).map(|name| savepoint_at(dir, name)).collect();
+    let storage = at(dir)?;
+    let mut found: Vec<Result<Savepoint>> = names(storage.as_ref())?.iter().map(|name| savepoint_at(storage.as_ref(), name)).collect();
     found.sort_by_key(|s| s.as_ref().map_or((u64::MAX, String::new()), |s| (s.epoch, s.name.clone())));
     Ok(found)
 }
 
-fn savepoint_at(dir: &Path, name: &str) -> Result<Savepoint> {
-    let path = dir.join(file_of(name));
-    let checkpoint = Checkpoint::read_file(&path)?;
-    let bytes = path.metadata().map_err(|e| Error::io(&path, "cannot read the savepoint", e))?.len();
-    Ok(Savepoint { name: name.to_owned(), epoch: checkpoint.epoch, bytes, path })
+fn savepoint_at(storage: &dyn Storage, name: &str) -> Result<Savepoint> {
+    let file = file_of(name);
+    let path = storage.place(&file);
+    let bytes = storage.read(&file)?.ok_or_else(|| Error::io(&path, "cannot read the savepoint", std::io::ErrorKind::NotFound.into()))?;
+    let checkpoint = Checkpoint::parse(&bytes, &path)?;
+    Ok(Savepoint { name: name.to_owned(), epoch: checkpoint.epoch, bytes: bytes.len() as u64, path })
 }
 
-/// Deletes a savepoint of a directory of checkpoints.
+/// Deletes a savepoint of a directory of checkpoints, or of its like in an object store.
 ///
 /// # Errors
 /// If there is none of this name, or it cannot be removed.
 pub fn delete_savepoint(dir: &Path, name: &str) -> Result<()> {
-    let path = find_savepoint(Some(dir), name)?;
-    std::fs::remove_file(&path).map_err(|e| Error::io(path, "cannot delete the savepoint", e))
+    let storage = at(dir)?;
+    if !names(storage.as_ref())?.iter().any(|n| n == name) {
+        return Err(unknown(Some(dir), name)?);
+    }
+    storage.remove(&file_of(name))
 }
 
-/// The file of a savepoint: one of the directory by its name, else a path.
+/// The file of a savepoint, or its address in an object store: one of the directory by its name, else a path or an address.
 ///
 /// # Errors
-/// If there is neither.
+/// If there is neither. That there is something at an address shows when it is read.
 pub fn find_savepoint(dir: Option<&Path>, name: &str) -> Result<PathBuf> {
     if let Some(dir) = dir.filter(|_| check_name(name).is_ok()) {
-        let path = dir.join(file_of(name));
-        if path.is_file() {
-            return Ok(path);
+        let storage = at(dir)?;
+        if names(storage.as_ref())?.iter().any(|n| n == name) {
+            return Ok(storage.place(&file_of(name)));
         }
     }
     let path = PathBuf::from(name);
-    if path.is_file() && (name.contains(std::path::is_separator) || name.ends_with(ENDING)) {
+    if place::is_remote(&path) || (path.is_file() && (name.contains(std::path::is_separator) || name.ends_with(ENDING))) {
         return Ok(path);
     }
+    Err(unknown(dir, name)?)
+}
+
+fn unknown(dir: Option<&Path>, name: &str) -> Result<Error> {
     let known: Vec<String> = dir.map(savepoints).transpose()?.into_iter().flatten().flatten().map(|s| format!("`{}`", s.name)).collect();
     let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
     let place = dir.map_or_else(String::new, |d| format!(" in {}", d.display()));
-    Err(Error::Usage(format!("no savepoint `{name}`{place} ({known}); a file elsewhere is given by its path")))
+    Ok(Error::Usage(format!("no savepoint `{name}`{place} ({known}); a file elsewhere is given by its path")))
 }

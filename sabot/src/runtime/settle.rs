@@ -89,13 +89,12 @@ impl Settling {
         let Some(prepared) = prepared_in(checkpoint, node)? else { return Ok(()) };
         lock(sink).two_phase().map_or(Ok(()), |two| two.publish(&prepared))
     }
-    fn settled(&self, checkpoint: &Checkpoint, bytes: u64, cost: Cost, now: Duration) -> Result<()> {
+    fn settled(&self, checkpoint: &Checkpoint, bytes: u64, cost: Cost, now: Duration) {
         let time = now.saturating_sub(*lock(&self.begun));
         let known = checkpoint.states.iter().filter_map(|s| s.stored.as_ref()).map(|s| s.length).sum::<u64>();
         let reused = known.saturating_sub(cost.written);
         let taken = CheckpointTaken { epoch: checkpoint.epoch, written: bytes + cost.written, reused, aligned: cost.aligned, time };
         lock(&self.report).add(taken);
-        self.store.prune()
     }
     /// What was done.
     pub(super) fn report(&self) -> CheckpointReport {
@@ -150,7 +149,9 @@ impl Settling {
             patiently(executor, options, events, node, || self.publish(number, checkpoint))?;
             seam("published");
         }
-        self.settled(checkpoint, bytes, Cost::default(), executor.now())
+        patiently(executor, options, events, "old checkpoints", || self.store.prune())?;
+        self.settled(checkpoint, bytes, Cost::default(), executor.now());
+        Ok(())
     }
     fn began(&self, now: Duration) {
         *lock(&self.begun) = now;
@@ -177,30 +178,44 @@ impl Job {
     }
     /// Looks now and then for what other processes ask for.
     pub(super) fn listen(self: &Arc<Self>) {
-        let Some(dir) = self.settling.as_ref().and(self.options.checkpoint_dir.clone()) else { return };
+        let Some(storage) = self.settling.as_ref().map(|s| Arc::clone(&s.store.storage)) else { return };
+        let pace = storage.pace().requests;
+        let job = Arc::downgrade(self);
+        let look = move || {
+            let Some(job) = job.upgrade().filter(|job| !job.is_aborted() && !job.done.is_set()) else { return };
+            for request in requests::take(storage.as_ref()) {
+                let ticket = job.control.request_savepoint(&request.name, request.stop);
+                lock(&job.answers).push((request, ticket));
+            }
+            let mut ready = Vec::new();
+            lock(&job.answers).retain_mut(|(request, ticket)| match ticket.try_take() {
+                None => true,
+                Some(answer) => {
+                    ready.push((std::mem::take(request), answer));
+                    false
+                }
+            });
+            ready.iter().for_each(|(request, answer)| request.answer(storage.as_ref(), answer));
+            job.listen();
+        };
         let job = Arc::downgrade(self);
         let tick = move || {
-            if let Some(job) = job.upgrade().filter(|job| !job.is_aborted() && !job.done.is_set()) {
-                for request in requests::take(&dir) {
-                    let ticket = job.control.request_savepoint(&request.name, request.stop);
-                    lock(&job.answers).push((request, ticket));
-                }
-                lock(&job.answers).retain(|(request, ticket)| match ticket.try_take() {
-                    None => true,
-                    Some(answer) => {
-                        request.answer(&answer);
-                        false
-                    }
-                });
-                job.listen();
+            if let Some(job) = job.upgrade() {
+                if job.is_remote() { job.executor.aside(Box::new(look)) } else { look() }
             }
         };
-        self.executor.after(requests::EVERY, Box::new(tick));
+        self.executor.after(pace, Box::new(tick));
+    }
+    /// Whether those who write checkpoints wait for a network.
+    pub(super) fn is_remote(&self) -> bool {
+        self.settling.as_ref().is_some_and(|s| s.store.remote)
     }
     /// The job is over: answers those who still wait.
     pub(super) fn hang_up(&self) {
+        let Some(settling) = &self.settling else { return };
         for (request, ticket) in lock(&self.answers).drain(..) {
-            request.answer(&ticket.try_take().unwrap_or_else(|| Err(Error::Checkpoint("the job ended before".into()))));
+            let answer = ticket.try_take().unwrap_or_else(|| Err(Error::Checkpoint("the job ended before".into())));
+            request.answer(settling.store.storage.as_ref(), &answer);
         }
     }
     /// A checkpoint was asked for and begins.
@@ -221,7 +236,7 @@ impl Job {
         }
         self.piece(Cut { checkpoint, cost, bytes: 0, retry: Retry::default() }, 0, Duration::ZERO);
     }
-    /// Piece 0 writes the checkpoint, the next publish a sink each.
+    /// Piece 0 writes the checkpoint, the next publish a sink each, the last removes what is old.
     fn piece(self: &Arc<Self>, mut cut: Cut, number: usize, wait: Duration) {
         let job = Arc::clone(self);
         let work = move || {
@@ -231,7 +246,8 @@ impl Job {
                     seam("cut");
                     settling.store.write(&cut.checkpoint).map(|bytes| cut.bytes = bytes)
                 }
-                Some(sink) => settling.publish(sink, &cut.checkpoint),
+                Some(sink) if sink < settling.sinks.len() => settling.publish(sink, &cut.checkpoint),
+                Some(_) => settling.store.prune(),
             };
             if let Err(error) = done {
                 let who = number.checked_sub(1).and_then(|n| settling.sinks.get(n)).map_or("a checkpoint", |(node, _)| node);
@@ -241,12 +257,16 @@ impl Job {
                 return Ok(());
             }
             cut.retry.over();
-            seam(if number == 0 { "written" } else { "published" });
-            if number < settling.sinks.len() {
+            match number {
+                0 => seam("written"),
+                n if n <= settling.sinks.len() => seam("published"),
+                _ => {}
+            }
+            if number <= settling.sinks.len() {
                 job.piece(cut, number + 1, Duration::ZERO);
                 return Ok(());
             }
-            settling.settled(&cut.checkpoint, cut.bytes, cut.cost, job.executor.now())?;
+            settling.settled(&cut.checkpoint, cut.bytes, cut.cost, job.executor.now());
             let waiting = lock(&job.coordinator).waiting();
             if let Some(name) = settling.answer(cut.checkpoint, waiting) {
                 return Err(Error::Suspended(name));

@@ -3,10 +3,13 @@
 //! Idea: everything that a checkpoint needs of a disk or an object store is here, and it is little. An object is written once, as a
 //! whole, and never changed ([`create`](Storage::create)); the few small notes that are rewritten go through
 //! [`replace`](Storage::replace). Names have no directories but one level (`savepoints/before-upgrade.savepoint`).
+//!
+//! What is written is listed and read by everyone at once, as file systems and today's object stores have it.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::checkpoint_file::{cannot_write, sync_parent};
 use super::seam::seam;
@@ -18,9 +21,15 @@ pub(super) trait Storage: Send + Sync {
     fn list(&self, dir: &str) -> Result<Vec<String>>;
     /// The bytes of an object; `None` if there is none.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    /// The first bytes of an object, `length` if it has so many; `None` if there is none.
+    fn peek(&self, name: &str, length: usize) -> Result<Option<Vec<u8>>>;
     /// Writes an object that is not there yet, durably: it is there as a whole or not. Returns `false` if there is one of this name.
     /// `writer` tells writers apart that do not know of each other.
     fn create(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool>;
+    /// The same for an object that may be large, under a name that no other writer uses.
+    fn add(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool> {
+        self.create(name, writer, parts)
+    }
     /// The names of all objects that were created are durable. Called before an object is created that names them.
     fn settle(&self) -> Result<()>;
     /// Writes a small object, or another one in its place, durably.
@@ -31,6 +40,21 @@ pub(super) trait Storage: Send + Sync {
     fn place(&self, name: &str) -> PathBuf;
     /// Keeps other processes out, until dropped; `None` where that is not possible, so that writers must be fenced.
     fn own(&self) -> Result<Option<Owner>>;
+    /// Whether no process runs the job; `None` where that cannot be known.
+    fn idle(&self) -> Result<Option<bool>>;
+    /// How often it may be asked for news.
+    fn pace(&self) -> Pace;
+    /// What was tried again since the last call, one sentence each.
+    fn told(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// How often a job looks for requests, and how often one who waits looks for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) requests: Duration,
+    pub(super) answers: Duration,
 }
 
 /// Makes a directory this process's alone, until dropped: also while parts of a job that is over still linger.
@@ -62,17 +86,8 @@ impl Disk {
     pub(super) fn at(dir: &Path) -> Disk {
         Disk { dir: dir.to_path_buf() }
     }
-    /// Whether no process runs the job of the directory.
-    pub(super) fn is_idle(&self) -> Result<bool> {
-        match File::options().append(true).open(self.dir.join("lock")) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(e) => Err(Error::io(&self.dir, "cannot look at the directory of checkpoints", e)),
-            Ok(file) => match file.try_lock() {
-                Ok(()) => Ok(true),
-                Err(TryLockError::WouldBlock) => Ok(false),
-                Err(TryLockError::Error(e)) => Err(Error::io(&self.dir, "cannot look at the directory of checkpoints", e)),
-            },
-        }
+    fn make_folder(&self, of: &Path) -> io::Result<()> {
+        of.parent().filter(|f| *f != self.dir).map_or(Ok(()), fs::create_dir_all)
     }
     fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let mut file = File::create(path)?;
@@ -104,13 +119,22 @@ impl Storage for Disk {
             bytes => bytes.map(Some).map_err(|e| Error::io(path, "cannot read the checkpoint", e)),
         }
     }
+    fn peek(&self, name: &str, length: usize) -> Result<Option<Vec<u8>>> {
+        let path = self.place(name);
+        let read = |file: File| {
+            let mut bytes = Vec::new();
+            file.take(length as u64).read_to_end(&mut bytes).map(|_| bytes)
+        };
+        match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file.and_then(read).map(Some).map_err(|e| Error::io(path, "cannot read the checkpoint", e)),
+        }
+    }
     fn create(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool> {
         let path = self.place(name);
         let staged = self.place(&format!("{name}-{writer}.{PART}"));
         let write = || -> io::Result<bool> {
-            if let Some(folder) = path.parent().filter(|f| *f != self.dir) {
-                fs::create_dir_all(folder)?;
-            }
+            self.make_folder(&path)?;
             Self::write(&staged, parts)?;
             seam("staged");
             // A link fails where a rename would replace. Not every file system has links.
@@ -138,6 +162,7 @@ impl Storage for Disk {
         let path = self.place(name);
         let staged = path.with_extension(PART);
         let write = || {
+            self.make_folder(&path)?;
             Self::write(&staged, &[bytes])?;
             fs::rename(&staged, &path)?;
             sync_parent(&path)
@@ -176,7 +201,7 @@ impl Storage for Disk {
             }
             Err(TryLockError::Error(e)) => return Err(io("cannot lock the directory of checkpoints")(e)),
         }
-        for dir in ["", "savepoints/"] {
+        for dir in ["", "savepoints/", "requests/"] {
             for entry in fs::read_dir(self.dir.join(dir)).into_iter().flatten().flatten() {
                 if entry.path().extension().is_some_and(|e| e == PART) {
                     // What a process that died had not finished; nobody reads it.
@@ -185,5 +210,20 @@ impl Storage for Disk {
             }
         }
         Ok(Some(Owner(lock)))
+    }
+    fn idle(&self) -> Result<Option<bool>> {
+        match File::options().append(true).open(self.dir.join("lock")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(true)),
+            Err(e) => Err(Error::io(&self.dir, "cannot look at the directory of checkpoints", e)),
+            Ok(file) => match file.try_lock() {
+                Ok(()) => Ok(Some(true)),
+                Err(TryLockError::WouldBlock) => Ok(Some(false)),
+                Err(TryLockError::Error(e)) => Err(Error::io(&self.dir, "cannot look at the directory of checkpoints", e)),
+            },
+        }
+    }
+    fn pace(&self) -> Pace {
+        // A listing of a directory that is mostly missing.
+        Pace { requests: Duration::from_millis(100), answers: Duration::from_millis(20) }
     }
 }

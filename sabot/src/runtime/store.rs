@@ -1,8 +1,9 @@
 //! The directory of a job's checkpoints: whose it is, what is in it, what stays.
 //!
-//! - `lock` is held by the process that runs the job; the system frees it when the process dies.
+//! - `lock` is held by the process that runs the job; the system frees it when the process dies. Where nothing can be locked, a process
+//!   claims the place of the next manifest ([`claims`](super::claims)).
 //! - `job.json` and `input.json` say whose checkpoints these are; `origin.json` names the savepoint that the job began with, if it did.
-//! - `generation` counts the processes that have run the job.
+//! - `generation` counts the processes that have run the job; claims do so themselves.
 //! - `<epoch>.checkpoint` is a manifest: there as a whole or not, written once, never changed.
 //! - `<epoch>-<generation>-<number>.state` holds states that one or several manifests name. It is written, and its name durable,
 //!   before the first of these, and removed behind the last of them, so a manifest never names a file that is not there.
@@ -17,10 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::basis::Basis;
 use super::checkpoint::{NodeState, Stored};
+use super::claims::{self, Seen};
 use super::seam::seam;
-use super::storage::{Disk, Owner, Storage};
+use super::storage::{Owner, Storage};
 use super::util::lock;
-use super::{Checkpoint, RunOptions, StepShape, requests};
+use super::{Checkpoint, RunOptions, StepShape, place, requests};
 use crate::kernel::hash::hash_bytes;
 use crate::operator::Delta;
 use crate::{Error, Result};
@@ -33,6 +35,12 @@ pub(super) struct Store {
     keep: usize,
     /// Larger than that of every process before.
     pub(super) generation: u64,
+    /// The number of the first checkpoint that this process may write.
+    pub(super) first: u64,
+    /// That of the next one: where claims decide who writes, there may be no gap, in which a claim would hit nobody.
+    next: AtomicU64,
+    /// Whether others are not locked out, and calls wait for a network.
+    pub(super) remote: bool,
     /// Whether there was no checkpoint.
     fresh: bool,
     basis: Mutex<Basis>,
@@ -42,13 +50,15 @@ pub(super) struct Store {
     unsettled: AtomicBool,
     /// The files that each manifest names.
     named: Mutex<BTreeMap<u64, BTreeSet<String>>>,
+    /// Files that no manifest names any more.
+    unnamed: Mutex<BTreeSet<String>>,
 }
 
-/// The number of the newest checkpoint in a directory, if there is one: where a job with this
+/// The number of the newest checkpoint in a directory or object store, if there is one: where a job with this
 /// [`RunOptions::checkpoint_dir`] continues.
 ///
 /// # Errors
-/// If the directory is there, but cannot be listed.
+/// If the directory is there, but cannot be listed; if the object store cannot be reached.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,7 +67,7 @@ pub(super) struct Store {
 /// # Ok(()) }
 /// ```
 pub fn newest_checkpoint(dir: &Path) -> Result<Option<u64>> {
-    Ok(epochs(&Disk::at(dir))?.last().copied())
+    claims::newest(place::open(dir, false, place::usual())?.as_ref())
 }
 
 /// A directory that is this process's, and what the job begins with.
@@ -95,36 +105,37 @@ impl Store {
                 None => Ok(None),
             };
         };
-        let storage: Arc<dyn Storage> = Arc::new(Disk::make(dir)?);
+        let storage = place::open(dir, true, place::patience(options))?;
         let owner = storage.own()?;
-        requests::clear(dir);
-        let manifests = epochs(storage.as_ref())?;
-        let newest = manifests.last().copied();
-        let savepoint = match &options.from_savepoint {
-            Some(path) => begins_with(storage.as_ref(), path, newest)?,
-            None => None,
-        };
+        let Taken { seen, savepoint, generation, first } =
+            claims::until_claimed(storage.as_ref(), || take(storage.as_ref(), options, owner.is_some()))?;
+        requests::clear(storage.as_ref());
+        let newest = seen.manifests.last().copied();
         let fresh = newest.is_none() || savepoint.is_some();
         if let Some((_, from)) = &savepoint {
             let text = serde_json::to_vec_pretty(from).map_err(|e| Error::internal(e.to_string()))?;
             storage.replace("origin.json", &text)?;
         }
         own(storage.as_ref(), "job.json", &options.identity, fresh)?;
-        let old = storage.read("generation")?.and_then(|g| String::from_utf8(g).ok()).and_then(|g| g.trim().parse().ok());
-        let generation = old.unwrap_or(0u64) + 1;
-        storage.replace("generation", generation.to_string().as_bytes())?;
+        if owner.is_some() {
+            storage.replace("generation", generation.to_string().as_bytes())?;
+        }
         let store = Store {
             storage,
             keep: options.checkpoint_keep.max(1),
             generation,
+            first,
+            next: AtomicU64::new(first),
+            remote: owner.is_none(),
             fresh,
             basis: Mutex::default(),
             number: AtomicU64::new(0),
             unsettled: AtomicBool::new(false),
             named: Mutex::default(),
+            unnamed: Mutex::default(),
         };
         let mut checkpoint = None;
-        for epoch in manifests {
+        for epoch in seen.manifests {
             // An older one that cannot be read is not needed, and keeps nothing.
             let read = store.manifest(epoch);
             lock(&store.named).insert(epoch, read.as_ref().map_or_else(|_| BTreeSet::new(), files_of));
@@ -194,7 +205,7 @@ impl Store {
             let take = |i: &usize| sorted.states.get_mut(*i).map(|s| std::mem::take(&mut s.state.bytes)).unwrap_or_default();
             let bytes: Vec<Vec<u8>> = sorted.to_file.iter().map(take).collect();
             let pieces: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-            if !self.storage.create(&file, &self.generation.to_string(), &pieces)? {
+            if !self.storage.add(&file, &self.generation.to_string(), &pieces)? {
                 return Err(overtaken(&self.storage.place(&file)));
             }
             seam("stated");
@@ -222,6 +233,10 @@ impl Store {
             self.storage.settle()?;
             self.unsettled.store(false, SeqCst);
         }
+        let next = self.next.load(SeqCst);
+        if self.remote && checkpoint.epoch != next {
+            return Err(Error::internal(format!("checkpoint {} would be written where {next} belongs", checkpoint.epoch)));
+        }
         let mut head = Vec::new();
         let pieces = checkpoint.pieces(false, &mut head)?;
         let bytes = pieces.iter().map(|p| p.len() as u64).sum();
@@ -229,17 +244,18 @@ impl Store {
         if !self.storage.create(&name, &self.generation.to_string(), &pieces)? {
             return Err(overtaken(&self.storage.place(&name)));
         }
+        self.next.store(checkpoint.epoch + 1, SeqCst);
         lock(&self.named).insert(checkpoint.epoch, files_of(checkpoint));
         Ok(bytes)
     }
-    /// Removes all manifests but the newest, then the files that none of the rest names.
+    /// Removes all manifests but the newest, then the files that none of the rest names. After an error it may be called again.
     pub(super) fn prune(&self) -> Result<()> {
         let mut named = lock(&self.named);
-        let mut gone = BTreeSet::new();
+        let mut gone = lock(&self.unnamed);
         while named.len() > self.keep {
-            let Some((epoch, files)) = named.pop_first() else { break };
+            let Some(epoch) = named.keys().next().copied() else { break };
             self.storage.remove(&manifest(epoch))?;
-            gone.extend(files);
+            gone.extend(named.remove(&epoch).unwrap_or_default());
         }
         gone.retain(|file| !named.values().any(|files| files.contains(file)));
         if gone.is_empty() {
@@ -247,17 +263,20 @@ impl Store {
         }
         seam("pruning");
         self.storage.settle()?;
-        for file in &gone {
-            self.storage.remove(file)?;
+        lock(&self.basis).retain(|file| !gone.contains(file));
+        while let Some(file) = gone.first().cloned() {
+            self.storage.remove(&file)?;
+            gone.remove(&file);
             seam("pruned");
         }
-        lock(&self.basis).retain(|file| !gone.contains(file));
         Ok(())
     }
     /// Removes files that no manifest names: those of a checkpoint that was not completed, and of one whose manifest was removed.
+    /// What a later process writes is none of this one's business.
     fn remove_orphans(&self) -> Result<()> {
         let named = lock(&self.named);
-        for file in self.storage.list("")?.iter().filter(|f| f.ends_with(STATES)) {
+        let before = |file: &str| file.split('-').nth(1).and_then(|g| g.parse().ok()).is_none_or(|g: u64| g < self.generation);
+        for file in self.storage.list("")?.iter().filter(|f| f.ends_with(STATES) && before(f)) {
             if !named.values().any(|files| files.contains(file)) {
                 self.storage.remove(file)?;
                 seam("swept");
@@ -267,7 +286,39 @@ impl Store {
     }
 }
 
-fn manifest(epoch: u64) -> String {
+/// What a process that starts goes by.
+struct Taken {
+    seen: Seen,
+    savepoint: Option<(Checkpoint, From)>,
+    generation: u64,
+    first: u64,
+}
+
+/// Looks at what is there, refuses what does not fit and, if others are not locked out, claims the place of the next manifest. `None`
+/// if another process was faster.
+fn take(storage: &dyn Storage, options: &RunOptions, locked: bool) -> Result<Option<Taken>> {
+    let seen = claims::look(storage)?;
+    let newest = seen.manifests.last().copied();
+    let savepoint = match &options.from_savepoint {
+        Some(path) => begins_with(storage, path, newest)?,
+        None => None,
+    };
+    // The number that was written where processes lock each other out, perhaps before it was copied.
+    let noted = storage.read("generation")?.and_then(|g| String::from_utf8(g).ok()).and_then(|g| g.trim().parse().ok());
+    let generation = seen.generation.max(noted.unwrap_or(0)) + 1;
+    let behind = seen.next.max(savepoint.as_ref().map_or(0, |(s, _)| s.epoch + 1));
+    if locked {
+        return Ok(Some(Taken { seen, savepoint, generation, first: behind }));
+    }
+    if newest.is_some() && savepoint.is_none() {
+        // Before the process that runs is cut off.
+        own(storage, "job.json", &options.identity, false)?;
+    }
+    let first = behind.max(seen.next + 1);
+    Ok(claims::claim(storage, &seen, generation, first)?.then_some(Taken { seen, savepoint, generation, first }))
+}
+
+pub(super) fn manifest(epoch: u64) -> String {
     format!("{epoch:010}{MANIFEST}")
 }
 
@@ -279,20 +330,20 @@ fn files_of(checkpoint: &Checkpoint) -> BTreeSet<String> {
 fn overtaken(place: &Path) -> Error {
     let path: PathBuf = place.to_path_buf();
     let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-    Error::io(path, "cannot write the checkpoint (another process runs the same job)", source)
+    Error::io(path, "cannot write the checkpoint (another process runs the same job, and has taken over)", source)
 }
 
-/// The checkpoints of a directory, in ascending order.
-fn epochs(storage: &dyn Storage) -> Result<Vec<u64>> {
+/// The numbers of manifests, and of claims, in ascending order.
+pub(super) fn slots(storage: &dyn Storage) -> Result<Vec<u64>> {
     let names = storage.list("")?;
-    let mut epochs: Vec<u64> = names.iter().filter_map(|n| n.strip_suffix(MANIFEST)?.parse().ok()).collect();
-    epochs.sort_unstable();
-    Ok(epochs)
+    let mut slots: Vec<u64> = names.iter().filter_map(|n| n.strip_suffix(MANIFEST)?.parse().ok()).collect();
+    slots.sort_unstable();
+    Ok(slots)
 }
 
 /// The savepoint at `path`, unless the job has gone on from it in this directory, whose newest checkpoint is `newest`.
 fn begins_with(storage: &dyn Storage, path: &Path, newest: Option<u64>) -> Result<Option<(Checkpoint, From)>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "cannot read the savepoint", e))?;
+    let bytes = place::read(path, "cannot read the savepoint")?;
     let savepoint = Checkpoint::parse(&bytes, path)?;
     if savepoint.states.iter().any(|s| s.stored.is_some()) {
         return Err(Error::Checkpoint(format!("{} is a checkpoint and no savepoint: continue from its directory", path.display())));

@@ -8,12 +8,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::SinkExt;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 use crate::connect::PostgresTable;
+use crate::runtime::waiting::wait;
 use crate::{Error, Result};
 
 /// How long to wait for a server that does not answer.
@@ -86,17 +87,6 @@ impl Connection {
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
-}
-
-/// Waits for a future.
-fn wait<T: Send>(runtime: &Runtime, future: impl Future<Output = T> + Send) -> T {
-    if Handle::try_current().is_err() {
-        return runtime.block_on(future);
-    }
-    std::thread::scope(|scope| match scope.spawn(|| runtime.block_on(future)).join() {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
 }
 
 /// What the server, or the way to it, refused.

@@ -7,6 +7,8 @@ mod endings;
 mod kept;
 mod kit;
 mod measure;
+#[cfg(feature = "object-store")]
+mod objects;
 mod order;
 mod proof;
 mod saved;
