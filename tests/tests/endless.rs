@@ -16,6 +16,8 @@ mod changes;
 mod driven;
 #[path = "endless/joins.rs"]
 mod joins;
+#[path = "endless/kept.rs"]
+mod kept;
 #[path = "endless/late.rs"]
 mod late;
 #[path = "endless/nexmark.rs"]

@@ -240,12 +240,21 @@ impl Frozen {
     }
 }
 
+/// In place of a key group: what an instance keeps that belongs to none, such as how far time has come. All instances get it, from all
+/// of the instances that wrote it, before the states of key groups.
+///
+/// ```
+/// use sabot::kernel::hash::KEY_GROUPS;
+/// assert!(sabot::operator::SHARED >= KEY_GROUPS);
+/// ```
+pub const SHARED: u16 = u16::MAX;
+
 /// The serialised state of one key group of one operator. Operators without keys use group 0.
 ///
 /// Example: [`Checkpoint`](crate::runtime::Checkpoint).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct GroupState {
-    /// The key group.
+    /// The key group, or [`SHARED`].
     pub group: u16,
     /// Opaque to everyone but the operator (Arrow IPC where the state is columnar).
     pub bytes: Vec<u8>,

@@ -62,7 +62,7 @@ pub use batch::BatchOperator;
 pub use changelog::Changelog;
 #[doc(hidden)]
 pub use conform::{Conform, conform};
-pub use contract::{Account, END_OF_TIME, EventTime, GroupState};
+pub use contract::{Account, END_OF_TIME, EventTime, GroupState, SHARED};
 #[doc(hidden)]
 pub use contract::{Beside, Delta, Flight, Frozen, Mark, Operator, Output, Outside, Pause, Pending, Progress};
 #[doc(hidden)]

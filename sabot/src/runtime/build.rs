@@ -20,7 +20,7 @@ use super::task::{Root, Task};
 use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, Split, Work};
+use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, SHARED, Split, Work};
 use crate::shuffle::{Channel, Outlet, Partitioner};
 use crate::{Error, Result};
 
@@ -348,7 +348,14 @@ impl Build<'_> {
         let root = nodes.first().and_then(|n| self.plan.nodes.get(*n));
         let sourced = root.is_some_and(|r| matches!(r.work, Work::Source(_)) && r.bounded);
         let sent = root.is_some_and(|r| r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
-        for saved in self.checkpoint.iter().flat_map(|c| &c.states) {
+        let states = || self.checkpoint.iter().flat_map(|c| &c.states);
+        for saved in states().filter(|s| s.state.group == SHARED) {
+            let node = self.index(&saved.node)?;
+            if nodes.contains(&node) {
+                chain.restore(node, &saved.state)?;
+            }
+        }
+        for saved in states().filter(|s| s.state.group != SHARED) {
             let node = self.index(&saved.node)?;
             if !nodes.contains(&node) {
                 continue;

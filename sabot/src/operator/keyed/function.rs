@@ -233,7 +233,10 @@ where
         self.core.held_bytes()
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        self.core.snapshot()
+        self.core.snapshot(true)
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        self.core.snapshot(false)
     }
     fn restore(&mut self, written: &GroupState) -> Result<()> {
         self.core.restore(written)

@@ -203,6 +203,7 @@ fn fire<M: KeyedRows>(
                 core.spec.name
             ))));
         }
+        core.states.changed.mark(group);
         ctx.begin(Some(at));
         if let Some(state) = core.states.get(number) {
             state.timer(ctx, Timestamp::new(at), &mut main.values);
@@ -228,6 +229,7 @@ fn fire_clock<M: KeyedRows>(
     });
     let touch = core.touch(time, Some(until));
     while let Some((at, number)) = core.states.lives.as_mut().and_then(|l| l.fire(By::Clock, group, until, Some(touch))) {
+        core.states.changed.mark(group);
         ctx.begin(time);
         if let Some(state) = core.states.get(number) {
             state.clock_timer(ctx, Timestamp::new(at), &mut main.values);
@@ -330,7 +332,10 @@ where
         self.core.held_bytes()
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        self.core.snapshot()
+        self.core.snapshot(true)
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        self.core.snapshot(false)
     }
     fn restore(&mut self, written: &GroupState) -> Result<()> {
         self.core.restore(written)

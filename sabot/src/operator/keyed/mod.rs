@@ -6,6 +6,7 @@
 //! origin), does not depend on threads, morsels, or when watermarks came.
 
 mod buffer;
+mod changed;
 mod core;
 mod function;
 mod lives;

@@ -8,6 +8,7 @@ mod endless_joins;
 mod hand;
 mod join;
 mod keyed;
+mod keyed_cuts;
 mod keys;
 mod measures;
 mod ordered;
