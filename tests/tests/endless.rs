@@ -18,6 +18,8 @@ mod driven;
 mod joins;
 #[path = "endless/kept.rs"]
 mod kept;
+#[path = "endless/kinds.rs"]
+mod kinds;
 #[path = "endless/late.rs"]
 mod late;
 #[path = "endless/nexmark.rs"]

@@ -396,6 +396,15 @@ pub trait Operator: Send {
     /// else. An operator that cannot spill need not listen; what it holds may not exceed the budget.
     fn memory(&mut self, _memory: super::Memory) {}
 
+    /// The job keeps keyed state on disk: where, and of how many instances this is one. Called once, before anything else. An operator
+    /// that keeps its state in memory need not listen.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn state_on_disk(&mut self, _disk: &super::StateDisk, _instances: usize) -> Result<()> {
+        Ok(())
+    }
+
     /// How many of the [`held_bytes`](Self::held_bytes) the operator can [`spill`](Self::spill) now.
     fn spillable_bytes(&self) -> usize {
         0

@@ -20,7 +20,7 @@ use super::task::{Root, Task};
 use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, SHARED, Split, Work};
+use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, SHARED, Split, StateDisk, Work};
 use crate::shuffle::{Channel, Outlet, Partitioner};
 use crate::{Error, Result};
 
@@ -33,6 +33,8 @@ pub(super) struct Build<'a> {
     /// Splits of each source node.
     pub(super) splits: BTreeMap<usize, Vec<Split>>,
     pub(super) checkpoint: Option<&'a Checkpoint>,
+    /// Where keyed state is kept, if not in memory.
+    pub(super) state_disk: Option<StateDisk>,
     pub(super) ledger: &'a Mutex<Ledger>,
 }
 
@@ -187,6 +189,9 @@ impl Build<'_> {
                 let mut operator = factory.create(Instance { index: instance, of })?;
                 if let Some(memory) = lock(self.ledger).memory(node, &plan.name, of) {
                     operator.memory(memory);
+                }
+                if let Some(disk) = &self.state_disk {
+                    operator.state_on_disk(disk, of)?;
                 }
                 Some(operator)
             }

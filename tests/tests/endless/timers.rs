@@ -138,7 +138,7 @@ fn by_key(rows: &[Told]) -> Vec<Told> {
     out
 }
 
-fn check_odd(seed: u64, ran: &Ran, rows: Vec<Reading>) -> usize {
+pub(super) fn check_odd(seed: u64, ran: &Ran, rows: Vec<Reading>) -> usize {
     let (main, aside) = model(rows);
     for (name, wanted) in [("main", &main), ("aside", &aside)] {
         let got = by_key(&ran.rows::<Told>(name).unwrap());

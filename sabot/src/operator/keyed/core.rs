@@ -288,7 +288,7 @@ impl<S: State> Core<S> {
             watermark: self.watermark,
             clock: self.now().unwrap_or(self.clock.saved),
         };
-        Ok(Frozen::changes(move || saved::write(&held)))
+        Ok(Frozen::changes(move || saved::write(held)))
     }
     pub(super) fn restore(&mut self, written: &GroupState) -> Result<()> {
         if written.group == SHARED {

@@ -46,10 +46,11 @@ pub(super) struct Held {
 }
 
 /// Writes each key group that has changed, and names the others.
-pub(super) fn write(held: &Held) -> Result<Delta> {
+pub(super) fn write(held: Held) -> Result<Delta> {
     let Held { states: Cut { batch, rows, timers, written, used }, buffer, .. } = held;
+    let batch = batch.batch()?;
     let waiting = buffer.groups();
-    let fields = ipc::tag(batch, FIELDS).unwrap_or_default().to_owned();
+    let fields = ipc::tag(&batch, FIELDS).unwrap_or_default().to_owned();
     let mut out = Delta::default();
     if (held.watermark, held.clock) != (EventTime::MIN, 0) {
         out.states.push(GroupState { group: SHARED, bytes: times(held.watermark, held.clock) });
@@ -72,7 +73,7 @@ pub(super) fn write(held: &Held) -> Result<Delta> {
             ipc::push(&timer_batch(timers)?, &mut bytes)?;
         }
         if waiting.contains(&group) {
-            ipc::push(&buffered_batch(buffer, group)?, &mut bytes)?;
+            ipc::push(&buffered_batch(&buffer, group)?, &mut bytes)?;
         }
         out.states.push(GroupState { group, bytes });
     }

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::builder::LargeBinaryBuilder;
-use arrow_array::{Array, ArrayRef, Int64Array, LargeBinaryArray, RecordBatch, UInt64Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
+use super::backend::{Backend, Encoded, InMemory, Place};
 use super::changed::Changed;
 use super::every;
 use super::lives::{Lives, Ttl};
+use super::on_disk::OnDisk;
 use super::saved::{BIRTH, FIELDS, Loaded, STATE, TOUCHED};
 use crate::operator::kept::positions;
 use crate::operator::key_ctx::By;
 use crate::operator::keys::{by_key_group, key_groups};
-use crate::operator::{EventTime, Keys, ipc};
+use crate::operator::{EventTime, Keys, StateDisk, ipc};
 use crate::record::{State, StateSchema};
 use crate::{Error, Result};
 
@@ -30,15 +31,14 @@ pub(super) struct States<S> {
     /// The key group of each key.
     groups: Vec<u16>,
     pub(super) changed: Changed,
-    states: Vec<S>,
+    states: Place<S>,
     /// When keys live, if anyone wants to know: where state expires, or there are timers.
     pub(super) lives: Option<Lives>,
 }
 
 /// Keys and encoded states of the key groups that are to be written.
 pub(super) struct Cut {
-    /// By key group, in it in order of birth.
-    pub(super) batch: RecordBatch,
+    pub(super) batch: Encoding,
     /// The rows of each group that has keys.
     pub(super) rows: BTreeMap<u16, Range<usize>>,
     /// The timers of a group, by row in the group.
@@ -47,6 +47,25 @@ pub(super) struct Cut {
     pub(super) written: Vec<bool>,
     /// The groups that have keys, written or not.
     pub(super) used: BTreeSet<u16>,
+}
+
+/// Keys and states, by key group, in it in order of birth.
+pub(super) struct Encoding {
+    schema: SchemaRef,
+    /// All columns but that of states.
+    columns: Vec<ArrayRef>,
+    /// Number of key columns.
+    keys: usize,
+    states: Encoded,
+}
+
+impl Encoding {
+    /// With the column of states.
+    pub(super) fn batch(self) -> Result<RecordBatch> {
+        let Encoding { schema, mut columns, keys, states } = self;
+        columns.insert(keys, Arc::new(states()?));
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
 }
 
 impl<S: State> States<S> {
@@ -59,9 +78,14 @@ impl<S: State> States<S> {
             fields,
             groups: Vec::new(),
             changed: Changed::default(),
-            states: Vec::new(),
+            states: Place::Memory(InMemory::default()),
             lives,
         })
+    }
+    /// Keeps states on disk. There are none yet.
+    pub(super) fn on_disk(&mut self, disk: &StateDisk, instances: usize) -> Result<()> {
+        self.states = Place::Disk(Box::new(OnDisk::new(disk, &self.step, instances)?));
+        Ok(())
     }
     /// Whether state may expire, or have timers.
     pub(super) fn lives(ttl: Option<Ttl>, timers: bool) -> Option<Lives> {
@@ -87,7 +111,7 @@ impl<S: State> States<S> {
             let new: Vec<u32> = (before as u32..now as u32).collect();
             self.groups.extend(key_groups(&self.keys.columns(&new)?, new.len())?);
             self.groups.iter().skip(before).for_each(|group| self.changed.used(*group));
-            self.states.resize_with(now, S::default);
+            self.states.reach(&self.groups);
             if let Some(lives) = &mut self.lives {
                 lives.reach(now);
             }
@@ -96,45 +120,39 @@ impl<S: State> States<S> {
     }
     /// The state of a key, for a call at `at`.
     #[inline]
-    pub(super) fn enter(&mut self, number: u32, group: u16, at: EventTime) -> Option<&mut S> {
-        let state = self.states.get_mut(number as usize)?;
+    pub(super) fn enter(&mut self, number: u32, group: u16, at: EventTime) -> Result<Option<&mut S>> {
         if let Some(lives) = &mut self.lives
             && lives.enter(number, group, at)
         {
-            *state = S::default();
+            self.states.reset(number);
         }
-        Some(state)
+        self.states.get(number)
     }
     #[inline]
-    pub(super) fn get(&mut self, number: u32) -> Option<&mut S> {
-        self.states.get_mut(number as usize)
+    pub(super) fn get(&mut self, number: u32) -> Result<Option<&mut S>> {
+        self.states.get(number)
     }
     /// The key columns of these keys.
     pub(super) fn columns(&self, numbers: &[u32]) -> Result<Vec<ArrayRef>> {
         self.keys.columns(numbers)
     }
     pub(super) fn bytes(&self) -> usize {
-        self.keys.bytes()
-            + self.groups.capacity() * 2
-            + self.states.capacity() * size_of::<S>()
-            + self.lives.as_ref().map_or(0, Lives::bytes)
+        self.keys.bytes() + self.groups.capacity() * 2 + self.states.bytes() + self.lives.as_ref().map_or(0, Lives::bytes)
     }
     /// Drops the states of keys that are dead at `now`.
     pub(super) fn sweep(&mut self, now: EventTime) {
         let States { lives: Some(lives), states, groups, changed, .. } = self else { return };
         lives.sweep(now, |number| {
-            if let Some(state) = states.get_mut(number as usize) {
-                *state = S::default();
-            }
+            states.reset(number);
             groups.get(number as usize).into_iter().for_each(|group| changed.mark(*group));
         });
     }
     /// Frees the memory of dead keys, once they are the majority. Numbers change.
     pub(super) fn compact(&mut self) -> Result<()> {
-        let Some(lives) = self.lives.as_ref().filter(|l| self.states.len() > COMPACT && l.living() * 2 < self.states.len()) else {
+        let Some(lives) = self.lives.as_ref().filter(|l| self.groups.len() > COMPACT && l.living() * 2 < self.groups.len()) else {
             return Ok(());
         };
-        let kept: Vec<u32> = (0..self.states.len() as u32).filter(|n| lives.life(*n).birth != 0).collect();
+        let kept: Vec<u32> = (0..self.groups.len() as u32).filter(|n| lives.life(*n).birth != 0).collect();
         self.keep(&kept)
     }
     /// Keeps these keys, in ascending order of their numbers.
@@ -142,19 +160,15 @@ impl<S: State> States<S> {
         let columns = self.keys.columns(kept)?;
         let mut keys = Keys::new(&self.fields)?;
         keys.insert(&columns, every(kept.len()), &mut Vec::new())?;
-        let mut states = Vec::with_capacity(kept.len());
-        for number in kept {
-            states.extend(self.states.get_mut(*number as usize).map(std::mem::take));
-        }
         self.groups = kept.iter().filter_map(|n| self.groups.get(*n as usize).copied()).collect();
-        (self.keys, self.states) = (keys, states);
+        self.keys = keys;
         if let Some(lives) = &mut self.lives {
             lives.renumber(kept);
         }
-        Ok(())
+        self.states.keep(kept)
     }
-    /// Keys and encoded states: all, or those of the groups that have changed since the last cut. Encodes only what is to be written;
-    /// states need not be `Clone`, so that is done here and not beside the step.
+    /// Keys and states: all, or those of the groups that have changed since the last cut. States in memory are encoded here and not beside
+    /// the step, since they need not be `Clone`; but only those that are to be written.
     pub(super) fn cut(&mut self, all: bool) -> Result<Cut> {
         let written = self.changed.take(all);
         let lives = self.lives.as_ref();
@@ -184,7 +198,6 @@ impl<S: State> States<S> {
             }
         }
         let mut columns = self.keys.columns(&order)?;
-        columns.push(Arc::new(self.encoded(&order)));
         let mut fields = self.fields.clone();
         fields.push(Arc::new(Field::new(STATE, DataType::LargeBinary, false)));
         if let Some(lives) = lives {
@@ -193,21 +206,11 @@ impl<S: State> States<S> {
             columns.push(Arc::new(UInt64Array::from_iter_values(order.iter().map(|n| lives.life(*n).birth))));
             fields.push(Arc::new(Field::new(BIRTH, DataType::UInt64, false)));
         }
-        let schema = serde_json::to_string(&S::schema()).map_err(|e| Error::internal(e.to_string()))?;
-        let metadata = [(FIELDS.to_owned(), schema)].into();
-        let batch = RecordBatch::try_new(Arc::new(Schema::new_with_metadata(fields, metadata)), columns)?;
+        let fields_of = serde_json::to_string(&S::schema()).map_err(|e| Error::internal(e.to_string()))?;
+        let schema = Arc::new(Schema::new_with_metadata(fields, [(FIELDS.to_owned(), fields_of)].into()));
+        let states = self.states.encoded(&order)?;
+        let batch = Encoding { schema, columns, keys: self.fields.len(), states };
         Ok(Cut { batch, rows: rows.into_iter().collect(), timers, written, used: has })
-    }
-    /// The states of these keys as bytes. Offsets are of 64 bits: a key group may hold more than 2 GiB.
-    fn encoded(&self, numbers: &[u32]) -> LargeBinaryArray {
-        let mut states = LargeBinaryBuilder::with_capacity(numbers.len(), numbers.len() * 16);
-        let mut bytes = Vec::new();
-        for state in numbers.iter().filter_map(|n| self.states.get(*n as usize)) {
-            bytes.clear();
-            state.encode(&mut bytes);
-            states.append_value(&bytes);
-        }
-        states.finish()
     }
     /// Loads a key group of what [`cut`](Self::cut) gave, perhaps in another version of the program.
     /// `began`: when a key counts as touched that was written by a step for which this did not matter.
@@ -235,7 +238,7 @@ impl<S: State> States<S> {
         let states = states_in(states).ok_or_else(|| broken("is missing"))?;
         for ((number, mut bytes), row) in numbers.iter().zip(states).zip(0..) {
             let state = if current { S::decode(&mut bytes)? } else { S::decode_from(&mut bytes, &fields)? };
-            if let Some(slot) = self.get(*number) {
+            if let Some(slot) = self.get(*number)? {
                 *slot = state;
             }
             if let Some(lives) = &mut self.lives {
@@ -261,7 +264,7 @@ impl<S: State> States<S> {
             lives.release(group);
         }
         self.changed.mark(group);
-        // the same keys were inserted before
+        // the same keys were inserted before; what a disk does not remove is not read again
         let _ = self.keep(&keep);
     }
 }

@@ -9,6 +9,7 @@ mod hand;
 mod join;
 mod keyed;
 mod keyed_cuts;
+mod keyed_disk;
 mod keys;
 mod measures;
 mod ordered;
