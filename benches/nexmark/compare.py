@@ -4,7 +4,8 @@
     cargo bench -p sabot-benches --bench nexmark -- --smoke    # few events, Sabot's stream beside its batch; nothing timed or downloaded
 
 Options: --events N, --check N (events of the comparison of results), --per-second N (of event time), --threads N, --every MS (between
-checkpoints), --rounds N, --only q5 (again for more), --no-flink, --latency (also how long results take at half of the measured speed).
+checkpoints), --rounds N, --only q5 (again for more), --no-flink, --latency (also how long results take at half of the measured speed),
+--recovery BYTES (only: how long q18 takes to go on from a checkpoint with so much state, as JSON lines).
 
 Flink is the PyPI package `apache-flink-libraries`, which is put into target/flink, where `benches/nexmark/flink/*.java` are compiled against it: a
 driver, and the event generator ported to Java, with the same events, number by number. Both engines generate events in the process that is
@@ -31,7 +32,7 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "targ
 FLINK = TARGET / "flink"
 PACKAGE = "apache-flink-libraries==2.3.0"
 SMOKE = ["q0", "q1", "q3", "q4", "q5", "q7", "q8", "q9", "q11", "q13", "q15", "q17", "q18", "q20"]
-TIMED = ["q1", "q5", "q7", "q11", "q17"]
+TIMED = ["q1", "q4", "q5", "q7", "q9", "q11", "q17", "q18"]
 # what Flink needs opened in Java 17
 OPENS = ["java.util", "java.lang", "java.time", "java.util.concurrent", "java.util.concurrent.atomic", "java.nio", "java.net", "java.text",
          "java.lang.reflect", "sun.net.util"]
@@ -150,6 +151,23 @@ def measure(runs, query):
     return out
 
 
+def recovery(runs, size):
+    """A process grows q18's state to that size and dies; the next one goes on from its checkpoint, and dies when it reads the first row."""
+    args = runs.args
+    for _ in range(args.rounds):
+        place = runs.fresh("recovery")
+        # a row of state takes about 100 bytes
+        numbers = [str(size // 20 // (50 * args.threads) * (50 * args.threads)), str(args.per_second), str(args.threads), "500", str(place)]
+        grown = subprocess.run([args.sabot, "--grow", "q18", "generator", *numbers, str(size)], capture_output=True, text=True)
+        if grown.returncode >= 0:
+            sys.exit(f"no state of {size} bytes: {grown.stderr.strip()}")
+        went_on = subprocess.run([args.sabot, "--recover", "q18", "generator", *numbers], capture_output=True, text=True)
+        if went_on.returncode != 0:
+            sys.exit(f"it did not go on: {went_on.stderr.strip()}")
+        print(went_on.stdout.strip(), flush=True)
+        shutil.rmtree(place)
+
+
 def table(results):
     lines = ["| query | Sabot | from memory | Flink | Flink, warm | Sabot / Flink | Sabot / Flink, warm | checkpoints cost |", "|---|---|---|---|---|---|---|---|"]
     thousand = lambda r, k: f"{r[k]['rate'] / 1e3:,.0f} k" if k in r else "–"
@@ -173,6 +191,7 @@ def main():
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--no-flink", dest="flink", action="store_false")
     parser.add_argument("--latency", action="store_true")
+    parser.add_argument("--recovery", type=int, metavar="BYTES")
     parser.add_argument("--out", type=pathlib.Path, default=TARGET / "nexmark")
     args = parser.parse_args()
     round_to = 50 * args.threads
@@ -185,6 +204,9 @@ def main():
                 total = check(runs, query, checked, False)
                 runs.sabot("--worker", query, "generator", checked, 1)
                 print(f"{query}: {total} rows")
+            return
+        if args.recovery:
+            recovery(Runs(args, scratch, None), args.recovery)
             return
         runs = Runs(args, scratch, flink() if args.flink else None)
         results = []

@@ -7,6 +7,7 @@
 mod feed;
 mod latency;
 mod lines;
+mod recover;
 
 use std::path::Path;
 use std::process::Command;
@@ -103,6 +104,13 @@ fn main() -> std::process::ExitCode {
         Some((first, rest)) if first == "--worker" => Task::parse(rest).and_then(|t| measure(&t)).map(|v| println!("{v}")).map(|()| 0),
         Some((first, rest)) if first == "--latency" => {
             Task::parse(rest).and_then(|t| latency::measure(&t)).map(|v| println!("{v}")).map(|()| 0)
+        }
+        Some((first, rest)) if first == "--grow" => match rest.split_last() {
+            Some((bytes, rest)) => Task::parse(rest).and_then(|t| recover::grow(&t, bytes.parse().unwrap_or(u64::MAX))).map(|()| 0),
+            None => Err(Error::usage("`--grow` takes what a worker takes, and a number of bytes")),
+        },
+        Some((first, rest)) if first == "--recover" => {
+            Task::parse(rest).and_then(|t| recover::recover(&t)).map(|v| println!("{v}")).map(|()| 0)
         }
         Some((first, rest)) if first == "--write" => Task::parse(rest).and_then(|t| lines::write(&t)).map(|()| 0),
         _ => compare(&args),

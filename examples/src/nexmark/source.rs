@@ -2,11 +2,11 @@
 //! read, and of partitions that end.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use sabot::operator::{EventTime, Read, Source as Opened, Split, SplitReader};
+use sabot::operator::{EventTime, Pace, Read, Source as Opened, Split, SplitReader};
 use sabot::prelude::*;
 use sabot::record::{Named, from_batch, schema_of};
 
@@ -16,6 +16,9 @@ use super::sequence::{EVENTS, Sequence};
 
 /// Rows of one split where the events are a batch.
 const SPLIT_ROWS: u64 = 65_536;
+
+/// How often events that come at a pace are asked for.
+const ASK: Duration = Duration::from_millis(1);
 
 /// The events of an auction site, as a stream of each kind.
 ///
@@ -243,6 +246,9 @@ impl Opened for Events {
         let began = *self.nexmark.began.get_or_init(Instant::now);
         Ok(Box::new(Reader { events: self.clone(), partition, first, next, end, resumed: next, began }))
     }
+    fn pace(&self) -> Pace {
+        Pace { ask_again: Some(ASK), ..Pace::default() }
+    }
     fn describe(&self) -> String {
         format!("NEXMark's {:?} events", self.kind)
     }
@@ -261,12 +267,13 @@ struct Reader {
 }
 
 impl Reader {
-    /// How many rows the pace allows now.
+    /// How many rows the pace allows now; none while they are those of less than [`ASK`].
     fn allowed(&self) -> u64 {
         let Some(pace) = self.events.nexmark.pace else { return u64::MAX };
         let (kind, partitions) = (self.events.kind, self.events.nexmark.partitions);
         let share = pace * kind.share() as f64 / (EVENTS * partitions) as f64;
-        ((self.began.elapsed().as_secs_f64() * share) as u64).saturating_sub(self.next - self.resumed)
+        let due = ((self.began.elapsed().as_secs_f64() * share) as u64).saturating_sub(self.next - self.resumed);
+        if due < (ASK.as_secs_f64() * share) as u64 { 0 } else { due }
     }
 }
 

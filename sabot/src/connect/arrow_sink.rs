@@ -4,15 +4,15 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 
 use super::staged::{Staged, StagedWriter, not_open};
 use super::types::{convert, without_dictionaries};
 use crate::Result;
 use crate::operator::Sink;
+use crate::record::own_text_column;
 
 /// An Arrow IPC file that appears on commit, in place of an older one.
 ///
@@ -68,7 +68,7 @@ impl Sink for ArrowSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let open = self.writer.as_mut().ok_or_else(|| not_open("the Arrow sink"))?;
         let columns = batch.columns().iter().zip(open.schema.fields());
-        let columns = columns.map(|(c, field)| Ok(own_bytes(&convert(c, field.data_type())?))).collect::<Result<Vec<ArrayRef>>>()?;
+        let columns = columns.map(|(c, field)| own_text_column(&convert(c, field.data_type())?)).collect::<Result<Vec<ArrayRef>>>()?;
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&open.schema), columns, &options)?;
         open.writer.write(&batch).map_err(|e| open.staged.error("Arrow", e))
@@ -85,14 +85,5 @@ impl Sink for ArrowSink {
     }
     fn describe(&self) -> String {
         self.path.display().to_string()
-    }
-}
-
-/// A view column with the bytes of its own rows only: a slice would write the bytes of the whole it was cut from.
-fn own_bytes(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-        _ => Arc::clone(column),
     }
 }

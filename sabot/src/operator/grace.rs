@@ -15,10 +15,11 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 
 use super::kept::{RowList, positions};
-use super::spill::{DEPTH, Memory, Part, Parts, bytes_of, own};
+use super::spill::{DEPTH, Memory, Part, Parts};
 use super::{Account, EventTime, Frozen, GroupState, Instance, Kept, Mark, Operator, OperatorFactory, Output, Progress, ipc};
 use crate::kernel::hash::KEY_GROUPS;
 use crate::kernel::{Morsel, Origin};
+use crate::record::{bytes_of, own};
 use crate::{Error, Result};
 use arrow_schema::{Schema, SchemaRef};
 

@@ -9,7 +9,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::Schema;
 
 use crate::kernel::Origin;
-use crate::record::take;
+use crate::record::{own_text, take};
 use crate::{Error, Result};
 
 /// Appends a batch as a length and an Arrow IPC stream. The schema's metadata is kept.
@@ -17,7 +17,7 @@ pub(crate) fn push(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
     out.extend_from_slice(&[0; 8]);
     let mut writer = StreamWriter::try_new(&mut *out, batch.schema_ref())?;
-    writer.write(batch)?;
+    writer.write(&own_text(batch)?)?;
     writer.finish()?;
     drop(writer);
     let len = (out.len() - start - 8) as u64;
@@ -79,4 +79,50 @@ pub(crate) fn origin_of(batch: &RecordBatch) -> Result<Origin> {
     let [source, partition, split, row] = words.as_slice() else { return Err(broken()) };
     let small = |v: u64| u32::try_from(v).map_err(|_| broken());
     Ok(Origin { source: small(*source)?, partition: small(*partition)?, split: *split, row: *row })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::record::{bytes_of, own};
+    use arrow_array::{ArrayRef, Int64Array, ListArray, StringViewArray, StructArray};
+    use arrow_buffer::OffsetBuffer;
+    use arrow_schema::{DataType, Field};
+
+    fn texts(rows: usize) -> StringViewArray {
+        (0..rows).map(|n| Some(format!("a text with number {n:06}"))).collect()
+    }
+
+    #[test]
+    fn a_slice_is_written_without_the_text_of_the_others() {
+        let rows = 10_000;
+        let text: ArrayRef = Arc::new(texts(rows));
+        let item = Arc::new(Field::new_list_field(DataType::Utf8View, false));
+        let list: ArrayRef =
+            Arc::new(ListArray::new(Arc::clone(&item), OffsetBuffer::from_repeated_length(2, rows), Arc::new(texts(2 * rows)), None));
+        let within: ArrayRef =
+            Arc::new(StructArray::from(vec![(Arc::new(Field::new("l", list.data_type().clone(), false)), Arc::clone(&list))]));
+        let batch = RecordBatch::try_from_iter([("t", text), ("l", list), ("s", within)]).unwrap();
+        for from in [0, 77, rows - 10] {
+            let part = batch.slice(from, 10);
+            let mut bytes = Vec::new();
+            push(&part, &mut bytes).unwrap();
+            assert!(bytes.len() < 10_000, "{} bytes for ten rows", bytes.len());
+            assert_eq!(pop(&mut bytes.as_slice()).unwrap().unwrap(), part);
+            assert_eq!(own(&part).unwrap(), part);
+        }
+    }
+
+    #[test]
+    fn what_was_read_counts_once() {
+        let number = |by: i64| -> ArrayRef { Arc::new((0..1000).map(|n| n * by).collect::<Int64Array>()) };
+        let text: ArrayRef = Arc::new((0..1000).map(|n| Some(format!("a text with number {n}"))).collect::<StringViewArray>());
+        let batch = RecordBatch::try_from_iter([("a", number(1)), ("b", number(2)), ("c", number(3)), ("t", text)]).unwrap();
+        let mut bytes = Vec::new();
+        push(&batch, &mut bytes).unwrap();
+        let read = pop(&mut bytes.as_slice()).unwrap().unwrap();
+        let (before, after) = (bytes_of(&batch), bytes_of(&read));
+        assert!(before > 3 * 8000 && after > 3 * 8000 && after < before + before / 2, "{before} and {after} bytes");
+    }
 }

@@ -45,6 +45,7 @@ mod may_fail;
 mod named;
 mod nested;
 mod option;
+mod own;
 mod primitive;
 mod raw;
 mod reader;
@@ -121,6 +122,7 @@ pub(crate) use boolean::pack_word;
 pub(crate) use may_fail::never_fails;
 pub(crate) use may_fail::null_at;
 pub(crate) use option::with_nulls;
+pub(crate) use own::{bytes_of, own, own_text, own_text_column};
 pub(crate) use time::to_micros;
 
 /// The stream's rows have an event time.

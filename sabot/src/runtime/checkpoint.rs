@@ -11,6 +11,7 @@ use arrow_array::RecordBatch;
 use super::StepShape;
 use crate::kernel::Origin;
 use crate::operator::{Account, EventTime, GroupState};
+use crate::record::own_text;
 use crate::{Error, Result};
 
 /// (source node, partition, sequence): a split of a job. Their order is the source order of a bounded job.
@@ -189,7 +190,7 @@ pub(super) fn to_ipc<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> 
     let Some(first) = batches.peek() else { return Ok(Vec::new()) };
     let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &first.schema())?;
     for batch in batches {
-        writer.write(batch)?;
+        writer.write(&own_text(batch)?)?;
     }
     Ok(writer.into_inner()?)
 }

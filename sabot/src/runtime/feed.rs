@@ -14,13 +14,14 @@ use std::time::Duration;
 use super::chain::{Chain, Signal};
 use super::checkpoint::{OpenSplit, Proof, SourcePosition};
 use super::discover::Discovery;
+use super::drift::{PAUSE, Place};
 use super::job::Job;
+use super::late::{late_rows, where_late};
 use super::proof::{self, ASK, Begun, Proving};
 use super::retry::Retry;
 use super::task::Next;
 use super::util::{at_mut, lock};
-use crate::kernel::{Morsel, Origin, Selection};
-use crate::operator::instants::micros;
+use crate::kernel::{Morsel, Origin};
 use crate::operator::{EventTime, Read, Source, SourceTime, Split, SplitReader};
 use crate::{Error, Result};
 
@@ -74,7 +75,9 @@ struct Open {
     proof: Option<Proof>,
     quiet_since: Option<Duration>,
     idle: bool,
-    /// It had nothing: when to ask again.
+    /// How far it is beside the others, if rows tell time.
+    place: Option<Place>,
+    /// It had nothing, or waits for others: when to ask again.
     due: Duration,
 }
 
@@ -140,6 +143,7 @@ impl Feed {
         self.opening.over();
         let (row, time, proof) = waiting.from.map_or((0, None, None), |f| (f.row, f.time, f.proof));
         let (before, time) = (reader.position(), time.unwrap_or(EventTime::MIN));
+        let place = self.told.as_ref().filter(|_| !self.source.bounded()).map(|_| Place::new(&job.drift));
         self.open.push(Open {
             split: waiting.split,
             reader,
@@ -150,6 +154,7 @@ impl Feed {
             proof,
             quiet_since: None,
             idle: false,
+            place,
             due: Duration::ZERO,
         });
         self.idle_sent = false;
@@ -244,8 +249,12 @@ impl Feed {
     /// Reads one split once. `None`: nothing now.
     fn read(&mut self, index: usize, chain: &mut Chain, job: &Arc<Job>) -> Result<Option<Next>> {
         let now = job.executor.now();
-        let Open { split, reader, before, retry, row, time, proof, quiet_since, idle, due } = at_mut(&mut self.open, index)?;
+        let Open { split, reader, before, retry, row, time, proof, quiet_since, idle, place, due } = at_mut(&mut self.open, index)?;
         if retry.left(now).is_some() || *due > now {
+            return Ok(None);
+        }
+        if place.as_mut().is_some_and(|p| p.ahead(now)) {
+            *due = now + PAUSE;
             return Ok(None);
         }
         // after an error the reader may be anywhere: another one goes on where it was before
@@ -262,6 +271,7 @@ impl Feed {
         let read = match read {
             Ok(read) => read,
             Err(error) => {
+                place.iter_mut().for_each(Place::quiet);
                 job.event(retry.until(now, &self.source.describe(), error, &job.options)?);
                 return Ok(None);
             }
@@ -276,11 +286,13 @@ impl Feed {
             Read::Rows(batch, watermark) => (batch, watermark, None),
             Read::Some(batch, wanted) => (batch, None, Some(wanted)),
             Read::Wait => {
+                place.iter_mut().for_each(Place::quiet);
                 *due = now + self.source.pace().ask_again.unwrap_or(job.options.poll_every);
                 *quiet_since = None;
                 return Ok(None);
             }
             Read::Idle => {
+                place.iter_mut().for_each(Place::quiet);
                 *due = now + self.source.pace().ask_again.unwrap_or(job.options.poll_every);
                 let since = *quiet_since.get_or_insert(now);
                 if !*idle && !self.source.bounded() && now.saturating_sub(since) >= job.options.idle_after {
@@ -307,11 +319,13 @@ impl Feed {
             *proof = if wanted.is_none() && left_out == 0 { proof::note(before, &batch) } else { None };
         }
         *row += rows as u64;
+        let began = *time;
         let late = match (&self.told, &wanted) {
             (Some(told), None) => late_rows(&batch, told, watermark, time)?,
             _ => Vec::new(),
         };
         *time = watermark.map_or(*time, |t| t.max(*time));
+        place.iter_mut().for_each(|p| p.moved(began, *time));
         job.progress.read(rows as u64, job);
         chain.source_late(late.iter().filter(|l| **l).count() as u64);
         chain.source_left_out(wanted.as_ref().map_or(0, |w| rows.saturating_sub(w.count()) as u64));
@@ -346,29 +360,4 @@ impl Feed {
         chain.signal(0, Signal::Watermark(time));
         true
     }
-}
-
-/// The rows that are late, or those that are not.
-fn where_late(late: &[bool], which: bool) -> Selection {
-    let word = |flags: &[bool]| flags.iter().zip(0..).fold(0u64, |w, (late, bit)| w | (u64::from(*late == which) << bit));
-    Selection::new(late.chunks(64).map(word).collect::<Vec<u64>>())
-}
-
-/// Which rows are behind their partition's watermark `time`, by more than may be; none if the list is empty. Moves the watermark on, row by
-/// row, unless the reader gave one for the whole batch: it holds for the rows after it.
-fn late_rows(batch: &arrow_array::RecordBatch, told: &SourceTime, given: Option<EventTime>, time: &mut EventTime) -> Result<Vec<bool>> {
-    let column = batch
-        .column_by_name(&told.column)
-        .ok_or_else(|| Error::Plan(format!("a source does not deliver its event time `{}`", told.column)))?;
-    let (mut late, mut any) = (Vec::with_capacity(batch.num_rows()), false);
-    for t in micros(column)? {
-        let behind = t < time.saturating_sub(told.lateness);
-        any |= behind;
-        late.push(behind);
-        if given.is_none() {
-            let most = told.max_step.filter(|_| *time > EventTime::MIN).map_or(EventTime::MAX, |step| time.saturating_add(step));
-            *time = t.saturating_sub(told.disorder).min(most).max(*time);
-        }
-    }
-    Ok(if any { late } else { Vec::new() })
 }

@@ -18,6 +18,7 @@ use super::chain::placed;
 use super::checkpoint::NodeState;
 use super::control::Asked;
 use super::coordinate::{Coordinator, Part};
+use super::drift::Drift;
 use super::ledger::Ledger;
 use super::needs::Needs;
 use super::progress::Progress;
@@ -79,6 +80,7 @@ pub(super) struct Job {
     pub(super) answers: Mutex<Vec<(Request, Ticket<Savepoint>)>>,
     pub(super) needs: Needs,
     pub(super) ledger: Ledger,
+    pub(super) drift: Arc<Drift>,
     pub(super) workers: Vec<Mutex<WorkerReport>>,
     pub(super) events: Mutex<Vec<String>>,
 }

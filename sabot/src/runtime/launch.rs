@@ -369,6 +369,7 @@ fn assemble(
         answers: Mutex::default(),
         needs: Needs::new(plan, instances),
         ledger,
+        drift: Arc::default(),
         workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),
         events: Mutex::default(),
         names,

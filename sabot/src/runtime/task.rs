@@ -13,6 +13,10 @@ use crate::Result;
 use crate::operator::Pending;
 use std::time::Duration;
 
+/// A turn with small morsels ends after this long: tasks that wait for the worker, and rows that wait for them, get theirs. With turns of
+/// `morsel_rows` rows, at 1 million rows per second a row waited 0.1 s for the sink's turn.
+const LONGEST: Duration = Duration::from_millis(2);
+
 /// What a task did with its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -106,6 +110,7 @@ impl Task {
     }
 
     fn work(&mut self, job: &Arc<Job>, moved: &mut Moved) -> Result<Turn> {
+        let begun = job.executor.now();
         loop {
             if job.is_aborted() {
                 return Ok(Turn::Done);
@@ -139,7 +144,8 @@ impl Task {
                 self.finish(job)?;
                 return Ok(Turn::Done);
             }
-            if moved.rows >= job.options.morsel_rows as u64 {
+            let long = moved.morsels > 0 && job.executor.now().saturating_sub(begun) >= LONGEST;
+            if long || moved.rows >= job.options.morsel_rows as u64 {
                 return Ok(Turn::Again);
             }
             let next = match &mut self.root {

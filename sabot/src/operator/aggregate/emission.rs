@@ -16,8 +16,9 @@ use crate::kernel::{Morsel, Origin};
 use crate::operator::kept::batch_with;
 use crate::operator::keys::{by_key_group, key_groups};
 use crate::operator::sort::{Merge, Run, SortKey, SortSpec, Sorter};
-use crate::operator::spill::{DEPTH, Part, bytes_of};
+use crate::operator::spill::{DEPTH, Part};
 use crate::operator::{Account, Output, Progress};
+use crate::record::bytes_of;
 use crate::{Error, Result};
 
 /// Rows of an output batch.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, UInt32Array, cast::AsArray, make_array, new_null_array};
+use arrow_array::{Array, ArrayRef, UInt32Array, make_array, new_null_array};
 use arrow_schema::DataType;
 
 use super::accumulator::input;
 use crate::operator::Kept;
 use crate::operator::kept::{plain, plain_type};
-use crate::record::Value;
+use crate::record::{Value, own_text_column};
 use crate::{Error, Result};
 
 /// The number of no row: it reads as null.
@@ -55,7 +55,7 @@ impl Store {
         }
         self.starts.push(self.rows);
         self.rows += array.len();
-        self.add(own(array))?;
+        self.add(own_text_column(&array)?)?;
         while let [.., a, b] = self.chunks.as_slice()
             && a.len() <= b.len()
             && a.len() + b.len() <= CHUNK
@@ -64,7 +64,7 @@ impl Store {
             self.bytes -= a.get_array_memory_size() + b.get_array_memory_size();
             self.chunks.truncate(self.chunks.len() - 2);
             self.starts.pop();
-            self.add(own(joined))?;
+            self.add(own_text_column(&joined)?)?;
         }
         Ok(())
     }
@@ -101,15 +101,6 @@ impl Store {
             })
             .collect();
         Ok(arrow_select::interleave::interleave(&arrays, &places)?)
-    }
-}
-
-/// Lets go of the long values of others.
-fn own(array: ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
-        _ => array,
     }
 }
 

@@ -9,9 +9,9 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::JoinSpec;
 use crate::operator::kept::{named, no_column, plain, plain_type};
 use crate::operator::keys::{by_key_group, in_key_groups, key_groups};
-use crate::operator::spill::own;
 use crate::operator::{Frozen, GroupState, ipc};
 use crate::plan::HAS_LEFT;
+use crate::record::own;
 use crate::{Error, Result};
 
 /// The build side.

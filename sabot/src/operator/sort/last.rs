@@ -10,8 +10,9 @@ use super::{Merge, OUT_ROWS, Run, SortSpec, place_of, state};
 use crate::Result;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::places::Place;
-use crate::operator::spill::{Memory, SpillFile, bytes_of, own};
+use crate::operator::spill::{Memory, SpillFile};
 use crate::operator::{Account, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Progress};
+use crate::record::{bytes_of, own};
 
 /// What sorting takes beside the rows: their places and, about, their keys.
 const KEY_BYTES: usize = 48;

@@ -12,7 +12,8 @@ use arrow_row::Rows;
 use super::sorter::Sorter;
 use crate::Result;
 use crate::operator::places::head;
-use crate::operator::spill::{Block, Memory, SpillFile, bytes_of, own};
+use crate::operator::spill::{Block, Memory, SpillFile};
+use crate::record::{bytes_of, own};
 
 /// Sorted rows on disk.
 #[derive(Clone, Debug)]

@@ -11,8 +11,9 @@ use super::{OUT_ROWS, SortSpec, state};
 use crate::Result;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::kept::{schema_with, split_of};
-use crate::operator::spill::{Memory, bytes_of, own};
+use crate::operator::spill::Memory;
 use crate::operator::{Account, Frozen, GroupState, Instance, Operator, OperatorFactory, Output, Progress};
+use crate::record::{bytes_of, own};
 
 /// The column of keys behind the others: no name of the user's.
 pub(super) const KEY: &str = "sort key";

@@ -144,6 +144,6 @@ impl<K: Keys> Operator for RangeSort<K> {
     }
     fn held_bytes(&self) -> usize {
         // shared by all instances, so only one counts them
-        if self.instance.index == 0 { self.batches.iter().map(crate::operator::spill::bytes_of).sum() } else { 0 }
+        if self.instance.index == 0 { self.batches.iter().map(crate::record::bytes_of).sum() } else { 0 }
     }
 }

@@ -13,7 +13,7 @@ use arrow_ipc::writer::StreamWriter;
 use twox_hash::XxHash3_64;
 
 use super::dir::{SpillDir, cannot_write};
-use super::own;
+use crate::record::own;
 use crate::{Error, Result};
 
 const HEAD: usize = 16;

@@ -14,11 +14,9 @@
 mod dir;
 mod file;
 mod memory;
-mod own;
 mod parts;
 
 pub use dir::SpillDir;
 pub(crate) use file::{Block, SpillFile};
 pub use memory::Memory;
-pub(crate) use own::{bytes_of, own};
 pub(crate) use parts::{DEPTH, Part, Parts};

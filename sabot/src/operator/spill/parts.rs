@@ -8,11 +8,12 @@ use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 
-use super::{Block, Memory, SpillFile, bytes_of, own};
+use super::{Block, Memory, SpillFile};
 use crate::Result;
 use crate::kernel::hash::{KEY_GROUPS, hash_arrays};
 use crate::operator::Kept;
 use crate::operator::keys::{by_key_group, key_groups};
+use crate::record::{bytes_of, own};
 
 /// Parts of a key group that does not fit into memory.
 const PARTS: u64 = 8;

@@ -5,7 +5,7 @@
 
 use arrow_array::RecordBatch;
 
-use crate::operator::spill::{bytes_of, own};
+use crate::record::{bytes_of, own};
 use crate::{Error, Result};
 
 /// Batches are put together up to this many rows.
