@@ -18,6 +18,8 @@ mod driven;
 mod joined;
 #[path = "endless/joins.rs"]
 mod joins;
+#[path = "endless/kept.rs"]
+mod kept;
 #[path = "endless/kinds.rs"]
 mod kinds;
 #[path = "endless/late.rs"]

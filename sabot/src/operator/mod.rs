@@ -10,6 +10,7 @@ mod by_group;
 mod changelog;
 mod conform;
 mod contract;
+mod disk;
 mod distinct;
 mod fault;
 mod flat_map;
@@ -65,9 +66,10 @@ pub use batch::BatchOperator;
 pub use changelog::Changelog;
 #[doc(hidden)]
 pub use conform::{Conform, conform};
-pub use contract::{Account, END_OF_TIME, EventTime, GroupState};
+pub use contract::{Account, END_OF_TIME, EventTime, GroupState, SHARED};
 #[doc(hidden)]
 pub use contract::{Beside, Delta, Flight, Frozen, Mark, Operator, Output, Outside, Pause, Pending, Progress};
+pub use disk::StateDisk;
 #[doc(hidden)]
 pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
 #[doc(hidden)]

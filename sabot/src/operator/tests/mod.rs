@@ -8,6 +8,8 @@ mod endless_joins;
 mod hand;
 mod join;
 mod keyed;
+mod keyed_cuts;
+mod keyed_disk;
 mod keys;
 mod measures;
 mod ordered;
