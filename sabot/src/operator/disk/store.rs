@@ -19,6 +19,8 @@ pub(crate) fn key(group: u16, slot: u64) -> Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Put {
     pub(crate) key: Key,
+    // only a store reads it, and there may be none
+    #[cfg_attr(not(any(test, feature = "fjall")), allow(dead_code))]
     pub(crate) bytes: Range<usize>,
 }
 
