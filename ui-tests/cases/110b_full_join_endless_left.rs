@@ -28,6 +28,6 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 26:31 | full_join | this join emits right rows without a partner when the left stream ends, but that may never end
+//~ ERROR 26:41 | quotes | this join emits right rows without a partner when the left stream ends, but that may never end
 //~ ALSO `a -> left_join(b, ..)` keeps all rows of `a` as they come
 //~ ALSO or say when a right row has no partner any more: `ttl = 1.hour()`

@@ -128,7 +128,7 @@ impl<W> EndsFirst<Decoy<W>> for Unbounded {}
 /// The left side of a join that keeps right rows without a partner ends.
 #[diagnostic::on_unimplemented(
     message = "this join emits right rows without a partner when the left stream ends, but that may never end",
-    label = "needs a left stream that ends",
+    label = "the left stream may never end",
     note = "declare its source as one that ends: `Source<T, Bounded>`; or swap the sides: `a -> left_join(b, ..)` keeps all rows of `a` as they come; or say when a right row has no partner any more: `ttl = 1.hour()`; or send it as it changes, and take it back when a partner comes: `.. -> key_by(k) -> window(global(on_update)) -> full_join(..)`"
 )]
 pub trait EndsLast<W> {}

@@ -436,9 +436,9 @@ pipeline! {
     pub fn spreads(bids: Source<Bid>, asks: Source<Bid>);
     high = bids -> key_by(item) -> window(global(on_update)) -> aggregate(|b| row { high: max(b.price) });
     low  = asks -> key_by(item) -> window(global(on_update)) -> aggregate(|b| row { low: min(b.price) });
-    spreads = high -> key_by(item) -> left_join(low -> key_by(item), |h, l| row Spread { item: h.item, high: h.high, low: l?.low });
+    spreads = high -> key_by(item) -> left_join(low -> key_by(item), |h, l| row { item: h.item, high: h.high, low: l?.low });
     spreads -> sink;
-    equal = high -> key_by(high) -> join(low -> key_by(low), |h, l| row Spread { item: h.item, high: h.high, low: Some(l.low) });
+    equal = high -> key_by(high) -> join(low -> key_by(low), |h, l| row { item: h.item, high: h.high, low: l.low });
     equal -> sink;
 }
 
@@ -481,7 +481,7 @@ impl sabot::operator::Sink for Table {
 #[test]
 fn a_sink_that_keeps_a_row_per_key() {
     let rows = |side: u32, n: u64| (0..n).map(|row| bid(row as u32 % 2 + side * ASKS, row / 2)).collect::<Vec<_>>();
-    let (bids, asks) = (rows(0, 150), rows(1, 60));
+    let (bids, asks) = (rows(0, 150), rows(1, 20));
     let expected: BTreeMap<i64, Spread> = bids
         .iter()
         .map(|b| {
