@@ -81,7 +81,7 @@ pub use inspect::Inspect;
 #[cfg(any(feature = "kafka", feature = "postgres"))]
 pub(crate) use ipc::{pop as pop_batch, push as push_batch};
 #[doc(hidden)]
-pub use join::{AsOfJoin, BuildSide, Condition, IntervalJoin, Join, JoinSpec, Shared, TimesNeeded, WindowJoin};
+pub use join::{AsOfJoin, BuildSide, Condition, IntervalJoin, Join, JoinSpec, Shared, TimesNeeded, UpdatingJoin, WindowJoin};
 #[doc(hidden)]
 pub use kept::Kept;
 pub(crate) use kept::schema_with;

@@ -171,8 +171,11 @@ pub(super) fn describe(node: &Node) -> String {
         Op::FlatMap { text, .. } => format!("flat_map({text})"),
         Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
         Op::Async { operator, column, options, errors, .. } => format!("async {operator} -> {column}: {options}{}", policy(*errors)),
-        Op::Join { matching, left, right, on, .. } => {
+        Op::Join { matching, left, right, on, emit, .. } => {
             let mut text = node.op.step().to_owned();
+            if !emit.is_default() {
+                text.push_str(&format!(" {}", sending(*emit)));
+            }
             match matching {
                 Matching::Equal => {}
                 Matching::AsOf { direction, tolerance } => {

@@ -267,6 +267,9 @@ pub enum Op {
         right: Vec<String>,
         /// A further condition on a pair, with its code beside the plan.
         on: Option<StepInfo>,
+        /// When rows come out.
+        #[serde(default, skip_serializing_if = "Emit::is_default")]
+        emit: Emit,
         /// Columns of each side that are used after the join; `None` is all.
         left_used: Option<Vec<String>>,
         /// As `left_used`.
@@ -376,6 +379,8 @@ impl Op {
         match self {
             Op::Aggregate { emit, .. } => emit.changes(),
             Op::Top { emit, .. } => emit.changes() || input,
+            // pairs of rows that stay do, and so do left rows that have a partner
+            Op::Join { kind, emit, .. } => input || (emit.changes() && !matches!(kind, JoinKind::Inner | JoinKind::Semi)),
             Op::Changelog { .. } | Op::BadRows => false,
             _ => input,
         }

@@ -117,7 +117,7 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
             Op::FlatMap { reads, .. } => {
                 need.push(reads.clone().map_or_else(|| BTreeSet::from([String::from("*")]), |r| r.into_iter().collect()));
             }
-            Op::Join { kind, matching, left, right, on, left_used, right_used } => {
+            Op::Join { kind, matching, left, right, on, left_used, right_used, .. } => {
                 let side = |prefix: &str, of: &BTreeSet<String>| -> BTreeSet<String> {
                     of.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect()
                 };

@@ -21,12 +21,16 @@ pub enum Changes {}
 pub trait Change: 'static {
     /// As a value.
     const CHANGES: bool;
+    /// Whether those of two streams together are: if those of one are.
+    type Or<C: Change>: Change;
 }
 impl Change for Append {
     const CHANGES: bool = false;
+    type Or<C: Change> = C;
 }
 impl Change for Changes {
     const CHANGES: bool = true;
+    type Or<C: Change> = Changes;
 }
 
 /// The rows stay.

@@ -112,7 +112,7 @@ impl Model {
 }
 
 /// Rows by sensor, in order of time, then as they stand.
-fn sorted(mut rows: Vec<Reading>) -> BTreeMap<i64, Vec<Reading>> {
+pub(super) fn sorted(mut rows: Vec<Reading>) -> BTreeMap<i64, Vec<Reading>> {
     rows.sort_by_key(|r| r.ts.value());
     let mut out: BTreeMap<i64, Vec<Reading>> = BTreeMap::new();
     rows.into_iter().for_each(|r| out.entry(r.sensor).or_default().push(r));

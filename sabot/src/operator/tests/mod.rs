@@ -14,6 +14,7 @@ mod ordered;
 mod others;
 mod sessions;
 mod speed;
+mod updating_joins;
 
 use std::sync::Arc;
 
