@@ -215,6 +215,58 @@ fn killed_between_files_of_states() -> Any {
     Ok(())
 }
 
+/// The disk of the checkpoints fills up under a job, which ends with an error that names it, and says what to do. Once there is room the same command
+/// continues, and nothing is lost or there twice.
+#[test]
+fn a_full_disk_of_checkpoints() -> Any {
+    let dir = tempfile::tempdir()?;
+    let disk = dir.path().join("checkpoints");
+    std::fs::create_dir(&disk)?;
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&disk).output();
+    if !mounted.as_ref().is_ok_and(|o| o.status.success()) {
+        println!("skipped: a small tmpfs cannot be mounted here: {mounted:?}");
+        return Ok(());
+    }
+    let run = || -> Any {
+        let mut child = launch(dir.path(), "hoard", "1500", None, &[])?;
+        while kept(dir.path(), ".checkpoint") < 2 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // someone else takes all room, also what old checkpoints leave
+        let mut file = std::fs::File::create(disk.join("else"))?;
+        while child.try_wait()?.is_none() {
+            if std::io::Write::write_all(&mut file, &[7; 1024]).is_err() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let output = child.wait_with_output()?;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for part in ["checkpoints/", "cannot write the checkpoint", "free some space there", "No space left"] {
+            assert!(said.contains(part), "no `{part}` in {said}");
+        }
+        assert_eq!(kept(dir.path(), ".part"), 0, "nothing that is cut short");
+        let newest = kept(dir.path(), ".checkpoint");
+        // as long as it is full, the job does not begin, and takes nothing away
+        let output = launch(dir.path(), "hoard", "1500", None, &[])?.wait_with_output()?;
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("checkpoints/") && said.contains("No space left"), "{said}");
+        assert_eq!(kept(dir.path(), ".checkpoint"), newest);
+        // its room comes back once nobody has it open
+        drop(file);
+        std::fs::remove_file(disk.join("else"))?;
+        let child = launch(dir.path(), "hoard", "1500", None, &[])?;
+        std::thread::sleep(Duration::from_millis(900));
+        let (status, said) = stop(child)?;
+        assert!(status.success() && said.contains("continuing from checkpoint"), "{said}");
+        assert!(check_hoard(dir.path())? > 300);
+        Ok(())
+    };
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    assert!(Command::new("umount").arg(&disk).status()?.success());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// A running job is asked for savepoints; one ends it, and it goes on at another rate.
 #[test]
 fn savepoints_from_another_process() -> Any {
