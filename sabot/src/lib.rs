@@ -1,6 +1,9 @@
 //! Sabot turns plain Rust functions into vectorised Arrow operators and connects them into one dataflow that runs as a
 //! batch job or as an endless stream.
 
+// the output of the macros names it so, here too
+extern crate self as sabot;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod connect;
@@ -115,7 +118,7 @@ pub use sabot_macros::pipeline;
 
 /// What a program with pipelines needs: `use sabot::prelude::*`.
 pub mod prelude {
-    pub use crate::operator::{Batch, KeyCtx};
+    pub use crate::operator::{BadRow, Batch, KeyCtx};
     pub use crate::record::{
         Bytes, Date, Decimal, Dict, Duration, List, ListRef, Micros, Millis, Nanos, Record, Seconds, State, Str, Time, TimeExt, Timestamp,
         Utc,

@@ -27,6 +27,9 @@ start)
     bin=$(binaries)
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
+    if [ "$(id -u)" = 0 ] && ! runuser -u postgres -- test -x "$dir"; then
+        cannot "user postgres, who runs the server, may not enter $dir: choose a place that everyone may enter (chmod o+x on the directories above)"
+    fi
     if [ ! -e "$dir/data/PG_VERSION" ]; then
         echo pass-of-tests > "$dir/password"
         [ "$(id -u)" != 0 ] || chown -R postgres "$dir"

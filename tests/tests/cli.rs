@@ -264,6 +264,13 @@ fn statistics() -> Any {
     fails_by_clap(&["run", "miles", "--memory", "lots"], "500M or 8G");
     Ok(())
 }
+#[cfg(not(feature = "fjall"))]
+#[test]
+fn state_on_disk_needs_a_feature() {
+    fails(1, &["run", "miles", "--state-dir", "/tmp"], &["`--state-dir`", "without the feature `fjall`"]);
+    fails_by_clap(&["run", "miles", "--state-memory", "1M"], "--state-dir");
+}
+
 fn fails_by_clap(args: &[&str], word: &str) {
     let output = tool(args);
     assert_eq!(output.status.code(), Some(2));

@@ -14,8 +14,12 @@ use sabot::testing::{Ran, Trial, same_rows};
 mod changes;
 #[path = "endless/driven.rs"]
 mod driven;
+#[path = "endless/joined.rs"]
+mod joined;
 #[path = "endless/joins.rs"]
 mod joins;
+#[path = "endless/kept.rs"]
+mod kept;
 #[path = "endless/kinds.rs"]
 mod kinds;
 #[path = "endless/late.rs"]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Debug;
 
 use sabot::prelude::*;
+use sabot::record::{Largest, Least, Reduce, Reducing};
 
 fn bytes(state: &impl State) -> Vec<u8> {
     let mut out = Vec::new();
@@ -55,7 +56,14 @@ struct Everything {
     span: Duration<Nanos>,
     cents: Decimal<10, 2>,
     boxed: Box<Inner>,
+    most: Reducing<f64, Largest>,
     r#type: i64,
+}
+
+fn reduced<T: Clone, F: Reduce<T>>(values: &[T]) -> Reducing<T, F> {
+    let mut out = Reducing::default();
+    values.iter().cloned().for_each(|v| out.add(v));
+    out
 }
 
 #[test]
@@ -84,6 +92,7 @@ fn every_type() {
         span: Duration::new(-1),
         cents: Decimal::from_units(1999),
         boxed: Box::new(Inner { last: None, len: 7 }),
+        most: reduced(&[2.0, f64::NAN, 3.0, 3.0, 1.0]),
         r#type: 1,
     });
 }
@@ -165,4 +174,47 @@ fn a_change_within_a_field_is_noticed() {
     let written = bytes(&nested::Old { runs: vec![Inner::default()] });
     let error = nested::New::decode_from(&mut written.as_slice(), &nested::Old::schema()).unwrap_err().to_string();
     assert!(error.contains("`runs: Vec<{last: Option<Timestamp<us>>, len: u32}>`"), "{error}");
+}
+
+mod longest {
+    use super::*;
+    #[derive(State, Default, Debug)]
+    pub(crate) struct Ride {
+        pub(crate) far: Reducing<f64, Largest>,
+    }
+}
+mod shortest {
+    use super::*;
+    #[derive(State, Default, Debug)]
+    pub(crate) struct Ride {
+        pub(crate) far: Reducing<f64, Least>,
+    }
+}
+mod wordy {
+    use super::*;
+    #[derive(Debug)]
+    pub(crate) enum Joined {}
+    impl Reduce<String> for Joined {
+        const NAME: &'static str = "joined";
+        fn reduce(held: &mut String, next: String) {
+            held.push_str(&next);
+        }
+    }
+    #[derive(State, Default, Debug)]
+    pub(crate) struct Ride {
+        pub(crate) far: Reducing<f64, Largest>,
+        pub(crate) via: Reducing<String, Joined>,
+    }
+}
+
+#[test]
+fn what_is_reduced_goes_on_with_the_same_function_only() {
+    let old = longest::Ride { far: reduced(&[5.0, 9.0, 2.0]) };
+    let (written, schema) = (bytes(&old), longest::Ride::schema());
+    let mut new = wordy::Ride::decode_from(&mut written.as_slice(), &schema).unwrap();
+    assert_eq!((new.far.get(), new.via.get()), (Some(&9.0), None));
+    ["a", "b", "c"].into_iter().for_each(|v| new.via.add(v.to_owned()));
+    assert_eq!((new.via.get().map(String::as_str), new.far.take(), new.far.get()), (Some("abc"), Some(9.0), None));
+    let error = shortest::Ride::decode_from(&mut written.as_slice(), &schema).unwrap_err().to_string();
+    assert!(error.contains("`far: Reducing<f64, largest>`") && error.contains("`Reducing<f64, least>` now"), "{error}");
 }

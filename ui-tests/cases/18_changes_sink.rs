@@ -18,4 +18,4 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 15:20 | to | this sink cannot apply updates and retractions, but the stream produces them
-//~ ALSO `to(..).folded()` stores the final rows when the job ends; `changelog()` before the sink stores the changes as rows, with a column `weight`; a sink of your own implements `Sink::changes` and is made by `Sink::upserting(..)`
+//~ ALSO `to(..).folded()` keeps the final rows: a table or topic as they change, a file when the job ends; `changelog()` before the sink stores the changes as rows, with a column `weight`; a sink of your own implements `Sink::changes` and is made by `Sink::upserting(..)`

@@ -3,7 +3,12 @@
 //! Whole pipelines on one thread: rows from memory, a keyed operator, a sink that counts. Each case is compared with a map that is updated by
 //! hand, before anything is timed; then it prints millions of rows per second of processor time, the best of three turns, and what the
 //! hand-written loop over the same batches takes. `-- --smoke` only checks.
+//!
+//! With `--features fjall`, `-- --disk` compares state on disk with the store as it is: see `disk.rs`.
 #![allow(missing_docs, unreachable_pub, clippy::print_stdout)]
+
+#[cfg(feature = "fjall")]
+mod disk;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -193,6 +198,13 @@ type Make = fn(Replay) -> sabot::stream::Job;
 
 fn main() -> Result<()> {
     let smoke = std::env::args().any(|a| a == "--smoke");
+    #[cfg(feature = "fjall")]
+    if smoke || std::env::args().any(|a| a == "--disk") {
+        disk::compare(smoke)?;
+        if !smoke {
+            return Ok(());
+        }
+    }
     let cases: [(&str, bool, Make); 4] = [
         ("as rows come", false, |r| arrival(Source::custom(move || Ok(r.clone())))),
         ("by event time", true, |r| ordered(Source::custom(move || Ok(r.clone())))),

@@ -51,12 +51,17 @@ pub(crate) fn check(pipeline: &Pipeline, used: &BTreeMap<String, usize>) -> (Tok
                 errors.extend(error(bad.span(), &format!("stream `{bad}` is defined twice")));
             }
             if !text.starts_with('_') && !used.contains_key(&text) {
-                let late = stmt.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == "late_rows"));
+                let has = |word: &str| stmt.chain.steps.iter().any(|s| s.name.as_ref().is_some_and(|n| n == word));
+                let late = has("late_rows");
                 let keyed = stmt.chain.steps.last().and_then(|s| s.name.as_ref()).is_some_and(|n| n == "keyed");
                 let message = if keyed {
                     format!("the rows in `{bad}` are lost: end it with `-> sink(..)`, or name it `_{bad}`")
                 } else if late {
                     format!("the rows in `{bad}` are lost: end it with `-> sink(..)`, or leave out `-> late_rows()`, and they are counted")
+                } else if has("bad_rows") {
+                    format!(
+                        "the rows in `{bad}` are lost: end it with `-> sink(..)`, or leave out `-> bad_rows()`, and they end the job, or are counted"
+                    )
                 } else {
                     format!(
                         "the rows in `{bad}` are lost: end it with `-> sink(..)`, or write `-> on_error(skip)` instead of `-> dead_letter()`"

@@ -18,6 +18,8 @@ const OWN: &[&str] = &[
     "threads",
     "memory",
     "spill-dir",
+    "state-dir",
+    "state-memory",
     "output",
     "all",
     "stats",
@@ -166,6 +168,15 @@ fn running(command: Command) -> Command {
         .arg(
             arg("spill-dir", "DIR", "Where to spill; by default the system's directory for temporary files")
                 .value_parser(clap::value_parser!(std::path::PathBuf)),
+        )
+        .arg(
+            arg("state-dir", "DIR", "Keep the states of keyed steps on disk, in here; needs the feature `fjall`")
+                .value_parser(clap::value_parser!(std::path::PathBuf)),
+        )
+        .arg(
+            arg("state-memory", "BYTES", "What states on disk may use of memory, about: 64M, 1G; 256M by default")
+                .value_parser(bytes)
+                .requires("state-dir"),
         )
         .arg(
             arg("retries", "N", "How often to read or write again after a transient error (a lost connection, a timeout); 3 by default")

@@ -47,6 +47,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
     let job = job.options(|o| {
         o.threads = sub.get_one::<usize>("threads").copied().unwrap_or(o.threads);
         o.spill_dir = sub.get_one::<std::path::PathBuf>("spill-dir").cloned().or(o.spill_dir.take());
+        o.state_dir = sub.get_one::<std::path::PathBuf>("state-dir").cloned().or(o.state_dir.take());
+        o.state_memory = sub.get_one::<usize>("state-memory").copied().unwrap_or(o.state_memory);
         o.memory_budget = sub.get_one::<usize>("memory").copied().or(o.memory_budget);
         o.retries = sub.get_one::<u32>("retries").copied().unwrap_or(o.retries);
         o.retry_wait = sub.get_one::<std::time::Duration>("retry-wait").copied().unwrap_or(o.retry_wait);

@@ -1,9 +1,10 @@
 //! The cells of one column of tokenised CSV records, without quotes, and which of them are null.
 
+use std::ops::Range;
+
 use arrow_buffer::Buffer;
 
 use super::csv_options::Dialect;
-use super::csv_records::Records;
 use super::csv_scan::unquote;
 
 /// The length of a cell that is null.
@@ -69,12 +70,11 @@ pub(crate) struct Cell<'a> {
 }
 
 impl<'a> Column<'a> {
-    /// The cells of a field of all records.
+    /// The cells in some places of the text.
     pub(crate) fn new(
         text: &'a Buffer,
         valid: Option<(&'a str, usize)>,
-        records: &Records,
-        field: usize,
+        places: impl Iterator<Item = Range<usize>>,
         rule: &Rule,
         scratch: &'a mut Scratch,
     ) -> Self {
@@ -83,7 +83,7 @@ impl<'a> Column<'a> {
         rewritten.clear();
         let empty_is_null = rule.is_null(b"");
         let mut nulls = 0;
-        spans.extend(records.field(field).map(|range| {
+        spans.extend(places.map(|range| {
             let plain = Span { start: range.start as u32, len: (range.end - range.start) as u32 };
             let cell = text.get(range).unwrap_or_default();
             let special = cell.first().map_or(empty_is_null, |&b| rule.first.get(usize::from(b)).copied().unwrap_or(true));

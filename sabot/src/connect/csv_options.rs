@@ -20,6 +20,15 @@ pub enum OnBadLine {
 }
 
 impl OnBadLine {
+    /// Refuses to drop what someone reads.
+    pub(crate) fn give(self, place: &str) -> Result<()> {
+        match self {
+            OnBadLine::Fail => Ok(()),
+            OnBadLine::Skip => {
+                Err(Error::Usage(format!("{place}: the pipeline reads bad lines (`bad_rows()`): leave out `on_bad_line=skip`")))
+            }
+        }
+    }
     /// The option of a URI.
     pub(crate) fn take(options: &mut Options) -> Result<Option<Self>> {
         match options.take("on_bad_line")?.as_deref() {

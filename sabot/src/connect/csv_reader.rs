@@ -15,7 +15,7 @@ use super::csv_records::{Records, Stop};
 use super::csv_source::{CsvFile, Shared};
 use super::csv_text::locate;
 use super::types::plain;
-use crate::operator::{Read, SplitReader};
+use crate::operator::{BadRow, Read, SplitReader};
 use crate::{Error, Result};
 
 /// Characters of a bad cell that a message shows.
@@ -37,6 +37,7 @@ pub(crate) struct CsvReader {
     /// For each column to deliver, the field that holds it and what is asked of its cells.
     columns: Vec<(usize, Rule)>,
     failed: u64,
+    bad: Vec<BadRow>,
 }
 
 impl CsvReader {
@@ -47,7 +48,7 @@ impl CsvReader {
             (file.fields.get(*expected).copied().unwrap_or(usize::MAX), Rule::new(shared.dialect, nulls, text))
         });
         let (columns, records) = (columns.collect(), Records::new(shared.dialect, file.width));
-        CsvReader { shared, file, range, text: None, records, scratch: Scratch::default(), columns, failed: 0 }
+        CsvReader { shared, file, range, text: None, records, scratch: Scratch::default(), columns, failed: 0, bad: Vec::new() }
     }
 
     /// The range in memory, read once.
@@ -81,13 +82,19 @@ impl CsvReader {
         loop {
             let (stop, next) = self.records.read(text, (self.range.start - base) as usize, max_rows);
             self.range.start = base + next as u64;
+            let fields = |found: usize| format!("the line has {found} fields, expected {}", self.file.width);
             let (place, what) = match stop {
                 Stop::Full | Stop::End => return Ok(None),
+                Stop::Fields { record, found } if self.shared.bad.is_some() => {
+                    let why = fields(found);
+                    self.bad(text, base, record..next, &why)?;
+                    continue;
+                }
                 Stop::Fields { .. } if self.shared.options.on_bad_line == OnBadLine::Skip => {
                     self.failed += 1;
                     continue;
                 }
-                Stop::Fields { record, found } => (record, format!("the line has {found} fields, expected {}", self.file.width)),
+                Stop::Fields { record, found } => (record, fields(found)),
                 Stop::Unclosed { field } => (field, "the quote that begins here is never closed".into()),
             };
             return Ok(Some(bad_line(&self.file, base + place as u64, what)?));
@@ -105,7 +112,7 @@ impl CsvReader {
         let any_text = shared.schema.fields().iter().any(|f| super::types::is_text(f.data_type()));
         let valid = text.get(span.clone()).filter(|_| any_text).and_then(|t| std::str::from_utf8(t).ok()).map(|t| (t, span.start));
         for (c, (field, (index, rule))) in shared.schema.fields().iter().zip(&self.columns).enumerate() {
-            let column = Column::new(text, valid, &self.records, *index, rule, &mut self.scratch);
+            let column = Column::new(text, valid, self.records.field(*index), rule, &mut self.scratch);
             let mut rows = Vec::new();
             columns.push(csv_cell::parse(field.data_type(), &column, &mut rows)?);
             if !field.is_nullable() && column.nulls() > 0 {
@@ -113,9 +120,20 @@ impl CsvReader {
             }
             bad.extend(rows.into_iter().map(|row| (row, c)));
         }
-        if let Some(&(row, column)) = bad.iter().min() {
-            if self.shared.options.on_bad_line == OnBadLine::Fail {
-                return Err(self.bad_cell(text, base, row, column)?);
+        // of a row that has several, the first is told
+        bad.sort_unstable();
+        bad.dedup_by_key(|(row, _)| *row);
+        if let Some(&(row, column)) = bad.first() {
+            if self.shared.bad.is_some() {
+                for &(row, column) in &bad {
+                    let (_, why) = self.bad_cell(text, row, column)?;
+                    self.bad(text, base, self.records.record(row), &why)?;
+                }
+            } else if self.shared.options.on_bad_line == OnBadLine::Fail {
+                let (place, why) = self.bad_cell(text, row, column)?;
+                return Err(bad_line(&self.file, base + place as u64, why)?);
+            } else {
+                self.failed += bad.len() as u64;
             }
             let mut keep = vec![true; rows];
             for (row, _) in &bad {
@@ -123,9 +141,7 @@ impl CsvReader {
                     *k = false;
                 }
             }
-            let kept = keep.iter().filter(|k| **k).count();
-            self.failed += (rows - kept) as u64;
-            rows = kept;
+            rows -= bad.len();
             let keep = BooleanArray::from(keep);
             columns = columns.iter().map(|c| filter(c, &keep)).collect::<Result<Vec<_>, _>>()?;
         }
@@ -133,20 +149,34 @@ impl CsvReader {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.shared.schema), columns, &options)?)
     }
 
-    /// The error of a cell that is not what its column expects.
-    fn bad_cell(&mut self, text: &Buffer, base: u64, row: usize, column: usize) -> Result<Error> {
+    /// Notes a record that is not a row.
+    fn bad(&mut self, text: &[u8], base: u64, record: Range<usize>, why: &str) -> Result<()> {
+        self.failed += 1;
+        let Some(lines) = &self.shared.bad else { return Ok(()) };
+        let path = &self.file.path;
+        let position = lines.line(path, base + record.start as u64)?;
+        let text = text.get(record).unwrap_or_default();
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        self.bad.push(BadRow::new(&path.display().to_string(), position, why, Some(text)));
+        Ok(())
+    }
+
+    /// Where a cell is that is not what its column expects, and what is wrong with it.
+    fn bad_cell(&mut self, text: &Buffer, row: usize, column: usize) -> Result<(usize, String)> {
         let none = || Error::internal("a bad CSV cell that is not there");
         let (index, rule) = self.columns.get(column).ok_or_else(none)?;
-        let place = self.records.field(*index).nth(row).ok_or_else(none)?.start;
+        let range = self.records.cell(row, *index).ok_or_else(none)?;
+        let place = range.start;
         let field = self.shared.schema.fields().get(column).ok_or_else(none)?;
         let (name, expected) = (field.name(), plain(field.data_type()));
-        let cells = Column::new(text, None, &self.records, *index, rule, &mut self.scratch);
-        let what = match cells.cells().nth(row).flatten() {
+        let cells = Column::new(text, None, std::iter::once(range), rule, &mut self.scratch);
+        let what = match cells.cells().next().flatten() {
             None => format!("column `{name}`: no value, expected {expected}; declare it as `Option<..>` if it may be missing"),
             Some(cell) if cell.text().is_none() => format!("column `{name}`: the text is not valid UTF-8: {}", shown(cell.bytes())),
             Some(cell) => format!("column `{name}`: found {}, expected {expected}", shown(cell.bytes())),
         };
-        bad_line(&self.file, base + place as u64, what)
+        Ok((place, what))
     }
 }
 
@@ -189,5 +219,11 @@ impl SplitReader for CsvReader {
 
     fn take_failed(&mut self) -> u64 {
         std::mem::take(&mut self.failed)
+    }
+
+    fn take_bad(&mut self) -> Vec<BadRow> {
+        let mut bad = std::mem::take(&mut self.bad);
+        bad.sort_by_key(|b| b.position);
+        bad
     }
 }

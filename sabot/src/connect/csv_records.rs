@@ -28,6 +28,13 @@ pub(crate) enum Stop {
     Unclosed { field: usize },
 }
 
+/// The bytes of a field of the record that begins at a byte and has its fields end at others.
+#[inline]
+fn cell(start: u32, ends: &[u32], field: usize) -> Range<usize> {
+    let start = field.checked_sub(1).and_then(|b| ends.get(b)).map_or(start, |e| e + 1) as usize;
+    start..ends.get(field).map_or(start, |e| *e as usize)
+}
+
 impl Records {
     pub(crate) fn new(dialect: Dialect, width: usize) -> Self {
         Records { dialect, width, starts: Vec::new(), ends: Vec::new() }
@@ -48,13 +55,22 @@ impl Records {
         start..self.ends.last().map_or(start, |e| *e as usize)
     }
 
+    /// The bytes of a record, without its line end.
+    pub(crate) fn record(&self, record: usize) -> Range<usize> {
+        let start = self.starts.get(record).map_or(0, |s| *s as usize);
+        let end = (record + 1) * self.width;
+        start..end.checked_sub(1).and_then(|e| self.ends.get(e)).map_or(start, |e| *e as usize)
+    }
+
+    /// The bytes of a field of a record.
+    pub(crate) fn cell(&self, record: usize, field: usize) -> Option<Range<usize>> {
+        let start = self.starts.get(record)?;
+        Some(cell(*start, self.ends.get(record * self.width..(record + 1) * self.width)?, field))
+    }
+
     /// The bytes of one field in each record.
     pub(crate) fn field(&self, field: usize) -> impl Iterator<Item = Range<usize>> {
-        let before = field.checked_sub(1);
-        self.starts.iter().zip(self.ends.chunks_exact(self.width.max(1))).map(move |(start, ends)| {
-            let start = before.and_then(|b| ends.get(b)).map_or(*start, |e| e + 1) as usize;
-            start..ends.get(field).map_or(start, |e| *e as usize)
-        })
+        self.starts.iter().zip(self.ends.chunks_exact(self.width.max(1))).map(move |(start, ends)| cell(*start, ends, field))
     }
 
     /// Adds records of `text` from byte `from`, where one begins, until there are `max`. Also gives the byte after them.

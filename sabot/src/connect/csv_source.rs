@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::csv_options::{CsvOptions, Dialect};
 use super::csv_reader::CsvReader;
 use super::csv_text::{BOM, cut};
+use super::line_numbers::LineNumbers;
 use super::{fit, paths, types};
 use crate::operator::{Source, Split, SplitReader};
 use crate::{Error, Result};
@@ -53,6 +54,7 @@ pub struct CsvSource {
 }
 
 /// What all readers of one source share.
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) files: Vec<CsvFile>,
     pub(crate) options: CsvOptions,
@@ -61,6 +63,19 @@ pub(crate) struct Shared {
     pub(crate) schema: SchemaRef,
     /// For each column to deliver, its index among the expected ones.
     pub(crate) projection: Vec<usize>,
+    /// Whether bad lines are handed over: then where their numbers come from.
+    pub(crate) bad: Option<Arc<LineNumbers>>,
+}
+
+impl Shared {
+    /// The same, with bad lines.
+    ///
+    /// # Errors
+    /// If they are to be dropped.
+    pub(crate) fn give_bad(&self, place: &str) -> Result<Self> {
+        self.options.on_bad_line.give(place)?;
+        Ok(Shared { bad: Some(Arc::default()), ..self.clone() })
+    }
 }
 
 /// One file, as found when the source was opened.
@@ -105,6 +120,7 @@ impl CsvSource {
             dialect,
             schema: Arc::new(expected.clone()),
             projection: (0..expected.fields().len()).collect(),
+            bad: None,
         };
         Ok(CsvSource { shared: Arc::new(shared), split_bytes: SPLIT_BYTES })
     }
@@ -187,11 +203,14 @@ impl Source for CsvSource {
     fn project(&mut self, columns: &[String]) -> Result<()> {
         let (schema, indices) = fit::project(&self.shared.schema, columns, &self.describe())?;
         let projection = indices.iter().filter_map(|&i| self.shared.projection.get(i).copied()).collect();
-        let Shared { files, options, dialect, .. } = &*self.shared;
-        self.shared = Arc::new(Shared { files: files.clone(), options: options.clone(), dialect: *dialect, schema, projection });
+        self.shared = Arc::new(Shared { schema, projection, ..self.shared.as_ref().clone() });
         Ok(())
     }
 
+    fn give_bad(&mut self) -> Result<()> {
+        self.shared = Arc::new(self.shared.give_bad(&self.describe())?);
+        Ok(())
+    }
     fn bounded(&self) -> bool {
         true
     }

@@ -7,7 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 
 use super::fit;
 use crate::Result;
-use crate::operator::{EventTime, Pace, Read, Source, Split, SplitReader};
+use crate::operator::{BadRow, EventTime, Pace, Read, Source, Split, SplitReader};
 
 /// Matches the columns of `source` by name to `expected`, those of `record`, as the file sources do.
 ///
@@ -47,6 +47,10 @@ impl Source for Fitted {
         self.source.project(columns)?;
         self.schema = schema;
         Ok(())
+    }
+
+    fn give_bad(&mut self) -> Result<()> {
+        self.source.give_bad()
     }
 
     fn bounded(&self) -> bool {
@@ -117,5 +121,9 @@ impl SplitReader for FittedReader {
 
     fn take_failed(&mut self) -> u64 {
         self.reader.take_failed()
+    }
+
+    fn take_bad(&mut self) -> Vec<BadRow> {
+        self.reader.take_bad()
     }
 }

@@ -56,16 +56,26 @@ impl Fold {
     /// # Errors
     /// If a row was taken back more often than it came: a bug of a step.
     pub(crate) fn finish(&mut self) -> Result<Vec<RecordBatch>> {
-        let mut left: Vec<(Box<[u8]>, (i64, u64))> = self.rows.drain().collect();
-        left.sort_unstable_by_key(|(_, (_, came))| *came);
-        if left.iter().any(|(_, (sum, _))| *sum < 0) {
+        let (left, missing) = self.sums()?;
+        if !missing.is_empty() {
             return Err(Error::internal("a row was taken back more often than it came"));
         }
+        Ok(left)
+    }
+    /// The rows that came more often than they were taken back, and those that were taken back more often, as often as they were. Begins anew.
+    pub(crate) fn sums(&mut self) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+        let mut sums: Vec<Sum> = self.rows.drain().collect();
+        sums.sort_unstable_by_key(|(_, (_, came))| *came);
+        let (came, left): (Vec<Sum>, Vec<Sum>) = sums.into_iter().partition(|(_, (sum, _))| *sum > 0);
+        Ok((self.batches(&came)?, self.batches(&left)?))
+    }
+    fn batches(&self, sums: &[Sum]) -> Result<Vec<RecordBatch>> {
         let mut out = Vec::new();
-        for some in left.chunks(ROWS) {
+        for some in sums.chunks(ROWS) {
             let parser = self.converter.parser();
-            let rows = some.iter().flat_map(|(row, (sum, _))| std::iter::repeat_n(parser.parse(row), *sum as usize));
-            let count = some.iter().map(|(_, (sum, _))| *sum as usize).sum();
+            let times = |sum: i64| usize::try_from(sum.unsigned_abs()).unwrap_or(usize::MAX);
+            let rows = some.iter().flat_map(|(row, (sum, _))| std::iter::repeat_n(parser.parse(row), times(*sum)));
+            let count = some.iter().map(|(_, (sum, _))| times(*sum)).sum();
             let columns = self.converter.convert_rows(rows)?;
             let columns = columns.into_iter().zip(self.schema.fields());
             let columns = columns
@@ -78,11 +88,14 @@ impl Fold {
     }
 }
 
+/// A row as it is encoded, what its weights add up to, and when it came.
+type Sum = (Box<[u8]>, (i64, u64));
+
 /// Rows of a batch that is left.
 const ROWS: usize = 8192;
 
 /// Dictionaries as their values: rows of several dictionaries are compared.
-fn plain(data_type: &DataType) -> DataType {
+pub(super) fn plain(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => values.as_ref().clone(),
         other => other.clone(),

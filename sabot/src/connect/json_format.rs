@@ -19,7 +19,7 @@ impl Format for JsonFormat {
 
 impl Decoder for JsonRows {
     fn add(&mut self, message: Message<'_>) -> Result<(), String> {
-        self.push(message.value.ok_or("no value (a tombstone)")?);
+        self.push(message.value.ok_or("no value (a tombstone; `on_tombstone=skip` leaves these out)")?);
         Ok(())
     }
     fn finish(&mut self) -> Result<(RecordBatch, Vec<(usize, String)>)> {

@@ -10,14 +10,29 @@ use arrow_schema::SchemaRef;
 use super::csv_options::OnBadLine;
 use super::csv_text::{BOM, locate};
 use super::json_rows::JsonRows;
-use crate::operator::{Read, SplitReader};
+use super::line_numbers::LineNumbers;
+use crate::operator::{BadRow, Read, SplitReader};
 use crate::{Error, Result};
 
 /// What all readers of one source share.
+#[derive(Clone)]
 pub(crate) struct Shared {
     /// The columns to deliver.
     pub(crate) schema: SchemaRef,
     pub(crate) on_bad_line: OnBadLine,
+    /// Whether bad lines are handed over: then where their numbers come from.
+    pub(crate) bad: Option<Arc<LineNumbers>>,
+}
+
+impl Shared {
+    /// The same, with bad lines.
+    ///
+    /// # Errors
+    /// If they are to be dropped.
+    pub(crate) fn give_bad(&self, place: &str) -> Result<Self> {
+        self.on_bad_line.give(place)?;
+        Ok(Shared { bad: Some(Arc::default()), ..self.clone() })
+    }
 }
 
 /// Reads the lines of one byte range.
@@ -30,12 +45,13 @@ pub(crate) struct JsonReader {
     text: Option<(Vec<u8>, u64)>,
     rows: JsonRows,
     failed: u64,
+    bad: Vec<BadRow>,
 }
 
 impl JsonReader {
     pub(crate) fn new(shared: Arc<Shared>, path: PathBuf, range: Range<u64>) -> Result<Self> {
         let rows = JsonRows::new(&shared.schema, &path.display().to_string())?;
-        Ok(JsonReader { shared, path, range, text: None, rows, failed: 0 })
+        Ok(JsonReader { shared, path, range, text: None, rows, failed: 0, bad: Vec::new() })
     }
     /// The range in memory, read once.
     fn load(&mut self) -> Result<()> {
@@ -72,6 +88,17 @@ impl JsonReader {
         }
         starts
     }
+    /// Notes a line that is not a row.
+    fn bad(&mut self, offset: u64, why: &str) -> Result<()> {
+        self.failed += 1;
+        let Some(lines) = &self.shared.bad else { return Ok(()) };
+        let position = lines.line(&self.path, offset)?;
+        let text = self.text.as_ref().and_then(|(text, base)| text.get(usize::try_from(offset - base).ok()?..)).unwrap_or_default();
+        let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.bad.push(BadRow::new(&self.path.display().to_string(), position, why, Some(line)));
+        Ok(())
+    }
 }
 
 impl SplitReader for JsonReader {
@@ -80,12 +107,15 @@ impl SplitReader for JsonReader {
             self.load()?;
             let starts = self.take(max_rows.max(1));
             let (batch, bad) = self.rows.finish()?;
-            if let Some((row, why)) = bad.first().filter(|_| self.shared.on_bad_line == OnBadLine::Fail) {
-                let offset = starts.get(*row).copied().unwrap_or(self.range.start);
-                let (line, _) = locate(&self.path, offset).map_err(|e| Error::io(&self.path, "cannot read", e))?;
-                return Err(Error::Data { place: format!("{}:{line}", self.path.display()), what: why.clone() });
+            let fails = self.shared.on_bad_line == OnBadLine::Fail && self.shared.bad.is_none();
+            for (row, why) in bad {
+                let offset = starts.get(row).copied().unwrap_or(self.range.start);
+                if fails {
+                    let (line, _) = locate(&self.path, offset).map_err(|e| Error::io(&self.path, "cannot read", e))?;
+                    return Err(Error::Data { place: format!("{}:{line}", self.path.display()), what: why });
+                }
+                self.bad(offset, &why)?;
             }
-            self.failed += bad.len() as u64;
             if batch.num_rows() > 0 {
                 return Ok(Read::Rows(batch, None));
             }
@@ -98,5 +128,8 @@ impl SplitReader for JsonReader {
     }
     fn take_failed(&mut self) -> u64 {
         std::mem::take(&mut self.failed)
+    }
+    fn take_bad(&mut self) -> Vec<BadRow> {
+        std::mem::take(&mut self.bad)
     }
 }

@@ -48,7 +48,7 @@ impl JsonSource {
             files.push((path, size));
         }
         JsonRows::new(expected, &patterns.join(","))?;
-        let shared = Arc::new(Shared { schema: Arc::clone(expected), on_bad_line });
+        let shared = Arc::new(Shared { schema: Arc::clone(expected), on_bad_line, bad: None });
         Ok(JsonSource { shared, files, split_bytes: SPLIT_BYTES })
     }
     /// Cuts the files more finely, for tests.
@@ -65,7 +65,11 @@ impl Source for JsonSource {
     }
     fn project(&mut self, columns: &[String]) -> Result<()> {
         let (schema, _) = fit::project(&self.shared.schema, columns, &self.describe())?;
-        self.shared = Arc::new(Shared { schema, on_bad_line: self.shared.on_bad_line });
+        self.shared = Arc::new(Shared { schema, ..self.shared.as_ref().clone() });
+        Ok(())
+    }
+    fn give_bad(&mut self) -> Result<()> {
+        self.shared = Arc::new(self.shared.give_bad(&self.describe())?);
         Ok(())
     }
     fn bounded(&self) -> bool {

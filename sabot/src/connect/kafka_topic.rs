@@ -17,6 +17,7 @@ const SOURCE_KEYS: &[&str] = &[
     "start",
     "until",
     "on_bad_message",
+    "on_tombstone",
     "value",
     "key",
     "timestamp",
@@ -76,6 +77,17 @@ pub enum OnBadMessage {
     Skip,
 }
 
+/// What happens on a message without a value, which says that its key has no row any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTombstone {
+    /// It is a message like others: null if raw values may be, else not a row.
+    #[default]
+    Read,
+    /// The message is dropped and counted as filtered.
+    Skip,
+}
+
 /// A topic of Kafka to read.
 ///
 /// ```
@@ -103,6 +115,9 @@ pub struct KafkaInput {
     /// What happens on a message that is not a row.
     #[serde(default)]
     pub on_bad_message: OnBadMessage,
+    /// What happens on a message without a value.
+    #[serde(default)]
+    pub on_tombstone: OnTombstone,
     /// The column that holds the value, if it is raw; by default the only one that nothing else fills.
     #[serde(default)]
     pub value: Option<String>,
@@ -193,6 +208,7 @@ impl KafkaInput {
             start: KafkaStart::default(),
             until_end: false,
             on_bad_message: OnBadMessage::default(),
+            on_tombstone: OnTombstone::default(),
             value: None,
             key: None,
             timestamp: None,
@@ -203,8 +219,8 @@ impl KafkaInput {
         }
     }
     /// A topic as a user writes it: `kafka://host:9092/topic?format=json&start=earliest`. Options: `format` (`json`, `raw`), `start`
-    /// (`earliest`, `latest`, or milliseconds since 1970), `until=end` for a source that ends, `on_bad_message` (`fail`, `skip`), names of columns
-    /// for the message's `value`, `key`, `timestamp`, `partition` and `offset`, `read=uncommitted`, `discover_ms`, and `client.<property>` for
+    /// (`earliest`, `latest`, or milliseconds since 1970), `until=end` for a source that ends, `on_bad_message` (`fail`, `skip`), `on_tombstone` (`read`,
+    /// `skip`), names of columns for the message's `value`, `key`, `timestamp`, `partition` and `offset`, `read=uncommitted`, `discover_ms`, and `client.<property>` for
     /// [librdkafka](https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md).
     ///
     /// # Errors
@@ -235,6 +251,11 @@ impl KafkaInput {
             Some("skip") => OnBadMessage::Skip,
             Some(found) => return Err(other("on_bad_message", "`fail` or `skip`", found)),
         };
+        let on_tombstone = match options.take("on_tombstone")?.as_deref() {
+            None | Some("read") => OnTombstone::Read,
+            Some("skip") => OnTombstone::Skip,
+            Some(found) => return Err(other("on_tombstone", "`read` or `skip`", found)),
+        };
         let uncommitted = match options.take("read")?.as_deref() {
             None | Some("committed") => false,
             Some("uncommitted") => true,
@@ -256,6 +277,7 @@ impl KafkaInput {
             start,
             until_end,
             on_bad_message,
+            on_tombstone,
             value,
             key,
             timestamp,

@@ -108,6 +108,7 @@ mod json_source;
 mod kafka;
 mod kafka_topic;
 mod lasting;
+mod line_numbers;
 mod memory_sink;
 mod memory_source;
 mod messages;
@@ -139,6 +140,8 @@ mod source_spec;
 mod spread;
 mod staged;
 mod types;
+#[cfg(any(test, feature = "kafka", feature = "postgres"))]
+mod upserts;
 mod uri;
 
 #[cfg(test)]
@@ -168,7 +171,7 @@ pub(crate) use json_sink::{JsonLines, json_lines};
 pub use json_source::JsonSource;
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaSink, KafkaSource};
-pub use kafka_topic::{KafkaInput, KafkaOutput, KafkaStart, KafkaTopic, MessageFormat, OnBadMessage};
+pub use kafka_topic::{KafkaInput, KafkaOutput, KafkaStart, KafkaTopic, MessageFormat, OnBadMessage, OnTombstone};
 pub use memory_sink::{Collected, MemorySink};
 pub use memory_source::MemorySource;
 pub use messages::{Decoder, Format, Message};

@@ -240,12 +240,21 @@ impl Frozen {
     }
 }
 
+/// In place of a key group: what an instance keeps that belongs to none, such as how far time has come. All instances get it, from all
+/// of the instances that wrote it, before the states of key groups.
+///
+/// ```
+/// use sabot::kernel::hash::KEY_GROUPS;
+/// assert!(sabot::operator::SHARED >= KEY_GROUPS);
+/// ```
+pub const SHARED: u16 = u16::MAX;
+
 /// The serialised state of one key group of one operator. Operators without keys use group 0.
 ///
 /// Example: [`Checkpoint`](crate::runtime::Checkpoint).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct GroupState {
-    /// The key group.
+    /// The key group, or [`SHARED`].
     pub group: u16,
     /// Opaque to everyone but the operator (Arrow IPC where the state is columnar).
     pub bytes: Vec<u8>,
@@ -386,6 +395,15 @@ pub trait Operator: Send {
     /// The job has a memory budget: what the operator may use of it, and where it may spill. Called once, before anything
     /// else. An operator that cannot spill need not listen; what it holds may not exceed the budget.
     fn memory(&mut self, _memory: super::Memory) {}
+
+    /// The job keeps keyed state on disk: where, and of how many instances this is one. Called once, before anything else. An operator
+    /// that keeps its state in memory need not listen.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn state_on_disk(&mut self, _disk: &super::StateDisk, _instances: usize) -> Result<()> {
+        Ok(())
+    }
 
     /// How many of the [`held_bytes`](Self::held_bytes) the operator can [`spill`](Self::spill) now.
     fn spillable_bytes(&self) -> usize {

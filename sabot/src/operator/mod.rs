@@ -4,11 +4,13 @@
 #[doc(hidden)]
 pub mod aggregate;
 mod asynchronous;
+mod bad_row;
 mod batch;
 mod by_group;
 mod changelog;
 mod conform;
 mod contract;
+mod disk;
 mod distinct;
 mod fault;
 mod flat_map;
@@ -57,14 +59,17 @@ pub use asynchronous::AsyncOptions;
 #[doc(hidden)]
 pub use asynchronous::{Async, AsyncItem, AsyncMap, AsyncSpec, Awaited};
 #[doc(hidden)]
+pub use bad_row::BadRow;
+#[doc(hidden)]
 pub use batch::BatchOperator;
 #[doc(hidden)]
 pub use changelog::Changelog;
 #[doc(hidden)]
 pub use conform::{Conform, conform};
-pub use contract::{Account, END_OF_TIME, EventTime, GroupState};
+pub use contract::{Account, END_OF_TIME, EventTime, GroupState, SHARED};
 #[doc(hidden)]
 pub use contract::{Beside, Delta, Flight, Frozen, Mark, Operator, Output, Outside, Pause, Pending, Progress};
+pub use disk::StateDisk;
 #[doc(hidden)]
 pub use distinct::{Distinct, DistinctSpec, PartialDistinct};
 #[doc(hidden)]
@@ -78,7 +83,7 @@ pub use inspect::Inspect;
 #[cfg(any(feature = "kafka", feature = "postgres"))]
 pub(crate) use ipc::{pop as pop_batch, push as push_batch};
 #[doc(hidden)]
-pub use join::{AsOfJoin, BuildSide, Condition, IntervalJoin, Join, JoinSpec, Shared, TimesNeeded, WindowJoin};
+pub use join::{AsOfJoin, BuildSide, Condition, IntervalJoin, Join, JoinSpec, Shared, TimesNeeded, UpdatingJoin, WindowJoin};
 #[doc(hidden)]
 pub use kept::Kept;
 pub(crate) use kept::schema_with;

@@ -94,6 +94,8 @@ pub struct PhysicalNode {
     /// Whether it reads the second output of its one input, the rows that failed there, or of a source those that were late,
     /// instead of the first. It is then in the same task.
     pub side: bool,
+    /// Whether the second output is what the source, its input, could not read.
+    pub bad: bool,
     /// Whether the output ends.
     pub bounded: bool,
     /// Whether the operator keeps state that a checkpoint must hold.

@@ -3,7 +3,7 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::EventTime;
+use super::{BadRow, EventTime};
 use crate::Result;
 use crate::kernel::{Predicate, Selection};
 
@@ -29,6 +29,14 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If the data cannot be read.
     fn leave_out(&mut self, _predicate: &Predicate) -> Result<()> {
+        Ok(())
+    }
+    /// Tells the source that someone reads what is not a row, bad lines and messages: they do not end the job, and are not dropped; readers
+    /// hand them over ([`SplitReader::take_bad`]). Called at most once, before splits are listed. A source that has none does nothing.
+    ///
+    /// # Errors
+    /// If the source was told to drop them.
+    fn give_bad(&mut self) -> Result<()> {
         Ok(())
     }
     /// Whether the data ends.
@@ -110,13 +118,19 @@ pub trait SplitReader: Send {
     fn next(&mut self, max_rows: usize) -> Result<Read>;
     /// The position after the last row returned: enough to continue here after a restart.
     fn position(&self) -> serde_json::Value;
-    /// Rows that the reader left out since the last call, before the rows it returned: see [`Source::leave_out`].
+    /// Rows that the reader left out since the last call, before the rows it returned: see [`Source::leave_out`]; or because the user does
+    /// not want them.
     fn take_left_out(&mut self) -> u64 {
         0
     }
     /// Rows that the reader dropped under an error policy since the last call (bad lines).
     fn take_failed(&mut self) -> u64 {
         0
+    }
+    /// What was found to be no row since the last call, if the source was asked to [give it](Source::give_bad). Each counts as
+    /// [failed](Self::take_failed) too.
+    fn take_bad(&mut self) -> Vec<BadRow> {
+        Vec::new()
     }
 }
 

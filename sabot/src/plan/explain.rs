@@ -86,7 +86,7 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             Op::Top { by, .. } if node.keys.is_empty() => return format!("sorted by {}", order(by)),
             Op::Keyed { .. } => return "in order per key".to_owned(),
             Op::Sink { .. } | Op::Run { .. } | Op::FlatMap { .. } | Op::Batch { .. } | Op::Limit { .. } => {}
-            Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter | Op::LateRows | Op::Changelog { .. } => {}
+            Op::Unnest { .. } | Op::Sample { .. } | Op::DeadLetter | Op::LateRows | Op::BadRows | Op::Changelog { .. } => {}
             Op::Side => return "in order per key".to_owned(),
             _ if node.changes => return "changes, as they come".to_owned(),
             Op::Async { options, .. } if options.ordered => {}
@@ -151,6 +151,7 @@ pub(super) fn describe(node: &Node) -> String {
             format!("watermark({})", list.join(", "))
         }
         Op::LateRows => "late rows".into(),
+        Op::BadRows => "lines and messages that are no rows".into(),
         Op::Aggregate { window, functions, emit } => {
             let list: Vec<String> = functions.iter().map(|f| format!("{} = {}({})", f.name, f.function, f.inputs.join(", "))).collect();
             let by = if node.keys.is_empty() { String::new() } else { format!(" by {}", node.keys.join(", ")) };
@@ -170,8 +171,11 @@ pub(super) fn describe(node: &Node) -> String {
         Op::FlatMap { text, .. } => format!("flat_map({text})"),
         Op::Batch { operator, column, .. } => format!("batch({operator}) -> {column}"),
         Op::Async { operator, column, options, errors, .. } => format!("async {operator} -> {column}: {options}{}", policy(*errors)),
-        Op::Join { matching, left, right, on, .. } => {
+        Op::Join { matching, left, right, on, emit, .. } => {
             let mut text = node.op.step().to_owned();
+            if !emit.is_default() {
+                text.push_str(&format!(" {}", sending(*emit)));
+            }
             match matching {
                 Matching::Equal => {}
                 Matching::AsOf { direction, tolerance } => {

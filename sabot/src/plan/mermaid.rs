@@ -38,6 +38,9 @@ pub fn mermaid(plan: &Plan) -> String {
             if node.op == Op::LateRows {
                 labels.push("late".into());
             }
+            if node.op == Op::BadRows {
+                labels.push("bad".into());
+            }
             let label = if labels.is_empty() { String::new() } else { format!("|\"{}\"|", labels.join("<br>")) };
             let _ = writeln!(out, "  n{at} -->{label} n{number}");
         }

@@ -194,6 +194,8 @@ pub enum Op {
     },
     /// The rows of the source that is its input that were late there.
     LateRows,
+    /// What the source that is its input could not read: lines and messages that are no rows.
+    BadRows,
     /// Groups by the keys (and the window) and aggregates.
     Aggregate {
         /// The window, if there is one.
@@ -265,6 +267,9 @@ pub enum Op {
         right: Vec<String>,
         /// A further condition on a pair, with its code beside the plan.
         on: Option<StepInfo>,
+        /// When rows come out.
+        #[serde(default, skip_serializing_if = "Emit::is_default")]
+        emit: Emit,
         /// Columns of each side that are used after the join; `None` is all.
         left_used: Option<Vec<String>>,
         /// As `left_used`.
@@ -344,6 +349,7 @@ impl Op {
             Op::Changelog { .. } => "changelog",
             Op::Watermark { .. } => "watermark",
             Op::LateRows => "late_rows",
+            Op::BadRows => "bad_rows",
             Op::Aggregate { .. } => "aggregate",
             Op::Keyed { .. } => "keyed",
             Op::Side => "side",
@@ -373,7 +379,9 @@ impl Op {
         match self {
             Op::Aggregate { emit, .. } => emit.changes(),
             Op::Top { emit, .. } => emit.changes() || input,
-            Op::Changelog { .. } => false,
+            // pairs of rows that stay do, and so do left rows that have a partner
+            Op::Join { kind, emit, .. } => input || (emit.changes() && !matches!(kind, JoinKind::Inner | JoinKind::Semi)),
+            Op::Changelog { .. } | Op::BadRows => false,
             _ => input,
         }
     }

@@ -62,7 +62,7 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 letters.entry(node.inputs.first().copied().unwrap_or_default()).or_default().extend(of_row);
                 need.push(BTreeSet::new());
             }
-            Op::Side => {
+            Op::Side | Op::BadRows => {
                 node.columns.retain(|c| mine.contains(&c.name));
                 need.push(BTreeSet::new());
             }
@@ -117,7 +117,7 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
             Op::FlatMap { reads, .. } => {
                 need.push(reads.clone().map_or_else(|| BTreeSet::from([String::from("*")]), |r| r.into_iter().collect()));
             }
-            Op::Join { kind, matching, left, right, on, left_used, right_used } => {
+            Op::Join { kind, matching, left, right, on, left_used, right_used, .. } => {
                 let side = |prefix: &str, of: &BTreeSet<String>| -> BTreeSet<String> {
                     of.iter().filter_map(|c| c.strip_prefix(prefix)).map(str::to_owned).collect()
                 };

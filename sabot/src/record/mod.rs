@@ -51,6 +51,7 @@ mod raw;
 mod reader;
 #[allow(clippy::module_inception)]
 mod record;
+mod reducing;
 mod rows;
 mod state;
 mod state_values;
@@ -63,6 +64,7 @@ mod window;
 pub use decimal::Decimal;
 pub use list::{List, ListRef};
 pub use record::{Column, Named, Record, columns_of, schema_of};
+pub use reducing::{Largest, Least, Reduce, Reducing};
 pub use rows::{clone_of, from_batch, to_batch};
 pub use state::{State, StateField, StateSchema};
 pub use text::{Bytes, Dict, Str};

@@ -20,7 +20,7 @@ use super::task::{Root, Task};
 use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, Split, Work};
+use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, SHARED, Split, StateDisk, Work};
 use crate::shuffle::{Channel, Outlet, Partitioner};
 use crate::{Error, Result};
 
@@ -35,6 +35,8 @@ pub(super) struct Build<'a> {
     pub(super) checkpoint: Option<&'a Checkpoint>,
     /// The number of the last checkpoint, or claim, before the job begins.
     pub(super) epoch: u64,
+    /// Where keyed state is kept, if not in memory.
+    pub(super) state_disk: Option<StateDisk>,
     pub(super) ledger: &'a Mutex<Ledger>,
 }
 
@@ -184,6 +186,9 @@ impl Build<'_> {
                 if let Some(memory) = lock(self.ledger).memory(node, &plan.name, of) {
                     operator.memory(memory);
                 }
+                if let Some(disk) = &self.state_disk {
+                    operator.state_on_disk(disk, of)?;
+                }
                 Some(operator)
             }
             Work::Sink => {
@@ -207,23 +212,24 @@ impl Build<'_> {
             let input = at(&at(&self.plan.nodes, consumer)?.inputs, edge)?;
             match matrix.get(&(consumer, edge)) {
                 Some(_) if at(&self.plan.nodes, consumer)?.side => {
-                    return Err(Error::internal("dead letters, or late rows, leave the task that they come from"));
+                    return Err(Error::internal("dead letters, late or bad rows leave the task that they come from"));
                 }
                 Some(rows) => outlets.push(Outlet::new(&input.exchange, instance, of, at(rows, instance)?.clone())),
                 None => below.extend(stage.iter().position(|n| *n == consumer).map(|i| (i, input.port))),
             }
         }
         let ports = plan.inputs.iter().map(|i| i.port + 1).max().unwrap_or(0);
+        let is = |i: usize, what: fn(&crate::operator::PhysicalNode) -> bool| {
+            stage.get(i).and_then(|n| self.plan.nodes.get(*n)).is_some_and(what)
+        };
+        let of = |what| below.iter().map(|(i, _)| *i).filter(|i| is(*i, what)).collect();
         Ok(ChainNode {
             plan: node,
             instance,
             name: plan.name.as_str().into(),
             operator,
-            side: below
-                .iter()
-                .map(|(i, _)| *i)
-                .filter(|i| stage.get(*i).and_then(|n| self.plan.nodes.get(*n)).is_some_and(|n| n.side))
-                .collect(),
+            side: of(|n| n.side && !n.bad),
+            bad: of(|n| n.bad),
             below,
             outlets,
             times: vec![EventTime::MIN; ports],
@@ -344,7 +350,14 @@ impl Build<'_> {
         let root = nodes.first().and_then(|n| self.plan.nodes.get(*n));
         let sourced = root.is_some_and(|r| matches!(r.work, Work::Source(_)) && r.bounded);
         let sent = root.is_some_and(|r| r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
-        for saved in self.checkpoint.iter().flat_map(|c| &c.states) {
+        let states = || self.checkpoint.iter().flat_map(|c| &c.states);
+        for saved in states().filter(|s| s.state.group == SHARED) {
+            let node = self.index(&saved.node)?;
+            if nodes.contains(&node) {
+                chain.restore(node, &saved.state)?;
+            }
+        }
+        for saved in states().filter(|s| s.state.group != SHARED) {
             let node = self.index(&saved.node)?;
             if !nodes.contains(&node) {
                 continue;

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::checkpoint::{Checkpoint, SourcePosition};
 use super::launch::list;
 use super::shape::{StepShape, shapes};
-use crate::operator::{Exchange, Instance, PhysicalPlan, Split, Work};
+use crate::operator::{Exchange, Instance, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};
 
 /// What becomes of a step of a savepoint, or of a step that is new.
@@ -128,9 +128,9 @@ fn tried(plan: &PhysicalPlan, number: usize, saved: &Checkpoint) -> Result<()> {
     let Some((node, Work::Operator(factory))) = plan.nodes.get(number).map(|n| (n, &n.work)) else { return Ok(()) };
     let broadcast = node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
     let mut operator = factory.create(Instance { index: 0, of: 1 })?;
-    for state in saved.states.iter().filter(|s| s.node == node.name && (!broadcast || s.instance == 0)) {
-        operator.restore(&state.state)?;
-    }
+    let states = || saved.states.iter().filter(|s| s.node == node.name && (!broadcast || s.instance == 0));
+    let (shared, groups) = (states().filter(|s| s.state.group == SHARED), states().filter(|s| s.state.group != SHARED));
+    shared.chain(groups).try_for_each(|state| operator.restore(&state.state))?;
     Ok(())
 }
 
@@ -252,7 +252,7 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
 /// Key groups, and bytes, of the state of a step.
 fn held(saved: &Checkpoint, name: &str) -> (usize, usize) {
     let states: Vec<_> = saved.states.iter().filter(|s| s.node == name && !s.state.bytes.is_empty()).collect();
-    let groups: BTreeSet<u16> = states.iter().map(|s| s.state.group).collect();
+    let groups: BTreeSet<u16> = states.iter().map(|s| s.state.group).filter(|group| *group != SHARED).collect();
     (groups.len(), states.iter().map(|s| s.state.bytes.len()).sum())
 }
 

@@ -34,6 +34,8 @@ pub(super) enum Signal {
     Rows(Morsel),
     /// Rows of a source that are late, for those who read them.
     Late(Morsel),
+    /// What a source could not read, for those who read that.
+    Bad(Morsel),
     Resume,
     /// Something came from outside.
     Poll,
@@ -75,6 +77,8 @@ pub(super) struct ChainNode {
     pub(super) below: Vec<(usize, usize)>,
     /// Of those below, the ones that read the rows that failed here, or were late.
     pub(super) side: Vec<usize>,
+    /// Of those below a source, the ones that read what it could not.
+    pub(super) bad: Vec<usize>,
     pub(super) outlets: Vec<Outlet>,
     /// Watermark of each port.
     pub(super) times: Vec<EventTime>,
@@ -118,6 +122,8 @@ struct Collector {
     sent: Vec<Message>,
     /// Rows that failed, and how much had been sent before.
     failed: Vec<(usize, Morsel)>,
+    /// What a source could not read.
+    bad: Option<Morsel>,
     count: usize,
     want: usize,
     account: Account,
@@ -263,6 +269,7 @@ impl Chain {
         let mut out = Collector {
             sent: Vec::new(),
             failed: Vec::new(),
+            bad: None,
             count: 0,
             want: self.morsel_rows,
             account: Account::default(),
@@ -279,6 +286,7 @@ impl Chain {
                     out.emit(m);
                 }
                 Signal::Late(m) => out.emit_failed(m),
+                Signal::Bad(m) => out.bad = Some(m),
                 Signal::SplitEnd(origin, _) => mark = Some(Message::SplitEnd(origin)),
                 Signal::Watermark(t) => mark = Some(Message::Watermark(t)),
                 Signal::Idle => mark = Some(Message::Idle),
@@ -301,7 +309,7 @@ impl Chain {
                 operator.poll(&mut out)?;
             }
             Signal::Unwanted => operator.unwanted(&mut out),
-            Signal::Late(_) => return Err(Error::internal("late rows of a step that is no source")),
+            Signal::Late(_) | Signal::Bad(_) => return Err(Error::internal("late or bad rows of a step that is no source")),
             Signal::SplitEnd(origin, forward) => {
                 node.stamp = Stamp::Split(origin);
                 operator.split_end(port, origin, &mut out)?;
@@ -395,8 +403,9 @@ impl Chain {
                 self.stack.extend(to_signals(mark).into_iter().rev().map(|signal| Item { node: below, port, signal }));
             }
             // marks that were held back go both ways, each behind its rows; rows do not
-            let side = node.side.contains(&below);
-            let mut failed = out.failed.iter().rev().filter(|_| side).peekable();
+            let bad = node.bad.contains(&below);
+            let side = node.side.contains(&below) || bad;
+            let mut failed = out.failed.iter().rev().filter(|_| side && !bad).peekable();
             for (at, message) in out.sent.iter().enumerate().rev() {
                 while let Some((_, m)) = failed.next_if(|(before, _)| *before > at) {
                     self.stack.push(Item { node: below, port, signal: Signal::Rows(m.clone()) });
@@ -406,6 +415,8 @@ impl Chain {
                 }
             }
             self.stack.extend(failed.map(|(_, m)| Item { node: below, port, signal: Signal::Rows(m.clone()) }));
+            let bad = out.bad.iter().filter(|_| bad);
+            self.stack.extend(bad.map(|m| Item { node: below, port, signal: Signal::Rows(m.clone()) }));
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use super::retry::Retry;
 use super::task::Next;
 use super::util::{at_mut, lock};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{EventTime, Read, Source, SourceTime, Split, SplitReader};
+use crate::operator::{BadRow, EventTime, Read, Source, SourceTime, Split, SplitReader};
 use crate::{Error, Result};
 
 /// How long a source sleeps at most that has nothing: barriers wake it, but signs of an end may not.
@@ -278,28 +278,33 @@ impl Feed {
         };
         retry.over();
         chain.source_failed(reader.take_failed());
+        let bad = reader.take_bad();
         let left_out = reader.take_left_out();
         chain.source_left_out(left_out);
         *row += left_out;
         let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
+        // The stack runs the last signal first: what was not read goes before the rest.
+        let bad_rows = bad.len();
+        let bad = (bad_rows > 0).then(|| Signal::Bad(Morsel::new(BadRow::batch(&bad), origin)));
+        let pause = self.source.pace().ask_again.unwrap_or(job.options.poll_every);
         let (batch, watermark, wanted) = match read {
             Read::Rows(batch, watermark) => (batch, watermark, None),
             Read::Some(batch, wanted) => (batch, None, Some(wanted)),
             Read::Wait => {
                 place.iter_mut().for_each(Place::quiet);
-                *due = now + self.source.pace().ask_again.unwrap_or(job.options.poll_every);
+                *due = if bad_rows > 0 { now } else { now + pause };
                 *quiet_since = None;
-                return Ok(None);
+                return Ok(hand_over(bad, chain).map(|()| Next::Rows(bad_rows)));
             }
             Read::Idle => {
                 place.iter_mut().for_each(Place::quiet);
-                *due = now + self.source.pace().ask_again.unwrap_or(job.options.poll_every);
+                *due = if bad_rows > 0 { now } else { now + pause };
                 let since = *quiet_since.get_or_insert(now);
                 if !*idle && !self.source.bounded() && now.saturating_sub(since) >= job.options.idle_after {
                     *idle = true;
                     job.event(format!("{}: partition {} is idle", self.source.describe(), split.partition));
                 }
-                return Ok(None);
+                return Ok(hand_over(bad, chain).map(|()| Next::Rows(bad_rows)));
             }
             Read::End => {
                 job.progress.split(split.bytes);
@@ -308,6 +313,7 @@ impl Feed {
                 if self.source.bounded() {
                     chain.signal(0, Signal::SplitEnd(origin, true));
                 }
+                hand_over(bad, chain);
                 return Ok(Some(Next::Mark));
             }
         };
@@ -343,6 +349,7 @@ impl Feed {
             }
             chain.signal(0, Signal::Rows(Morsel { batch: piece, selection, origin }));
         }
+        hand_over(bad, chain);
         Ok(Some(Next::Rows(rows)))
     }
 
@@ -360,4 +367,9 @@ impl Feed {
         chain.signal(0, Signal::Watermark(time));
         true
     }
+}
+
+/// Hands over what was not read, if there is something.
+fn hand_over(bad: Option<Signal>, chain: &mut Chain) -> Option<()> {
+    bad.map(|bad| chain.signal(0, bad))
 }

@@ -21,7 +21,7 @@ use super::store::{Begin, Opened, Store};
 use super::task::Root;
 use super::util::{at, lock};
 use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
-use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalNode, PhysicalPlan, SpillDir, Split, Work};
+use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalNode, PhysicalPlan, SpillDir, Split, StateDisk, Work};
 use crate::{Error, Result};
 
 /// Runs a plan to its end, on the calling thread if it is small, else on worker threads while the calling thread waits.
@@ -177,7 +177,8 @@ fn attempt(
     let ledger = Mutex::new(Ledger::new(options.memory_budget, dir, plan.nodes.len()));
     let first = settling.as_ref().map_or(0, |s| s.store.first);
     let epoch = checkpoint.map_or(0, |c| c.epoch).max(first.saturating_sub(1));
-    let build = Build { plan, graph, options, sinks, splits, checkpoint, epoch, ledger: &ledger };
+    let state_disk = options.state_dir.as_ref().map(|dir| StateDisk::new(dir, options.state_memory)).transpose().map_err(abort)?;
+    let build = Build { plan, graph, options, sinks, splits, checkpoint, epoch, state_disk, ledger: &ledger };
     let mut wired = build.wire().map_err(abort)?;
     if let Some(settling) = &settling {
         settling.store.restored(std::mem::take(&mut wired.restored));
@@ -411,7 +412,7 @@ fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>, spi
         }
         let copies = |i: &Input| if i.exchange == Exchange::Broadcast { *instances as u64 } else { 1 };
         let inputs = node.inputs.iter().map(|i| (i.from, copies(i))).collect();
-        nodes.push(NodeReport { name: node.name.clone(), account, spilled: *spilled, inputs, side: node.side });
+        nodes.push(NodeReport { name: node.name.clone(), account, spilled: *spilled, inputs, side: node.side, bad: node.bad });
     }
     Ok(nodes)
 }

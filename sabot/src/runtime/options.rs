@@ -71,6 +71,12 @@ pub struct RunOptions {
     /// The directory to spill into; by default the system's directory for temporary files. The job makes a directory of
     /// its own in it, and removes those of jobs whose process died.
     pub spill_dir: Option<PathBuf>,
+    /// Keep the states of keyed steps on disk, in a directory of the job's own within this one, which goes with the job: for more state
+    /// than fits into memory. Keys, timers and times to live stay in memory. Needs the feature `fjall`.
+    pub state_dir: Option<PathBuf>,
+    /// About the bytes of memory that keyed steps with a [`state_dir`](Self::state_dir) may use for states, all together: half for those
+    /// that are decoded, half for the store's blocks and what it has not written yet, of which each instance of a step has at least 1 MiB.
+    pub state_memory: usize,
     /// Bytes queued before one input of one instance until its producers wait; each producer gets its share.
     pub channel_bytes: usize,
     /// The same for an input that is put into source order. More than [`channel_bytes`](Self::channel_bytes), because
@@ -130,6 +136,8 @@ impl Default for RunOptions {
             bypass_rows: 10_000,
             memory_budget: None,
             spill_dir: None,
+            state_dir: None,
+            state_memory: 256 << 20,
             channel_bytes: 16 << 20,
             reorder_bytes: 256 << 20,
             checkpoints: false,

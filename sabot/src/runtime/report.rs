@@ -22,6 +22,8 @@ pub struct NodeReport {
     /// Whether it reads the second output of its input: `rows_in` is then the input's `failed`, the source's `late`, or what a keyed
     /// operator sent aside, its `side`.
     pub side: bool,
+    /// Whether the second output is what the source, its input, could not read: `rows_in` is then the source's `failed`.
+    pub bad: bool,
 }
 
 /// One worker thread.

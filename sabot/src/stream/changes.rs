@@ -21,12 +21,16 @@ pub enum Changes {}
 pub trait Change: 'static {
     /// As a value.
     const CHANGES: bool;
+    /// Whether those of two streams together are: if those of one are.
+    type Or<C: Change>: Change;
 }
 impl Change for Append {
     const CHANGES: bool = false;
+    type Or<C: Change> = C;
 }
 impl Change for Changes {
     const CHANGES: bool = true;
+    type Or<C: Change> = Changes;
 }
 
 /// The rows stay.
@@ -67,7 +71,7 @@ impl TakesBack for Changes {}
 #[diagnostic::on_unimplemented(
     message = "this sink cannot apply updates and retractions, but the stream produces them",
     label = "only takes rows that stay",
-    note = "`to(..).folded()` stores the final rows when the job ends; `changelog()` before the sink stores the changes as rows, with a column `weight`; a sink of your own implements `Sink::changes` and is made by `Sink::upserting(..)`"
+    note = "`to(..).folded()` keeps the final rows: a table or topic as they change, a file when the job ends; `changelog()` before the sink stores the changes as rows, with a column `weight`; a sink of your own implements `Sink::changes` and is made by `Sink::upserting(..)`"
 )]
 pub trait Takes<C> {}
 impl<S> Takes<Append> for S {}

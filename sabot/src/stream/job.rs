@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use arrow_array::RecordBatch;
 
 use crate::connect::{FoldedSink, MemorySink};
-use crate::kernel::Predicate;
 use crate::operator::{BoundSink, Changing};
 use crate::plan::{Explanation, Op, Plan, explain, mermaid, prune, push_down, svg};
 use crate::record::{Named, from_batch};
@@ -15,7 +14,7 @@ use crate::words::unknown;
 use crate::{Error, Result};
 
 use super::Running;
-use super::lower::{Lowered, lineages, lower};
+use super::lower::{Asked, Lowered, lineages, lower};
 use super::physical::{Assumed, physical};
 use super::{Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, SinkBinding, Source, SourceBinding, pipeline_named};
 
@@ -284,19 +283,16 @@ impl Job {
         let plan = self.plan()?;
         let mut out = explain(&plan);
         let must_end: BTreeMap<&str, bool> = plan.nodes.iter().filter_map(|n| ends(&n.op)).collect();
-        let mut open = |name: &str,
-                        record: &str,
-                        schema: &arrow_schema::SchemaRef,
-                        _: Option<&Predicate>|
-         -> Result<Arc<dyn crate::operator::Source>> {
-            if let Some(SourceBinding::Spec(spec)) = self.sources.get(name)
-                && let Ok(source) = spec.open(record, schema)
-            {
-                return Ok(Arc::from(source));
-            }
-            let bounded = must_end.get(name).copied().unwrap_or(false);
-            Ok(Arc::new(Assumed { schema: Arc::clone(schema), bounded }))
-        };
+        let mut open =
+            |name: &str, record: &str, schema: &arrow_schema::SchemaRef, _: Asked<'_>| -> Result<Arc<dyn crate::operator::Source>> {
+                if let Some(SourceBinding::Spec(spec)) = self.sources.get(name)
+                    && let Ok(source) = spec.open(record, schema)
+                {
+                    return Ok(Arc::from(source));
+                }
+                let bounded = must_end.get(name).copied().unwrap_or(false);
+                Ok(Arc::new(Assumed { schema: Arc::clone(schema), bounded }))
+            };
         out.physical = physical(&plan, &self.built.table, &self.settings, self.apart(false), &mut open).map_err(|e| e.to_string());
         Ok(out)
     }
@@ -323,7 +319,7 @@ impl Job {
         let plan = self.plan()?;
         let sources = &self.sources;
         type Opened = Result<Arc<dyn crate::operator::Source>>;
-        let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef, filter: Option<&Predicate>| -> Opened {
+        let mut open = |name: &str, record: &str, schema: &arrow_schema::SchemaRef, asked: Asked<'_>| -> Opened {
             let binding = sources.get(name).ok_or_else(|| {
                 Error::Usage(format!(
                     "source `{name}` is not bound: pass a source of `{record}` rows (on the command line: --source {name}=file.parquet)"
@@ -333,7 +329,10 @@ impl Job {
                 SourceBinding::Spec(spec) => spec.open(record, schema)?,
                 SourceBinding::Live(open) => crate::connect::fitted(open()?, record, schema)?,
             };
-            if let Some(filter) = filter {
+            if asked.bad {
+                source.give_bad()?;
+            }
+            if let Some(filter) = asked.filter {
                 source.leave_out(filter)?;
             }
             Ok(Arc::from(source))

@@ -116,7 +116,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         (self, self.push(Op::LateRows, self.columns(), Vec::new(), None))
     }
     /// Notes that a step does not stand behind a source.
-    fn behind_source(&self, step: &str, why: &str) {
+    pub(super) fn behind_source(&self, step: &str, why: &str) {
         let source = self.graph().over_source(self.node());
         if !source {
             self.graph().problem(format!("`{}`: `{step}` stands right behind a source, {why}", self.graph().current()));

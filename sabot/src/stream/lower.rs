@@ -38,8 +38,17 @@ pub(super) struct Lowered {
     pub keeps: BTreeMap<usize, String>,
 }
 
-/// Opens the source of a name for these columns, and the rows that are not certainly dropped.
-pub(super) type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef, Option<&Predicate>) -> Result<Arc<dyn crate::operator::Source>> + 'a;
+/// What is asked of a source beside its columns.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// Rows that are certainly dropped may be left out.
+    pub(super) filter: Option<&'a Predicate>,
+    /// What is not a row is read too.
+    pub(super) bad: bool,
+}
+
+/// Opens the source of a name for these columns.
+pub(super) type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef, Asked<'_>) -> Result<Arc<dyn crate::operator::Source>> + 'a;
 
 pub(super) struct Lower<'a> {
     pub(super) plan: &'a Plan,
@@ -111,7 +120,7 @@ impl Lower<'_> {
         let rows = first.and_then(|i| self.plan.work(i).ok()).and_then(|i| self.rows.get(&i).copied());
         match &node.op {
             Op::Source { name, record, must_end, filter } => {
-                let source = open(name, record, &columns, filter.as_ref())?;
+                let source = open(name, record, &columns, Asked { filter: filter.as_ref(), bad: self.reads_bad(number) })?;
                 if *must_end && !source.bounded() {
                     return Err(Error::Usage(format!(
                         "source `{name}` is declared to end (`Source<{record}, Bounded>`), but {} never ends; bind one that does, or declare `Source<{record}>`",
@@ -154,11 +163,11 @@ impl Lower<'_> {
                 self.forward(number, node, factory, columns, false)?;
                 rows.map(|r| self.rows.insert(number, r));
             }
-            Op::DeadLetter | Op::LateRows | Op::Side => {
+            Op::DeadLetter | Op::LateRows | Op::BadRows | Op::Side => {
                 let conform = Conform::factory(&node.id, &columns);
                 self.forward(number, node, conform, columns, false)?;
                 if let Some(physical) = self.out.plan.nodes.last_mut() {
-                    physical.side = true;
+                    (physical.side, physical.bad) = (true, node.op == Op::BadRows);
                 }
                 rows.filter(|_| node.op == Op::DeadLetter).map(|r| self.rows.insert(number, r));
             }
@@ -253,6 +262,11 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Whether someone reads what the source cannot read.
+    fn reads_bad(&self, source: NodeId) -> bool {
+        let of = |node: &Node| node.inputs.first().and_then(|i| self.plan.work(*i).ok());
+        self.plan.nodes.iter().any(|n| n.op == Op::BadRows && of(n) == Some(source))
+    }
     /// The columns of the row that the dead letters of a run, or of calls, carry.
     fn letters(&self, run: NodeId) -> Vec<String> {
         let nodes = self.plan.nodes.iter().filter(|n| n.op == Op::DeadLetter && n.inputs.first() == Some(&run));
@@ -390,6 +404,7 @@ impl Lower<'_> {
             stateful,
             later: false,
             side: false,
+            bad: false,
             event: None,
             time: None,
         });

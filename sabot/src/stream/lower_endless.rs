@@ -2,15 +2,48 @@
 //!
 //! Both sides are hashed by their keys, or gathered where there is no key, and are read side by side. What a side's rows wait for is the
 //! other side's time, so the sources of both must tell theirs. Rows that all end are joined as in a batch.
+//!
+//! Joins of rows that are taken back, and those that are to be sent as they change, wait for nothing. So what they send may be of any time.
 
 use std::sync::Arc;
 
 use super::lower::{Lower, missing};
-use crate::operator::{AsOfJoin, Exchange, Input, IntervalJoin, TimesNeeded, WindowJoin, Work};
+use crate::operator::{AsOfJoin, Exchange, Input, IntervalJoin, TimesNeeded, UpdatingJoin, WindowJoin, Work};
 use crate::plan::{Direction, Matching, Node, NodeId, Op, span};
 use crate::{Error, Result};
 
 impl Lower<'_> {
+    /// Lowers a join that is sent as it changes; false if it is none.
+    pub(super) fn updating_join(&mut self, number: NodeId, node: &Node) -> Result<bool> {
+        let Op::Join { kind, matching, left, right, emit, .. } = &node.op else { return Err(missing(node)) };
+        let back = |port: usize| node.inputs.get(port).is_some_and(|i| self.plan.node(*i).is_ok_and(|n| n.changes));
+        let taken_back = [back(0), back(1)];
+        let (l, r) =
+            (self.input(node, 0, Exchange::Hash(left.clone()), false)?, self.input(node, 1, Exchange::Hash(right.clone()), false)?);
+        let bounded = self.bounded(&[l.from, r.from]);
+        if *matching != Matching::Equal || !(taken_back.contains(&true) || emit.changes()) {
+            return Ok(false);
+        }
+        // rows that end and stay are joined as in a batch; so are rows that are taken back with rows that end and stay: a pair has the weight of
+        // its left row
+        let table = taken_back == [true, false] && self.bounded(&[r.from]) && !emit.changes() && !kind.keeps_right();
+        if table || (bounded && !node.changes) {
+            return Ok(false);
+        }
+        if !bounded && self.times.needed.get(&number).is_some_and(|needed| needed.contains(&true)) {
+            return Err(Error::Usage(format!(
+                "`{}` keeps its rows for as long as it runs and pairs them with rows that come later, so the time of what it sends may be behind any other; a step behind it cannot go by event time over endless rows: use `window(global(on_update))` there, or say how far apart the times of partners are, `ttl = 1.hour()`",
+                node.id
+            )));
+        }
+        let (left_schema, right_schema) = (self.upstream(l.from).0, self.upstream(r.from).0);
+        let spec = Arc::new(self.join_spec(node, &left_schema, &right_schema)?);
+        let schema = UpdatingJoin::schema(&spec, &left_schema, &right_schema, node.changes)?;
+        let factory = UpdatingJoin::factory(spec, self.condition(node)?, &left_schema, &right_schema, node.changes)?;
+        let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![l, r], false, schema, bounded, true);
+        self.out.keeps.insert(at, "keeps the rows of both sides that count, for as long as the other side goes on".to_owned());
+        Ok(true)
+    }
     /// Lowers a join that reads both sides side by side; false if it is none.
     pub(super) fn endless_join(&mut self, number: NodeId, node: &Node) -> Result<bool> {
         let Op::Join { matching, left, right, .. } = &node.op else { return Err(missing(node)) };

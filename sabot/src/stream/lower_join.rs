@@ -17,7 +17,7 @@ use arrow_schema::SchemaRef;
 use super::Code;
 use super::lower::{Lower, missing};
 use crate::Result;
-use crate::operator::{BuildSide, Condition, Exchange, Grace, Input, Join, JoinSpec, Shared, Work};
+use crate::operator::{BuildSide, Condition, Exchange, Grace, Input, Join, JoinSpec, Shared, WEIGHT, Work};
 use crate::plan::{EventColumn, JoinKind, Matching, Node, NodeId, Op, order_matters};
 use crate::{Error, plan::Plan};
 
@@ -27,7 +27,7 @@ const SMALLER: u64 = 2;
 
 impl Lower<'_> {
     pub(super) fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
-        if self.endless_join(number, node)? {
+        if self.updating_join(number, node)? || self.endless_join(number, node)? {
             return Ok(());
         }
         let Op::Join { kind, matching, left, right, on, .. } = &node.op else { return Err(missing(node)) };
@@ -46,7 +46,7 @@ impl Lower<'_> {
         let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
         let shared = !kind.keeps_right() && !self.apart;
         // the order of rows is promised only where the right side is small
-        let either = *kind == JoinKind::Inner && *matching == Matching::Equal && on.is_none() && shared && !small;
+        let either = *kind == JoinKind::Inner && *matching == Matching::Equal && on.is_none() && shared && !small && !node.changes;
         if either && rows(0).zip(rows(1)).is_some_and(|(left, right)| left.saturating_mul(SMALLER) <= right) {
             std::mem::swap(&mut l, &mut r);
             (l.port, r.port) = (0, 1);
@@ -102,7 +102,7 @@ impl Lower<'_> {
     /// A join as its operator knows it, with sides of these columns.
     pub(super) fn join_spec(&self, node: &Node, left_schema: &SchemaRef, right_schema: &SchemaRef) -> Result<JoinSpec> {
         let Op::Join { kind, matching, left, right, left_used, right_used, .. } = &node.op else { return Err(missing(node)) };
-        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        let all = |s: &SchemaRef| s.fields().iter().map(|f| f.name().clone()).filter(|name| name != WEIGHT).collect::<Vec<_>>();
         Ok(JoinSpec {
             name: node.id.clone(),
             kind: *kind,

@@ -31,6 +31,7 @@
 mod aggregate;
 #[cfg(feature = "async")]
 mod asynchronous;
+mod bad_rows;
 mod batch;
 mod changes;
 mod channel;
@@ -94,7 +95,7 @@ pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use in_window::{InWindow, InWindowRow, WindowBounds};
 pub use job::{Job, build_id};
 #[doc(hidden)]
-pub use join::{Decides, EndsFirst, EndsLast, JoinSide, Joined, LeftSide, NotCut, On, PairCondition, Sided, decided};
+pub use join::{Decides, Either, EndsFirst, EndsLast, JoinSide, Joined, Kept, LeftSide, NotCut, On, PairCondition, SentBy, Sided, decided};
 #[doc(hidden)]
 pub use keyed::{HasSideOutput, KeyedBy, KeyedOptions, NoSideOutput, OwnRow, TimeForTimers};
 #[doc(hidden)]
@@ -136,7 +137,7 @@ pub use spec::{JobSpec, Settings};
 pub use stamped::{Stamped, StampedCols, StampedRow, Stamps};
 pub use timed_join::AsOf;
 #[doc(hidden)]
-pub use timed_join::{Ahead, Answers, AtMost, Back, Far, KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
+pub use timed_join::{Ahead, Answers, AtMost, Back, Far, KeyedAlike, SideStays, StaysInTime, TellsTime, TimeRange, TimeSpan, TimedSide};
 #[doc(hidden)]
 pub use window_join::{JoinedInWindow, WindowSide};
 pub use windows::{Closing, Cut, Emission, Global, OnUpdate, Updating, Windows, global, hop, on_update, session, tumbling};

@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use crate::plan::{JoinKind, Matching};
+use crate::plan::{Emit, JoinKind, Matching};
 use crate::record::{Duration, Micros, Record};
 
 use super::join::Joined;
-use super::timed_join::{KeyedAlike, TellsTime, TimeRange, TimeSpan, TimedSide};
-use super::{Always, And, Bound, Maybe, Stays, Stream};
+use super::timed_join::{KeyedAlike, SideStays, StaysInTime, TellsTime, TimeRange, TimeSpan, TimedSide};
+use super::{Always, And, Bound, Maybe, Stream};
 
 /// The range of [`join_within`](Stream::join_within) and its like that `ttl = 1.hour()` means: event times at most this far apart,
 /// whichever is the earlier.
@@ -57,95 +57,95 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(ran.rows::<Idle>("idle")?, [Idle { user: 2, at: at(5) }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn join_within<S: TimedSide>(
+    pub fn join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
     ) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
         B: And<S::Bound>,
     {
         let within = self.range("join", &within);
-        self.joined(&right, JoinKind::Inner, within)
+        self.joined(&right, JoinKind::Inner, within, Emit::default())
     }
     /// As [`join_within`](Stream::join_within); a left row without a partner is kept, with `None` for the right row: it comes out when
     /// the right watermark says that it has none.
-    pub fn left_join_within<S: TimedSide>(
+    pub fn left_join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
     ) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
         B: And<S::Bound>,
     {
         let within = self.range("left_join", &within);
-        self.joined(&right, JoinKind::Left, within)
+        self.joined(&right, JoinKind::Left, within, Emit::default())
     }
     /// As [`join_within`](Stream::join_within); a right row without a partner is kept, with `None` for the left row: it comes out when
     /// the left watermark says that it has none.
-    pub fn right_join_within<S: TimedSide>(
+    pub fn right_join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
     ) -> Joined<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
         B: And<S::Bound>,
     {
         let within = self.range("right_join", &within);
-        self.joined(&right, JoinKind::Right, within)
+        self.joined(&right, JoinKind::Right, within, Emit::default())
     }
     /// As [`join_within`](Stream::join_within); rows of both sides without a partner are kept, with `None` for the other: they come out
     /// when the other side's watermark says that they have none.
-    pub fn full_join_within<S: TimedSide>(
+    pub fn full_join_within<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
     ) -> Joined<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
         B: And<S::Bound>,
     {
         let within = self.range("full_join", &within);
-        self.joined(&right, JoinKind::Full, within)
+        self.joined(&right, JoinKind::Full, within, Emit::default())
     }
     /// Keeps the left rows that have a partner as in [`join_within`](Stream::join_within), once and as they are, with key and event time, as
     /// soon as the first partner is there.
-    pub fn semi_join_within<S: TimedSide>(self, right: S, within: impl TimeRange) -> Self
+    pub fn semi_join_within<S: TimedSide + SideStays>(self, right: S, within: impl TimeRange) -> Self
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
     {
         let within = self.range("semi_join", &within);
-        self.kept(&right, JoinKind::Semi, within)
+        self.kept(&right, JoinKind::Semi, within, Emit::default())
     }
     /// Keeps the left rows that have no partner as in [`join_within`](Stream::join_within), as they are, with key and event time, when
     /// the right watermark says that they have none.
-    pub fn anti_join_within<S: TimedSide>(self, right: S, within: impl TimeRange) -> Self
+    pub fn anti_join_within<S: TimedSide + SideStays>(self, right: S, within: impl TimeRange) -> Self
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
     {
         let within = self.range("anti_join", &within);
-        self.kept(&right, JoinKind::Anti, within)
+        self.kept(&right, JoinKind::Anti, within, Emit::default())
     }
     /// A range as the plan has it.
     pub(super) fn range(self, step: &str, within: &impl TimeRange) -> Matching {

@@ -280,8 +280,8 @@ impl<C> Sink<AnyRow, C> {
     }
 }
 impl<R> Sink<R, Append> {
-    /// The same sink for a stream of changes: what it stores are the final rows, when the job ends. A job that never ends is refused
-    /// when it starts, if the sink is a file.
+    /// The same sink for a stream of changes: what it stores are the rows that count. A file gets them when the job ends, so a job that never
+    /// ends is refused when it starts; a table of Postgres and a topic of Kafka follow the changes.
     ///
     /// ```
     /// use sabot::prelude::*;

@@ -3,11 +3,11 @@
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
-use crate::plan::{Direction, JoinKind, Matching};
+use crate::plan::{Direction, Emit, JoinKind, Matching};
 use crate::record::{Duration, HasTime, Record, Unit};
 
 use super::join::Joined;
-use super::{Always, And, Bound, Bounded, Decoy, KeyTypes, Keyed, Maybe, On, SameKey, Sided, Stays, Stream, Unkeyed};
+use super::{Always, And, Append, Bound, Bounded, Decoy, KeyTypes, Keyed, Maybe, On, SameKey, Sided, Stream, Unkeyed};
 
 /// The stream can be the right side of a join in event time.
 #[diagnostic::on_unimplemented(message = "a join needs a stream as its right side", label = "not a stream")]
@@ -21,7 +21,7 @@ pub trait TimedSide: Sided {
     /// Whether it has an event time.
     type Time;
 }
-impl<R: Record, K, B, T, C: Stays> TimedSide for Stream<'_, R, K, B, T, C> {
+impl<R: Record, K, B, T, C> TimedSide for Stream<'_, R, K, B, T, C> {
     type Row = R;
     type Key = K;
     type Bound = B;
@@ -33,6 +33,26 @@ impl<S: TimedSide> TimedSide for On<S> {
     type Bound = S::Bound;
     type Time = S::Time;
 }
+
+/// The rows of a join in event time stay.
+#[diagnostic::on_unimplemented(
+    message = "a join in event time needs rows that stay, but the rows of this stream are taken back when results change",
+    label = "carries changes",
+    note = "join by keys alone: `join(b -> key_by(k), |l, r| row {{ .. }})` over changes sends pairs at once, and takes them back when a row of theirs is; or put this step before the one that makes the changes"
+)]
+pub trait StaysInTime {}
+impl StaysInTime for Append {}
+
+/// The same of its right side.
+#[diagnostic::on_unimplemented(
+    message = "a join in event time needs rows that stay, but the rows of this stream are taken back when results change",
+    label = "carries changes",
+    note = "join by keys alone: `join(b -> key_by(k), |l, r| row {{ .. }})` over changes sends pairs at once, and takes them back when a row of theirs is; or put this step before the one that makes the changes"
+)]
+pub trait SideStays {}
+impl<R, K, B, T> SideStays for Stream<'_, R, K, B, T, Append> {}
+#[diagnostic::do_not_recommend]
+impl<S: SideStays> SideStays for On<S> {}
 
 /// Both sides of a join are keyed, or none is.
 #[diagnostic::on_unimplemented(
@@ -192,13 +212,13 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [Checked { price: 9.5, bid: Some(9.5) }, Checked { price: 9.6, bid: None }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn asof_join<S: TimedSide, D, L>(
+    pub fn asof_join<S: TimedSide + SideStays, D, L>(
         self,
         right: S,
         how: AsOf<D, L>,
     ) -> Joined<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
@@ -208,7 +228,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
         if how.tolerance.is_some_and(|t| t < 0) {
             self.graph().problem(format!("the tolerance of an `asof_join` behind `{}` is negative", self.graph().id(self.node())));
         }
-        self.joined(&right, JoinKind::Left, Matching::AsOf { direction: how.direction, tolerance: how.tolerance })
+        self.joined(&right, JoinKind::Left, Matching::AsOf { direction: how.direction, tolerance: how.tolerance }, Emit::default())
     }
     /// Pairs rows of equal keys whose event times are near: the right one's less the left one's lies in a range, both ends
     /// included. Nulls never match. Of rows that end, the partners of a left row come in order of event time; neither side need end,
@@ -238,19 +258,19 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// assert_eq!(rows, [Paid { user: 1, cents: 500 }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn interval_join<S: TimedSide>(
+    pub fn interval_join<S: TimedSide + SideStays>(
         self,
         right: S,
         within: impl TimeRange,
     ) -> Joined<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: KeyedAlike<S::Key>,
         T: TellsTime,
         S::Time: TellsTime,
         B: And<S::Bound>,
     {
         let within = self.range("interval_join", &within);
-        self.joined(&right, JoinKind::Inner, within)
+        self.joined(&right, JoinKind::Inner, within, Emit::default())
     }
 }

@@ -1,10 +1,12 @@
 //! Joins of rows in the same window: `a -> key_by(k) -> window(w) -> join(b -> key_by(k) -> window(w), ..)`.
 
-use crate::plan::{EventColumn, JoinKind, Matching, Op, Span};
+use crate::plan::{Emit, EventColumn, JoinKind, Matching, Op, Span};
 use crate::record::{Col, HasTime, NoTime, Record};
 
 use super::aggregate::window_of;
-use super::{Always, And, Bound, InWindow, Instant, KeyTypes, Maybe, On, SameKey, Sided, Stays, Stream, Unkeyed, Windowed};
+use super::{
+    Always, And, Bound, InWindow, Instant, KeyTypes, Maybe, On, SameKey, SideStays, Sided, StaysInTime, Stream, Unkeyed, Windowed,
+};
 
 /// The stream can be the right side of a join of windows.
 #[diagnostic::on_unimplemented(
@@ -68,64 +70,76 @@ impl<'g, R: Record, K: KeyTypes, B: Bound, T, C> Stream<'g, R, Windowed<K>, B, T
     /// assert_eq!(rows, [New { window_start: at(10), seller: 1, item: 7 }]);
     /// # Ok::<(), sabot::Error>(())
     /// ```
-    pub fn join_window<S: WindowSide>(self, right: S) -> JoinedInWindow<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Always<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: SameKey<S::Key>,
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Inner);
-        self.joined(&right, JoinKind::Inner, window)
+        self.joined(&right, JoinKind::Inner, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); a left row without a partner in a window is kept, with `None` for the right row.
-    pub fn left_join_window<S: WindowSide>(self, right: S) -> JoinedInWindow<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn left_join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Always<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: SameKey<S::Key>,
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Left);
-        self.joined(&right, JoinKind::Left, window)
+        self.joined(&right, JoinKind::Left, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); a right row without a partner in a window is kept, with `None` for the left row.
-    pub fn right_join_window<S: WindowSide>(self, right: S) -> JoinedInWindow<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn right_join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Maybe<R>, Always<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: SameKey<S::Key>,
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Right);
-        self.joined(&right, JoinKind::Right, window)
+        self.joined(&right, JoinKind::Right, window, Emit::default())
     }
     /// As [`join_window`](Stream::join_window); rows of both sides without a partner in a window are kept, with `None` for the other.
-    pub fn full_join_window<S: WindowSide>(self, right: S) -> JoinedInWindow<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
+    pub fn full_join_window<S: WindowSide + SideStays>(
+        self,
+        right: S,
+    ) -> JoinedInWindow<'g, Maybe<R>, Maybe<S::Row>, <B as And<S::Bound>>::Out, C>
     where
-        C: Stays,
+        C: StaysInTime,
         K: SameKey<S::Key>,
         B: And<S::Bound>,
     {
         let window = self.same_window(&right, JoinKind::Full);
-        self.joined(&right, JoinKind::Full, window)
+        self.joined(&right, JoinKind::Full, window, Emit::default())
     }
     /// Keeps the left rows that have a partner in their window, once and as they are, with key, window and event time. For windows that do not
     /// overlap.
-    pub fn semi_join_window<S: WindowSide>(self, right: S) -> Self
+    pub fn semi_join_window<S: WindowSide + SideStays>(self, right: S) -> Self
     where
-        C: Stays,
+        C: StaysInTime,
         K: SameKey<S::Key>,
     {
         let window = self.same_window(&right, JoinKind::Semi);
-        self.kept(&right, JoinKind::Semi, window)
+        self.kept(&right, JoinKind::Semi, window, Emit::default())
     }
     /// Keeps the left rows that have no partner in their window, as they are, with key, window and event time. For windows that do not
     /// overlap.
-    pub fn anti_join_window<S: WindowSide>(self, right: S) -> Self
+    pub fn anti_join_window<S: WindowSide + SideStays>(self, right: S) -> Self
     where
-        C: Stays,
+        C: StaysInTime,
         K: SameKey<S::Key>,
     {
         let window = self.same_window(&right, JoinKind::Anti);
-        self.kept(&right, JoinKind::Anti, window)
+        self.kept(&right, JoinKind::Anti, window, Emit::default())
     }
     /// The window of both sides; what is wrong with it is noted.
     fn same_window(self, right: &impl Sided, kind: JoinKind) -> Matching {

@@ -198,7 +198,7 @@ pub(super) fn check(report: &Report) -> Result<()> {
     }
     for node in report.nodes.iter().filter(|n| !n.inputs.is_empty()) {
         let sent = |n: &NodeReport| match node.side {
-            true if n.inputs.is_empty() => n.account.late,
+            true if n.inputs.is_empty() && !node.bad => n.account.late,
             true => n.account.failed + n.account.side,
             false => n.account.rows_out,
         };

@@ -24,6 +24,27 @@ fn place(name: &str) -> PathBuf {
     here().join(format!("../../target/services/{name}-{}", std::process::id()))
 }
 
+/// The same for a server that runs as another user: in the checkout if everyone may enter it, which the home of root is not, else where temporary
+/// files are.
+fn open_place(name: &str) -> PathBuf {
+    let place = place(name);
+    if std::path::absolute(&place).is_ok_and(|p| open_to_all(&p)) {
+        return place;
+    }
+    std::env::temp_dir().join("sabot-services").join(format!("{name}-{}", std::process::id()))
+}
+
+/// Whether everyone may enter all directories above, as far as they exist.
+#[cfg(unix)]
+fn open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.ancestors().filter_map(|p| p.metadata().ok()).all(|m| m.permissions().mode() & 0o001 != 0)
+}
+#[cfg(not(unix))]
+fn open_to_all(_: &Path) -> bool {
+    true
+}
+
 /// A port that nobody listens on.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port()).expect("a free port")
@@ -37,6 +58,23 @@ fn script(name: &str, args: &[&str]) -> Result<(), String> {
         Some(0) => Ok(()),
         Some(3) => Err(said.trim().lines().last().unwrap_or_default().to_owned()),
         _ => panic!("{name} {args:?}: {said}"),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn places_that_others_may_enter() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        std::fs::create_dir_all(&inner).unwrap();
+        let mode = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o711);
+        assert!(super::open_to_all(&inner.join("not/there/yet")));
+        mode(0o700);
+        assert!(!super::open_to_all(&inner) && !super::open_to_all(&inner.join("not/there/yet")));
     }
 }
 

@@ -25,7 +25,7 @@ impl Postgres {
         crate::needed("Postgres", started).map(|p| Postgres { dir: p.dir.clone(), port: p.port })
     }
     fn start(name: &str) -> Result<Postgres, String> {
-        let server = Postgres { dir: crate::place(name), port: crate::free_port() };
+        let server = Postgres { dir: crate::open_place(name), port: crate::free_port() };
         server.go(Some(std::process::id()))?;
         Ok(server)
     }
@@ -38,8 +38,16 @@ impl Postgres {
     }
     /// Ends it as a crash would, and starts it again.
     pub fn crash(&self, away: std::time::Duration) {
-        crate::script("postgres.sh", &["stop", &self.dir.display().to_string()]).expect("stops");
+        self.end();
         std::thread::sleep(away);
+        self.begin();
+    }
+    /// Ends it as a crash would.
+    pub fn end(&self) {
+        crate::script("postgres.sh", &["stop", &self.dir.display().to_string()]).expect("stops");
+    }
+    /// Starts it again.
+    pub fn begin(&self) {
         self.go(None).expect("starts again");
     }
     /// The URI of a table.

@@ -11,7 +11,7 @@ pub(super) struct Bid {
     pub(super) ts: Timestamp<Micros>,
 }
 
-fn bid(partition: u32, row: u64) -> Bid {
+pub(super) fn bid(partition: u32, row: u64) -> Bid {
     let random = mix(u64::from(partition) << 40 | row | 1 << 60);
     let back = if random.is_multiple_of(7) { (random >> 8) % 7 } else { (random >> 8) % 4 };
     let ts = Timestamp::new((row as i64 * 3 - back as i64) * SECOND + i64::from(partition));

@@ -138,7 +138,7 @@ fn by_key(rows: &[Told]) -> Vec<Told> {
     out
 }
 
-fn check_odd(seed: u64, ran: &Ran, rows: Vec<Reading>) -> usize {
+pub(super) fn check_odd(seed: u64, ran: &Ran, rows: Vec<Reading>) -> usize {
     let (main, aside) = model(rows);
     for (name, wanted) in [("main", &main), ("aside", &aside)] {
         let got = by_key(&ran.rows::<Told>(name).unwrap());
@@ -245,14 +245,14 @@ fn number(state: &mut u64, ctx: &mut KeyCtx<u64>, value: f64) -> u64 {
 }
 
 #[derive(Record, Clone, Debug, PartialEq)]
-struct Numbered {
+pub(super) struct Numbered {
     sensor: i64,
     value: f64,
     ts: Timestamp<Micros>,
     number: u64,
 }
 #[derive(Record, Clone, Debug, PartialEq)]
-struct First {
+pub(super) struct First {
     key: i64,
     value: u64,
     time: Timestamp<Micros>,
@@ -293,13 +293,13 @@ impl Sleeper {
     }
 }
 #[derive(Record, Clone, Debug, PartialEq)]
-struct Kept {
+pub(super) struct Kept {
     key: i64,
     rows: u64,
     time: Timestamp<Micros>,
 }
 
-fn model_of_expiry(rows: Vec<Reading>, spread: i64) -> (Vec<Numbered>, Vec<First>, Vec<Kept>, u64) {
+pub(super) fn model_of_expiry(rows: Vec<Reading>, spread: i64) -> (Vec<Numbered>, Vec<First>, Vec<Kept>, u64) {
     let rows = rows.into_iter().map(|r| Reading { sensor: key_of(r.sensor, r.value, spread), ..r }).collect();
     let (mut numbered, mut first, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (key, rows) in sorted(rows) {

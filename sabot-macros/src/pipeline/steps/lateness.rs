@@ -1,4 +1,4 @@
-//! How a source tells time, and its late rows: `watermark(..)`, `late_rows()`.
+//! How a source tells time, its late rows, and what it cannot read: `watermark(..)`, `late_rows()`, `bad_rows()`.
 
 use super::*;
 use crate::pipeline::recover::span_of_time;
@@ -63,6 +63,24 @@ impl Build<'_> {
         let (s, b, on) = (id("__s"), id("__b"), self.on());
         self.out.extend(quote!(let (#s, #b) = #on.#name();));
         self.ended = Some("late_rows");
+    }
+
+    pub(super) fn bad_rows(&mut self, name: &Ident, tokens: &[TokenTree], source: bool) {
+        self.seal();
+        if let Some(first) = tokens.first() {
+            self.cx.error(first.span(), "`bad_rows` takes nothing: write `bad_rows()`");
+        }
+        if !self.pair {
+            self.cx.error(name.span(), "`bad_rows()` makes two streams: write `(good, bad) = .. -> bad_rows();`");
+        }
+        if !source {
+            self.cx.error(name.span(), "`bad_rows` stands right behind a source, which finds what is not a row");
+        }
+        let (s, b, on) = (id("__s"), id("__b"), self.on());
+        self.out.extend(quote!(let (#s, #b) = #on.#name();));
+        // the first stream is the source's still
+        self.known.source = source;
+        self.ended = Some("bad_rows");
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) const ROW_WISE: &[&str] = &["filter", "with", "select", "map", "inspe
 /// Steps that join the stream with another.
 pub(crate) const JOINS: &[&str] = &["join", "left_join", "right_join", "full_join", "semi_join", "anti_join", "asof_join", "interval_join"];
 /// Steps that make two streams.
-pub(crate) const PAIRS: &[&str] = &["dead_letter", "late_rows"];
+pub(crate) const PAIRS: &[&str] = &["dead_letter", "late_rows", "bad_rows"];
 /// Steps that only describe the stream.
 pub(crate) const NOTES: &[&str] = &["key_by", "event_time", "window"];
 
@@ -335,6 +335,7 @@ impl Build<'_> {
             "dead_letter" => self.dead_letter(name, &tokens),
             "watermark" => self.watermark(name, &tokens, source),
             "late_rows" => self.late_rows(name, &tokens, source),
+            "bad_rows" => self.bad_rows(name, &tokens, source),
             "inspect" => self.inspect(name, &tokens),
             "with" | "select" => self.columns(name, &word, &tokens, None),
             "map" => self.map(name, &tokens),

@@ -52,7 +52,7 @@ impl How {
             #[cfg(feature = "json")]
             SourceSpec::JsonLines { on_bad_line, .. } => {
                 crate::connect::json_rows::JsonRows::new(expected, "a followed file")?;
-                let shared = crate::connect::json_reader::Shared { schema: Arc::clone(expected), on_bad_line: *on_bad_line };
+                let shared = crate::connect::json_reader::Shared { schema: Arc::clone(expected), on_bad_line: *on_bad_line, bad: None };
                 Ok(How::Lines(Arc::new(Lines::Json(Arc::new(shared)))))
             }
             #[cfg(not(feature = "json"))]
@@ -76,16 +76,34 @@ impl How {
             How::Lines(lines) => How::Lines(Arc::new(match lines.as_ref() {
                 Lines::Csv { shared, record, expected } => {
                     let (_, projection) = fit::project(expected, columns, "a followed file")?;
-                    let csv_source::Shared { options, dialect, .. } = shared.as_ref();
-                    let (options, dialect, schema) = (options.clone(), *dialect, Arc::clone(schema));
-                    let shared = Arc::new(csv_source::Shared { files: Vec::new(), options, dialect, schema, projection });
+                    let shared = Arc::new(csv_source::Shared { schema: Arc::clone(schema), projection, ..shared.as_ref().clone() });
                     Lines::Csv { shared, record: record.clone(), expected: Arc::clone(expected) }
                 }
                 #[cfg(feature = "json")]
                 Lines::Json(shared) => {
-                    let (schema, on_bad_line) = (Arc::clone(schema), shared.on_bad_line);
-                    Lines::Json(Arc::new(crate::connect::json_reader::Shared { schema, on_bad_line }))
+                    let schema = Arc::clone(schema);
+                    Lines::Json(Arc::new(crate::connect::json_reader::Shared { schema, ..shared.as_ref().clone() }))
                 }
+            })),
+        })
+    }
+}
+
+impl How {
+    /// The same, with lines that are no rows.
+    ///
+    /// # Errors
+    /// If they are to be dropped.
+    pub(super) fn give_bad(&self, place: &str) -> Result<Self> {
+        Ok(match self {
+            How::Whole { .. } => self.clone(),
+            How::Lines(lines) => How::Lines(Arc::new(match lines.as_ref() {
+                Lines::Csv { shared, record, expected } => {
+                    let shared = Arc::new(shared.give_bad(place)?);
+                    Lines::Csv { shared, record: record.clone(), expected: Arc::clone(expected) }
+                }
+                #[cfg(feature = "json")]
+                Lines::Json(shared) => Lines::Json(Arc::new(shared.give_bad(place)?)),
             })),
         })
     }
@@ -94,7 +112,8 @@ impl How {
 fn csv(options: &CsvOptions, expected: &SchemaRef) -> Result<Arc<csv_source::Shared>> {
     let dialect = options.dialect()?;
     let projection = (0..expected.fields().len()).collect();
-    Ok(Arc::new(csv_source::Shared { files: Vec::new(), options: options.clone(), dialect, schema: Arc::clone(expected), projection }))
+    let (options, schema) = (options.clone(), Arc::clone(expected));
+    Ok(Arc::new(csv_source::Shared { files: Vec::new(), options, dialect, schema, projection, bad: None }))
 }
 
 impl Lines {

@@ -14,7 +14,7 @@ use super::format::Lines;
 use crate::connect::csv_source::CsvFile;
 use crate::connect::csv_text::BOM;
 use crate::kernel::hash::hash_bytes;
-use crate::operator::{Read, SplitReader};
+use crate::operator::{BadRow, Read, SplitReader};
 use crate::{Error, Result};
 
 /// Bytes looked at at a time; a longer line is looked at as a whole.
@@ -43,6 +43,7 @@ pub(super) struct LinesReader {
     /// Lines that were found to be whole, and where they end.
     current: Option<(Box<dyn SplitReader>, u64)>,
     failed: u64,
+    bad: Vec<BadRow>,
     /// How much of it was there when it last had no new line.
     seen: Option<u64>,
 }
@@ -62,7 +63,7 @@ impl LinesReader {
     pub(super) fn open(path: PathBuf, lines: Arc<Lines>, position: Option<&serde_json::Value>) -> Result<Self> {
         let broken = |e| Error::Checkpoint(format!("a position in {} is broken: {e}", path.display()));
         let place = position.map(Place::deserialize).transpose().map_err(broken)?.unwrap_or_default();
-        let reader = LinesReader { path, lines, place, identity: None, head: None, current: None, failed: 0, seen: None };
+        let reader = LinesReader { path, lines, place, identity: None, head: None, current: None, failed: 0, bad: Vec::new(), seen: None };
         if place.offset > 0 && reader.hash(place.offset)? != place.head {
             return Err(reader.refused(
                 "it is not the file that it was: another was put in its place. A followed file only grows; give a new one a new name",
@@ -161,6 +162,7 @@ impl SplitReader for LinesReader {
             if let Some((reader, end)) = &mut self.current {
                 let read = reader.next(max_rows)?;
                 self.failed += reader.take_failed();
+                self.bad.append(&mut reader.take_bad());
                 if let Read::Rows(batch, _) = read {
                     let offset = reader.position().as_u64().unwrap_or(*end);
                     self.reach(offset)?;
@@ -181,5 +183,8 @@ impl SplitReader for LinesReader {
     }
     fn take_failed(&mut self) -> u64 {
         std::mem::take(&mut self.failed)
+    }
+    fn take_bad(&mut self) -> Vec<BadRow> {
+        std::mem::take(&mut self.bad)
     }
 }

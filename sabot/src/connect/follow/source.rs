@@ -60,6 +60,10 @@ impl Source for FollowSource {
         self.schema = schema;
         Ok(())
     }
+    fn give_bad(&mut self) -> Result<()> {
+        self.how = self.how.give_bad(&self.describe())?;
+        Ok(())
+    }
     fn bounded(&self) -> bool {
         false
     }

@@ -11,6 +11,17 @@ use crate::connect::json_sink::json_lines;
 use crate::connect::{KafkaOutput, types};
 use crate::{Error, Result};
 
+/// What messages say of their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    /// That they came.
+    Came,
+    /// That they are those of their keys now.
+    Is,
+    /// That their keys have none any more: tombstones. The rows have the key's columns alone.
+    Gone,
+}
+
 /// Columns that are refused are refused now.
 pub(super) fn check(output: &KafkaOutput, schema: &SchemaRef) -> Result<()> {
     let place = output.topic.to_string();
@@ -29,14 +40,23 @@ fn keys(output: &KafkaOutput, schema: &Schema) -> Result<Vec<usize>> {
 }
 
 /// Calls `send` with the key and the value of each row.
-pub(super) fn each(output: &KafkaOutput, batch: &RecordBatch, send: &mut dyn FnMut(Option<&[u8]>, &[u8]) -> Result<()>) -> Result<()> {
-    let values = lines(output, batch)?;
+pub(super) fn each(
+    output: &KafkaOutput,
+    batch: &RecordBatch,
+    says: Says,
+    send: &mut dyn FnMut(Option<&[u8]>, Option<&[u8]>) -> Result<()>,
+) -> Result<()> {
+    let bytes = if says == Says::Gone { Vec::new() } else { lines(output, batch)? };
     let key = keys(output, &batch.schema())?;
-    let mut values = values.split(|b| *b == b'\n');
-    let mut value = || values.next().ok_or_else(|| Error::internal("a row has no line"));
+    let mut values = bytes.split(|b| *b == b'\n');
+    let mut value = || match says {
+        Says::Gone => Ok(None),
+        _ => values.next().map(Some).ok_or_else(|| Error::internal("a row has no line")),
+    };
     match key.as_slice() {
         [] => (0..batch.num_rows()).try_for_each(|_| send(None, value()?)),
-        [one] => {
+        // a message that others replace has a key, also for null
+        [one] if says == Says::Came || !batch.schema_ref().field(*one).is_nullable() => {
             let column = batch.column(*one);
             let column = types::relabel(column, &types::offset_zones(column.data_type()))?;
             let options = FormatOptions::default().with_display_error(false);

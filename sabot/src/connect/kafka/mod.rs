@@ -8,6 +8,7 @@
 mod client;
 mod columns;
 mod encode;
+mod kept;
 mod marks;
 mod producer;
 mod raw;

@@ -72,14 +72,15 @@ impl Producer {
             None => error(&self.topic, what, &e),
         }
     }
-    /// Sends a message; it has not arrived yet.
+    /// Sends a message, without a value a tombstone; it has not arrived yet.
     ///
     /// # Errors
     /// If it, or one before it, cannot be sent.
-    pub(super) fn send(&self, topic: &str, partition: Option<i32>, key: Option<&[u8]>, value: &[u8]) -> Result<()> {
+    pub(super) fn send(&self, topic: &str, partition: Option<i32>, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(value);
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic);
+            record.payload = value;
             record.partition = partition;
             record.key = key;
             match self.inner.send(record) {

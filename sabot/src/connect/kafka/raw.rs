@@ -43,7 +43,7 @@ impl Decoder for Values {
     fn add(&mut self, message: Message<'_>) -> Result<(), String> {
         if let Some(field) = self.columns.fields().first() {
             match message.value {
-                None if !field.is_nullable() => return Err("no value (a tombstone)".into()),
+                None if !field.is_nullable() => return Err("no value (a tombstone; `on_tombstone=skip` leaves these out)".into()),
                 Some(value) if is_text(field.data_type()) && std::str::from_utf8(value).is_err() => {
                     return Err("the value is not valid UTF-8; read it as binary".into());
                 }

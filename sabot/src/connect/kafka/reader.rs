@@ -12,9 +12,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{config, error, passes};
 use super::columns::{Bad, Rows};
+use super::kept::Kept;
 use super::source::isolation;
-use crate::connect::{Format, KafkaInput, Message, OnBadMessage};
-use crate::operator::{Read, SplitReader};
+use crate::connect::{Format, KafkaInput, Message, OnBadMessage, OnTombstone};
+use crate::operator::{BadRow, Read, SplitReader};
 use crate::{Error, Result};
 
 /// Whether a broker is connected. The library tells it each second, and when all are lost.
@@ -53,10 +54,14 @@ pub(super) struct Reader {
     /// Whether the last message that is wanted has been read.
     ended: bool,
     failed: u64,
+    /// Tombstones that nobody wants.
+    left_out: u64,
+    /// The messages that came since the last rows, and those that are none, if they are handed over.
+    given: Option<(Kept, Vec<BadRow>)>,
 }
 
 impl Reader {
-    pub(super) fn open(input: &KafkaInput, format: &dyn Format, schema: &SchemaRef, place: Place) -> Result<Self> {
+    pub(super) fn open(input: &KafkaInput, format: &dyn Format, schema: &SchemaRef, place: Place, bad: bool) -> Result<Self> {
         let mut config = config(&input.topic)?;
         // A consumer without a group reads nothing, so there is one that nobody joins.
         config.set("group.id", "sabot").set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
@@ -75,19 +80,41 @@ impl Reader {
         list.add_partition_offset(&input.topic.topic, place.partition, offset).map_err(failed)?;
         consumer.assign(&list).map_err(failed)?;
         let rows = Rows::new(input, format, schema)?;
-        Ok(Reader { input: input.clone(), consumer, rows, place, at_end: false, ended: false, failed: 0 })
+        Ok(Reader {
+            input: input.clone(),
+            consumer,
+            rows,
+            place,
+            at_end: false,
+            ended: false,
+            failed: 0,
+            left_out: 0,
+            given: bad.then(Default::default),
+        })
+    }
+    /// All messages that came are rows, or are not.
+    fn forget(&mut self) {
+        if let Some((kept, bad)) = &mut self.given {
+            kept.clear();
+            bad.sort_by_key(|b| b.position);
+        }
     }
     fn over(&self) -> bool {
         matches!((self.place.end, self.place.next), (Some(end), Some(next)) if next >= end) || self.place.end == Some(0)
     }
     /// A message that is no row.
     fn bad(&mut self, (offset, why): Bad) -> Result<()> {
+        if let Some((kept, bad)) = &mut self.given {
+            self.failed += 1;
+            bad.push(kept.bad(&self.input.topic.topic, self.place.partition, offset, &why));
+            return Ok(());
+        }
         if self.input.on_bad_message == OnBadMessage::Skip {
             self.failed += 1;
             return Ok(());
         }
         let place = format!("{}, partition {}, offset {offset}", self.input.topic, self.place.partition);
-        Err(Error::Data { place, what: format!("{why} (`on_bad_message=skip` leaves such messages out)") })
+        Err(Error::Data { place, what: format!("{why} (`on_bad_message=skip` leaves such messages out, `bad_rows()` keeps them)") })
     }
 }
 
@@ -95,7 +122,7 @@ impl SplitReader for Reader {
     fn next(&mut self, max_rows: usize) -> Result<Read> {
         let max_rows = max_rows.max(1);
         self.ended |= self.over();
-        while !self.ended && self.rows.len() < max_rows {
+        while !self.ended && self.rows.len() + self.given.as_ref().map_or(0, |(_, bad)| bad.len()) < max_rows {
             let polled = self.consumer.poll(Duration::ZERO);
             let mut bad = None;
             match polled {
@@ -110,7 +137,13 @@ impl SplitReader for Reader {
                     }
                     let (value, key) = (message.payload(), message.key());
                     let (timestamp, partition) = (message.timestamp().to_millis(), message.partition());
-                    if let Err(why) = self.rows.add(Message { value, key, timestamp, partition, offset }) {
+                    let message = Message { value, key, timestamp, partition, offset };
+                    if let Some((kept, _)) = &mut self.given {
+                        kept.push(message);
+                    }
+                    if value.is_none() && self.input.on_tombstone == OnTombstone::Skip {
+                        self.left_out += 1;
+                    } else if let Err(why) = self.rows.add(message) {
                         bad = Some((offset, why));
                     }
                     self.place.next = Some(offset + 1);
@@ -143,8 +176,10 @@ impl SplitReader for Reader {
         if self.rows.len() > 0 {
             let (batch, bad) = self.rows.finish()?;
             bad.into_iter().try_for_each(|bad| self.bad(bad))?;
+            self.forget();
             return Ok(Read::Rows(batch, None));
         }
+        self.forget();
         if self.ended {
             return Ok(Read::End);
         }
@@ -155,7 +190,13 @@ impl SplitReader for Reader {
     fn position(&self) -> serde_json::Value {
         self.place.next.map_or(serde_json::Value::Null, Into::into)
     }
+    fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
+    }
     fn take_failed(&mut self) -> u64 {
         std::mem::take(&mut self.failed)
+    }
+    fn take_bad(&mut self) -> Vec<BadRow> {
+        self.given.as_mut().map_or_else(Vec::new, |(_, bad)| std::mem::take(bad))
     }
 }

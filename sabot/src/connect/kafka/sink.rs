@@ -3,12 +3,13 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::encode;
+use super::encode::{self, Says};
 use super::marks::{self, Mark};
 use super::producer::Producer;
 use crate::connect::KafkaOutput;
 use crate::connect::held_rows::{Held, HeldRows};
-use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
+use crate::connect::upserts::{UpsertKey, Upserts};
+use crate::operator::{Beginning, Changing, Prepared, Preparing, Sink, TwoPhase, without_weights};
 use crate::{Error, Result};
 
 /// Rows as messages of a topic of Kafka: a JSON object each.
@@ -16,9 +17,14 @@ use crate::{Error, Result};
 /// In a job that keeps checkpoints, the rows between two of them are kept in memory and in the checkpoint, and sent once it is durable, in one
 /// transaction that also holds a mark of the checkpoint in another topic. So consumers that read committed messages see each row once, whenever the
 /// process or a broker dies. In other jobs messages are sent as they come, and once more if the job is run again.
+///
+/// Of changes, the last message of a key is the row that counts, or one without a value, if none does: what a compacted topic keeps. Those of a
+/// transaction are added up first.
 pub struct KafkaSink {
     output: KafkaOutput,
     mode: Mode,
+    /// Whether rows are taken back.
+    changes: bool,
 }
 
 enum Mode {
@@ -35,7 +41,7 @@ struct Session {
 impl KafkaSink {
     /// A sink into a topic. It connects when the job starts.
     pub fn new(output: KafkaOutput) -> Self {
-        KafkaSink { output, mode: Mode::Plain(None) }
+        KafkaSink { output, mode: Mode::Plain(None), changes: false }
     }
     /// A new session; `None` if nothing has been noted of the sink yet.
     fn session(&self, id: &str, generation: u64) -> Result<(Producer, Option<Mark>)> {
@@ -54,11 +60,8 @@ impl KafkaSink {
     fn transaction(&self, producer: &Producer, id: &str, mark: Mark, batches: &[RecordBatch]) -> Result<()> {
         let value = serde_json::to_vec(&mark).map_err(|e| Error::internal(format!("a mark cannot be written: {e}")))?;
         producer.begin()?;
-        for batch in batches {
-            encode::each(&self.output, batch, &mut |key, value| producer.send(&self.output.topic.topic, None, key, value))?;
-            producer.hear()?;
-        }
-        producer.send(&self.output.markers, Some(marks::PARTITION), Some(id.as_bytes()), &value)?;
+        send(&self.output, self.changes, producer, batches)?;
+        producer.send(&self.output.markers, Some(marks::PARTITION), Some(id.as_bytes()), Some(&value))?;
         producer.commit()
     }
     fn arrive(&self, session: Option<Session>, held: &Held, generation: u64) -> Result<Session> {
@@ -77,9 +80,43 @@ impl KafkaSink {
     }
 }
 
+/// Sends rows, or what becomes of the keys of changes.
+fn send(output: &KafkaOutput, changes: bool, producer: &Producer, batches: &[RecordBatch]) -> Result<()> {
+    let each = |batches: &[RecordBatch], says: Says| {
+        batches.iter().try_for_each(|batch| {
+            encode::each(output, batch, says, &mut |key, value| producer.send(&output.topic.topic, None, key, value))?;
+            producer.hear()
+        })
+    };
+    if !changes {
+        return each(batches, Says::Came);
+    }
+    let net = Upserts::of(batches, &output.key, &output.topic.to_string())?;
+    each(&net.gone, Says::Gone)?;
+    each(&net.replacing, Says::Is)?;
+    each(&net.added, Says::Is)
+}
+
 impl Sink for KafkaSink {
+    fn changes(&mut self, changing: Changing<'_>) -> Result<()> {
+        let key = UpsertKey::new(&self.output.key, changing.keys, &self.describe())?;
+        if !key.proven {
+            // a table would refuse a second row of a key; a topic keeps the last
+            let (names, topic) = (key.columns.join(", "), &self.output.topic);
+            let differ = match changing.keys {
+                [] => String::new(),
+                known => format!("; they differ by {}", known.join(", ")),
+            };
+            return Err(Error::Usage(format!(
+                "{topic}: nothing says that the key ({names}) tells the rows of the changes apart{differ}: name these columns too, or put `distinct({names})` before the sink, or `changelog()` to store the changes as rows"
+            )));
+        }
+        (self.output.key, self.changes) = (key.columns, true);
+        Ok(())
+    }
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
-        encode::check(&self.output, schema)?;
+        let bare = without_weights(&RecordBatch::new_empty(SchemaRef::clone(schema)))?.schema();
+        encode::check(&self.output, &bare)?;
         if let Mode::Plain(producer) = &mut self.mode {
             *producer = Some(Producer::open(&self.output.topic, None)?);
         }
@@ -93,8 +130,7 @@ impl Sink for KafkaSink {
             }
             Mode::Plain(producer) => {
                 let producer = producer.as_ref().ok_or_else(|| Error::internal("a Kafka sink is not open"))?;
-                encode::each(&self.output, batch, &mut |key, value| producer.send(&self.output.topic.topic, None, key, value))?;
-                producer.hear()
+                send(&self.output, self.changes, producer, std::slice::from_ref(batch))
             }
         }
     }

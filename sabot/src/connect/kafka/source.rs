@@ -13,7 +13,7 @@ use super::client::{ANSWER, config, error};
 use super::columns::Rows;
 use super::raw::Raw;
 use super::reader::{Place, Reader};
-use crate::connect::{Format, JsonFormat, KafkaInput, KafkaStart, MessageFormat, fit};
+use crate::connect::{Format, JsonFormat, KafkaInput, KafkaStart, MessageFormat, OnBadMessage, fit};
 use crate::operator::{Pace, Source, Split, SplitReader};
 use crate::{Error, Result};
 
@@ -32,6 +32,8 @@ pub struct KafkaSource {
     /// Asks about the topic; reads nothing.
     asking: BaseConsumer,
     listed: AtomicBool,
+    /// Whether messages that are no rows are handed over.
+    bad: bool,
 }
 
 /// A split as it is kept.
@@ -65,7 +67,7 @@ impl KafkaSource {
         let mut config = config(&input.topic)?;
         config.set("isolation.level", isolation(input));
         let asking = config.create().map_err(|e| error(&input.topic, "cannot make a client", &e))?;
-        Ok(KafkaSource { input: input.clone(), format, schema: Arc::clone(expected), asking, listed: AtomicBool::new(false) })
+        Ok(KafkaSource { input: input.clone(), format, schema: Arc::clone(expected), asking, listed: AtomicBool::new(false), bad: false })
     }
     fn failed(&self, what: &str) -> impl Fn(rdkafka::error::KafkaError) -> Error {
         move |e| error(&self.input.topic, what, &e)
@@ -106,6 +108,14 @@ impl Source for KafkaSource {
     }
     fn project(&mut self, columns: &[String]) -> Result<()> {
         self.schema = fit::project(&self.schema, columns, &self.describe())?.0;
+        Ok(())
+    }
+    fn give_bad(&mut self) -> Result<()> {
+        if self.input.on_bad_message == OnBadMessage::Skip {
+            let topic = &self.input.topic;
+            return Err(Error::Usage(format!("{topic}: the pipeline reads bad messages (`bad_rows()`): leave out `on_bad_message=skip`")));
+        }
+        self.bad = true;
         Ok(())
     }
     fn bounded(&self) -> bool {
@@ -151,7 +161,7 @@ impl Source for KafkaSource {
             None => self.first(&part)?,
         };
         let place = Place { partition: part.partition, next, end: part.end };
-        Ok(Box::new(Reader::open(&self.input, self.format.as_ref(), &self.schema, place)?))
+        Ok(Box::new(Reader::open(&self.input, self.format.as_ref(), &self.schema, place, self.bad)?))
     }
     fn describe(&self) -> String {
         self.input.topic.to_string()

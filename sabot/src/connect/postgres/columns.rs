@@ -1,6 +1,6 @@
 //! Which type of Postgres holds which type of a column, and whether a table has the columns that a sink is to store.
 
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 
 use super::client::{Connection, quoted};
 use crate::connect::types::{is_binary, is_text, plain, plain_field};
@@ -75,6 +75,10 @@ impl Found {
         };
         bases.contains(&self.base.as_str()) && wide && !self.computed && !(self.required && field.is_nullable())
     }
+    /// Whether it tells these values apart: no case, no blanks at the end that do not count.
+    fn compares(&self, field: &Field) -> bool {
+        !is_text(field.data_type()) || matches!(self.base.as_str(), "text" | "varchar")
+    }
 }
 
 /// Refuses columns that no type of Postgres holds.
@@ -92,8 +96,16 @@ pub(super) fn check_types(schema: &Schema, table: &PostgresTable) -> Result<()> 
     Ok(())
 }
 
-/// The statement that creates the table.
-pub(super) fn create(schema: &Schema, table: &PostgresTable, name: &str) -> String {
+/// Refuses columns by whose values no row can be found again.
+pub(super) fn check_key(schema: &Schema, table: &PostgresTable) -> Result<()> {
+    let float = |f: &&FieldRef| table.key.contains(f.name()) && f.data_type().is_floating();
+    let Some(field) = schema.fields().iter().find(float) else { return Ok(()) };
+    let name = field.name();
+    Err(Error::Usage(format!("{table}: column `{name}` is a float, which cannot be part of the key of changes; round it to an integer")))
+}
+
+/// The statement that creates the table. With a key of changes, a null in it is a value like any other.
+pub(super) fn create(schema: &Schema, table: &PostgresTable, name: &str, changes: bool) -> String {
     let column = |f: &Field| {
         let required = if f.is_nullable() { "" } else { " NOT NULL" };
         let (kind, _) = held_by(f.data_type()).unwrap_or_default();
@@ -101,16 +113,22 @@ pub(super) fn create(schema: &Schema, table: &PostgresTable, name: &str) -> Stri
     };
     let mut parts: Vec<String> = schema.fields().iter().map(|f| column(f)).collect();
     if !table.key.is_empty() {
-        parts.push(format!("PRIMARY KEY ({})", super::client::list(table.key.iter().map(String::as_str))));
+        let kind = if changes && null_keys(schema, table) { "UNIQUE NULLS NOT DISTINCT" } else { "PRIMARY KEY" };
+        parts.push(format!("{kind} ({})", super::client::list(table.key.iter().map(String::as_str))));
     }
     format!("CREATE TABLE IF NOT EXISTS {name} ({})", parts.join(", "))
+}
+
+/// Whether a column of the key may be null.
+fn null_keys(schema: &Schema, table: &PostgresTable) -> bool {
+    schema.fields().iter().any(|f| f.is_nullable() && table.key.contains(f.name()))
 }
 
 /// Compares the table's columns with those to store.
 ///
 /// # Errors
 /// [`Error::Schema`] with what differs; [`Error::Usage`] if there is no table, or the key's columns are not unique in it.
-pub(super) fn check(connection: &Connection, schema: &Schema, table: &PostgresTable, name: &str) -> Result<()> {
+pub(super) fn check(connection: &Connection, schema: &Schema, table: &PostgresTable, name: &str, changes: bool) -> Result<()> {
     let what = "cannot look at the table";
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typname::text, a.atttypmod, a.attnotnull, \
                a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a' \
@@ -130,13 +148,16 @@ pub(super) fn check(connection: &Connection, schema: &Schema, table: &PostgresTa
         })
         .collect();
     if found.is_empty() {
-        let statement = create(schema, table, name);
+        let statement = create(schema, table, name, changes);
         return Err(Error::Usage(format!("{table} does not exist; add `create=true`, or create it: {statement}")));
     }
     let mut differing = Vec::new();
     for field in schema.fields() {
         let row = |found: String| [field.name().clone(), plain_field(field), found];
         match found.iter().find(|f| f.name == *field.name()) {
+            Some(f) if changes && table.key.contains(&f.name) && !f.compares(field) => {
+                differing.push(row(format!("{}, which holds other texts to be the same", f.declared)));
+            }
             Some(f) if f.holds(field) => {}
             Some(f) if f.computed => differing.push(row(format!("{}, which the server computes", f.declared))),
             Some(f) => differing.push(row(format!("{}{}", f.declared, if f.required { " not null" } else { "" }))),
@@ -152,26 +173,35 @@ pub(super) fn check(connection: &Connection, schema: &Schema, table: &PostgresTa
     if !differing.is_empty() {
         return Err(Error::Schema { place: table.to_string(), record: "that is written to it".into(), diff: fit::table(&differing) });
     }
-    unique(connection, table, name)
+    unique(connection, table, name, changes && null_keys(schema, table))
 }
 
-/// Whether the key's columns are unique in the table.
-fn unique(connection: &Connection, table: &PostgresTable, name: &str) -> Result<()> {
+/// Whether the key's columns are unique in the table; with `nulls` also those that are null.
+fn unique(connection: &Connection, table: &PostgresTable, name: &str, nulls: bool) -> Result<()> {
     if table.key.is_empty() {
         return Ok(());
     }
-    let sql = "SELECT array_to_string(array_agg(a.attname::text ORDER BY a.attname::text), chr(10)) FROM pg_index i \
+    // older servers have no such indices, and no such column
+    let sql = "SELECT array_to_string(array_agg(a.attname::text ORDER BY a.attname::text), chr(10)), \
+               bool_and(a.attnotnull) OR coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false) FROM pg_index i \
                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) \
-               WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid";
+               WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL GROUP BY i.indexrelid, to_jsonb(i)";
     let mut key = table.key.clone();
     key.sort_unstable();
     let wanted = key.join("\n");
     let rows = connection.query(sql, &[&name], "cannot look at the indices of the table")?;
-    if rows.iter().any(|r| r.get::<_, String>(0) == wanted) {
+    let columns = super::client::list(table.key.iter().map(String::as_str));
+    let found: Vec<bool> = rows.iter().filter(|r| r.get::<_, String>(0) == wanted).map(|r| r.get(1)).collect();
+    if found.iter().any(|same| *same || !nulls) {
         return Ok(());
     }
-    let columns = super::client::list(table.key.iter().map(String::as_str));
+    if !found.is_empty() {
+        return Err(Error::Usage(format!(
+            "{table}: the key may be null, and no index says that null is unique too; run: CREATE UNIQUE INDEX ON {name} ({columns}) NULLS NOT DISTINCT"
+        )));
+    }
     Err(Error::Usage(format!(
-        "{table}: no index says that the key is unique, so no row can replace another; run: CREATE UNIQUE INDEX ON {name} ({columns})"
+        "{table}: no index says that the key is unique, so no row can replace another; run: CREATE UNIQUE INDEX ON {name} ({columns}){}",
+        if nulls { " NULLS NOT DISTINCT" } else { "" }
     )))
 }

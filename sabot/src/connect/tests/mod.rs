@@ -1,6 +1,7 @@
 //! Round trips, broken files, positions and commits of every connector.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::clone_on_ref_ptr)]
 
+mod bad_rows;
 mod csv;
 mod files;
 mod fit;
@@ -12,6 +13,7 @@ mod servers;
 mod sinks;
 mod sources;
 mod two_phase;
+mod upserts;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 #[cfg(not(all(feature = "kafka", feature = "postgres")))]
 use super::*;
-use crate::connect::{KafkaInput, KafkaStart, MessageFormat, OnBadMessage, PostgresTable, SinkSpec, SourceSpec};
+use crate::connect::{KafkaInput, KafkaStart, MessageFormat, OnBadMessage, OnTombstone, PostgresTable, SinkSpec, SourceSpec};
 
 #[test]
 fn what_a_uri_says() {
@@ -14,7 +14,9 @@ fn what_a_uri_says() {
         KafkaInput::from_uri("kafka://a,b:7/t?format=raw&value=v&start=12&until=end&on_bad_message=skip&key=k&read=uncommitted").unwrap();
     assert_eq!((input.topic.brokers.as_str(), input.topic.topic.as_str()), ("a:9092,b:7", "t"));
     assert_eq!((input.format, input.start, input.on_bad_message), (MessageFormat::Raw, KafkaStart::Time(12), OnBadMessage::Skip));
-    assert!(input.until_end && input.uncommitted);
+    assert!(input.until_end && input.uncommitted && input.on_tombstone == OnTombstone::Read);
+    assert_eq!(KafkaInput::from_uri("kafka://h/t?on_tombstone=skip").unwrap().on_tombstone, OnTombstone::Skip);
+    assert!(KafkaInput::from_uri("kafka://h/t?on_tombstone=fail").unwrap_err().to_string().contains("`read` or `skip`"));
     for uri in ["kafka://h/t", "kafka://h/t?client.sasl.password=x"] {
         let spec = SourceSpec::from_uri(uri).unwrap();
         assert_eq!(serde_json::from_str::<SourceSpec>(&serde_json::to_string(&spec).unwrap()).unwrap(), spec);

@@ -18,6 +18,7 @@ use crate::kernel::{Morsel, Origin};
 use crate::operator::by_group::ByGroup;
 use crate::operator::kept::{RowList, pick, positions};
 use crate::operator::keys::key_groups;
+use crate::operator::weights::WEIGHT;
 use crate::operator::{Account, Frozen, GroupState, Instance, Keys, Mark, Operator, OperatorFactory, Output, Progress, instants};
 use crate::plan::JoinKind;
 use crate::{Error, Result};
@@ -92,12 +93,14 @@ impl Join {
             None => None,
         };
         let schema = spec.output_schema(left, right)?;
-        let gather = Gather {
-            kind: spec.kind,
-            schema: Arc::clone(&schema),
-            left: if spec.kind.pairs() { positions(left, &spec.left, &spec.name)? } else { Vec::new() },
-            right: build.out.clone(),
-        };
+        let mut left_out = if spec.kind.pairs() { positions(left, &spec.left, &spec.name)? } else { Vec::new() };
+        let weight = left.column_with_name(WEIGHT).filter(|_| spec.kind.pairs());
+        if weight.is_some() && spec.kind.keeps_right() {
+            return Err(Error::Plan(format!("`{}` cannot take back a right row that has found a partner", spec.name)));
+        }
+        left_out.extend(weight.map(|(at, _)| at));
+        let gather =
+            Gather { kind: spec.kind, schema: Arc::clone(&schema), left: left_out, weighed: weight.is_some(), right: build.out.clone() };
         Ok(Join {
             keys: vec![(Keys::new(&spec.key_fields(left, right)?)?, 0)],
             shared,

@@ -24,7 +24,7 @@ mod spec;
 mod state;
 
 pub use condition::Condition;
-pub use endless::{AsOfJoin, IntervalJoin, TimesNeeded, WindowJoin};
+pub use endless::{AsOfJoin, IntervalJoin, TimesNeeded, UpdatingJoin, WindowJoin};
 pub use join_operator::Join;
 pub use shared::{BuildSide, Shared};
 pub use spec::JoinSpec;

@@ -238,6 +238,8 @@ pub(super) struct Gather {
     /// Columns of the probe side, and of the build side.
     pub(super) left: Vec<usize>,
     pub(super) right: Vec<usize>,
+    /// Whether the last column of the probe side is the weight of its row, and so that of the pair.
+    pub(super) weighed: bool,
 }
 
 impl Gather {
@@ -251,6 +253,7 @@ impl Gather {
         } else {
             columns = take(&columns, &pairs.lefts)?;
         }
+        let weights = if self.weighed { columns.pop() } else { None };
         if self.kind.keeps_right() {
             columns.push(Arc::new(BooleanArray::from(vec![true; rows])));
         }
@@ -267,6 +270,7 @@ impl Gather {
         if self.kind.keeps_left() {
             columns.push(Arc::new(BooleanArray::from(pairs.has_right)));
         }
+        columns.extend(weights);
         self.batch(columns, rows)
     }
     /// The batch of build rows without a probe row.

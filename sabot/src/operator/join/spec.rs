@@ -6,6 +6,7 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::operator::instants;
 use crate::operator::kept::{is_utf8, no_column, plain_type};
+use crate::operator::weights::{WEIGHT, weight_field};
 use crate::plan::{EventColumn, HAS_LEFT, HAS_RIGHT, JoinKind, Matching};
 use crate::{Error, Result};
 
@@ -65,7 +66,7 @@ impl JoinSpec {
         Ok(of(left, &l.column)? || of(right, &r.column)?)
     }
     /// The columns of the result: those of the probe side as they are, or `left.<name>` and `right.<name>`, and whether a
-    /// side that may be missing is there.
+    /// side that may be missing is there; and the weights of the probe side, if it has any.
     ///
     /// # Errors
     /// If a column does not exist.
@@ -88,6 +89,9 @@ impl JoinSpec {
         }
         if self.kind.keeps_left() {
             fields.push(Field::new(HAS_RIGHT, DataType::Boolean, false));
+        }
+        if left.column_with_name(WEIGHT).is_some() {
+            fields.push(weight_field());
         }
         Ok(Arc::new(Schema::new(fields)))
     }

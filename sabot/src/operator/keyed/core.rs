@@ -15,7 +15,7 @@ use crate::kernel::hash::KEY_GROUPS;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::kept::named;
 use crate::operator::key_ctx::{By, NoSide};
-use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Output, Outside, Pending};
+use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Output, Outside, Pending, SHARED};
 use crate::record::{Buffers, Env, State, Value, Writer};
 use crate::{Error, Result};
 
@@ -150,6 +150,7 @@ impl<S: State> Core<S> {
             entries.push(Entry { group, time, origin, batch: 0, row: index as u32 });
         }
         out.account(Account { late, held: entries.len() as i64, ..Account::default() });
+        entries.iter().for_each(|e| self.states.changed.mark(e.group));
         self.buffer.push(batch, entries);
         Ok(())
     }
@@ -278,22 +279,27 @@ impl<S: State> Core<S> {
     pub(super) fn held_bytes(&self) -> usize {
         self.states.bytes() + self.buffer.bytes()
     }
-    pub(super) fn snapshot(&self) -> Result<Frozen> {
+    /// A cut of all key groups, or of those that have changed since the last one.
+    pub(super) fn snapshot(&mut self, all: bool) -> Result<Frozen> {
         let held = Held {
-            states: self.states.cut()?,
-            keys: self.spec.keys.len(),
+            states: self.states.cut(all)?,
             buffer: self.buffer.cut(),
             emitted: self.emitted.clone(),
             watermark: self.watermark,
             clock: self.now().unwrap_or(self.clock.saved),
         };
-        Ok(Frozen::new(move || saved::write(&held)))
+        Ok(Frozen::changes(move || saved::write(held)))
     }
     pub(super) fn restore(&mut self, written: &GroupState) -> Result<()> {
+        if written.group == SHARED {
+            let (watermark, clock) = saved::read_times(written)?;
+            self.watermark = self.watermark.max(watermark);
+            self.clock.saved = self.clock.saved.max(clock);
+            return Ok(());
+        }
         let loaded = saved::read(written, &self.spec.name)?;
-        self.states.load(written.group, &loaded)?;
-        self.watermark = self.watermark.max(loaded.watermark);
-        self.clock.saved = self.clock.saved.max(loaded.clock);
+        let by_clock = self.states.lives.as_ref().is_some_and(Lives::by_clock);
+        self.states.load(written.group, &loaded, if by_clock { self.clock.saved } else { self.watermark })?;
         for (emitted, loaded) in self.emitted.iter_mut().zip(loaded.emitted) {
             if let Some(slot) = emitted.get_mut(usize::from(written.group)) {
                 *slot = loaded;

@@ -18,7 +18,7 @@ use crate::operator::key_ctx::no_timer;
 use crate::operator::keys::key_groups;
 use crate::operator::{
     Account, END_OF_TIME, EventTime, Failure, Frozen, GroupState, Instance, KeyCtx, Operator, OperatorFactory, Output, Outside, Pending,
-    Progress,
+    Progress, StateDisk,
 };
 use crate::record::{Accepted, Arena, Buffers, Env, Faults, Make, Missing, Record, Rows, Slot, State, Value, View, Writer, text_buffers};
 
@@ -97,7 +97,7 @@ where
             for (row, number) in numbers.iter().enumerate() {
                 let (group, time) = at(row);
                 let touch = core.touch(time, now);
-                let (Some(view), Some(state)) = (view.get(row), core.states.enter(*number, group, touch)) else { continue };
+                let (Some(view), Some(state)) = (view.get(row), core.states.enter(*number, group, touch)?) else { continue };
                 row_of.set(row);
                 faults.at(row);
                 ctx.begin(time);
@@ -232,8 +232,14 @@ where
     fn held_bytes(&self) -> usize {
         self.core.held_bytes()
     }
+    fn state_on_disk(&mut self, disk: &StateDisk, instances: usize) -> Result<()> {
+        self.core.states.on_disk(disk, instances)
+    }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        self.core.snapshot()
+        self.core.snapshot(true)
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        self.core.snapshot(false)
     }
     fn restore(&mut self, written: &GroupState) -> Result<()> {
         self.core.restore(written)

@@ -21,7 +21,7 @@ use crate::operator::key_ctx::{By, no_timer};
 use crate::operator::keys::key_groups;
 use crate::operator::{
     Account, END_OF_TIME, EventTime, Failure, Frozen, GroupState, Instance, KeyCtx, KeyedRows, Operator, OperatorFactory, Output, Outside,
-    Pending, Progress,
+    Pending, Progress, StateDisk,
 };
 use crate::record::{Accepted, Missing, Record, Rows, Timestamp, View};
 use crate::{Error, Result};
@@ -106,7 +106,7 @@ where
                     fire(core, ctx, main, side, group, time, usize::MAX)?;
                 }
                 let touch = core.touch(time, now);
-                let (Some(view), Some(state)) = (view.get(row), core.states.enter(*number, group, touch)) else { continue };
+                let (Some(view), Some(state)) = (view.get(row), core.states.enter(*number, group, touch)?) else { continue };
                 current.set(row);
                 ctx.begin(time);
                 passed += usize::from(!call(state, ctx, &mut main.values, &view));
@@ -203,8 +203,9 @@ fn fire<M: KeyedRows>(
                 core.spec.name
             ))));
         }
+        core.states.changed.mark(group);
         ctx.begin(Some(at));
-        if let Some(state) = core.states.get(number) {
+        if let Some(state) = core.states.get(number)? {
             state.timer(ctx, Timestamp::new(at), &mut main.values);
         }
         settle_call::<M>(core, ctx, main, side, Whose { number, group, time: at })?;
@@ -228,8 +229,9 @@ fn fire_clock<M: KeyedRows>(
     });
     let touch = core.touch(time, Some(until));
     while let Some((at, number)) = core.states.lives.as_mut().and_then(|l| l.fire(By::Clock, group, until, Some(touch))) {
+        core.states.changed.mark(group);
         ctx.begin(time);
-        if let Some(state) = core.states.get(number) {
+        if let Some(state) = core.states.get(number)? {
             state.clock_timer(ctx, Timestamp::new(at), &mut main.values);
         }
         settle_call::<M>(core, ctx, main, side, Whose { number, group, time: time.unwrap_or_default() })?;
@@ -329,8 +331,14 @@ where
     fn held_bytes(&self) -> usize {
         self.core.held_bytes()
     }
+    fn state_on_disk(&mut self, disk: &StateDisk, instances: usize) -> Result<()> {
+        self.core.states.on_disk(disk, instances)
+    }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        self.core.snapshot()
+        self.core.snapshot(true)
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        self.core.snapshot(false)
     }
     fn restore(&mut self, written: &GroupState) -> Result<()> {
         self.core.restore(written)

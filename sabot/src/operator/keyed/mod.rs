@@ -5,11 +5,14 @@
 //! source, partition, split and row: what a key sees, and the order of the output within a key group (the `split` of its
 //! origin), does not depend on threads, morsels, or when watermarks came.
 
+mod backend;
 mod buffer;
+mod changed;
 mod core;
 mod function;
 mod lives;
 mod machine;
+mod on_disk;
 mod saved;
 mod state;
 mod timers;

@@ -1,9 +1,8 @@
 //! The way of a keyed step's state into checkpoints and back.
 //!
 //! Each key group is a batch of keys and states in the order of their birth, then, where there are any, one of timers and one of
-//! rows that wait for the watermark.
+//! rows that wait for the watermark. How far time has come is kept beside them, once per instance.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::types::{Int64Type, UInt32Type, UInt64Type};
@@ -15,21 +14,18 @@ use super::state::Cut;
 use crate::kernel::Origin;
 use crate::operator::kept::batch_with;
 use crate::operator::key_ctx::By;
-use crate::operator::keys::{by_key_group, key_groups};
-use crate::operator::{EventTime, GroupState, ipc};
+use crate::operator::{Delta, EventTime, GroupState, SHARED, ipc};
+use crate::record::State;
 use crate::{Error, Result};
 
 /// The column of encoded states, when each was touched, and its number by birth.
 pub(super) const STATE: &str = "sabot.state";
 pub(super) const TOUCHED: &str = "sabot.touched";
 pub(super) const BIRTH: &str = "sabot.birth";
-/// Metadata: the fields of the state struct as written; rows that the key group emitted, to the second output too; the watermark, and
-/// the clock.
+/// Metadata: the fields of the state struct as written; rows that the key group emitted, to the second output too.
 pub(super) const FIELDS: &str = "sabot.fields";
 const EMITTED: &str = "sabot.emitted";
 const EMITTED_SIDE: &str = "sabot.emitted_side";
-const WATERMARK: &str = "sabot.watermark";
-const CLOCK: &str = "sabot.clock";
 /// Columns of timers: row of the key, kind. The first tells them from buffered rows.
 const KEY: &str = "sabot.key";
 const BY_CLOCK: &str = "sabot.by_clock";
@@ -43,70 +39,57 @@ const ROW: &str = "sabot.row";
 /// What a keyed step holds.
 pub(super) struct Held {
     pub(super) states: Cut,
-    /// Number of key columns.
-    pub(super) keys: usize,
     pub(super) buffer: Buffer,
     pub(super) emitted: [Vec<u64>; 2],
     pub(super) watermark: EventTime,
     pub(super) clock: EventTime,
 }
 
-/// Writes each key group.
-pub(super) fn write(held: &Held) -> Result<Vec<GroupState>> {
-    let Held { states: Cut { batch: states, timers }, keys, buffer, .. } = held;
-    let rows = states.num_rows();
-    let groups = key_groups(states.columns().get(..*keys).unwrap_or(&[]), rows)?;
-    let (mut order, ranges) = by_key_group(&groups);
-    if let Some(births) = states.column_by_name(BIRTH).and_then(|c| c.as_primitive_opt::<UInt64Type>()) {
-        let key = |row: &u32| (groups.get(*row as usize).copied(), births.values().get(*row as usize).copied());
-        order.sort_by_key(key);
-    }
-    let mut of_group: BTreeMap<u16, Vec<(u32, By, EventTime)>> = BTreeMap::new();
-    if !timers.is_empty() {
-        let mut place = vec![(0u16, 0u32); rows];
-        for (group, range) in &ranges {
-            for (at, row) in (0u32..).zip(order.get(range.clone()).unwrap_or(&[])) {
-                if let Some(slot) = place.get_mut(*row as usize) {
-                    *slot = (*group, at);
-                }
-            }
-        }
-        for (row, by, at) in timers {
-            let (group, row) = place.get(*row as usize).copied().unwrap_or_default();
-            of_group.entry(group).or_default().push((row, *by, *at));
-        }
-    }
-    let sorted = arrow_select::take::take_record_batch(states, &UInt32Array::from(order))?;
-    let mut ranges: BTreeMap<u16, std::ops::Range<usize>> = ranges.into_iter().collect();
+/// Writes each key group that has changed, and names the others.
+pub(super) fn write(held: Held) -> Result<Delta> {
+    let Held { states: Cut { batch, rows, timers, written, used }, buffer, .. } = held;
+    let batch = batch.batch()?;
     let waiting = buffer.groups();
-    let fields = ipc::tag(states, FIELDS).unwrap_or_default().to_owned();
-    let mut out = Vec::new();
+    let fields = ipc::tag(&batch, FIELDS).unwrap_or_default().to_owned();
+    let mut out = Delta::default();
+    if (held.watermark, held.clock) != (EventTime::MIN, 0) {
+        out.states.push(GroupState { group: SHARED, bytes: times(held.watermark, held.clock) });
+    }
     let [main, side] = &held.emitted;
     for (group, (emitted, side)) in (0u16..).zip(main.iter().zip(side)) {
-        let range = match ranges.remove(&group) {
-            Some(range) => range,
-            None if *emitted > 0 || *side > 0 || waiting.contains(&group) => 0..0,
-            None => continue,
-        };
-        let tags = [
-            (FIELDS, fields.clone()),
-            (EMITTED, emitted.to_string()),
-            (EMITTED_SIDE, side.to_string()),
-            (WATERMARK, held.watermark.to_string()),
-            (CLOCK, held.clock.to_string()),
-        ];
+        if *emitted == 0 && *side == 0 && !used.contains(&group) && !waiting.contains(&group) {
+            continue;
+        }
+        if written.get(usize::from(group)) != Some(&true) {
+            out.unchanged.push(group);
+            continue;
+        }
+        let range = rows.get(&group).cloned().unwrap_or_default();
+        let tags = [(FIELDS, fields.clone()), (EMITTED, emitted.to_string()), (EMITTED_SIDE, side.to_string())];
         let mut bytes = Vec::new();
         let tags = tags.map(|(name, value)| (name.to_owned(), value));
-        ipc::push(&ipc::tagged(&sorted.slice(range.start, range.len()), tags)?, &mut bytes)?;
-        if let Some(timers) = of_group.remove(&group) {
-            ipc::push(&timer_batch(&timers)?, &mut bytes)?;
+        ipc::push(&ipc::tagged(&batch.slice(range.start, range.len()), tags)?, &mut bytes)?;
+        if let Some(timers) = timers.get(&group) {
+            ipc::push(&timer_batch(timers)?, &mut bytes)?;
         }
         if waiting.contains(&group) {
-            ipc::push(&buffered_batch(buffer, group)?, &mut bytes)?;
+            ipc::push(&buffered_batch(&buffer, group)?, &mut bytes)?;
         }
-        out.push(GroupState { group, bytes });
+        out.states.push(GroupState { group, bytes });
     }
     Ok(out)
+}
+
+/// How far time has come. It moves without a change of any key group, so it is not part of their bytes.
+fn times(watermark: EventTime, clock: EventTime) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    (watermark, clock).encode(&mut bytes);
+    bytes
+}
+
+/// The watermark and the clock of an instance.
+pub(super) fn read_times(state: &GroupState) -> Result<(EventTime, EventTime)> {
+    State::decode(&mut state.bytes.as_slice())
 }
 
 fn timer_batch(timers: &[(u32, By, EventTime)]) -> Result<RecordBatch> {
@@ -145,16 +128,7 @@ pub(super) struct Loaded {
     pub(super) touched: Vec<EventTime>,
     pub(super) timers: Vec<(u32, By, EventTime)>,
     pub(super) emitted: [u64; 2],
-    pub(super) watermark: EventTime,
-    pub(super) clock: EventTime,
     pub(super) buffered: Option<(RecordBatch, Vec<Entry>)>,
-}
-
-impl Loaded {
-    /// The time at which it was written.
-    pub(super) fn began(&self, clock: bool) -> EventTime {
-        if clock { self.clock } else { self.watermark }
-    }
 }
 
 pub(super) fn read(state: &GroupState, step: &str) -> Result<Loaded> {
@@ -163,7 +137,6 @@ pub(super) fn read(state: &GroupState, step: &str) -> Result<Loaded> {
     let states = ipc::pop(&mut bytes)?.ok_or_else(broken)?;
     let number = |name| ipc::tag(&states, name).and_then(|t| t.parse::<i64>().ok()).ok_or_else(broken);
     let emitted = [number(EMITTED)? as u64, number(EMITTED_SIDE)? as u64];
-    let (watermark, clock) = (number(WATERMARK)?, number(CLOCK)?);
     let longs = |batch: &RecordBatch, name: &str| -> Option<Vec<i64>> {
         Some(batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.values().to_vec())
     };
@@ -189,5 +162,5 @@ pub(super) fn read(state: &GroupState, step: &str) -> Result<Loaded> {
         let columns: Vec<usize> = (0..batch.num_columns().saturating_sub(5)).collect();
         buffered = Some((batch.project(&columns)?, entries));
     }
-    Ok(Loaded { states, touched, timers, emitted, watermark, clock, buffered })
+    Ok(Loaded { states, touched, timers, emitted, buffered })
 }

@@ -47,17 +47,38 @@ impl SpillDir {
     /// If `base` is not a directory that can be listed.
     pub fn new(base: impl Into<PathBuf>) -> Result<Self> {
         let base = base.into();
-        sweep(&base).map_err(|e| Error::io(&base, "cannot be used as the spill directory (`--spill-dir`)", e))?;
+        Self::swept(base, "cannot be used as the spill directory (`--spill-dir`)")
+    }
+    /// The same for the stores of keyed state.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    #[cfg(feature = "fjall")]
+    pub(crate) fn for_state(base: &Path) -> Result<Self> {
+        Self::swept(base.to_path_buf(), "cannot be used as the directory of keyed state (`--state-dir`)")
+    }
+    fn swept(base: PathBuf, otherwise: &str) -> Result<Self> {
+        sweep(&base).map_err(|e| Error::io(&base, otherwise, e))?;
         Ok(SpillDir(Arc::new(Inner { base, files: AtomicU64::new(0), state: Mutex::new(State::Unused) })))
     }
-    /// A new file.
-    pub(super) fn file(&self, operator: &str) -> Result<(PathBuf, File)> {
+    /// The directory itself, made if it is not there.
+    #[cfg(feature = "fjall")]
+    pub(crate) fn folder(&self, operator: &str) -> Result<PathBuf> {
+        let failed = |e| Error::io(&self.0.base, format!("operator `{operator}` cannot keep its state there (`--state-dir`)"), e);
+        self.made(failed)
+    }
+    fn made(&self, failed: impl FnOnce(io::Error) -> Error) -> Result<PathBuf> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Unused) {
-            let (path, lock) = make(&self.0.base).map_err(|e| cannot_write(&self.0.base, operator, e))?;
+            let (path, lock) = make(&self.0.base).map_err(failed)?;
             *state = State::Open(path, lock);
         }
         let State::Open(dir, _) = &*state else { return Err(Error::Cancelled) };
+        Ok(dir.clone())
+    }
+    /// A new file.
+    pub(super) fn file(&self, operator: &str) -> Result<(PathBuf, File)> {
+        let dir = self.made(|e| cannot_write(&self.0.base, operator, e))?;
         let path = dir.join(format!("{}.arrow", self.0.files.fetch_add(1, SeqCst)));
         let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(|e| cannot_write(&path, operator, e))?;
         Ok((path, file))

@@ -9,7 +9,7 @@ use crate::operator::{Aggregate, OperatorEntry, OperatorKind, Tier, Typed};
 use crate::record::*;
 use crate::{Error, Result};
 
-const fn entry(name: &'static str) -> OperatorEntry {
+pub(super) const fn entry(name: &'static str) -> OperatorEntry {
     OperatorEntry {
         name,
         ident: name,

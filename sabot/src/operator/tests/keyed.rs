@@ -91,7 +91,10 @@ fn run(
             let states: Vec<GroupState> = ops.iter_mut().flat_map(|op| op.snapshot(1).unwrap().write().unwrap()).collect();
             of = after;
             ops = create(time, of);
-            for state in &states {
+            for state in states.iter().filter(|s| s.group == SHARED) {
+                ops.iter_mut().for_each(|op| op.restore(state).unwrap());
+            }
+            for state in states.iter().filter(|s| s.group != SHARED) {
                 let op = &mut ops[instance_of(state.group, KEY_GROUPS, of)];
                 op.restore(state).unwrap();
                 op.release(state.group);
@@ -252,7 +255,7 @@ fn late_rows_and_failures() {
 
 /// The outside of a test: a clock that is set by hand.
 #[derive(Default)]
-struct Wall(std::sync::Mutex<std::time::Duration>);
+pub(super) struct Wall(pub(super) std::sync::Mutex<std::time::Duration>);
 impl Outside for Wall {
     fn run(&self, _future: Beside) -> crate::Result<Flight> {
         Err(crate::Error::internal("not here"))

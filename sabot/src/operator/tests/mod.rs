@@ -8,12 +8,15 @@ mod endless_joins;
 mod hand;
 mod join;
 mod keyed;
+mod keyed_cuts;
+mod keyed_disk;
 mod keys;
 mod measures;
 mod ordered;
 mod others;
 mod sessions;
 mod speed;
+mod updating_joins;
 
 use std::sync::Arc;
 

@@ -207,8 +207,15 @@ fn a_sink_that_fails_for_a_while_is_asked_again() {
 
     let dir = folder();
     shelves[0].disk.lock().unwrap().faults = 4;
+    let before = shelves.each_ref().map(|s| shown(s).len());
     let error = run_on(Arc::new(Simulated::new(5)), &plan.0, on(&shelves, sinks), &kept(dir.path(), 2), &Control::new(), None).unwrap_err();
     assert!(error.to_string().contains("cannot be reached"), "{error}");
+    // and the same command goes on: each row is there once
+    let control = Control::new();
+    let stop = control.clone();
+    let executor = Arc::new(Simulated::new(7).at(5000, move || stop.stop()));
+    run_on(executor, &plan.0, on(&shelves, sinks), &kept(dir.path(), 3), &control, None).unwrap();
+    assert_eq!(shelves.each_ref().map(|s| shown(s).len()), before.map(|rows| rows + 150));
 }
 
 #[test]

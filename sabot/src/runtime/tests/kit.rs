@@ -405,6 +405,7 @@ impl Plan {
             stateful,
             later: false,
             side: false,
+            bad: false,
             event: None,
             time: None,
         });

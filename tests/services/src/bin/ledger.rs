@@ -1,4 +1,4 @@
-//! A program that tests kill: numbers without an end into any sink, and a topic into any sink.
+//! A program that tests kill: numbers without an end, and results of them that change, into any sink, and a topic into any sink.
 
 use std::sync::Arc;
 
@@ -35,6 +35,17 @@ pipeline! {
     all -> sink;
 }
 
+pipeline! {
+    /// What has come of each of sixty keys, and that of the keys whose count is no multiple of five: each of these leaves and comes back.
+    pub fn tally(rate: f64);
+    numbers = source(Source::<Number, Unbounded>::custom(move || counted(rate)));
+    totals  = numbers -> with(|n| row { key: n.n % 60 }) -> key_by(key) -> window(global(on_update))
+                      -> aggregate(|n| row { rows: count(), sum: sum(n.n), last: max(n.n) });
+    some    = totals -> filter(|t| t.rows % 5 != 0);
+    totals -> sink;
+    some -> sink;
+}
+
 /// A number alone.
 #[derive(Record, Clone, Debug, PartialEq)]
 pub struct Bare {
@@ -46,6 +57,14 @@ pipeline! {
     pub fn copy(numbers: Source<Bare>);
     all = numbers -> filter(|n| n.n >= 0);
     all -> sink;
+}
+
+pipeline! {
+    /// Numbers from elsewhere, and what is none.
+    pub fn sift(numbers: Source<Bare>);
+    (all, bad) = numbers -> bad_rows();
+    all -> sink;
+    bad -> sink;
 }
 
 fn main() -> Result<()> {

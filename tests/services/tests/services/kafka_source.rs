@@ -154,6 +154,106 @@ fn messages_that_are_no_rows() {
     assert_eq!(report.nodes.iter().map(|n| n.account.failed).sum::<u64>(), 3);
 }
 
+pipeline! {
+    /// Readings, and messages that are none.
+    pub fn sifted(readings: Source<Reading, Bounded>);
+    (out, bad) = readings -> bad_rows();
+    out -> sink;
+    bad -> sink;
+}
+
+#[test]
+fn messages_that_are_no_rows_as_a_stream() {
+    let Some(broker) = Kafka::shared() else { return };
+    let topic = broker.topic("poisoned", 2);
+    broker.send(&topic, 1, [r#"{"n":1}"#, r#"{"n":"one"}"#, r#"{"unit":"m"}"#, "{", r#"{"n":2}"#]);
+    let producer = broker.producer(None);
+    producer.send(rdkafka::producer::BaseRecord::<str, [u8]>::to(&topic).partition(0).payload(b"\xff{")).map_err(|(e, _)| e).unwrap();
+    producer.send(rdkafka::producer::BaseRecord::<str, [u8]>::to(&topic).partition(0).key("gone")).map_err(|(e, _)| e).unwrap();
+    producer.flush(Duration::from_secs(30)).unwrap();
+    for morsel in [1, 2, 1000] {
+        let ran = sabot::testing::Trial::new().morsel_rows(morsel).run(sifted(source(broker, &topic, ""))).unwrap();
+        let mut n: Vec<i64> = ran.rows::<Reading>("out").unwrap().iter().map(|r| r.n).collect();
+        n.sort_unstable();
+        assert_eq!(n, [1, 2]);
+        let mut bad = ran.rows::<BadRow>("bad").unwrap();
+        bad.sort_by_key(|b| (b.partition, b.position));
+        let told: Vec<_> = bad.iter().map(|b| (b.partition, b.position, &*b.text, b.value.as_deref(), b.key.as_deref())).collect();
+        assert_eq!(
+            told,
+            [
+                (0, 0, "\u{fffd}{", Some(&b"\xff{"[..]), None),
+                (0, 1, "", None, Some(&b"gone"[..])),
+                (1, 1, r#"{"n":"one"}"#, Some(&br#"{"n":"one"}"#[..]), Some(&b"k"[..])),
+                (1, 2, r#"{"unit":"m"}"#, Some(&br#"{"unit":"m"}"#[..]), Some(&b"k"[..])),
+                (1, 3, "{", Some(&b"{"[..]), Some(&b"k"[..])),
+            ]
+        );
+        assert!(bad.iter().all(|b| b.place == topic.as_str()));
+        for (row, part) in bad.iter().zip(["", "tombstone", "one", "`n` is missing", "ends within"]) {
+            assert!(row.error.contains(part), "no `{part}` in {}", row.error);
+        }
+        assert_eq!(ran.report.as_ref().unwrap().nodes.iter().filter(|n| n.inputs.is_empty()).map(|n| n.account.failed).sum::<u64>(), 5);
+    }
+    // the pipeline and the option say different things
+    let skips = sabot::testing::Trial::new().run(sifted(source(broker, &topic, "&on_bad_message=skip")));
+    assert!(skips.map(|_| ()).unwrap_err().to_string().contains("leave out `on_bad_message=skip`"));
+}
+
+/// A topic with poison, sorted out by a program that is killed: each row and each bad message once.
+#[test]
+fn every_bad_message_once_whoever_is_killed() {
+    let Some(broker) = Kafka::shared() else { return };
+    let (topic, letters) = (broker.topic("sifted", 3), broker.topic("letters", 1));
+    let dir = tempfile::tempdir().unwrap();
+    let sinks =
+        [format!("all=csv:{}/", dir.path().join("out").display()), format!("bad={}", broker.uri(&letters, "key=partition,position"))];
+    let source = format!("numbers={}", broker.uri(&topic, ""));
+    let args = ["sift", "--source", &source, "--sink", &sinks[0], "--sink", &sinks[1]];
+    let mut counts = [0i64; 3];
+    let mut feed = |partition: usize, rows: i64| {
+        let line = |i: i64| {
+            let n = i * 3 + partition as i64;
+            if mix(n as u64).is_multiple_of(3) { format!("poison {n}") } else { format!("{{\"n\":{n}}}") }
+        };
+        let values: Vec<String> = (counts[partition]..counts[partition] + rows).map(line).collect();
+        broker.send(&topic, partition as i32, values.iter().map(String::as_str));
+        counts[partition] += rows;
+    };
+    for life in 0..6 {
+        let child = start(dir.path(), &args, None);
+        for partition in 0..3 {
+            feed(partition, 150);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        kill_after(child, Duration::from_millis(300 + mix(life + 5) % 600));
+    }
+    let child = start(dir.path(), &args, None);
+    // what came out of both sinks
+    let found = || {
+        let files = std::fs::read_dir(dir.path().join("out")).into_iter().flatten().flatten().map(|e| e.path());
+        let files = files.filter(|f| !f.file_name().unwrap().to_string_lossy().starts_with('.'));
+        let rows =
+            files.flat_map(|f| std::fs::read_to_string(f).unwrap().lines().skip(1).map(|l| l.parse().unwrap()).collect::<Vec<i64>>());
+        let number = |seen: &sabot_services::Seen| {
+            let letter: serde_json::Value = serde_json::from_str(seen.value.as_deref().unwrap()).unwrap();
+            let n: i64 = letter["text"].as_str().unwrap().strip_prefix("poison ").unwrap().parse().unwrap();
+            let place = (letter["place"].as_str().unwrap(), letter["partition"].as_i64().unwrap(), letter["position"].as_i64().unwrap());
+            assert_eq!(place, (topic.as_str(), n % 3, n / 3));
+            assert!(!letter["error"].as_str().unwrap().is_empty());
+            n
+        };
+        rows.chain(broker.committed(&letters).iter().map(number)).collect::<Vec<i64>>()
+    };
+    let (begun, wanted) = (std::time::Instant::now(), counts.iter().sum::<i64>() as usize);
+    while found().len() < wanted && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    stop(child);
+    assert_eq!(check(found()), wanted, "{counts:?}");
+    assert!(broker.committed(&letters).len() > 600, "the test shows something");
+}
+
 #[test]
 fn a_broker_that_is_away() {
     let spec = SourceSpec::from_uri("kafka://127.0.0.1:1/topic?until=end").unwrap();

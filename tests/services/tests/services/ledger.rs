@@ -1,5 +1,6 @@
 //! Running the program that is killed, and judging what it wrote.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -11,12 +12,16 @@ pub(super) fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Starts the program with checkpoints in a directory.
+/// Starts the program with checkpoints in a directory; it tries for about a minute to reach servers.
 pub(super) fn start(dir: &Path, args: &[&str], crash: Option<&str>) -> Child {
+    begin(dir, &[args, &["--retries", "30", "--retry-wait", "50ms"]].concat(), crash)
+}
+
+/// The same with the patience that the arguments say.
+pub(super) fn begin(dir: &Path, args: &[&str], crash: Option<&str>) -> Child {
     let kept = dir.join("checkpoints").display().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ledger"));
     command.arg("run").args(args).args(["--threads", "2", "--checkpoint-every", "100ms", "--checkpoint-dir", &kept]);
-    command.args(["--retries", "30", "--retry-wait", "50ms"]);
     if let Some(crash) = crash {
         command.env("SABOT_CRASH_AT", crash);
     }
@@ -57,6 +62,29 @@ pub(super) fn check(numbers: impl IntoIterator<Item = i64>) -> usize {
         );
     }
     parts.iter().map(Vec::len).sum()
+}
+
+/// What has come of a key: how many rows, their sum and the last.
+pub(super) type Tally = BTreeMap<i64, [i64; 3]>;
+
+/// Whether these are the results of the numbers of three partitions, each up to some number. Returns how many numbers.
+pub(super) fn check_tally(totals: &Tally) -> i64 {
+    let mut all = 0;
+    for partition in 0..3 {
+        let keys = || (partition..60).step_by(3);
+        let rows: i64 = keys().filter_map(|key| totals.get(&key)).map(|t| t[0]).sum();
+        for (place, key) in (0..).zip(keys()) {
+            let count = (rows - place + 19) / 20;
+            let wanted = (count > 0).then(|| [count, key * count + 30 * count * (count - 1), key + 60 * (count - 1)]);
+            assert_eq!(totals.get(&key), wanted.as_ref(), "key {key} after {rows} numbers of its partition");
+        }
+        all += rows;
+    }
+    all
+}
+/// The results of the keys that are not left out.
+pub(super) fn some(totals: &Tally) -> Tally {
+    totals.iter().filter(|(_, t)| t[0] % 5 != 0).map(|(k, t)| (*k, *t)).collect()
 }
 
 /// The places between the steps of a checkpoint where a debug build dies on demand.

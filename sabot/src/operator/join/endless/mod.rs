@@ -9,23 +9,31 @@
 //!   which are known when they are ruled out: nothing is ever taken back.
 //! - [`asof`]: each left row with one right row, looked up once the right watermark has passed it.
 //! - [`windowed`]: pairs of one window, made when it closes.
+//! - [`updating`]: pairs by keys alone, sent at once and taken back when a row of theirs is; rows without a partner are taken back when they get one. What
+//!   its changes add up to is the batch join of the rows so far.
 //!
 //! State is columnar: [pieces] of the sides' batches and hash tables of their keys beside them, by stretches of event time, so that time
 //! that has passed is forgotten as a whole. It is written by key group.
 
 mod asof;
 mod bucket;
+mod counted;
+mod counted_state;
+mod existence;
 mod interval;
 mod pairing;
 mod pieces;
 mod places;
+mod sending;
 mod shape;
 mod state;
 mod store;
+mod updating;
 mod versions;
 mod waiting;
 mod windowed;
 
 pub use asof::AsOfJoin;
 pub use interval::{IntervalJoin, TimesNeeded};
+pub use updating::UpdatingJoin;
 pub use windowed::WindowJoin;

@@ -100,7 +100,7 @@ pub(super) struct Pairing {
 impl Pairing {
     /// For inputs with these schemas.
     pub(super) fn new(spec: &JoinSpec, condition: Option<&Condition>, left: &Schema, right: &Schema) -> Result<Pairing> {
-        let (lt, rt) = spec.times.as_ref().ok_or_else(|| Error::Plan(format!("`{}` joins in time, but has none", spec.name)))?;
+        let (lt, rt) = spec.times.as_ref().map(|(l, r)| (l, r)).unzip();
         let (left, right) = (plain_schema(left), plain_schema(right));
         let nanos = spec.nanos(&left, &right)?;
         let every: Vec<String> = left.fields().iter().map(|f| f.name().clone()).collect();

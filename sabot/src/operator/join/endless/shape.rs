@@ -21,7 +21,8 @@ pub(super) struct Shape {
     on: Vec<usize>,
     pub(super) out: Vec<usize>,
     pub(super) tested: Vec<usize>,
-    time: usize,
+    /// The event time, if rows are matched in time.
+    time: Option<usize>,
     offset: i64,
     /// Times are told in nanoseconds rather than microseconds.
     nanos: bool,
@@ -33,7 +34,7 @@ pub(super) struct Wanted<'a> {
     pub(super) on: &'a [String],
     pub(super) out: &'a [String],
     pub(super) tested: &'a [String],
-    pub(super) time: &'a EventColumn,
+    pub(super) time: Option<&'a EventColumn>,
     pub(super) nanos: bool,
 }
 
@@ -54,9 +55,10 @@ impl Shape {
         let on = wanted.on.iter().map(&mut place).collect::<Result<_>>()?;
         let out = wanted.out.iter().map(&mut place).collect::<Result<_>>()?;
         let tested = wanted.tested.iter().map(&mut place).collect::<Result<_>>()?;
-        let time = place(&wanted.time.column)?;
+        let time = wanted.time.map(|t| place(&t.column)).transpose()?;
         let schema = Arc::new(Schema::new(fields));
-        Ok(Shape { step: wanted.step.to_owned(), names, schema, on, out, tested, time, offset: wanted.time.offset, nanos: wanted.nanos })
+        let offset = wanted.time.map_or(0, |t| t.offset);
+        Ok(Shape { step: wanted.step.to_owned(), names, schema, on, out, tested, time, offset, nanos: wanted.nanos })
     }
     /// The kept columns of a dense batch.
     pub(super) fn rows(&self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -75,7 +77,7 @@ impl Shape {
     }
     /// The event times of kept rows.
     pub(super) fn times(&self, rows: &RecordBatch) -> Result<Vec<i64>> {
-        match rows.columns().get(self.time) {
+        match self.time.and_then(|at| rows.columns().get(at)) {
             Some(column) => instants::ticks(column, self.nanos, self.offset),
             None => Err(no_column("event time", &self.step)),
         }

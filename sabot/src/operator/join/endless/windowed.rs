@@ -102,8 +102,8 @@ impl WindowJoin {
         let (test_left, test_right) = condition.as_ref().map_or((&[][..], &[][..]), |c| (c.left(), c.right()));
         let of = |on, out, tested, time| Wanted { step: &spec.name, on, out, tested, time, nanos: false };
         let shapes = [
-            Shape::new(&of(&spec.left_on, left_out, test_left, lt), &left)?,
-            Shape::new(&of(&spec.right_on, &spec.right, test_right, rt), &right)?,
+            Shape::new(&of(&spec.left_on, left_out, test_left, Some(lt)), &left)?,
+            Shape::new(&of(&spec.right_on, &spec.right, test_right, Some(rt)), &right)?,
         ];
         let inner = JoinSpec { matching: Matching::Equal, times: None, left: left_out.clone(), by_group: false, ..(*spec).clone() };
         Ok(WindowJoin {
