@@ -139,7 +139,7 @@ impl Watch {
 }
 
 /// Some times the state of 10,000 visitors: the engine's own count of what operators hold may not exceed it.
-const BUDGET: usize = 24 << 20;
+const BUDGET: usize = 8 << 20;
 
 /// Neither state nor memory is more after many TTLs than after three.
 fn flat(samples: &[Sample]) {
