@@ -157,6 +157,16 @@ pipeline! {
     podium_log -> sink;
 }
 
+pipeline! {
+    /// A join that is sent as it changes: not part of [`living`], which the fixture has.
+    pub fn changing(events: Source<Event>, others: Source<Event>);
+    totals = events -> key_by(key) -> window(global(on_update)) -> aggregate(|e| row { total: sum(e.amount), rows: count() });
+    best = others -> key_by(key) -> window(global(on_update)) -> top(2, desc(amount), id);
+    paired = totals -> key_by(key) -> left_join(best -> key_by(key), |t, b| row { key: t.key, total: t.total, id: b?.id });
+    paired_log = paired -> changelog();
+    paired_log -> sink;
+}
+
 /// Gives way a few times.
 #[operator(max_in_flight = 5)]
 async fn doubled(amount: i64) -> i64 {

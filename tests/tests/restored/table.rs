@@ -26,6 +26,7 @@ const TABLE: &[(&str, &str)] = &[
     ("IntervalJoin", "living/near/interval_join"),
     ("AsOfJoin", "living/last/asof_join"),
     ("WindowJoin", "living/both/join"),
+    ("UpdatingJoin", "changing/paired/left_join"),
     ("PartialSort", "ending/sorted/sort.partial"),
     ("MergeSort", "ending/sorted/sort"),
     ("Limit", "ending/few/limit"),
@@ -131,8 +132,8 @@ fn with_little_memory() {
     ends(spill, "spilling/");
 }
 
-#[test]
-fn over_rows_that_never_end() {
+/// Over rows that never end; how many results there were.
+fn never_ends(pipeline: &str, of: impl Fn(Source<Event>, Source<Event>) -> Job) -> usize {
     let (mut nodes, mut found) = (BTreeSet::new(), 0);
     for seed in 0..18u64 {
         let random = mix(seed + 1);
@@ -141,11 +142,11 @@ fn over_rows_that_never_end() {
         let stop = 2000 + (random >> 24) % 2000;
         let what = format!("seed {seed}, {partitions} partitions, {before} threads, then {after}");
         let read = [Read::default(), Read::default()];
-        let job = || living(endless(0, partitions, &read[0]), endless(1, partitions, &read[1]));
+        let job = || of(endless(0, partitions, &read[0]), endless(1, partitions, &read[1]));
         let trial = Trial::new().threads(before).morsel_rows(6).seed(seed).snapshot_at(stop * (1 + seed % 4) / 6).crash_at(stop);
         let cut = trial.run(job()).unwrap_or_else(|e| panic!("{what}: {e}")).checkpoint;
         cut.iter().for_each(|c| held(c, &mut nodes));
-        let names = ["living/events/source", "living/others/source"];
+        let names = ["events", "others"].map(|source| format!("{pipeline}{source}/source"));
         for (read, name) in read.iter().zip(names) {
             let at = cut.iter().flat_map(|c| &c.positions).filter(|p| p.node == name).flat_map(|p| &p.open);
             // what was read behind the cut will be read again
@@ -154,9 +155,21 @@ fn over_rows_that_never_end() {
         let again = Trial::new().threads(after).morsel_rows(11).seed(seed + 1000).stop_at(stop).from(cut).run(job());
         let again = again.unwrap_or_else(|e| panic!("{what}: {e}"));
         let [events, others] = read.map(|r| std::mem::take(&mut *r.lock().unwrap()));
-        let complete = Trial::new().run(living(rows(0, &events), rows(1, &others))).unwrap();
+        let complete = Trial::new().run(of(rows(0, &events).into(), rows(1, &others).into())).unwrap();
         found += same(&what, &again, &complete);
     }
-    all_held("living/", &nodes);
+    all_held(pipeline, &nodes);
+    found
+}
+
+#[test]
+fn over_rows_that_never_end() {
+    let found = never_ends("living/", living);
     assert!(found > 5000, "{found} rows");
+}
+
+#[test]
+fn joined_as_they_change() {
+    let found = never_ends("changing/", changing);
+    assert!(found > 100, "{found} rows");
 }
