@@ -120,8 +120,8 @@ pub use sabot_macros::pipeline;
 pub mod prelude {
     pub use crate::operator::{BadRow, Batch, KeyCtx};
     pub use crate::record::{
-        Bytes, Date, Decimal, Dict, Duration, List, ListRef, Micros, Millis, Nanos, Record, Seconds, State, Str, Time, TimeExt, Timestamp,
-        Utc,
+        Bytes, Date, Decimal, Dict, Duration, Largest, Least, List, ListRef, Micros, Millis, Nanos, Record, Reduce, Reducing, Seconds,
+        State, Str, Time, TimeExt, Timestamp, Utc,
     };
     #[cfg(feature = "json")]
     pub use crate::stream::jsonl;

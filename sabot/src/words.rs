@@ -10,6 +10,15 @@ pub(crate) fn unknown(refusal: &str, name: &str, list: &str, known: &[&str]) -> 
     }
 }
 
+/// That a cargo feature is missing, and how it is added.
+// not called if all are there
+#[allow(dead_code)]
+pub(crate) fn without_feature(feature: &str) -> String {
+    format!(
+        "this program was built without the feature `{feature}` of `sabot`: add it in `Cargo.toml` (`sabot = {{ .., features = [\"{feature}\"] }}`)"
+    )
+}
+
 /// The known name that a user may have meant by `name`, letter case and punctuation aside.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<Vec<char>>();

@@ -18,4 +18,4 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 15:15 | sort | an unbounded stream never ends, so this step would never emit
-//~ ALSO add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`
+//~ ALSO declare the source as one that ends: `Source<T, Bounded>`

@@ -30,4 +30,4 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 26:5 | ( | `(good, bad)` are the two streams of a `dead_letter()`: end the statement with `-> dead_letter();`
+//~ ERROR 26:5 | ( | two names of streams stand here, but no step makes two: end the statement with `-> dead_letter();`, `-> bad_rows();`, `-> late_rows();` or a `keyed(..)` that has a second output

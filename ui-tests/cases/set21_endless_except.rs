@@ -20,4 +20,4 @@ pipeline! {
 fn main() {}
 
 //~ ERROR 17:22 | others | an unbounded stream never ends, so this step would never emit
-//~ ALSO add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`
+//~ ALSO declare the source as one that ends: `Source<T, Bounded>`

@@ -98,7 +98,10 @@ fn two(stmt: &Stmt, pair: &Pair, code: &TokenStream, cx: &mut Cx) -> TokenStream
     let wrong = if pair.odd {
         Some("two names of streams stand here: `(good, bad) = .. -> dead_letter();`")
     } else if step.is_none() {
-        Some("`(good, bad)` are the two streams of a `dead_letter()`: end the statement with `-> dead_letter();`")
+        Some(
+            "two names of streams stand here, but no step makes two: end the statement with `-> dead_letter();`, `-> bad_rows();`, \
+             `-> late_rows();` or a `keyed(..)` that has a second output",
+        )
     } else {
         None
     };

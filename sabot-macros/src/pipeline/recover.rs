@@ -53,8 +53,45 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("last_value", "last"),
 ];
 
+/// What other systems call steps, and how they are written here.
+const OTHER_STEPS: &[(&str, &str)] = &[
+    ("group_by", "`key_by(a, b)`"),
+    ("groupby", "`key_by(a, b)`"),
+    ("partition_by", "`key_by(a, b)`"),
+    ("keyby", "`key_by(a, b)`"),
+    ("agg", "`aggregate(|t| row { .. })`"),
+    ("fold", "`aggregate(|t| row { .. })` with an aggregate of your own, or `reduce(|a, b| ..)`"),
+    ("order_by", "`sort(a, desc(b))`"),
+    ("sort_by", "`sort(a, desc(b))`"),
+    ("where_", "`filter(|t| ..)`"),
+    ("with_column", "`with(|t| row { column: .. })`"),
+    ("with_columns", "`with(|t| row { column: .. })`"),
+    ("project", "`select(|t| row { .. })`"),
+    ("rename", "`select(|t| row { new: t.old, .. })`"),
+    ("head", "`limit(10)`"),
+    ("take", "`limit(10)`"),
+    ("unique", "`distinct()`"),
+    ("dedup", "`distinct()`"),
+    ("union_all", "`union(other)`"),
+    ("inner_join", "`join(other -> key_by(..), |l, r| row { .. })`"),
+    ("left_outer_join", "`left_join(other -> key_by(..), |l, r| row { .. })`"),
+    ("outer_join", "`full_join(other -> key_by(..), |l, r| row { .. })`"),
+    ("full_outer_join", "`full_join(other -> key_by(..), |l, r| row { .. })`"),
+    ("tumbling", "`window(tumbling(1.hour()))`"),
+    ("hop", "`window(hop(1.hour(), 15.minute()))`"),
+    ("session", "`window(session(30.minute()))`"),
+    ("global", "`window(global(on_update))`"),
+    ("folded", "`sink(to(..).folded())`"),
+];
+
 /// Functions of a column and a fraction.
 const OF_FRACTION: &[&str] = &["quantile", "approx_quantile"];
+
+/// What to write instead of a step that has another name elsewhere.
+pub(super) fn other_step(name: &str) -> Option<String> {
+    let (_, ours) = OTHER_STEPS.iter().find(|(theirs, _)| *theirs == name)?;
+    Some(format!("there is no step `{name}`; did you mean {ours}?"))
+}
 
 /// The columns and the constants among the arguments of a library function, and what is wrong with the constants.
 pub(super) fn constants<'a>(
@@ -204,6 +241,16 @@ pub(super) fn span_of_time(tokens: &[TokenTree]) -> Option<(i128, Span)> {
 
 /// What is wrong with the argument of `window`, as far as its tokens tell.
 pub(super) fn wrong_window(step: Span, tokens: &[TokenTree]) -> Vec<(Span, String)> {
+    if let [TokenTree::Ident(kind)] = tokens {
+        let example = match kind.to_string().as_str() {
+            "global" => "global(on_update)",
+            "tumbling" => "tumbling(1.hour())",
+            "hop" => "hop(1.hour(), 15.minute())",
+            "session" => "session(30.minute())",
+            _ => return Vec::new(),
+        };
+        return vec![(kind.span(), format!("`{kind}` is no window yet: write `window({example})`"))];
+    }
     let [TokenTree::Ident(kind), TokenTree::Group(args)] = tokens else {
         return if tokens.is_empty() {
             vec![(

@@ -5,7 +5,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use super::check::{check, used};
 use super::meta::{Facts, RowParam, mentions, pass, text};
 use super::model::{Head, Pipeline};
-use super::recover::{key_columns, may_be_function, not_an_aggregate, row_for};
+use super::recover::{key_columns, may_be_function, not_an_aggregate, other_step, row_for};
 use super::tokens::{list, row, split};
 use super::{expand, parse};
 
@@ -189,6 +189,8 @@ fn slips() {
     assert_eq!(row_for(&tokens("(t.a, t.b * 2)"), &rows), "row { a: t.a, column: t.b * 2 }");
     assert_eq!(row_for(&tokens("my::Alert { a: 1 }"), &rows), "row my::Alert { .. }");
     assert!(may_be_function(&tokens("keep::large")) && may_be_function(&tokens("above(3)")) && !may_be_function(&tokens("price > 3")));
+    assert_eq!(other_step("group_by").as_deref(), Some("there is no step `group_by`; did you mean `key_by(a, b)`?"));
+    assert_eq!(other_step("key_by").or(other_step("mine")), None);
     let name = quote::format_ident!("total");
     let wrong = |text: &str| not_an_aggregate(&name, &tokens(text)).map(|(_, m)| m);
     assert_eq!(wrong("sum(t.x)").or(wrong("Vwap(t.x, t.y)")).or(wrong("my::top(t.x)")), None);

@@ -43,7 +43,7 @@ impl SourceSpec {
                 Ok(metadata.schema().as_ref().clone())
             }
             #[cfg(not(feature = "parquet"))]
-            SourceSpec::Parquet { .. } => Err(Error::usage("this program was built without Parquet: enable sabot's feature `parquet`")),
+            SourceSpec::Parquet { .. } => Err(Error::usage(crate::words::without_feature("parquet"))),
             SourceSpec::JsonLines { .. } => Err(Error::usage("the columns of JSON lines are not inferred; write the record by hand")),
             SourceSpec::Follow { files, .. } => files.columns(),
             SourceSpec::Kafka(input) => Err(Error::Usage(format!("{} does not say which columns its messages have", input.topic))),

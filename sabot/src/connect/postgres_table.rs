@@ -58,10 +58,11 @@ impl PostgresTable {
         if address.path.is_empty() || address.path.contains('/') {
             return Err(refused("does not name a database"));
         }
-        let table = options.take("table")?.filter(|t| !t.is_empty()).ok_or_else(|| refused("does not name a table"))?;
+        let table = options.take("table")?;
         let key = options.take_list("key")?;
         let create = options.take_bool("create")?.unwrap_or(false);
         options.finish("a Postgres sink", &["table", "key", "create"])?;
+        let table = table.filter(|t| !t.is_empty()).ok_or_else(|| refused("does not name a table"))?;
         let (user, password) = (address.user, address.password.map(Secret::new));
         let database = address.path;
         Ok(PostgresTable { host: host.clone(), port: port.unwrap_or(PORT), user, password, database, table, key, create })

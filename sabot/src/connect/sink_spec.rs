@@ -125,12 +125,14 @@ impl SinkSpec {
             SinkSpec::Postgres(table) => return Ok(Box::new(super::PostgresSink::new(table.as_ref().clone()))),
             #[cfg(not(feature = "postgres"))]
             SinkSpec::Postgres(_) => {
-                return Err(Error::usage("this program was built without Postgres: enable sabot's feature `postgres`"));
+                return Err(Error::usage(format!("a sink `postgres://..`: {}", crate::words::without_feature("postgres"))));
             }
             #[cfg(feature = "kafka")]
             SinkSpec::Kafka(output) => return Ok(Box::new(super::KafkaSink::new(output.as_ref().clone()))),
             #[cfg(not(feature = "kafka"))]
-            SinkSpec::Kafka(_) => return Err(Error::usage("this program was built without Kafka: enable sabot's feature `kafka`")),
+            SinkSpec::Kafka(_) => {
+                return Err(Error::usage(format!("a sink `kafka://..`: {}", crate::words::without_feature("kafka"))));
+            }
         };
         if !PartsSink::names_directory(path) {
             return self.open_file(path.clone());
@@ -149,7 +151,7 @@ impl SinkSpec {
             #[cfg(feature = "parquet")]
             SinkSpec::Parquet { .. } => Ok(Box::new(super::ParquetSink::new(path))),
             #[cfg(not(feature = "parquet"))]
-            SinkSpec::Parquet { .. } => Err(Error::usage("this program was built without Parquet: enable sabot's feature `parquet`")),
+            SinkSpec::Parquet { .. } => Err(Error::usage(crate::words::without_feature("parquet"))),
             SinkSpec::Csv { delimiter, header, .. } => {
                 let options = CsvOptions { delimiter: *delimiter, header: *header, ..CsvOptions::default() };
                 Ok(Box::new(CsvSink::new(path, &options)?))
@@ -157,7 +159,7 @@ impl SinkSpec {
             #[cfg(feature = "json")]
             SinkSpec::JsonLines { .. } => Ok(Box::new(super::JsonSink::new(path))),
             #[cfg(not(feature = "json"))]
-            SinkSpec::JsonLines { .. } => Err(Error::usage("this program was built without JSON: enable sabot's feature `json`")),
+            SinkSpec::JsonLines { .. } => Err(Error::usage(crate::words::without_feature("json"))),
             SinkSpec::Arrow { .. } => Ok(Box::new(ArrowSink::new(path))),
             SinkSpec::Blackhole | SinkSpec::Kafka(_) | SinkSpec::Postgres(_) => Err(Error::internal("a sink that is no file")),
         }

@@ -173,12 +173,12 @@ impl SourceSpec {
             #[cfg(feature = "parquet")]
             SourceSpec::Parquet { paths } => Ok(Box::new(super::ParquetSource::open(paths, record, expected)?)),
             #[cfg(not(feature = "parquet"))]
-            SourceSpec::Parquet { .. } => Err(Error::usage("this program was built without Parquet: enable sabot's feature `parquet`")),
+            SourceSpec::Parquet { .. } => Err(Error::usage(crate::words::without_feature("parquet"))),
             SourceSpec::Csv { paths, options } => Ok(Box::new(CsvSource::open(paths, options, record, expected)?)),
             #[cfg(feature = "json")]
             SourceSpec::JsonLines { paths, on_bad_line } => Ok(Box::new(super::JsonSource::open(paths, *on_bad_line, expected)?)),
             #[cfg(not(feature = "json"))]
-            SourceSpec::JsonLines { .. } => Err(Error::usage("this program was built without JSON: enable sabot's feature `json`")),
+            SourceSpec::JsonLines { .. } => Err(Error::usage(crate::words::without_feature("json"))),
             SourceSpec::Follow { files, every_ms } => {
                 let every = std::time::Duration::from_millis(*every_ms);
                 Ok(Box::new(super::FollowSource::open(files, every, record, expected)?))
@@ -186,7 +186,7 @@ impl SourceSpec {
             #[cfg(feature = "kafka")]
             SourceSpec::Kafka(input) => Ok(Box::new(super::KafkaSource::open(input, record, expected)?)),
             #[cfg(not(feature = "kafka"))]
-            SourceSpec::Kafka(_) => Err(Error::usage("this program was built without Kafka: enable sabot's feature `kafka`")),
+            SourceSpec::Kafka(_) => Err(Error::usage(format!("a source `kafka://..`: {}", crate::words::without_feature("kafka")))),
         }
     }
     /// Whether its rows end.

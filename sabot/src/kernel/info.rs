@@ -193,6 +193,19 @@ impl StepInfo {
     }
 }
 
+impl Expr {
+    /// The column of which it is a plain copy, passed on or written anew as a named row does: `t.column`.
+    pub fn copies(&self) -> Option<&str> {
+        if self.pass.is_some() {
+            return self.pass.as_deref();
+        }
+        let [column] = self.reads.as_deref()? else { return None };
+        let (row, field) = self.text.split_once('.')?;
+        let read = column.rsplit_once('.').map_or(column.as_str(), |(_, read)| read);
+        (field == read && row.chars().all(|c| c == '_' || c.is_alphanumeric())).then_some(column)
+    }
+}
+
 fn resolve(e: &ExprMeta, registry: &[&'static super::OperatorEntry]) -> Expr {
     // A call is known by its last path segment. The name alone cannot prove that it is the registered function, so
     // `total` is a hint that the kernel checks: a panic on lanes is repeated on kept rows only before it counts.

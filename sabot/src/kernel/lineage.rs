@@ -62,6 +62,8 @@ pub struct Lineage {
     pub units: Vec<Unit>,
     /// Output columns: name and origin.
     pub outputs: Vec<(String, From)>,
+    /// Computed values that are plain copies of an input column, as a named row has them.
+    pub copies: BTreeMap<usize, usize>,
     /// Whether every use of a nullable input column can be handled by validity words.
     pub hoisted: bool,
 }
@@ -85,6 +87,7 @@ impl Lineage {
         let mut units: Vec<Unit> = Vec::new();
         let (mut bit, mut made, mut hoisted) = (0u32, 0usize, true);
         let mut beside = Beside::new();
+        let mut copies = BTreeMap::new();
         for (number, step) in steps.iter().enumerate() {
             let mut added = Vec::new();
             match step.info.kind {
@@ -104,6 +107,10 @@ impl Lineage {
                                 (all(&scope, &beside), false, true)
                             }
                         };
+                        let copied = expr.and_then(|e| e.copies()).and_then(|c| scope.iter().rev().find(|(n, _)| n == c));
+                        if let Some(input) = copied.and_then(|(_, from)| values_of(&copies, from)) {
+                            copies.insert(made + k, input);
+                        }
                         let own_bit = if step.bits == 0 { 63 } else { (bit + k as u32).min(63) };
                         units.push(Unit { bit: own_bit, made: Some(made + k), step: number, needs, total, volatile });
                         added.push((name.clone(), From::Made(made + k)));
@@ -140,7 +147,13 @@ impl Lineage {
         let order = steps.last().map(|s| s.columns.clone()).unwrap_or_default();
         let mut outputs: Vec<(String, From)> = scope.iter().map(|(n, f)| (rename(n, f), f.clone())).collect();
         outputs.sort_by_key(|(n, _)| order.iter().position(|o| o == n).unwrap_or(usize::MAX));
-        Lineage { inputs, units, outputs, hoisted }
+        Lineage { inputs, units, outputs, copies, hoisted }
+    }
+
+    /// The input column of which an output column has the values, passed on or copied.
+    pub fn values_of(&self, output: &str) -> Option<&Column> {
+        let (_, from) = self.outputs.iter().find(|(name, _)| name == output)?;
+        self.inputs.get(values_of(&self.copies, from)?)
     }
 
     /// The mask bits and input columns that are needed for these outputs (all predicates included).
@@ -167,6 +180,13 @@ impl Lineage {
             mask = !0;
         }
         (mask, inputs, made)
+    }
+}
+
+fn values_of(copies: &BTreeMap<usize, usize>, from: &From) -> Option<usize> {
+    match from {
+        From::Input(input) => Some(*input),
+        From::Made(made) => copies.get(made).copied(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which columns tell the rows of a stream of changes apart: by what a sink that applies changes finds the row that is replaced.
 
 use super::{JoinKind, Lineages, Matching, NodeId, Op, Plan};
-use crate::kernel::ColumnFrom;
 
 /// The columns of which no two rows that count have the same values, as the plan names them at this node; none if that is not known.
 pub fn identity(plan: &Plan, lineages: &Lineages<'_>, at: NodeId) -> Vec<String> {
@@ -23,13 +22,8 @@ fn find(plan: &Plan, lineages: &Lineages<'_>, at: NodeId) -> Option<Vec<String>>
         Op::Run { .. } => {
             let lineage = lineages(&node.id)?;
             let renamed = |column: String| {
-                let from =
-                    |from: &ColumnFrom| matches!(from, ColumnFrom::Input(i) if lineage.inputs.get(*i).is_some_and(|c| *c.name == *column));
-                lineage
-                    .outputs
-                    .iter()
-                    .find(|(name, f)| from(f) && node.columns.iter().any(|c| c.name == *name))
-                    .map(|(name, _)| name.clone())
+                let same = |output: &str| lineage.values_of(output).is_some_and(|c| *c.name == *column);
+                node.columns.iter().find(|c| same(&c.name)).map(|c| c.name.clone())
             };
             up()?.into_iter().map(renamed).collect()
         }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use super::{Lineages, Matching, NodeId, Op, Plan};
-use crate::kernel::ColumnFrom;
 use crate::operator::TIME;
 use crate::{Error, Result};
 
@@ -158,9 +157,7 @@ fn follow(plan: &Plan, lineages: &Lineages<'_>, at: NodeId, column: &str, out: &
         }
         Op::Run { .. } => {
             let lineage = lineages(&node.id).ok_or_else(|| Error::Plan(format!("there is no kernel `{}`", node.id)))?;
-            let from = lineage.outputs.iter().find(|(n, _)| n == column).map(|(_, from)| from);
-            let Some(ColumnFrom::Input(i)) = from else { return Ok(false) };
-            let Some(input) = lineage.inputs.get(*i) else { return Ok(false) };
+            let Some(input) = lineage.values_of(column) else { return Ok(false) };
             ways.extend(node.inputs.iter().map(|n| (*n, input.name.to_string())));
         }
         Op::LateRows => {

@@ -57,7 +57,6 @@ impl<T: PartialOrd> Reduce<T> for Least {
 ///
 /// ```
 /// use sabot::prelude::*;
-/// use sabot::record::{Largest, Least, Reduce, Reducing};
 ///
 /// /// Sums modulo a day.
 /// enum OfDay {}

@@ -193,7 +193,7 @@ fn unknown(scheme: &str) -> String {
         "az" | "adl" | "azure" | "abfs" | "abfss" => "azure",
         _ => return "stores are `s3://bucket/..`, `gs://bucket/..`, `az://container/..` and `memory:///..`".into(),
     };
-    format!("this program was built without the feature `{feature}` of `sabot`: add it (`sabot = {{ features = [\"{feature}\"] }}`)")
+    crate::words::without_feature(feature)
 }
 
 fn payload(parts: &[&[u8]]) -> PutPayload {

@@ -66,11 +66,18 @@ fn objects(dir: &Path, _patience: Patience) -> Result<Arc<dyn Storage>> {
         Some("s3" | "s3a") => "aws",
         Some("gs") => "gcp",
         Some("az" | "adl" | "azure" | "abfs" | "abfss") => "azure",
-        _ => "object-store",
+        Some("memory") => "object-store",
+        _ => {
+            return Err(Error::Usage(format!(
+                "`{}` is no place for checkpoints: name a directory, or an object store, `s3://bucket/..`, `gs://bucket/..` or `az://container/..`",
+                dir.display()
+            )));
+        }
     };
     Err(Error::Usage(format!(
-        "`{}` is in an object store, and this program was built without the feature `{feature}` of `sabot`: add it (`sabot = {{ features = [\"{feature}\"] }}`), or name a directory",
-        dir.display()
+        "`{}` is in an object store, and {}, or name a directory",
+        dir.display(),
+        crate::words::without_feature(feature)
     )))
 }
 

@@ -298,7 +298,7 @@ impl Lower<'_> {
             Some(column) if !self.bounded(&[input.from]) => {
                 let id = self.plan.node(number).map_or("", |n| n.id.as_str());
                 Err(Error::Usage(format!(
-                    "`{id}` takes its time from `{column}`, which is computed on the way, so that no source can tell when a window is over; over an endless source the event time must be a column of the source itself"
+                    "`{id}` takes its time from `{column}`, which is computed on the way, so that no source can tell when a window is over; over an endless source the event time must be a column of the source itself, passed on or copied as it is"
                 )))
             }
             _ => Ok(()),

@@ -81,7 +81,7 @@ impl Lower<'_> {
             let Some(column) = self.times.computed_sides.get(&(number, port)).filter(|_| !self.bounded(&[input.from])) else { continue };
             let side = if port == 0 { "left" } else { "right" };
             return Err(Error::Usage(format!(
-                "`{}` takes the time of its {side} side from `{column}`, which is computed on the way, so that no source can tell when no partner follows; over an endless source the event time must be a column of the source itself",
+                "`{}` takes the time of its {side} side from `{column}`, which is computed on the way, so that no source can tell when no partner follows; over an endless source the event time must be a column of the source itself, passed on or copied as it is",
                 node.id
             )));
         }

@@ -196,8 +196,8 @@ impl<R> RowsFor<Decoy<R>> for R {}
 /// Example: [`Records`](super::Records).
 #[diagnostic::on_unimplemented(
     message = "an unbounded stream never ends, so this step would never emit",
-    label = "needs a bounded input or a window",
-    note = "add a `window(..)` step before it, or declare the source as one that ends: `Source<T, Bounded>`"
+    label = "needs rows that end",
+    note = "declare the source as one that ends: `Source<T, Bounded>`"
 )]
 pub trait Finite {}
 impl Finite for Bounded {}

@@ -60,13 +60,16 @@ impl<K: 'static> Uncut for Keyed<K> {}
 /// The rows end, or results are sent as they change.
 #[diagnostic::on_unimplemented(
     message = "an unbounded stream never ends, so this step would never emit",
-    label = "needs a bounded input or a window",
+    label = "needs rows that end, or results that are sent as they change",
     note = "add `key_by(..) -> window(global(on_update))` before it, which sends results as they change, or declare the source as one that ends: `Source<T, Bounded>`"
 )]
 pub trait EndsFor<K> {}
 impl<K> EndsFor<K> for Bounded {}
 #[diagnostic::do_not_recommend]
 impl<K> EndsFor<Updated<K>> for super::Unbounded {}
+// with a second one rustc does not show the first, which is none of the user's words
+#[diagnostic::do_not_recommend]
+impl<K> EndsFor<super::Decoy<K>> for super::Unbounded {}
 
 /// The rows stay, or results are sent as they change.
 #[diagnostic::on_unimplemented(
@@ -78,6 +81,8 @@ pub trait StaysFor<K> {}
 impl<K> StaysFor<K> for Append {}
 #[diagnostic::do_not_recommend]
 impl<K> StaysFor<Updated<K>> for Changes {}
+#[diagnostic::do_not_recommend]
+impl<K> StaysFor<super::Decoy<K>> for Changes {}
 
 /// A record whose rows a function can take and return: a struct of the user's.
 #[diagnostic::on_unimplemented(

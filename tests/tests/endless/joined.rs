@@ -436,7 +436,8 @@ pipeline! {
     pub fn spreads(bids: Source<Bid>, asks: Source<Bid>);
     high = bids -> key_by(item) -> window(global(on_update)) -> aggregate(|b| row { high: max(b.price) });
     low  = asks -> key_by(item) -> window(global(on_update)) -> aggregate(|b| row { low: min(b.price) });
-    spreads = high -> key_by(item) -> left_join(low -> key_by(item), |h, l| row { item: h.item, high: h.high, low: l?.low });
+    both = high -> key_by(item) -> left_join(low -> key_by(item), |h, l| row { of: h.item, high: h.high, low: l?.low });
+    spreads = both -> select(|b| row Spread { item: b.of, high: b.high, low: b.low });
     spreads -> sink;
     equal = high -> key_by(high) -> join(low -> key_by(low), |h, l| row { item: h.item, high: h.high, low: l.low });
     equal -> sink;

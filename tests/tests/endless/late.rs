@@ -69,6 +69,25 @@ fn late_rows_are_a_stream() {
     assert!(late > 300, "the test shows something: {late} late rows");
 }
 
+pipeline! {
+    /// Minutes of rows with a name, whose time is a copy of the source's.
+    pub fn named(readings: Source<Reading>);
+    named = readings -> filter(|r| r.value >= 0.0) -> select(|r| row Reading { sensor: r.sensor + 1, value: r.value, ts: r.ts });
+    minutes = named -> key_by(sensor) -> window(tumbling(1.minute()))
+                    -> aggregate(|r| row { total: sum(r.value), least: min(r.value), rows: count() });
+    minutes -> sink;
+}
+
+#[test]
+fn a_named_row_has_the_time_that_it_copies() {
+    let consumed = Consumed::default();
+    let ran = Trial::new().threads(2).morsel_rows(7).seed(5).stop_at(700).run(named(source(2, 3, &consumed))).unwrap();
+    let (rows, late) = rows_of(&consumed, 3);
+    let found = ran.rows::<Minute>("minutes").unwrap();
+    assert!(!found.is_empty() && late > 0 && ran.late() == late, "{late} late rows");
+    same_rows(&found, &Trial::new().run(named(rows)).unwrap().rows("minutes").unwrap(), 1e-9).unwrap();
+}
+
 #[test]
 fn late_rows_survive_a_crash() {
     for seed in 0..40u64 {

@@ -23,7 +23,7 @@ use crate::common::similar;
 use crate::pipeline::meta::{Facts, RowParam, mentions, pass, text};
 use crate::pipeline::model::{Chain, Head, Step};
 use crate::pipeline::parse::{chain as parse_chain, is_chain};
-use crate::pipeline::recover::{call_of, constants, key_columns, may_be_function, not_an_aggregate, row_for, wrong_window};
+use crate::pipeline::recover::{call_of, constants, key_columns, may_be_function, not_an_aggregate, other_step, row_for, wrong_window};
 use crate::pipeline::row::{self, Shape};
 use crate::pipeline::tokens::{
     Closure, Row, await_in, awaited, closure, error, error_expr, group_of, is_ident, is_punct, list, row as row_of, split, stream,
@@ -363,7 +363,11 @@ impl Build<'_> {
             "intersect" | "except" => self.set(name, &tokens),
             "sample" => self.sample(name, &tokens),
             "sink" if tokens.is_empty() => self.open_sink(name),
-            _ => {
+            other => {
+                if let Some(message) = other_step(other) {
+                    self.broken(name.span(), &message, &quote!());
+                    return;
+                }
                 self.seal();
                 let (s, on) = (id("__s"), self.on());
                 let inner = stream(&tokens);

@@ -56,7 +56,7 @@ impl How {
                 Ok(How::Lines(Arc::new(Lines::Json(Arc::new(shared)))))
             }
             #[cfg(not(feature = "json"))]
-            SourceSpec::JsonLines { .. } => Err(Error::usage("this program was built without JSON: enable sabot's feature `json`")),
+            SourceSpec::JsonLines { .. } => Err(Error::usage(crate::words::without_feature("json"))),
             SourceSpec::Parquet { .. } => Ok(How::Whole {
                 spec: Box::new(spec.clone()),
                 record: record.to_owned(),

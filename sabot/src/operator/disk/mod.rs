@@ -20,6 +20,7 @@ pub(crate) use store::{Put, Store, View, key};
 use crate::Result;
 
 /// The part of the memory that decoded states may take; a store has as much for its blocks and what is not written yet.
+#[cfg(feature = "fjall")]
 const DECODED: usize = 2;
 
 /// Where a job keeps the states of its keyed steps, and how much memory it may use for them. Clones are the same place.
@@ -66,10 +67,11 @@ impl StateDisk {
         Ok(Self::of(Box::new(fjall::Fjall::new(base, memory)?), memory))
     }
     #[cfg(not(feature = "fjall"))]
-    fn opened(base: &Path, memory: usize) -> Result<Self> {
-        let (place, memory) = (base.display(), memory / DECODED);
+    fn opened(base: &Path, _memory: usize) -> Result<Self> {
         Err(crate::Error::usage(format!(
-            "keyed state cannot be kept in {place} (`--state-dir`, with {memory} bytes of memory for decoded states): the program was built without the feature `fjall` of the crate `sabot`; add it, or leave the option out to keep the state in memory"
+            "keyed state cannot be kept in {} (`--state-dir`): {}, or leave the option out to keep the state in memory",
+            base.display(),
+            crate::words::without_feature("fjall")
         )))
     }
     /// A place of any kind; `memory` is that of decoded states.
