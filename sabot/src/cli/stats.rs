@@ -69,10 +69,10 @@ pub(super) fn losses(report: &Report) -> Vec<String> {
     for node in &report.nodes {
         let a = &node.account;
         if a.failed > 0 {
-            out.push(format!("warning: {}: {} of {} rows could not be used and were left out", node.name, a.failed, a.rows_in));
+            out.push(format!("warning: {}: {} of {} rows could not be used, and did not go on from here", node.name, a.failed, a.rows_in));
         }
         if a.late > 0 {
-            out.push(format!("warning: {}: {} of {} rows came too late and were left out", node.name, a.late, a.rows_in));
+            out.push(format!("warning: {}: {} of {} rows came too late, and did not go on from here", node.name, a.late, a.rows_in));
         }
     }
     out

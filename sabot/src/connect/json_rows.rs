@@ -94,11 +94,21 @@ impl JsonRows {
                     None => good.push(row),
                 },
                 Ok(None) => bad.push((number, "the text is empty".to_owned())),
-                Err(why) => bad.push((number, format!("{why}: {}", shown(text)))),
+                Err(why) => bad.push((number, format!("{}: {}", self.in_words(&why), shown(text)))),
             }
         }
         let batch = arrow_select::concat::concat_batches(&self.decoded, &good)?;
         Ok((self.conform(&batch)?, bad))
+    }
+    /// A reason of the decoder's, with columns and types as a user writes them.
+    fn in_words(&self, why: &str) -> String {
+        let named = why.strip_prefix("whilst decoding field '").and_then(|rest| rest.split_once("': "));
+        let Some((field, (name, rest))) = named.and_then(|(name, rest)| Some((self.schema.field_with_name(name).ok()?, (name, rest))))
+        else {
+            return format!("no JSON object of this record: {why}");
+        };
+        let data_type = without_dictionaries(field.data_type());
+        format!("column `{name}`: {}", rest.replace(&data_type.to_string(), &plain(&data_type)))
     }
     /// Leaves out rows without a value where there must be one.
     fn judged(&self, batch: RecordBatch) -> Result<(RecordBatch, Vec<(usize, String)>)> {
@@ -166,7 +176,7 @@ fn reason(error: &arrow_schema::ArrowError) -> String {
 
 /// A text as a message shows it.
 fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
+    let text = String::from_utf8_lossy(text.trim_ascii());
     let mut short: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().count() > SHOWN {
         short.push_str("...");
@@ -214,6 +224,9 @@ mod tests {
             assert_eq!(found.iter().map(|b| b.0).collect::<Vec<_>>(), [1], "{bad}: {found:?}");
             assert!(!found[0].1.is_empty());
         }
+        let why = |text: &str| rows(fields(), &[text]).1.remove(0).1;
+        assert_eq!(why("{\"n\":\"x\"}\n"), "column `n`: failed to parse \"x\" as i64: `{\\\"n\\\":\\\"x\\\"}`");
+        assert!(why("nonsense").starts_with("no JSON object of this record: "), "{}", why("nonsense"));
         let (batch, bad) = rows(fields(), &["x"; 3]);
         assert_eq!((batch.num_rows(), bad.len()), (0, 3));
         assert_eq!(rows(fields(), &[]).0.num_rows(), 0);
