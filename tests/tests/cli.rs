@@ -267,7 +267,8 @@ fn statistics() -> Any {
 #[cfg(not(feature = "fjall"))]
 #[test]
 fn state_on_disk_needs_a_feature() {
-    fails(1, &["run", "miles", "--state-dir", "/tmp"], &["`--state-dir`", "without the feature `fjall`"]);
+    let flights = format!("flights={}", flights().display());
+    fails(2, &["run", "miles", "--source", &flights, "--state-dir", "/tmp"], &["`--state-dir`", "without the feature `fjall`"]);
     fails_by_clap(&["run", "miles", "--state-memory", "1M"], "--state-dir");
 }
 

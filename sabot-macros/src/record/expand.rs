@@ -181,6 +181,7 @@ fn as_record(record: &Record, columns: &[Column<'_>]) -> TokenStream {
             }
         }
         #[automatically_derived]
+        #[diagnostic::do_not_recommend]
         impl ::sabot::__private::IsRecord for #ident #bounds {
             type Itself = Self;
         }

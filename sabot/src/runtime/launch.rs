@@ -135,6 +135,7 @@ fn attempt(
     dir: Option<SpillDir>,
 ) -> Result<Report, (Error, bool)> {
     let abort = |e: Error| (e, true);
+    let state_disk = options.state_dir.as_ref().map(|dir| StateDisk::new(dir, options.state_memory)).transpose().map_err(abort)?;
     let splits = list(plan).map_err(abort)?;
     let steps = shapes(plan, &splits).map_err(abort)?;
     let savepoint = matches!(begin, Begin::Savepoint(_));
@@ -177,7 +178,6 @@ fn attempt(
     let ledger = Mutex::new(Ledger::new(options.memory_budget, dir, plan.nodes.len()));
     let first = settling.as_ref().map_or(0, |s| s.store.first);
     let epoch = checkpoint.map_or(0, |c| c.epoch).max(first.saturating_sub(1));
-    let state_disk = options.state_dir.as_ref().map(|dir| StateDisk::new(dir, options.state_memory)).transpose().map_err(abort)?;
     let build = Build { plan, graph, options, sinks, splits, checkpoint, epoch, state_disk, ledger: &ledger };
     let mut wired = build.wire().map_err(abort)?;
     if let Some(settling) = &settling {

@@ -7,6 +7,7 @@
 //! FIXTURE=write cargo test -p sabot-tests --test restored -- fixture
 //! ```
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, OnceLock, PoisonError};
 use std::time::Duration as Span;
@@ -17,12 +18,16 @@ use super::*;
 
 const PARTITIONS: u32 = 2;
 
-/// Where the sinks write: part of what a job is known by, so always the same. One test at a time.
-const OUT: &str = "../target/restored/out";
+/// Where the sinks write: a checkpoint has the whole path, so it is the same for all checkouts. One test at a time, of all of them.
+const OUT: &str = "/tmp/sabot-fixture/out";
 static ALONE: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn alone() -> (MutexGuard<'static, ()>, File) {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    std::fs::create_dir_all(OUT).unwrap();
+    let lock = File::create(Path::new(OUT).with_file_name("lock")).unwrap();
+    lock.lock().unwrap();
+    (alone, lock)
 }
 
 /// The fixture, written anew if that is wanted.

@@ -70,6 +70,8 @@ struct Split {
     /// Whether rows are sent as they come. Decided by the first rows of the split alone, so that it does not depend on
     /// threads or morsels.
     raw: bool,
+    /// No pane begins earlier: watermarks that end none are over at once.
+    earliest: i64,
 }
 
 impl std::fmt::Debug for PartialAggregate {
@@ -145,21 +147,26 @@ impl PartialAggregate {
             Some(groups) => groups,
             None => Groups::new(&self.spec, &self.fields)?,
         };
-        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: self.pace == Pace::Rows });
+        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: self.pace == Pace::Rows, earliest: i64::MAX });
         Ok(self.splits.len() - 1)
     }
     /// Sends the groups of a split whose panes end by `until` (all of them without a window).
     fn flush(&mut self, at: usize, until: EventTime, out: &mut dyn Output) -> Result<()> {
         let Some(split) = self.splits.get_mut(at) else { return Ok(()) };
-        let all = split.groups.all();
         let (sent, kept) = match self.window {
             Some((units, _)) if until < EventTime::MAX => {
+                if units.pane_end(split.earliest) > until {
+                    return Ok(());
+                }
+                let all = split.groups.all();
                 let starts = split.groups.keys.columns(&all)?.pop().ok_or_else(|| Error::internal("a window without its start"))?;
                 let starts = words(&starts)?;
                 let closed = |g: &u32| starts.get(*g as usize).is_some_and(|s| units.pane_end(*s) <= until);
-                all.into_iter().partition::<Vec<u32>, _>(closed)
+                let parts = all.into_iter().partition::<Vec<u32>, _>(closed);
+                split.earliest = parts.1.iter().filter_map(|g| starts.get(*g as usize)).copied().min().unwrap_or(i64::MAX);
+                parts
             }
-            _ => (all, Vec::new()),
+            _ => (split.groups.all(), Vec::new()),
         };
         if sent.is_empty() {
             return Ok(());
@@ -184,7 +191,11 @@ impl PartialAggregate {
     fn take(&mut self, at: usize, batch: &RecordBatch, origin: Origin, kept: Kept<'_>, out: &mut dyn Output) -> Result<()> {
         let mut columns = pick(batch, &self.keys)?;
         if let Some((units, time)) = self.window {
-            columns.push(units.starts(batch.column(time))?);
+            let starts = units.starts(batch.column(time))?;
+            if let (Some(split), Some(first)) = (self.splits.get_mut(at), words(&starts)?.iter().min()) {
+                split.earliest = split.earliest.min(*first);
+            }
+            columns.push(starts);
         }
         let inputs = self.inputs.iter().map(|at| pick(batch, at)).collect::<Result<Vec<_>>>()?;
         let (mut done, mut shifted) = (0, Vec::new());
@@ -296,6 +307,8 @@ impl Operator for PartialAggregate {
             let at = self.split(origin)?;
             let Some(split) = self.splits.get_mut(at) else { continue };
             split.sent = split.sent.max(origin.row);
+            // not known: the next watermark looks
+            split.earliest = i64::MIN;
             if let Some(seen) = ipc::tag(&batch, SEEN).and_then(|t| t.parse().ok()) {
                 split.seen = seen;
                 split.raw = ipc::tag(&batch, RAW) == Some("1");
