@@ -28,7 +28,8 @@ struct Wide {
 #[operator]
 fn widely(state: &mut Wide, cents: i64) -> i64 {
     state.cents += cents;
-    state.last[(state.times % 6) as usize] = cents;
+    state.last.rotate_right(1);
+    state.last[0] = cents;
     state.times += 1;
     state.cents
 }
