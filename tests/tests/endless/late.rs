@@ -81,8 +81,8 @@ pipeline! {
 #[test]
 fn a_named_row_has_the_time_that_it_copies() {
     let consumed = Consumed::default();
-    let ran = Trial::new().threads(2).morsel_rows(7).seed(5).stop_at(700).run(named(source(2, 3, &consumed))).unwrap();
-    let (rows, late) = rows_of(&consumed, 3);
+    let ran = Trial::new().threads(2).morsel_rows(7).seed(5).stop_at(700).run(named(source(2, 1, &consumed))).unwrap();
+    let (rows, late) = rows_of(&consumed, 1);
     let found = ran.rows::<Minute>("minutes").unwrap();
     assert!(!found.is_empty() && late > 0 && ran.late() == late, "{late} late rows");
     same_rows(&found, &Trial::new().run(named(rows)).unwrap().rows("minutes").unwrap(), 1e-9).unwrap();
