@@ -1,9 +1,7 @@
 //! What is not a row: a line of a file, or a message, that a source cannot read.
 
-use arrow_array::RecordBatch;
-
 use crate::Record;
-use crate::record::{Bytes, Str, to_batch};
+use crate::record::{Bytes, Str};
 
 /// A line of a file, or a message, that is not a row: a row of the second stream of `bad_rows()`.
 ///
@@ -32,9 +30,5 @@ impl BadRow {
         let text = String::from_utf8_lossy(value.unwrap_or_default());
         let (error, place, text) = (error.into(), place.into(), text.as_ref().into());
         BadRow { error, place, partition: 0, position, text, value: value.map(Bytes::from), key: None }
-    }
-    /// As columns.
-    pub(crate) fn batch(rows: &[BadRow]) -> RecordBatch {
-        to_batch(rows)
     }
 }

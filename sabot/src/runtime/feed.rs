@@ -12,17 +12,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::chain::{Chain, Signal};
-use super::checkpoint::{OpenSplit, Proof, SourcePosition};
+use super::checkpoint::{OpenSplit, SourcePosition};
 use super::discover::Discovery;
 use super::drift::{PAUSE, Place};
 use super::job::Job;
 use super::late::{late_rows, where_late};
-use super::proof::{self, ASK, Begun, Proving};
+use super::proof::{ASK, Begun, Last, Proving};
 use super::retry::Retry;
 use super::task::Next;
 use super::util::{at_mut, lock};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{BadRow, EventTime, Read, Source, SourceTime, Split, SplitReader};
+use crate::operator::{EventTime, Read, Source, SourceTime, Split, SplitReader};
+use crate::record::to_batch;
 use crate::{Error, Result};
 
 /// How long a source sleeps at most that has nothing: barriers wake it, but signs of an end may not.
@@ -72,7 +73,7 @@ struct Open {
     row: u64,
     time: EventTime,
     /// The rows read last, as a job that continues will look for them.
-    proof: Option<Proof>,
+    last: Last,
     quiet_since: Option<Duration>,
     idle: bool,
     /// How far it is beside the others, if rows tell time.
@@ -151,7 +152,7 @@ impl Feed {
             retry: Retry::default(),
             row,
             time,
-            proof,
+            last: Last::Noted(proof),
             quiet_since: None,
             idle: false,
             place,
@@ -168,7 +169,7 @@ impl Feed {
             row: o.row,
             position: if o.retry.pending() { o.before.clone() } else { o.reader.position() },
             time: (o.time > EventTime::MIN).then_some(o.time),
-            proof: o.proof.clone(),
+            proof: o.last.proof(),
         };
         // splits of a former run that this instance has not gone on with yet are where they were
         let proving = self.proving.iter().filter_map(|p| p.stands());
@@ -249,7 +250,7 @@ impl Feed {
     /// Reads one split once. `None`: nothing now.
     fn read(&mut self, index: usize, chain: &mut Chain, job: &Arc<Job>) -> Result<Option<Next>> {
         let now = job.executor.now();
-        let Open { split, reader, before, retry, row, time, proof, quiet_since, idle, place, due } = at_mut(&mut self.open, index)?;
+        let Open { split, reader, before, retry, row, time, last, quiet_since, idle, place, due } = at_mut(&mut self.open, index)?;
         if retry.left(now).is_some() || *due > now {
             return Ok(None);
         }
@@ -285,20 +286,20 @@ impl Feed {
         let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
         // The stack runs the last signal first: what was not read goes before the rest.
         let bad_rows = bad.len();
-        let bad = (bad_rows > 0).then(|| Signal::Bad(Morsel::new(BadRow::batch(&bad), origin)));
-        let pause = self.source.pace().ask_again.unwrap_or(job.options.poll_every);
+        let bad = (bad_rows > 0).then(|| Signal::Bad(Morsel::new(to_batch(&bad), origin)));
+        let pause = || self.source.pace().ask_again.unwrap_or(job.options.poll_every);
         let (batch, watermark, wanted) = match read {
             Read::Rows(batch, watermark) => (batch, watermark, None),
             Read::Some(batch, wanted) => (batch, None, Some(wanted)),
             Read::Wait => {
                 place.iter_mut().for_each(Place::quiet);
-                *due = if bad_rows > 0 { now } else { now + pause };
+                *due = if bad_rows > 0 { now } else { now + pause() };
                 *quiet_since = None;
                 return Ok(hand_over(bad, chain).map(|()| Next::Rows(bad_rows)));
             }
             Read::Idle => {
                 place.iter_mut().for_each(Place::quiet);
-                *due = if bad_rows > 0 { now } else { now + pause };
+                *due = if bad_rows > 0 { now } else { now + pause() };
                 let since = *quiet_since.get_or_insert(now);
                 if !*idle && !self.source.bounded() && now.saturating_sub(since) >= job.options.idle_after {
                     *idle = true;
@@ -322,7 +323,7 @@ impl Feed {
         self.idle_sent = false;
         let rows = batch.num_rows();
         if job.options.cuts() && rows > 0 && self.source.rereads() {
-            *proof = if wanted.is_none() && left_out == 0 { proof::note(before, &batch) } else { None };
+            *last = if wanted.is_none() && left_out == 0 { Last::batch(before, &batch) } else { Last::Noted(None) };
         }
         *row += rows as u64;
         let began = *time;

@@ -8,7 +8,8 @@
 //! Invariants: nothing that is read here reaches a step or a count; until a split is proved it stands in checkpoints where it stood, and the
 //! instance tells no time. A source that may lose rows it has delivered says so ([`Source::rereads`]), and nothing is noted for it.
 //!
-//! Cost: the hash of at most 256 rows per batch, in jobs with checkpoints only; at the start, one more opening of each open split.
+//! Cost, in jobs with checkpoints only: the last batch of each split stays in memory; with each checkpoint the hash of at most 256 rows per split; at
+//! the start, one more opening of each open split.
 
 use std::time::Duration;
 
@@ -27,11 +28,28 @@ const PROVED: usize = 256;
 /// How often a reader is asked that has nothing yet.
 pub(super) const ASK: Duration = Duration::from_millis(5);
 
-/// What is noted of a batch that was read from this position.
-pub(super) fn note(position: &serde_json::Value, batch: &RecordBatch) -> Option<Proof> {
-    let rows = batch.num_rows().min(PROVED);
-    let hash = hash(0, &batch.slice(0, rows));
-    Some(Proof { position: position.clone(), rows: rows as u64, columns: columns(batch), hash }).filter(|p| p.rows > 0)
+/// What was read last of a split.
+pub(super) enum Last {
+    /// What the checkpoint has that the job goes on from; nothing if it cannot be read again.
+    Noted(Option<Proof>),
+    /// The first rows of a batch, and the position that they were read from.
+    Rows(serde_json::Value, RecordBatch),
+}
+
+impl Last {
+    /// A batch that was read from this position.
+    pub(super) fn batch(position: &serde_json::Value, batch: &RecordBatch) -> Self {
+        Last::Rows(position.clone(), batch.slice(0, batch.num_rows().min(PROVED)))
+    }
+    /// As a checkpoint notes it.
+    pub(super) fn proof(&self) -> Option<Proof> {
+        match self {
+            Last::Noted(proof) => proof.clone(),
+            Last::Rows(position, rows) => {
+                Some(Proof { position: position.clone(), rows: rows.num_rows() as u64, columns: columns(rows), hash: hash(0, rows) })
+            }
+        }
+    }
 }
 
 /// The names and types of the columns.
