@@ -42,6 +42,10 @@ impl JoinKind {
     pub fn keeps_right(self) -> bool {
         matches!(self, JoinKind::Right | JoinKind::Full)
     }
+    /// Whether a row of the left side (port 0), or of the right one, that has no partner comes out, beside nothing or by itself.
+    pub fn comes_alone(self, port: usize) -> bool {
+        if port == 0 { self.keeps_left() || self == JoinKind::Anti } else { self.keeps_right() }
+    }
 }
 
 /// Where an as-of join looks for the partner of a left row, in event time.

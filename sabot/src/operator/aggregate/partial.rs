@@ -192,7 +192,9 @@ impl PartialAggregate {
         let mut columns = pick(batch, &self.keys)?;
         if let Some((units, time)) = self.window {
             let starts = units.starts(batch.column(time))?;
-            if let (Some(split), Some(first)) = (self.splits.get_mut(at), words(&starts)?.iter().min()) {
+            if let Some(split) = self.splits.get_mut(at).filter(|s| !s.raw)
+                && let Some(first) = words(&starts)?.iter().min()
+            {
                 split.earliest = split.earliest.min(*first);
             }
             columns.push(starts);

@@ -120,7 +120,7 @@ impl IntervalJoin {
             let shape = pairing.shapes.get(side).cloned().ok_or_else(|| Error::internal("a join has two sides"))?;
             Ok::<_, Error>(Store::new(shape, fields.clone(), length, LEAST * scale, come_out))
         };
-        let stores = [store(0, kind.keeps_left() || kind == JoinKind::Anti)?, store(1, kind.keeps_right())?];
+        let stores = [store(0, kind.comes_alone(0))?, store(1, kind.comes_alone(1))?];
         Ok(IntervalJoin { needed, pairing, stores, times: [EventTime::MIN; 2], range: (from, to), scale, pending: None, spec })
     }
     /// The least and the largest time of the other side's partners less that of a row of this side, as rows tell it.
@@ -133,25 +133,12 @@ impl IntervalJoin {
         let other = self.times.get(1 - port).copied().filter(|t| *t < END_OF_TIME)?;
         Some(other.saturating_mul(self.scale).saturating_sub(self.reach(port).1))
     }
-    /// Whether a row of this side that met no partner comes out.
-    fn comes_alone(&self, port: usize) -> bool {
-        match self.spec.kind {
-            JoinKind::Anti => port == 0,
-            kind => {
-                if port == 0 {
-                    kind.keeps_left()
-                } else {
-                    kind.keeps_right()
-                }
-            }
-        }
-    }
     /// Counts rows that left.
     fn gone(&self, port: usize, gone: Forgotten, out: &mut dyn Output) {
         let used = match self.spec.kind {
             JoinKind::Anti if port == 0 => gone.rows - gone.hits,
             JoinKind::Semi | JoinKind::Anti if port == 1 => gone.rows,
-            _ if self.comes_alone(port) => gone.rows,
+            _ if self.spec.kind.comes_alone(port) => gone.rows,
             _ => gone.hits,
         };
         out.account(Account { used: used as u64, filtered: (gone.rows - used) as u64, held: -(gone.rows as i64), ..Account::default() });
@@ -268,8 +255,11 @@ impl IntervalJoin {
         let mut next = kept.iter().peekable();
         let leaving: Vec<u32> = (0..rows.num_rows() as u32).filter(|row| next.next_if(|kept| *kept == row).is_none()).collect();
         let met = self.spec.kind == JoinKind::Semi && port == 0;
-        let come: Vec<u32> =
-            leaving.iter().copied().filter(|row| if met { is_hit(*row) } else { self.comes_alone(port) && !is_hit(*row) }).collect();
+        let come: Vec<u32> = leaving
+            .iter()
+            .copied()
+            .filter(|row| if met { is_hit(*row) } else { self.spec.kind.comes_alone(port) && !is_hit(*row) })
+            .collect();
         if !come.is_empty() {
             let here = Rows::Of(&rows, &come);
             let sides = if port == 0 { [&here, &Rows::Missing] } else { [&Rows::Missing, &here] };

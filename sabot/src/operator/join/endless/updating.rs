@@ -136,21 +136,13 @@ impl UpdatingJoin {
     pub(super) fn at_first(&self, port: usize, times: i64) -> i64 {
         match self.spec.kind {
             JoinKind::Semi if port == 0 => times,
-            _ if self.comes_alone(port) => -times,
+            _ if self.spec.kind.comes_alone(port) => -times,
             _ => 0,
-        }
-    }
-    /// Whether a row of this side that has no partner comes out.
-    fn comes_alone(&self, port: usize) -> bool {
-        match self.spec.kind {
-            JoinKind::Anti => port == 0,
-            kind if port == 0 => kind.keeps_left(),
-            kind => kind.keeps_right(),
         }
     }
     /// Whether rows of this side come out by themselves, by whether they have partners.
     fn keeps_count(&self, port: usize) -> bool {
-        self.comes_alone(port) || (port == 0 && self.spec.kind == JoinKind::Semi)
+        self.spec.kind.comes_alone(port) || (port == 0 && self.spec.kind == JoinKind::Semi)
     }
     /// Whether the keys of the right side are all that is asked for.
     fn asks_for_keys(&self) -> bool {
@@ -192,7 +184,7 @@ impl UpdatingJoin {
         let mut next = with_key.iter().peekable();
         let lonely = (0..rows.num_rows() as u32).filter(|row| next.next_if(|with| *with == row).is_none());
         let pairs: Pairs = lonely.map(|row| (row, NONE, weight(row))).collect();
-        let comes = self.comes_alone(port);
+        let comes = self.spec.kind.comes_alone(port);
         let (used, filtered) = if comes { (rows.num_rows(), 0) } else { (with_key.len(), pairs.len()) };
         out.account(Account { used: used as u64, filtered: filtered as u64, ..Account::default() });
         if comes { self.send(port, rows, &pairs, out) } else { Ok(()) }
@@ -239,7 +231,7 @@ impl UpdatingJoin {
     fn met(&mut self, pending: &mut Pending, chunk: &Chunk, out: &mut dyn Output) -> Result<()> {
         let fits = self.test(pending, chunk)?;
         let (port, kind) = (pending.port, self.spec.kind);
-        let (alone, counts, stays) = (self.comes_alone(port), self.keeps_count(1 - port), !self.is_over(1 - port));
+        let (alone, counts, stays) = (self.spec.kind.comes_alone(port), self.keeps_count(1 - port), !self.is_over(1 - port));
         let (own, other) = self.both(port);
         let (mut pairs, mut first) = (Pairs::new(), Vec::new());
         let mut candidates = chunk.at.iter().zip(&chunk.stored).zip(&fits).peekable();
