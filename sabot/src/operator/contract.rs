@@ -42,6 +42,8 @@ pub enum Mark {
     Watermark(EventTime),
     /// Nothing comes for now, and nobody shall wait for event time.
     Idle,
+    /// Event time is to be waited for again, though nothing has come yet.
+    Active,
     /// All rows that follow are the operator's own (see [`Operator::finish`]) and come in ascending order of their origins, none
     /// before this one. So an input in source order need not wait for the last of them.
     Ascending(Origin),
@@ -294,6 +296,15 @@ pub trait Operator: Send {
     /// # Errors
     /// As for [`process`](Self::process).
     fn watermark(&mut self, _port: usize, _time: EventTime, _out: &mut dyn Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing comes for now, and those behind will not wait for this operator: rows that came in time, and that it would only pass on with a later
+    /// watermark, must go now, else they are late there. [`Mark::Idle`] follows. Not for what a watermark decides, such as the result of a window.
+    ///
+    /// # Errors
+    /// As for [`process`](Self::process).
+    fn idle(&mut self, _out: &mut dyn Output) -> Result<()> {
         Ok(())
     }
 

@@ -44,7 +44,8 @@ pub trait Source: Send + Sync {
     /// The splits, in source order. Cut the same way whatever the thread count, so that results do not depend on it.
     ///
     /// # Errors
-    /// If the data cannot be listed.
+    /// If the data cannot be listed. A transient error is tried again when the job starts; later, when new splits are looked for, it waits for the next
+    /// time.
     fn splits(&self) -> Result<Vec<Split>>;
     /// Opens a split at a position that was reported by [`SplitReader::position`], or at its start.
     ///
@@ -113,8 +114,10 @@ pub trait SplitReader: Send {
     /// returns [`Read::Idle`] or [`Read::Wait`].
     ///
     /// # Errors
-    /// If the data is broken or unreadable. After a transient error (`RunOptions::retries`) the split is opened anew at the
-    /// position that the reader had before this call.
+    /// If the data is broken or unreadable. After a transient error (`RunOptions::retries`) this reader is dropped, and the split is opened anew, once, at
+    /// the position that the reader had before this call. The job ends when that fails too often in a row. What ends the row: rows, [`Read::Idle`],
+    /// [`Read::End`], rows that are counted as left out or failed, or a minute of [`Read::Wait`] without an error. A [`Read::Wait`] alone does not: a
+    /// server that is away for good would else be tried for ever.
     fn next(&mut self, max_rows: usize) -> Result<Read>;
     /// The position after the last row returned: enough to continue here after a restart.
     fn position(&self) -> serde_json::Value;
@@ -144,9 +147,11 @@ pub enum Read {
     /// Rows of which only those selected are wanted, from a bounded source that was told to [leave out](Source::leave_out) the
     /// others: these count as left out, and what the batch holds in their place means nothing.
     Some(RecordBatch, Selection),
-    /// Nothing now, as far as anyone knows; ask again later. A partition that stays idle no longer holds the watermark back.
+    /// Nothing now, and the reader vouches for it: it has asked, and all that there is was read. Ask again later. A partition that stays idle for
+    /// `RunOptions::idle_after` no longer holds the watermark back; after a transient error, this is a success.
     Idle,
-    /// Nothing yet, but rows are on their way, or nobody knows: a server is slow, or away. The partition is not idle.
+    /// Nothing yet, but rows are on their way, or nobody knows: a server is slow, or away. The partition is not idle, and holds the watermark back from
+    /// now on if it was. After a transient error, it is not known yet whether things go well.
     Wait,
     /// The split ended.
     End,

@@ -45,6 +45,8 @@ pub(super) enum Signal {
     SplitEnd(Origin, bool),
     Watermark(EventTime),
     Idle,
+    /// No longer idle, though nothing comes.
+    Active,
     /// What follows is in order.
     Ascending(Origin),
     Barrier(u64),
@@ -143,6 +145,7 @@ impl Output for Collector {
             Mark::SplitEnd(origin) => Message::SplitEnd(origin),
             Mark::Watermark(t) => Message::Watermark(t),
             Mark::Idle => Message::Idle,
+            Mark::Active => Message::Active,
             Mark::Ascending(origin) => Message::Ascending(origin),
             Mark::End => Message::End,
         });
@@ -290,6 +293,7 @@ impl Chain {
                 Signal::SplitEnd(origin, _) => mark = Some(Message::SplitEnd(origin)),
                 Signal::Watermark(t) => mark = Some(Message::Watermark(t)),
                 Signal::Idle => mark = Some(Message::Idle),
+                Signal::Active => mark = Some(Message::Active),
                 Signal::Barrier(epoch) => mark = Some(Message::Barrier(epoch)),
                 Signal::Finish => mark = Some(Message::End),
                 Signal::Forward(m) => mark = Some(m),
@@ -330,7 +334,12 @@ impl Chain {
                     mark = Some(Message::Watermark(time));
                 }
             }
-            Signal::Idle => mark = Some(Message::Idle),
+            Signal::Idle => {
+                node.stamp = Stamp::Own;
+                operator.idle(&mut out)?;
+                mark = Some(Message::Idle);
+            }
+            Signal::Active => mark = Some(Message::Active),
             Signal::Ascending(origin) => mark = (!node.stateful).then_some(Message::Ascending(origin)),
             Signal::Barrier(epoch) => {
                 let known = job.knows(node.plan, node.instance);
@@ -494,6 +503,7 @@ fn held_back(operator: &mut dyn Operator, mark: &Message) -> bool {
         Message::SplitEnd(origin) => operator.hold_back(Mark::SplitEnd(*origin)),
         Message::Watermark(t) => operator.hold_back(Mark::Watermark(*t)),
         Message::Idle => operator.hold_back(Mark::Idle),
+        Message::Active => operator.hold_back(Mark::Active),
         Message::End => operator.hold_back(Mark::End),
         Message::Rows(_) | Message::Ascending(_) | Message::Barrier(_) => false,
     }
@@ -506,6 +516,7 @@ fn to_signals(mark: &Message) -> Vec<Signal> {
         Message::SplitEnd(origin) => vec![Signal::SplitEnd(*origin, true)],
         Message::Watermark(t) => vec![Signal::Watermark(*t)],
         Message::Idle => vec![Signal::Idle],
+        Message::Active => vec![Signal::Active],
         Message::Ascending(origin) => vec![Signal::Ascending(*origin)],
         Message::Barrier(epoch) => vec![Signal::Barrier(*epoch)],
         Message::End => vec![Signal::Watermark(END_OF_TIME), Signal::Finish],

@@ -48,7 +48,7 @@ impl Checker {
             Message::Barrier(epoch) => self.barrier = *epoch,
             Message::Idle => self.idle = true,
             Message::End => self.ended = true,
-            Message::SplitEnd(_) | Message::Ascending(_) => {}
+            Message::SplitEnd(_) | Message::Ascending(_) | Message::Active => {}
         }
         Ok(())
     }

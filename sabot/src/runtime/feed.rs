@@ -15,6 +15,7 @@ use super::chain::{Chain, Signal};
 use super::checkpoint::{OpenSplit, SourcePosition};
 use super::discover::Discovery;
 use super::drift::{PAUSE, Place};
+use super::idle::Told;
 use super::job::Job;
 use super::late::{late_rows, where_late};
 use super::proof::{ASK, Begun, Last, Proving};
@@ -56,7 +57,8 @@ pub(super) struct Feed {
     turn: usize,
     epoch: u64,
     time: EventTime,
-    idle_sent: bool,
+    /// What those behind know of whether all partitions are idle.
+    told_idle: Told,
     ended: bool,
     /// Of the first split in `resumed`, which could not be opened yet.
     opening: Retry,
@@ -102,7 +104,7 @@ impl Feed {
             turn: 0,
             epoch,
             time: EventTime::MIN,
-            idle_sent: false,
+            told_idle: Told::default(),
             ended: false,
             opening: Retry::default(),
             proving: None,
@@ -158,7 +160,6 @@ impl Feed {
             place,
             due: Duration::ZERO,
         });
-        self.idle_sent = false;
         Ok(())
     }
     /// Where this instance stands.
@@ -217,13 +218,13 @@ impl Feed {
         if self.open.is_empty() && self.discovery.is_none() {
             return Ok(Next::Mark);
         }
-        let idle = !self.idle_sent && self.open.iter().all(|o| o.idle);
-        if idle {
-            self.idle_sent = true;
-            // The stack runs the last signal first: the watermark, then idleness.
-            chain.signal(0, Signal::Idle);
-        }
-        if self.watermark(chain) || idle {
+        // one that cannot be opened yet is not known to be idle
+        let idle = self.resumed.is_empty() && self.proving.is_none() && self.open.iter().all(|o| o.idle);
+        let news = self.told_idle.news(idle);
+        let told = news.is_some();
+        // The stack runs the last signal first: the watermark, then idleness.
+        news.into_iter().for_each(|news| chain.signal(0, news));
+        if self.watermark(chain) || told {
             return Ok(Next::Mark);
         }
         let now = job.executor.now();
@@ -262,7 +263,7 @@ impl Feed {
         let read = if retry.pending() {
             self.source.open(split, Some(before)).and_then(|anew| {
                 *reader = anew;
-                retry.trying();
+                retry.trying(now);
                 reader.next(job.options.morsel_rows)
             })
         } else {
@@ -274,13 +275,19 @@ impl Feed {
             Err(error) => {
                 place.iter_mut().for_each(Place::quiet);
                 job.event(retry.until(now, &self.source.describe(), error, &job.options)?);
+                *quiet_since = None;
+                awake(idle, self.source.as_ref(), split, job);
                 return Ok(None);
             }
         };
-        retry.over();
-        chain.source_failed(reader.take_failed());
-        let bad = reader.take_bad();
-        let left_out = reader.take_left_out();
+        let (failed, bad, left_out) = (reader.take_failed(), reader.take_bad(), reader.take_left_out());
+        // that nothing has come yet is no sign that it goes well
+        if matches!(read, Read::Wait) && failed == 0 && left_out == 0 {
+            retry.quiet(now);
+        } else {
+            retry.over();
+        }
+        chain.source_failed(failed);
         chain.source_left_out(left_out);
         *row += left_out;
         let origin = Origin { source: self.node as u32, partition: split.partition, split: split.sequence, row: *row };
@@ -295,6 +302,7 @@ impl Feed {
                 place.iter_mut().for_each(Place::quiet);
                 *due = if bad_rows > 0 { now } else { now + pause() };
                 *quiet_since = None;
+                awake(idle, self.source.as_ref(), split, job);
                 return Ok(hand_over(bad, chain).map(|()| Next::Rows(bad_rows)));
             }
             Read::Idle => {
@@ -320,7 +328,7 @@ impl Feed {
         };
         *quiet_since = None;
         *idle = false;
-        self.idle_sent = false;
+        self.told_idle.stir();
         let rows = batch.num_rows();
         if job.options.cuts() && rows > 0 && self.source.rereads() {
             *last = if wanted.is_none() && left_out == 0 { Last::batch(before, &batch) } else { Last::Noted(None) };
@@ -367,6 +375,13 @@ impl Feed {
         self.time = time;
         chain.signal(0, Signal::Watermark(time));
         true
+    }
+}
+
+/// It is not known whether a partition has rows: it holds time back, even if it was idle.
+fn awake(idle: &mut bool, source: &dyn Source, split: &Split, job: &Job) {
+    if std::mem::take(idle) {
+        job.event(format!("{}: partition {} is not known to be idle any more, and is waited for", source.describe(), split.partition));
     }
 }
 

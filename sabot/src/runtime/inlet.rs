@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::chain::{Chain, Signal};
 use super::checkpoint::{InFlight, NodeMarks, SplitKey, split_key, to_ipc};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed};
+use super::idle::Told;
 use super::job::Job;
 use super::marks::Marks;
 use super::task::Next;
@@ -56,7 +57,7 @@ pub(super) struct Inlet {
     channels: Vec<InChannel>,
     pub(super) ports: Vec<Port>,
     pub(super) marks: Marks,
-    idle_sent: bool,
+    told: Told,
     turn: usize,
     /// When the first barrier of an epoch came.
     first_barrier: Option<Duration>,
@@ -75,7 +76,7 @@ impl Inlet {
         }
         let ports =
             gates.into_iter().enumerate().map(|(p, gate)| Port { gate, open: open(p), time: EventTime::MIN, finished: false }).collect();
-        Inlet { channels, ports, marks, idle_sent: false, turn: 0, first_barrier: None, aligned: Duration::ZERO }
+        Inlet { channels, ports, marks, told: Told::default(), turn: 0, first_barrier: None, aligned: Duration::ZERO }
     }
 
     /// Takes the next thing in and signals it to the chain.
@@ -107,9 +108,9 @@ impl Inlet {
             chain.signal(0, Signal::Barrier(epoch));
             return Ok(Next::Barrier(epoch));
         }
-        if !self.idle_sent && self.channels.iter().all(|c| c.idle || c.ended) && self.channels.iter().any(|c| c.idle) {
-            self.idle_sent = true;
-            chain.signal(0, Signal::Idle);
+        let idle = self.channels.iter().all(|c| c.idle || c.ended) && self.channels.iter().any(|c| c.idle);
+        if let Some(news) = self.told.news(idle) {
+            chain.signal(0, news);
             return Ok(Next::Mark);
         }
         Ok(Next::Wait)
@@ -127,7 +128,8 @@ impl Inlet {
                         self.first_barrier.get_or_insert_with(|| job.executor.now());
                     }
                     (Message::Rows(morsel), gate) => {
-                        (c.idle, self.idle_sent) = (false, false);
+                        c.idle = false;
+                        self.told.stir();
                         gate.rows(Held { morsel, channel: index, bytes, from: (c.edge, c.producer) });
                     }
                     (Message::End, Gate::Source(order)) => {
@@ -143,7 +145,7 @@ impl Inlet {
                         }
                     }
                     (Message::Watermark(t), Gate::Source(_)) => c.time = t.max(c.time),
-                    (Message::Idle, Gate::Source(_)) => {}
+                    (Message::Idle | Message::Active, Gate::Source(_)) => {}
                     (mark, Gate::Arrival(queue)) => {
                         c.ended |= matches!(mark, Message::End);
                         queue.push_back(Passed::Mark(index, mark));
@@ -183,13 +185,15 @@ impl Inlet {
                     }
                     Message::Watermark(t) => {
                         c.time = t.max(c.time);
-                        (c.idle, self.idle_sent) = (false, false);
+                        c.idle = false;
+                        self.told.stir();
                         self.advance(p, chain)?;
                     }
                     Message::Idle => {
                         c.idle = true;
                         self.advance(p, chain)?;
                     }
+                    Message::Active => c.idle = false,
                     Message::End => {
                         c.time = END_OF_TIME;
                         c.idle = false;

@@ -136,7 +136,8 @@ fn attempt(
 ) -> Result<Report, (Error, bool)> {
     let abort = |e: Error| (e, true);
     let state_disk = options.state_dir.as_ref().map(|dir| StateDisk::new(dir, options.state_memory)).transpose().map_err(abort)?;
-    let splits = list(plan).map_err(abort)?;
+    let mut events = Vec::new();
+    let splits = ask(plan, executor.as_ref(), options, &mut events).map_err(abort)?;
     let steps = shapes(plan, &splits).map_err(abort)?;
     let savepoint = matches!(begin, Begin::Savepoint(_));
     let mut newest = match begin {
@@ -156,7 +157,6 @@ fn attempt(
         None => Arc::new(Pool::new(options.threads).map_err(abort)?) as Arc<dyn Executor>,
     };
     let started = executor.now();
-    let mut events = Vec::new();
     store.iter().try_for_each(|store| store.same_input(&steps)).map_err(abort)?;
     let begin = |store| Settling::begin(store, plan, sinks, (checkpoint, savepoint), (&executor, options, &mut events));
     let settling = store.map(begin).transpose().map_err(abort)?;
@@ -271,6 +271,27 @@ fn settle(
     patiently(executor, options, events, &who, || call(lock(sink).as_mut()))
 }
 
+/// The splits of all sources. One that cannot be asked now is asked again.
+fn ask(
+    plan: &PhysicalPlan,
+    executor: Option<&Arc<dyn Executor>>,
+    options: &RunOptions,
+    events: &mut Vec<String>,
+) -> Result<BTreeMap<usize, Vec<Split>>> {
+    let executor = executor.map_or_else(|| Arc::new(Inline::default()) as Arc<dyn Executor>, Arc::clone);
+    let mut splits = BTreeMap::new();
+    for (n, node) in plan.nodes.iter().enumerate() {
+        if let Work::Source(source) = &node.work {
+            patiently(&executor, options, events, &source.describe(), || {
+                splits.insert(n, source.splits()?);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(splits)
+}
+
+/// The same, asked once.
 pub(super) fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
     let mut splits = BTreeMap::new();
     for (n, node) in plan.nodes.iter().enumerate() {

@@ -50,6 +50,7 @@ mod executor;
 mod feed;
 mod gate;
 mod graph;
+mod idle;
 mod inlet;
 mod inline;
 mod job;

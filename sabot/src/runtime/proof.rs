@@ -116,7 +116,12 @@ impl Proving {
                     self.since = None;
                 }
                 Read::End => return Err(self.other(source)),
-                Read::Idle | Read::Wait => {
+                // nobody knows whether they are still there
+                Read::Wait => {
+                    self.since = None;
+                    return Ok(false);
+                }
+                Read::Idle => {
                     let now = job.executor.now();
                     let quiet = now.saturating_sub(*self.since.get_or_insert(now));
                     return if quiet > job.options.idle_after { Err(self.other(source)) } else { Ok(false) };

@@ -12,11 +12,17 @@ use crate::{Error, Result};
 /// The longest wait between two attempts.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// How long an attempt that nothing comes of must meet no error to have gone well: twice the longest wait. Servers may be slow to say what is wrong:
+/// librdkafka gives a topic that is not there half a minute to appear.
+const CALM: Duration = Duration::from_secs(60);
+
 /// What was tried in vain, and when to try again.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     attempts: u32,
     due: Option<Duration>,
+    /// When the attempt began of which it is not known yet what comes of it.
+    since: Option<Duration>,
 }
 
 impl Retry {
@@ -30,25 +36,34 @@ impl Retry {
         }
         let wait = wait.saturating_mul(1 << self.attempts.min(16)).min(LONGEST);
         self.attempts += 1;
-        Ok(Pause { wait, why: format!("{who}: {error}; attempt {} of {retries} to repeat it follows in {wait:?}", self.attempts) })
+        // most errors say whose they are
+        let said = error.to_string();
+        let who = if said.starts_with(who) { String::new() } else { format!("{who}: ") };
+        Ok(Pause { wait, why: format!("{who}{said}; attempt {} of {retries} to repeat it follows in {wait:?}", self.attempts) })
     }
     /// As [`pause`](Self::pause), which ends at a time of the job's clock.
     pub(super) fn until(&mut self, now: Duration, who: &str, error: Error, options: &RunOptions) -> Result<String> {
         let pause = self.pause(who, error, (options.retries, options.retry_wait))?;
-        self.due = Some(now + pause.wait);
+        (self.due, self.since) = (Some(now + pause.wait), None);
         Ok(pause.why)
     }
     /// How long to wait still.
     pub(super) fn left(&self, now: Duration) -> Option<Duration> {
         self.due.map(|due| due.saturating_sub(now)).filter(|left| !left.is_zero())
     }
-    /// Whether the last attempt failed.
+    /// Whether the last attempt failed, and the next has not begun.
     pub(super) fn pending(&self) -> bool {
         self.due.is_some()
     }
     /// It is being tried again.
-    pub(super) fn trying(&mut self) {
-        self.due = None;
+    pub(super) fn trying(&mut self, now: Duration) {
+        (self.due, self.since) = (None, Some(now));
+    }
+    /// There was no error, but nothing came of it yet either.
+    pub(super) fn quiet(&mut self, now: Duration) {
+        if self.since.is_some_and(|since| now.saturating_sub(since) >= CALM) {
+            self.over();
+        }
     }
     /// It went well.
     pub(super) fn over(&mut self) {

@@ -12,8 +12,10 @@ pub enum Message {
     SplitEnd(Origin),
     /// This producer sends no more rows before this event time.
     Watermark(EventTime),
-    /// This producer has nothing for now and shall not hold the watermark back, until its next rows or watermark.
+    /// This producer has nothing for now and shall not hold the watermark back, until its next rows or watermark, or until it is active.
     Idle,
+    /// This producer holds the watermark back again, though it has nothing: it is not known whether rows are on their way.
+    Active,
     /// The boundary of checkpoint `epoch`.
     Barrier(u64),
     /// This producer sends no more rows of splits, but rows of a step's own, ascending by origin, none before this one.

@@ -129,8 +129,13 @@ impl Lower<'_> {
                 }
                 let bounded = source.bounded();
                 if bounded {
-                    let splits = source.splits()?;
-                    if let Some(total) = splits.iter().map(|s| s.rows).sum::<Option<u64>>() {
+                    let total = match source.splits() {
+                        Ok(splits) => splits.iter().map(|s| s.rows).sum::<Option<u64>>(),
+                        // it is asked again when the job starts
+                        Err(error) if error.is_transient() => None,
+                        Err(error) => return Err(error),
+                    };
+                    if let Some(total) = total {
                         self.rows.insert(number, total);
                     }
                 }

@@ -36,6 +36,33 @@ fn a_stopped_clock() {
     assert_eq!(starts(&mut driver), [(960, 3)]);
 }
 
+/// The rows of a partition that falls idle came in time: they are in their windows, whoever reads the partition, and however often it falls idle.
+#[test]
+fn a_partition_that_falls_idle_loses_nothing() {
+    for threads in [1, 2, 3] {
+        for seed in 0..3 {
+            let feed = Feed::new(2).disorder(0.sec());
+            let mut driver = Driver::seeded(minutes(feed.source(), 0.0).parallel(threads), seed).unwrap();
+            driver.feed(&feed, 0, [at(10), at(70)]).unwrap();
+            driver.feed(&feed, 1, [at(20), at(75)]).unwrap();
+            assert_eq!(starts(&mut driver), [(0, 2)]);
+            for minute in 2..4 {
+                driver.advance(Duration::from_secs(4)).unwrap();
+                driver.feed(&feed, 1, [at(minute * 60 - 2)]).unwrap();
+                assert_eq!(starts(&mut driver), [], "partition 0 is waited for");
+                driver.advance(Duration::from_secs(4)).unwrap();
+                driver.feed(&feed, 1, [at(minute * 60 + 2)]).unwrap();
+                let rows = if minute == 2 { 3 } else { 4 };
+                assert_eq!(starts(&mut driver), [((minute - 1) * 60, rows)], "{threads} threads, seed {seed}");
+                driver.feed(&feed, 0, [at(minute * 60 + 3), at(minute * 60 + 4)]).unwrap();
+            }
+            let report = driver.finish().unwrap();
+            assert_eq!(report.nodes.iter().map(|n| n.account.late).sum::<u64>(), 0);
+            assert_eq!(starts(&mut driver), [(180, 3)]);
+        }
+    }
+}
+
 #[test]
 fn a_row_from_2100_and_one_before_1970() {
     let far = 4_102_444_800; // 2100-01-01

@@ -256,6 +256,10 @@ impl Operator for PartialAggregate {
     fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {
         if self.window.is_some() { self.flush_all(time, out) } else { Ok(()) }
     }
+    /// The second phase waits for this instance no more, but its rows came in time: panes that are not complete go too.
+    fn idle(&mut self, out: &mut dyn Output) -> Result<()> {
+        if self.window.is_some() { self.flush_all(EventTime::MAX, out) } else { Ok(()) }
+    }
     fn split_end(&mut self, _port: usize, origin: Origin, out: &mut dyn Output) -> Result<()> {
         let origin = split_of(origin);
         if let Some(at) = self.splits.iter().position(|s| s.origin == origin) {

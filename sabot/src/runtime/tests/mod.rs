@@ -11,6 +11,7 @@ mod measure;
 mod objects;
 mod order;
 mod proof;
+mod retries;
 mod saved;
 mod streams;
 
