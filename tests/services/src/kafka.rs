@@ -106,16 +106,7 @@ impl Kafka {
     }
     /// A producer; with an identity one of transactions.
     pub fn producer(&self, identity: Option<&str>) -> BaseProducer {
-        let mut config = self.config();
-        config.set("enable.idempotence", "true");
-        if let Some(identity) = identity {
-            config.set("transactional.id", identity);
-        }
-        let producer: BaseProducer = config.create().expect("a producer");
-        if identity.is_some() {
-            producer.init_transactions(LONG).expect("begins");
-        }
-        producer
+        producer(self.config(), identity)
     }
     /// Sends messages to a partition, and waits until they have arrived.
     pub fn send<'a>(&self, topic: &str, partition: i32, values: impl IntoIterator<Item = &'a str>) {
@@ -124,33 +115,50 @@ impl Kafka {
     }
     /// The messages that are committed, up to the end of each partition.
     pub fn committed(&self, topic: &str) -> Vec<Seen> {
-        let mut config = self.config();
-        config.set("group.id", "tests").set("isolation.level", "read_committed").set("enable.partition.eof", "true");
-        config.set("enable.auto.commit", "false");
-        let consumer: BaseConsumer = config.create().expect("a consumer");
-        let told = consumer.fetch_metadata(Some(topic), LONG).expect("partitions");
-        let partitions: Vec<i32> = told.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
-        let mut list = TopicPartitionList::new();
-        for partition in &partitions {
-            list.add_partition_offset(topic, *partition, Offset::Beginning).expect("an offset");
-        }
-        consumer.assign(&list).expect("assigns");
-        let (mut open, mut seen, begun) = (partitions.len(), Vec::new(), Instant::now());
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        while open > 0 {
-            assert!(begun.elapsed() < LONG, "the end of {topic} does not come");
-            match consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(m)) => {
-                    seen.push(Seen { partition: m.partition(), offset: m.offset(), key: m.key().map(text), value: m.payload().map(text) })
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-                Some(Err(e)) => eprintln!("reading {topic}: {e}"),
-                None => {}
-            }
-        }
-        seen.sort();
-        seen
+        committed(self.config(), topic)
     }
+}
+
+/// A producer; with an identity one of transactions.
+pub(crate) fn producer(mut config: ClientConfig, identity: Option<&str>) -> BaseProducer {
+    config.set("enable.idempotence", "true");
+    if let Some(identity) = identity {
+        config.set("transactional.id", identity);
+    }
+    let producer: BaseProducer = config.create().expect("a producer");
+    if identity.is_some() {
+        producer.init_transactions(LONG).expect("begins");
+    }
+    producer
+}
+
+/// The messages that are committed, up to the end of each partition.
+pub(crate) fn committed(mut config: ClientConfig, topic: &str) -> Vec<Seen> {
+    config.set("group.id", "tests").set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+    config.set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let told = consumer.fetch_metadata(Some(topic), LONG).expect("partitions");
+    let partitions: Vec<i32> = told.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
+    let mut list = TopicPartitionList::new();
+    for partition in &partitions {
+        list.add_partition_offset(topic, *partition, Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&list).expect("assigns");
+    let (mut open, mut seen, begun) = (partitions.len(), Vec::new(), Instant::now());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    while open > 0 {
+        assert!(begun.elapsed() < LONG, "the end of {topic} does not come");
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(m)) => {
+                seen.push(Seen { partition: m.partition(), offset: m.offset(), key: m.key().map(text), value: m.payload().map(text) })
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(e)) => eprintln!("reading {topic}: {e}"),
+            None => {}
+        }
+    }
+    seen.sort();
+    seen
 }
 
 /// Sends messages to a partition, and waits until they have arrived.

@@ -1,9 +1,11 @@
-//! Real servers for tests: a Postgres and a Kafka broker that a script installs, starts on 127.0.0.1 and ends with the tests.
+//! Real servers for tests: a Postgres and a Kafka broker that a script installs, starts on 127.0.0.1 and ends with the tests; and brokers of Kafka that
+//! fail on demand, in the process of the test.
 //!
 //! Where one cannot be had, its tests print why and pass; with `CI=true` or `SABOT_REQUIRE_SERVICES=1` they fail.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+mod faulty;
 mod kafka;
 mod postgres;
 
@@ -11,6 +13,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use faulty::{Fault, Faulty, Request};
 pub use kafka::{Kafka, Seen, send};
 pub use postgres::Postgres;
 

@@ -1,4 +1,4 @@
-//! Connectors against real servers.
+//! Connectors against real servers, and against brokers that fail on demand.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -8,6 +8,10 @@ mod bad_rows;
 mod follow;
 #[path = "services/kafka_changes.rs"]
 mod kafka_changes;
+#[path = "services/kafka_faults_sink.rs"]
+mod kafka_faults_sink;
+#[path = "services/kafka_faults_source.rs"]
+mod kafka_faults_source;
 #[path = "services/kafka_sink.rs"]
 mod kafka_sink;
 #[path = "services/kafka_source.rs"]

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
-use super::client::{config, error};
+use super::client::{again, config, error, refused};
 use crate::connect::KafkaTopic;
 use crate::{Error, Result};
 
@@ -38,6 +38,8 @@ impl ProducerContext for Fate {
 /// A connection that writes.
 pub(super) struct Producer {
     topic: KafkaTopic,
+    /// Whether what has not arrived is undone, and can be sent again.
+    undone: bool,
     inner: BaseProducer<Fate>,
 }
 
@@ -63,13 +65,24 @@ impl Producer {
         if identity.is_some() {
             inner.init_transactions(DONE).map_err(failed)?;
         }
-        Ok(Producer { topic: topic.clone(), inner })
+        Ok(Producer { topic: topic.clone(), undone: identity.is_some(), inner })
     }
     /// What went wrong: if nothing can be sent any more, why.
     fn failed(&self, what: &str) -> impl Fn(KafkaError) -> Error {
         move |e| match self.inner.client().fatal_error() {
             Some((code, _)) => error(&self.topic, what, &KafkaError::Global(code)),
             None => error(&self.topic, what, &e),
+        }
+    }
+    /// The same for messages. Why one was given up, the library does not always say: all of a transaction can be sent again, unless a broker
+    /// refuses them.
+    fn lost(&self, what: &str) -> impl Fn(KafkaError) -> Error {
+        move |e| {
+            let refused = e.rdkafka_error_code().is_some_and(refused);
+            if self.undone && !refused && self.inner.client().fatal_error().is_none() {
+                return again(self.topic.to_string(), what, &e);
+            }
+            self.failed(what)(e)
         }
     }
     /// Sends a message, without a value a tombstone; it has not arrived yet.
@@ -89,7 +102,11 @@ impl Producer {
                     self.inner.poll(Duration::from_millis(20));
                     self.fate()?;
                 }
-                Err((e, _)) => return Err(self.failed("cannot send a message")(e)),
+                Err((e, _)) => {
+                    // if the transaction has failed, the message before that did not arrive tells why
+                    self.hear()?;
+                    return Err(self.lost("cannot send a message")(e));
+                }
             }
         }
         Ok(())
@@ -104,7 +121,7 @@ impl Producer {
     }
     fn fate(&self) -> Result<()> {
         let first = self.inner.context().0.lock().map_or(None, |first| first.clone());
-        first.map_or(Ok(()), |e| Err(self.failed("a message did not arrive")(e)))
+        first.map_or(Ok(()), |e| Err(self.lost("a message did not arrive")(e)))
     }
     /// Waits until all messages have arrived.
     ///
@@ -127,12 +144,7 @@ impl Producer {
     /// If it is not known to have ended.
     pub(super) fn commit(&self) -> Result<()> {
         self.inner.flush(DONE).map_err(self.failed("messages did not arrive"))?;
-        let lost = self.inner.context().0.lock().map_or(None, |first| first.clone());
-        if let Some(lost) = lost.filter(|_| self.inner.client().fatal_error().is_none()) {
-            // why one was given up, the library does not always say; all of them can be sent again
-            let lost = std::io::Error::new(std::io::ErrorKind::ConnectionReset, lost.to_string());
-            return Err(Error::io(self.topic.to_string(), "a message did not arrive", lost));
-        }
+        self.fate()?;
         self.inner.commit_transaction(DONE).map_err(self.failed("cannot commit a transaction"))
     }
 }

@@ -1,39 +1,24 @@
 //! Reads one partition.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{config, error, passes};
+use super::client::{config, error_in, passes};
 use super::columns::{Bad, Rows};
 use super::kept::Kept;
+use super::link::Link;
 use super::source::isolation;
 use crate::connect::{Format, KafkaInput, Message, OnBadMessage, OnTombstone};
 use crate::operator::{BadRow, Read, SplitReader};
 use crate::{Error, Result};
 
-/// Whether a broker is connected. The library tells it each second, and when all are lost.
-#[derive(Default)]
-struct Link(AtomicBool);
-
-impl ClientContext for Link {
-    fn stats_raw(&self, statistics: &[u8]) {
-        const UP: &[u8] = br#""state":"UP""#;
-        self.0.store(statistics.windows(UP.len()).any(|w| w == UP), Relaxed);
-    }
-    fn error(&self, error: KafkaError, _reason: &str) {
-        if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
-            self.0.store(false, Relaxed);
-        }
-    }
-}
-impl ConsumerContext for Link {}
+/// How long a broker waits for messages.
+const WAIT: &str = "fetch.wait.max.ms";
 
 /// Where to read.
 pub(super) struct Place {
@@ -68,13 +53,16 @@ impl Reader {
         config.set("isolation.level", isolation(input)).set("enable.partition.eof", "true").set("auto.offset.reset", "error");
         config.set("statistics.interval.ms", "1000");
         // what one partition may have in memory beside the rows
-        for (name, value) in [("queued.max.messages.kbytes", "8192"), ("fetch.wait.max.ms", "100"), ("fetch.queue.backoff.ms", "20")] {
+        for (name, value) in [("queued.max.messages.kbytes", "8192"), (WAIT, "100"), ("fetch.queue.backoff.ms", "20")] {
             if !input.topic.client.contains_key(name) {
                 config.set(name, value);
             }
         }
-        let failed = |e: KafkaError| error(&input.topic, "cannot read", &e);
-        let consumer: BaseConsumer<Link> = config.create_with_context(Link::default()).map_err(failed)?;
+        let failed = |e: KafkaError| error_in(&input.topic, place.partition, "cannot read", &e);
+        // the library refuses what is no number
+        let wait = config.get(WAIT).and_then(|millis| millis.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+        let link = Link::new(&input.topic.topic, place.partition, wait);
+        let consumer: BaseConsumer<Link> = config.create_with_context(link).map_err(failed)?;
         let mut list = TopicPartitionList::new();
         let offset = place.next.map_or(Offset::Beginning, Offset::Offset);
         list.add_partition_offset(&input.topic.topic, place.partition, offset).map_err(failed)?;
@@ -129,7 +117,6 @@ impl SplitReader for Reader {
                 None => break,
                 Some(Ok(message)) => {
                     let offset = message.offset();
-                    self.consumer.context().0.store(true, Relaxed);
                     self.at_end = false;
                     if self.place.end.is_some_and(|end| offset >= end) {
                         self.ended = true;
@@ -150,7 +137,6 @@ impl SplitReader for Reader {
                     self.ended = self.over();
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.consumer.context().0.store(true, Relaxed);
                     self.at_end = true;
                     // what is missing up to the end are marks of transactions, and messages that are not committed
                     self.ended = self.place.end.is_some();
@@ -167,7 +153,7 @@ impl SplitReader for Reader {
                     // the library goes on by itself when a broker is back
                     let gone = code == Some(Code::UnknownTopicOrPartition) || matches!(e, KafkaError::MessageConsumptionFatal(_));
                     if gone || !code.is_some_and(passes) {
-                        return Err(error(&self.input.topic, "cannot read", &e));
+                        return Err(error_in(&self.input.topic, self.place.partition, "cannot read", &e));
                     }
                 }
             }
@@ -184,7 +170,7 @@ impl SplitReader for Reader {
             return Ok(Read::End);
         }
         // no news from a broker that does not answer are not good news
-        let idle = self.at_end && self.consumer.context().0.load(Relaxed);
+        let idle = self.at_end && self.consumer.context().answers();
         Ok(if idle { Read::Idle } else { Read::Wait })
     }
     fn position(&self) -> serde_json::Value {

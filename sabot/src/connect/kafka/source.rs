@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
-use super::client::{ANSWER, config, error};
+use super::client::{ANSWER, config, error, error_in};
 use super::columns::Rows;
 use super::raw::Raw;
 use super::reader::{Place, Reader};
@@ -17,14 +18,16 @@ use crate::connect::{Format, JsonFormat, KafkaInput, KafkaStart, MessageFormat, 
 use crate::operator::{Pace, Source, Split, SplitReader};
 use crate::{Error, Result};
 
-/// How long to wait for an answer while rows flow.
+/// How long to wait for the partitions when the job starts; it asks again, as with all errors that pass.
+const LIST: Duration = Duration::from_secs(5);
+/// The same while rows flow.
 const BESIDE: Duration = Duration::from_secs(2);
 
 /// A topic of Kafka.
 ///
 /// Each partition is a partition of the source, with its own watermark. Positions are offsets, kept in checkpoints; a partition that appears while
 /// the job runs, or between two runs, is read from its beginning. Messages of transactions that were aborted, or are still open, do not show.
-/// A broker that is away is waited for, and its partitions are not idle meanwhile.
+/// A broker that is away is waited for. A partition is idle only as long as its own broker answers, and all of it was read.
 pub struct KafkaSource {
     pub(super) input: KafkaInput,
     pub(super) format: Arc<dyn Format>,
@@ -69,12 +72,12 @@ impl KafkaSource {
         let asking = config.create().map_err(|e| error(&input.topic, "cannot make a client", &e))?;
         Ok(KafkaSource { input: input.clone(), format, schema: Arc::clone(expected), asking, listed: AtomicBool::new(false), bad: false })
     }
-    fn failed(&self, what: &str) -> impl Fn(rdkafka::error::KafkaError) -> Error {
+    fn failed(&self, what: &str) -> impl Fn(KafkaError) -> Error {
         move |e| error(&self.input.topic, what, &e)
     }
     fn bounds(&self, partition: i32) -> Result<(i64, i64)> {
         let asked = self.asking.fetch_watermarks(&self.input.topic.topic, partition, ANSWER);
-        asked.map_err(self.failed("cannot ask where the topic ends"))
+        asked.map_err(|e| error_in(&self.input.topic, partition, "cannot ask where it ends", &e))
     }
     /// The offset to begin with; `None` for the oldest message.
     fn first(&self, part: &Part) -> Result<Option<i64>> {
@@ -86,10 +89,11 @@ impl KafkaSource {
                 let mut asked = TopicPartitionList::new();
                 let place = asked.add_partition_offset(&self.input.topic.topic, part.partition, Offset::Offset(millis));
                 place.map_err(self.failed(what))?;
-                let told = self.asking.offsets_for_times(asked, ANSWER).map_err(self.failed(what))?;
+                let failed = |e| error_in(&self.input.topic, part.partition, what, &e);
+                let told = self.asking.offsets_for_times(asked, ANSWER).map_err(failed)?;
                 match told.elements().first().map(|e| (e.error(), e.offset())) {
                     Some((Ok(()), Offset::Offset(offset))) => Ok(Some(offset)),
-                    Some((Err(e), _)) => Err(error(&self.input.topic, what, &e)),
+                    Some((Err(e), _)) => Err(failed(e)),
                     // nothing is that young
                     _ => Ok(Some(self.bounds(part.partition)?.1)),
                 }
@@ -122,11 +126,17 @@ impl Source for KafkaSource {
         self.input.until_end
     }
     fn splits(&self) -> Result<Vec<Split>> {
-        let timeout = if self.listed.load(Relaxed) { BESIDE } else { ANSWER };
+        let timeout = if self.listed.load(Relaxed) { BESIDE } else { LIST };
         let name = &self.input.topic.topic;
-        let told = self.asking.fetch_metadata(Some(name), timeout).map_err(self.failed("cannot ask for the partitions"))?;
-        let mut partitions: Vec<i32> =
-            told.topics().iter().filter(|t| t.name() == name).flat_map(|t| t.partitions()).map(|p| p.id()).collect();
+        let failed = self.failed("cannot ask for the partitions");
+        let told = self.asking.fetch_metadata(Some(name), timeout).map_err(&failed)?;
+        let topic = told.topics().iter().find(|t| t.name() == name);
+        // no partitions from a broker that does not know yet are not a topic without any
+        match topic.and_then(|t| t.error()).map(Code::from) {
+            None | Some(Code::UnknownTopicOrPartition) => {}
+            Some(code) => return Err(failed(KafkaError::MetadataFetch(code))),
+        }
+        let mut partitions: Vec<i32> = topic.iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
         partitions.sort_unstable();
         if partitions.is_empty() {
             return Err(Error::Usage(format!("{} does not exist, or may not be seen", self.input.topic)));

@@ -60,6 +60,14 @@ pipeline! {
 }
 
 pipeline! {
+    /// How many numbers from elsewhere there are of each second of event time.
+    pub fn seconds(numbers: Source<Number>);
+    all = numbers -> watermark(disorder = 0.sec()) -> with(|n| row { key: n.n * 0 }) -> key_by(key)
+                   -> window(tumbling(1.sec())) -> aggregate(|n| row { rows: count() });
+    all -> sink;
+}
+
+pipeline! {
     /// Numbers from elsewhere, and what is none.
     pub fn sift(numbers: Source<Bare>);
     (all, bad) = numbers -> bad_rows();

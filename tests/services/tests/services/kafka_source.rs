@@ -258,8 +258,10 @@ fn every_bad_message_once_whoever_is_killed() {
 fn a_broker_that_is_away() {
     let spec = SourceSpec::from_uri("kafka://127.0.0.1:1/topic?until=end").unwrap();
     let begun = std::time::Instant::now();
-    let error = readings(Source::from(spec)).collect::<Reading>().unwrap_err();
+    let job = readings(Source::from(spec)).options(|o| o.retries = 1);
+    let error = job.collect::<Reading>().unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("cannot ask for the partitions"), "{error}");
+    assert!(error.to_string().contains("see that the brokers run"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(25));
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pseudorandom numbers.
 pub(super) fn mix(mut x: u64) -> u64 {
@@ -42,6 +42,28 @@ pub(super) fn kill_after(mut child: Child, wait: Duration) {
     child.kill().unwrap();
     let said = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
     assert!(said.is_empty() || said.starts_with("continuing from checkpoint "), "{said}");
+}
+
+/// Waits until the program ends by itself with an error; what it said.
+pub(super) fn fails(mut child: Child) -> String {
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+/// The lines of all files that show in a directory, without their headers.
+pub(super) fn lines(dir: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+    let files = files.filter(|f| !f.file_name().unwrap().to_string_lossy().starts_with('.'));
+    files.flat_map(|f| std::fs::read_to_string(f).unwrap().lines().skip(1).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 /// Three partitions, each from its first number on: no gap and no repetition. Returns how many there are.
