@@ -12,6 +12,8 @@ mod kafka_changes;
 mod kafka_faults_sink;
 #[path = "services/kafka_faults_source.rs"]
 mod kafka_faults_source;
+#[path = "services/kafka_idle.rs"]
+mod kafka_idle;
 #[path = "services/kafka_sink.rs"]
 mod kafka_sink;
 #[path = "services/kafka_source.rs"]

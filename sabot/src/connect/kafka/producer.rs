@@ -78,11 +78,23 @@ impl Producer {
     /// refuses them.
     fn lost(&self, what: &str) -> impl Fn(KafkaError) -> Error {
         move |e| {
+            let e = self.cause(e);
             let refused = e.rdkafka_error_code().is_some_and(refused);
             if self.undone && !refused && self.inner.client().fatal_error().is_none() {
                 return again(self.topic.to_string(), what, &e);
             }
             self.failed(what)(e)
+        }
+    }
+    /// Once a transaction has failed, messages are thrown away, which says nothing; but no other can begin, and that says why.
+    fn cause(&self, e: KafkaError) -> KafkaError {
+        let follows = matches!(e.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight | Code::State));
+        match self.undone && follows {
+            true => match self.inner.begin_transaction() {
+                Err(KafkaError::Transaction(why)) if why.txn_requires_abort() || why.is_fatal() => KafkaError::Transaction(why),
+                _ => e,
+            },
+            false => e,
         }
     }
     /// Sends a message, without a value a tombstone; it has not arrived yet.

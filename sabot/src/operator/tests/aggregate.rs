@@ -342,6 +342,11 @@ fn windows_over_time(spill: Option<usize>) {
         last.watermark(0, t, &mut b).unwrap();
         assert!(last.hold() >= t - 1, "only open windows hold");
         a.feed(op.as_mut(), 0, morsel);
+        // now and then nothing comes for a while, and the second phase waits no more: nothing is held back
+        if rng.below(3) == 0 {
+            op.idle(&mut a).unwrap();
+            assert_eq!(a.account.held, 0);
+        }
         // a restart in the middle of everything
         let (p, f) = (op.snapshot(1).unwrap().write().unwrap(), last.snapshot(1).unwrap().write().unwrap());
         op = PartialAggregate::factory(Arc::clone(&spec), &schema(), 1).unwrap().create(Instance { index: 0, of: 1 }).unwrap();

@@ -12,7 +12,7 @@ use sabot::prelude::*;
 use sabot::record::to_batch;
 use sabot_services::{Fault, Faulty, Request, Seen};
 
-use super::ledger::{check, die_at_seams, mix, start, stop};
+use super::ledger::{check, die_at_seams, mix, seeds, shuffled, start, stop};
 
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Number {
@@ -56,68 +56,82 @@ fn prepared(sink: &mut Box<dyn Sink>, from: i64, epoch: u64) -> Prepared {
     sink.two_phase().unwrap().prepare(epoch, false).unwrap().finish().unwrap()
 }
 
-/// A program that is killed between the steps of its checkpoints, and then gets over each fault that passes.
+/// What brokers do to a sink.
+const FAULTS: &[(&str, fn(&Faulty, &str))] = &[
+    ("messages are not taken", |cluster, _| {
+        use Fault::*;
+        cluster.fail(
+            Request::Produce,
+            &[
+                RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+                RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+                RD_KAFKA_RESP_ERR__TRANSPORT,
+                RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+            ],
+        );
+    }),
+    ("a transaction is not begun", |cluster, _| {
+        use Fault::*;
+        cluster.fail(
+            Request::AddPartitionsToTxn,
+            &[
+                RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
+                RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+                RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+                RD_KAFKA_RESP_ERR__TRANSPORT,
+            ],
+        );
+    }),
+    ("a transaction is not ended", |cluster, _| {
+        use Fault::*;
+        cluster.fail(
+            Request::EndTxn,
+            &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, RD_KAFKA_RESP_ERR__TRANSPORT],
+        );
+    }),
+    ("all are slow", |cluster, _| cluster.slow(-1, Duration::from_millis(150))),
+    ("one is down", |cluster, _| cluster.down(2)),
+    ("all are down", |cluster, _| cluster.down(-1)),
+    ("another one leads", |cluster, topic| cluster.lead(topic, 0, 3)),
+    ("another one leads the marks", |cluster, _| cluster.lead("sabot-markers", 0, 2)),
+];
+
+/// A program that is killed between the steps of its checkpoints, and then gets over each fault that passes, in an order that the seed says.
 #[test]
 fn every_message_once_whatever_the_brokers_do() {
     use Fault::*;
-    let (cluster, topic) = (Faulty::brokers(3), "faults");
-    cluster.topic(topic, &[1, 2, 3]);
-    cluster.topic("sabot-markers", &[1]);
-    let dir = tempfile::tempdir().unwrap();
-    let sink = format!("all={}", cluster.uri(topic, ""));
-    let args = ["ledger", "--rate", "1000", "--sink", &sink];
-    cluster.fail(Request::InitProducerId, &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR]);
-    die_at_seams(dir.path(), &args);
-    let child = start(dir.path(), &args, None);
-    let mut shown = 0;
-    for kind in 0..8 {
-        std::thread::sleep(Duration::from_millis(500));
-        match kind {
-            0 => cluster.fail(
-                Request::Produce,
-                &[
-                    RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-                    RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
-                    RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-                    RD_KAFKA_RESP_ERR__TRANSPORT,
-                    RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
-                ],
-            ),
-            1 => cluster.fail(
-                Request::AddPartitionsToTxn,
-                &[
-                    RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
-                    RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
-                    RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
-                    RD_KAFKA_RESP_ERR__TRANSPORT,
-                ],
-            ),
-            2 => cluster.fail(
-                Request::EndTxn,
-                &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, RD_KAFKA_RESP_ERR__TRANSPORT],
-            ),
-            3 => cluster.slow(-1, Duration::from_millis(150)),
-            4 => cluster.down(2),
-            5 => cluster.down(-1),
-            6 => cluster.lead(topic, 0, 3),
-            _ => cluster.lead("sabot-markers", 0, 2),
+    for seed in seeds(1) {
+        let (cluster, topic) = (Faulty::brokers(3), "faults");
+        cluster.topic(topic, &[1, 2, 3]);
+        cluster.topic("sabot-markers", &[1]);
+        let dir = tempfile::tempdir().unwrap();
+        let sink = format!("all={}", cluster.uri(topic, ""));
+        let args = ["ledger", "--rate", "1000", "--sink", &sink];
+        cluster.fail(Request::InitProducerId, &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR]);
+        die_at_seams(dir.path(), &args);
+        let child = start(dir.path(), &args, None);
+        let mut shown = 0;
+        for (number, (name, fault)) in shuffled(FAULTS, seed).into_iter().enumerate() {
+            let random = mix(seed * 100 + number as u64);
+            std::thread::sleep(Duration::from_millis(300 + random % 300));
+            fault(&cluster, topic);
+            std::thread::sleep(Duration::from_millis(300 + (random >> 20) % 500));
+            cluster.up(-1);
+            cluster.slow(-1, Duration::ZERO);
+            cluster.lead("sabot-markers", 0, 1);
+            // it goes on
+            let (begun, before) = (std::time::Instant::now(), shown);
+            while shown <= before + 300 {
+                assert!(begun.elapsed() < Duration::from_secs(60), "seed {seed}, after \"{name}\": {shown} messages");
+                std::thread::sleep(Duration::from_millis(200));
+                shown = cluster.messages(topic).len();
+            }
         }
-        std::thread::sleep(Duration::from_millis(300 + mix(kind) % 500));
-        cluster.up(-1);
-        cluster.slow(-1, Duration::ZERO);
-        cluster.lead("sabot-markers", 0, 1);
-        // it goes on
-        let begun = std::time::Instant::now();
-        let before = shown;
-        while shown <= before + 300 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "after fault {kind}: {shown} messages");
-            std::thread::sleep(Duration::from_millis(200));
-            shown = cluster.messages(topic).len();
-        }
+        stop(child);
+        let rows = check(cluster.messages(topic).iter().map(number));
+        assert!(rows > 2_000, "{rows} rows");
     }
-    stop(child);
-    let rows = check(cluster.messages(topic).iter().map(number));
-    assert!(rows > 2_000, "{rows} rows");
 }
 
 /// A transaction that fails before its messages have arrived is sent again by the next attempt, or the error says why not.
@@ -136,17 +150,24 @@ fn a_transaction_that_fails() {
         error.is_transient()
     };
     let refused = ["Topic authorization failed", "give its user the right"];
+    let identity = ["did not arrive", "give its user the right"];
     let large = ["did not arrive", "raise `client.message.max.bytes`"];
-    for (fault, transient, parts) in [
-        (Fault::RD_KAFKA_RESP_ERR_UNKNOWN, true, &["did not arrive", "Unknown broker error"]),
-        (Fault::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, false, &refused),
-        (Fault::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, false, &large),
+    let unknown = ["did not arrive", "Unknown broker error"];
+    let expired = ["did not arrive", "Producer attempted to use a producer id"];
+    for (request, fault, transient, parts) in [
+        (Request::Produce, Fault::RD_KAFKA_RESP_ERR_UNKNOWN, true, &unknown),
+        (Request::Produce, Fault::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, false, &refused),
+        (Request::Produce, Fault::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, false, &large),
+        (Request::AddPartitionsToTxn, Fault::RD_KAFKA_RESP_ERR_UNKNOWN, true, &unknown),
+        (Request::AddPartitionsToTxn, Fault::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, true, &expired),
+        (Request::AddPartitionsToTxn, Fault::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, false, &refused),
+        (Request::AddPartitionsToTxn, Fault::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, false, &identity),
     ] {
         let epoch = rows as u64 / 2 + 1;
         let held = prepared(&mut sink, rows, epoch);
-        cluster.fail(Request::Produce, &[fault; 100]);
+        cluster.fail(request, &[fault; 100]);
         assert_eq!(fails(&mut sink, &held, parts), transient, "{fault:?}");
-        cluster.mend(Request::Produce);
+        cluster.mend(request);
         assert_eq!(sorted(&cluster, topic), (0..rows).collect::<Vec<_>>(), "{fault:?}");
         // after the error the job tries again, or a new process goes on
         if !transient {
@@ -158,7 +179,7 @@ fn a_transaction_that_fails() {
         assert_eq!(sorted(&cluster, topic), (0..rows).collect::<Vec<_>>(), "{fault:?}");
     }
     // messages that time out
-    let held = prepared(&mut sink, rows, 4);
+    let held = prepared(&mut sink, rows, rows as u64 / 2 + 1);
     cluster.down(-1);
     assert!(fails(&mut sink, &held, &["did not arrive", "timed out", "see that the brokers run"]));
     cluster.up(-1);
@@ -187,6 +208,13 @@ fn a_producer_that_is_shut_out() {
         assert!(!error.is_transient() && error.to_string().contains("another process has taken over the job"), "{error}");
         assert_eq!(sorted(&cluster, topic), [0i64; 0]);
     }
+    // another one begins while this one commits
+    let (other, topic_of_other) = (self::cluster("ended"), "ended");
+    let mut second = begun(&other, topic_of_other, "", 1, None);
+    let held = prepared(&mut second, 0, 1);
+    other.fail(Request::EndTxn, &[Fault::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
+    let error = second.two_phase().unwrap().publish(&held).unwrap_err();
+    assert!(!error.is_transient() && error.to_string().contains("another process has taken over the job"), "{error}");
     // it was a false alarm: nobody else has left a mark
     first.two_phase().unwrap().publish(&one).unwrap();
     assert_eq!(sorted(&cluster, topic), [0, 1]);

@@ -3,25 +3,17 @@
 //! The brokers are librdkafka's mock. It hides nothing of a transaction that is open or was aborted: see `kafka_source` for that.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use sabot::connect::SourceSpec;
-use sabot::operator::{Read, SplitReader};
-use sabot::prelude::*;
 use sabot::runtime::RunOptions;
 use sabot_services::{Fault, Faulty, Request};
 
-use super::ledger::{begin, check, fails, kill_after, lines, mix, start, stop};
+use super::kafka_idle::open;
+use super::ledger::{begin, check, fails, kill_after, lines, mix, seeds, shuffled, start, stop};
 
 /// How long things may take that should take a second.
 const LONG: Duration = Duration::from_secs(60);
-
-#[derive(Record, Clone, Debug, PartialEq)]
-struct Number {
-    n: i64,
-}
 
 /// Numbers into the three partitions of a topic, as `check` wants them.
 struct Feed<'a> {
@@ -62,14 +54,13 @@ fn come(dir: &Path, rows: usize) {
     }
 }
 
-const KINDS: u64 = 7;
-/// Lets the cluster fail in one of several ways.
-fn fail(cluster: &Faulty, topic: &str, kind: u64) {
-    use Fault::*;
-    match kind {
-        0 => cluster.down(1),
-        1 => [(0, 2), (1, 3)].iter().for_each(|(partition, broker)| cluster.lead(topic, *partition, *broker)),
-        2 => cluster.fail(
+/// What brokers do to a source.
+const FAULTS: &[(&str, fn(&Faulty, &str))] = &[
+    ("one is down", |cluster, _| cluster.down(1)),
+    ("others lead", |cluster, topic| [(0, 2), (1, 3)].iter().for_each(|(partition, broker)| cluster.lead(topic, *partition, *broker))),
+    ("messages are not given", |cluster, _| {
+        use Fault::*;
+        cluster.fail(
             Request::Fetch,
             &[
                 RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
@@ -81,23 +72,24 @@ fn fail(cluster: &Faulty, topic: &str, kind: u64) {
                 RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
                 RD_KAFKA_RESP_ERR_UNKNOWN,
             ],
-        ),
-        3 => cluster.slow(-1, Duration::from_millis(300)),
-        4 => cluster.down(-1),
-        5 => {
-            // led by a broker that is not there
-            cluster.down(3);
-            cluster.lead(topic, 0, 3);
-            cluster.fail(Request::Metadata, &[RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR__TRANSPORT]);
-        }
-        _ => {
-            cluster.fail(Request::ListOffsets, &[RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR__TRANSPORT]);
-            cluster.fail(Request::ApiVersion, &[RD_KAFKA_RESP_ERR__TRANSPORT; 3]);
-            cluster.down(2);
-            cluster.up(2);
-        }
-    }
-}
+        );
+    }),
+    ("all are slow", |cluster, _| cluster.slow(-1, Duration::from_millis(300))),
+    ("all are down", |cluster, _| cluster.down(-1)),
+    ("one leads that is not there", |cluster, topic| {
+        use Fault::*;
+        cluster.down(3);
+        cluster.lead(topic, 0, 3);
+        cluster.fail(Request::Metadata, &[RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR__TRANSPORT]);
+    }),
+    ("connections break", |cluster, _| {
+        use Fault::*;
+        cluster.fail(Request::ListOffsets, &[RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR__TRANSPORT]);
+        cluster.fail(Request::ApiVersion, &[RD_KAFKA_RESP_ERR__TRANSPORT; 3]);
+        cluster.down(2);
+        cluster.up(2);
+    }),
+];
 fn mend(cluster: &Faulty, topic: &str) {
     cluster.up(-1);
     cluster.slow(-1, Duration::ZERO);
@@ -105,43 +97,49 @@ fn mend(cluster: &Faulty, topic: &str) {
     [Request::Fetch, Request::Metadata, Request::ListOffsets, Request::ApiVersion].iter().for_each(|r| cluster.mend(*r));
 }
 
-/// A topic copied into files by a program that gets over each fault while it reads, and then is started and killed during each.
+/// A topic copied into files by a program that gets over each fault while it reads, and then is started and killed during each, in an order that the
+/// seed says.
 #[test]
 fn every_row_once_whatever_the_brokers_do() {
-    let (cluster, topic) = (Faulty::brokers(3), "faults");
-    cluster.topic(topic, &[1, 2, 3]);
-    let mut feed = Feed { topic, producer: cluster.producer(), counts: [0; 3] };
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("out");
-    let (source, sink) = (format!("numbers={}", cluster.uri(topic, "discover_ms=300")), format!("all=csv:{}/", out.display()));
-    let args = ["copy", "--source", &source, "--sink", &sink];
-    let child = start(dir.path(), &args, None);
-    for kind in 0..KINDS {
-        feed.more(50);
-        come(&out, feed.rows());
-        fail(&cluster, topic, kind);
-        feed.more(100);
-        std::thread::sleep(Duration::from_millis(300 + mix(kind) % 600));
-        mend(&cluster, topic);
-        feed.arrived();
-        come(&out, feed.rows());
-    }
-    kill_after(child, Duration::from_millis(50));
-    for kind in 0..KINDS {
-        feed.more(50);
-        feed.arrived();
-        fail(&cluster, topic, kind);
+    for seed in seeds(1) {
+        let (cluster, topic) = (Faulty::brokers(3), "faults");
+        cluster.topic(topic, &[1, 2, 3]);
+        let mut feed = Feed { topic, producer: cluster.producer(), counts: [0; 3] };
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let (source, sink) = (format!("numbers={}", cluster.uri(topic, "discover_ms=300")), format!("all=csv:{}/", out.display()));
+        let args = ["copy", "--source", &source, "--sink", &sink];
         let child = start(dir.path(), &args, None);
-        feed.more(100);
-        kill_after(child, Duration::from_millis(300 + mix(kind + 7) % 900));
-        mend(&cluster, topic);
+        for (number, (name, fault)) in shuffled(FAULTS, seed).into_iter().enumerate() {
+            println!("seed {seed}: {name}");
+            feed.more(50);
+            come(&out, feed.rows());
+            fault(&cluster, topic);
+            feed.more(100);
+            std::thread::sleep(Duration::from_millis(300 + mix(seed * 100 + number as u64) % 600));
+            mend(&cluster, topic);
+            feed.arrived();
+            come(&out, feed.rows());
+        }
+        kill_after(child, Duration::from_millis(50));
+        for (number, (name, fault)) in shuffled(FAULTS, seed + 1).into_iter().enumerate() {
+            println!("seed {seed}: begins while {name}");
+            feed.more(50);
+            feed.arrived();
+            fault(&cluster, topic);
+            let child = start(dir.path(), &args, None);
+            feed.more(100);
+            kill_after(child, Duration::from_millis(300 + mix(seed * 100 + number as u64 + 50) % 900));
+            mend(&cluster, topic);
+        }
+        feed.more(10);
+        feed.arrived();
+        let child = start(dir.path(), &args, None);
+        come(&out, feed.rows());
+        std::thread::sleep(Duration::from_millis(500));
+        stop(child);
+        assert_eq!(check(numbers(&out)), feed.rows(), "seed {seed}");
     }
-    feed.arrived();
-    let child = start(dir.path(), &args, None);
-    come(&out, feed.rows());
-    std::thread::sleep(Duration::from_millis(500));
-    stop(child);
-    assert_eq!(check(numbers(&out)), feed.rows());
 }
 
 /// What does not pass ends the job with a sentence, and the job goes on when it has been seen to.
@@ -182,16 +180,11 @@ fn an_error_that_does_not_pass_says_where_and_what_to_do() {
     assert_eq!(check(numbers(&out)), feed.rows());
 }
 
-fn open(cluster: &Faulty, topic: &str, options: &str) -> Box<dyn sabot::operator::Source> {
-    let schema = Arc::new(sabot::record::schema_of::<Number>());
-    SourceSpec::from_uri(&cluster.uri(topic, options)).unwrap().open("Number", &schema).unwrap()
-}
-
 #[test]
 fn a_topic_that_cannot_be_asked_about() {
     let cluster = Faulty::brokers(1);
     cluster.topic("asked", &[1, 1]);
-    let source = open(&cluster, "asked", "until=end");
+    let source = open(&cluster.uri("asked", "until=end"));
     assert_eq!(source.splits().unwrap().len(), 2);
     cluster.fail(Request::ListOffsets, &[Fault::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 100]);
     let error = source.splits().unwrap_err();
@@ -214,60 +207,6 @@ fn a_topic_that_cannot_be_asked_about() {
     let error = source.splits().unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("see that the brokers run"), "{error}");
     cluster.up(-1);
-}
-
-/// Asks a reader until it says so.
-fn says(reader: &mut Box<dyn SplitReader>, what: &str, wanted: impl Fn(&Read) -> bool) {
-    let begun = Instant::now();
-    loop {
-        let read = reader.next(1000).unwrap();
-        if wanted(&read) {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} does not come, but {read:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A partition is idle only as long as the broker that has it answers, whatever the others do.
-#[test]
-fn a_partition_without_its_broker_is_not_idle() {
-    let cluster = Faulty::brokers(2);
-    cluster.topic("idle", &[1, 2]);
-    let source = open(&cluster, "idle", "");
-    let mut readers: Vec<_> = source.splits().unwrap().iter().map(|split| source.open(split, None).unwrap()).collect();
-    let [first, second] = &mut readers[..] else { panic!("two partitions") };
-    let idle = |read: &Read| matches!(read, Read::Idle);
-    let waits = |read: &Read| matches!(read, Read::Wait);
-    // for as long as a partition must be quiet to be idle, and a bit
-    let stay = |first: &mut Box<dyn SplitReader>, second: &mut Box<dyn SplitReader>, fault: &str| {
-        let begun = Instant::now();
-        let mut idle_once = false;
-        while begun.elapsed() < Duration::from_secs(6) {
-            let read = first.next(1000).unwrap();
-            assert!(waits(&read), "{fault}: {read:?} after {:?}", begun.elapsed());
-            idle_once |= idle(&second.next(1000).unwrap());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        assert!(idle_once, "{fault}: the other partition is idle");
-    };
-    for (fault, begins, ends) in [
-        ("down", (&|| cluster.down(1)) as &dyn Fn(), (&|| cluster.up(1)) as &dyn Fn()),
-        ("slow", &|| cluster.slow(1, Duration::from_secs(30)), &|| cluster.slow(1, Duration::ZERO)),
-    ] {
-        says(first, "idleness", idle);
-        says(second, "idleness", idle);
-        begins();
-        says(first, fault, waits);
-        stay(first, second, fault);
-        ends();
-        if fault == "slow" {
-            // answers that were under way are late still; a connection that is new is not
-            (cluster.down(1), cluster.up(1));
-        }
-        cluster.send("idle", 0, [r#"{"n":1}"#]);
-        says(first, "a row", |read| matches!(read, Read::Rows(batch, _) if batch.num_rows() == 1));
-    }
 }
 
 /// Windows wait for a broker that is away longer than a quiet partition is waited for, also if its partition was idle before; what it brings is in them.

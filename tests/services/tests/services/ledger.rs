@@ -12,6 +12,17 @@ pub(super) fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// Seeds 0 to `n`; `SABOT_SEEDS` multiplies them for a long search.
+pub(super) fn seeds(n: u64) -> std::ops::Range<u64> {
+    0..n * std::env::var("SABOT_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+}
+/// In an order that the seed says.
+pub(super) fn shuffled<T: Copy>(all: &[T], seed: u64) -> Vec<T> {
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|i| mix(seed * 1000 + *i as u64 + 1));
+    order.into_iter().map(|i| all[i]).collect()
+}
+
 /// Starts the program with checkpoints in a directory; it tries for about a minute to reach servers.
 pub(super) fn start(dir: &Path, args: &[&str], crash: Option<&str>) -> Child {
     begin(dir, &[args, &["--retries", "30", "--retry-wait", "50ms"]].concat(), crash)
