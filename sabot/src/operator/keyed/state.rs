@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt64Array, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::backend::{Backend, Encoded, InMemory, Place};
@@ -226,17 +226,17 @@ impl<S: State> States<S> {
         if !same {
             return Err(broken("was written for other key columns"));
         }
-        let states = batch.column_by_name(STATE).ok_or_else(|| broken("is missing"))?;
+        let states = batch.column_by_name(STATE).and_then(|s| s.as_binary_opt::<i64>()).ok_or_else(|| broken("is missing"))?;
         let current = fields == S::schema();
         let mut numbers = Vec::new();
         self.enlist(batch.columns(), batch.num_rows(), &mut numbers)?;
         self.changed.restored(group);
-        if !current || states.data_type() != &DataType::LargeBinary || (self.lives.is_some() && loaded.touched.len() < batch.num_rows()) {
+        if !current || (self.lives.is_some() && loaded.touched.len() < batch.num_rows()) {
             // it will not be written as it was
             self.changed.mark(group);
         }
-        let states = states_in(states).ok_or_else(|| broken("is missing"))?;
-        for ((number, mut bytes), row) in numbers.iter().zip(states).zip(0..) {
+        for ((number, bytes), row) in numbers.iter().zip(states).zip(0..) {
+            let mut bytes = bytes.unwrap_or_default();
             let state = if current { S::decode(&mut bytes)? } else { S::decode_from(&mut bytes, &fields)? };
             if let Some(slot) = self.get(*number)? {
                 *slot = state;
@@ -267,12 +267,4 @@ impl<S: State> States<S> {
         // the same keys were inserted before; what a disk does not remove is not read again
         let _ = self.keep(&keep);
     }
-}
-
-/// The bytes of each state of a column, as it is written now, or with the offsets of 32 bits of before.
-fn states_in(column: &ArrayRef) -> Option<Vec<&[u8]>> {
-    if let Some(states) = column.as_binary_opt::<i64>() {
-        return Some(states.iter().map(Option::unwrap_or_default).collect());
-    }
-    column.as_binary_opt::<i32>().map(|states| states.iter().map(Option::unwrap_or_default).collect())
 }

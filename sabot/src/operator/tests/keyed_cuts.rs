@@ -295,39 +295,3 @@ fn few_bytes_are_written_if_little_has_changed() {
     job.step(&batch(&[]), 5, 1_000_000);
     assert_eq!(left(&changes(&mut job)), 127, "the timer fired");
 }
-
-/// Before there were offsets of 64 bits.
-#[test]
-fn states_with_small_offsets_are_read_and_written_anew() {
-    let wall = Arc::<Wall>::default();
-    let mut job = Job::start(None, 1, &Vec::new(), &wall, None);
-    job.step(&batch(&(0..500).map(|k| (k, 4, 1)).collect::<Vec<_>>()), 0, 50_000);
-    let now = job.whole();
-    let before: Cuts = now
-        .iter()
-        .map(|groups| {
-            let old = |(group, bytes): (&u16, &Vec<u8>)| {
-                if *group == SHARED {
-                    return (*group, bytes.clone());
-                }
-                let mut rest = bytes.as_slice();
-                let new = ipc::pop(&mut rest).unwrap().unwrap();
-                assert_eq!(new.schema().field(1).data_type(), &DataType::LargeBinary);
-                let states = arrow_cast::cast(new.column(1), &DataType::Binary).unwrap();
-                let (mut fields, mut columns) = (new.schema().fields().to_vec(), new.columns().to_vec());
-                fields[1] = Arc::new(Field::new(fields[1].name(), DataType::Binary, false));
-                columns[1] = states;
-                let schema = Schema::new_with_metadata(fields, new.schema().metadata().clone());
-                let mut out = Vec::new();
-                ipc::push(&RecordBatch::try_new(Arc::new(schema), columns).unwrap(), &mut out).unwrap();
-                out.extend(rest);
-                (*group, out)
-            };
-            groups.iter().map(old).collect()
-        })
-        .collect();
-    let mut again = Job::start(None, 1, &before, &wall, None);
-    let (cuts, written, left) = again.cut();
-    assert!(written == now[0].len() - 1 && left == 0, "{written} written, {left} left out");
-    assert!(cuts == now);
-}
