@@ -8,10 +8,10 @@ use arrow_schema::SchemaRef;
 
 use super::csv_lines::CsvLines;
 use super::csv_options::{CsvOptions, Dialect};
-use super::lasting::Lasting;
-use super::staged::{Staged, StagedWriter, not_open};
+use super::lines_file::{Lines, LinesFile};
+use super::staged::StagedWriter;
 use crate::Result;
-use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
+use crate::operator::{Sink, TwoPhase};
 
 /// A CSV file that appears on commit, in place of an older one. With checkpoints it grows, hidden, and appears at the end.
 ///
@@ -39,17 +39,21 @@ use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
 /// # Ok(()) }
 /// ```
 pub struct CsvSink {
-    path: PathBuf,
+    file: LinesFile<Open>,
     dialect: Dialect,
     header: bool,
-    open: Option<Open>,
-    lasting: Lasting,
 }
 
 struct Open {
-    staged: Staged,
     writer: BufWriter<StagedWriter>,
     lines: CsvLines,
+}
+
+impl Lines for Open {
+    type Error = std::io::Error;
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 impl CsvSink {
@@ -58,65 +62,41 @@ impl CsvSink {
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) if the delimiter or the quote is impossible.
     pub fn new(path: impl Into<PathBuf>, options: &CsvOptions) -> Result<Self> {
-        Ok(CsvSink { path: path.into(), dialect: options.dialect()?, header: options.header, open: None, lasting: Lasting::default() })
+        Ok(CsvSink { file: LinesFile::new(path.into(), "CSV"), dialect: options.dialect()?, header: options.header })
     }
 }
 
 impl Sink for CsvSink {
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
         let lines = CsvLines::new(schema, self.dialect, self.describe())?;
-        let Some((staged, writer, length)) = self.lasting.create(&self.path)? else { return Ok(()) };
-        let mut open = Open { staged, writer: BufWriter::new(writer), lines };
-        if self.header && length == 0 {
-            let line = open.lines.header(schema)?;
-            open.writer.write_all(line.as_bytes()).map_err(|e| open.staged.error("CSV", e))?;
-        }
-        self.open = Some(open);
-        Ok(())
+        let header = if self.header { lines.header(schema)? } else { String::new() };
+        self.file.create(|writer, length| {
+            let mut writer = BufWriter::new(writer);
+            if length == 0 {
+                writer.write_all(header.as_bytes())?;
+            }
+            Ok(Open { writer, lines })
+        })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let Open { staged, writer, lines } = self.open.as_mut().ok_or_else(|| not_open("the CSV sink"))?;
-        lines.each(batch, &mut |line| writer.write_all(line.as_bytes()).map_err(|e| staged.error("CSV", e)))
+        let (file, Open { writer, lines }) = self.file.open()?;
+        lines.each(batch, &mut |line| writer.write_all(line.as_bytes()).map_err(|e| file.error("CSV", e)))
     }
 
     fn commit(&mut self) -> Result<()> {
-        let Open { staged, mut writer, .. } = self.open.take().ok_or_else(|| not_open("the CSV sink"))?;
-        writer.flush().map_err(|e| staged.error("CSV", e))?;
-        drop(writer);
-        staged.commit()
+        self.file.commit()
     }
 
     fn abort(&mut self) {
-        self.open = None;
+        self.file.abort();
     }
 
     fn two_phase(&mut self) -> Option<&mut dyn TwoPhase> {
-        Some(self)
+        Some(&mut self.file)
     }
 
     fn describe(&self) -> String {
-        self.path.display().to_string()
-    }
-}
-
-impl TwoPhase for CsvSink {
-    fn begin(&mut self, beginning: Beginning<'_>) -> Result<()> {
-        self.lasting.begin(&self.path, beginning)
-    }
-
-    fn prepare(&mut self, _epoch: u64, last: bool) -> Result<Preparing> {
-        if let Some(Open { staged, writer, .. }) = &mut self.open {
-            writer.flush().map_err(|e| staged.error("CSV", e))?;
-        }
-        let preparing = self.lasting.prepare(&self.path, self.open.as_ref().map(|o| &o.staged), last)?;
-        if last {
-            self.open = None;
-        }
-        Ok(preparing)
-    }
-
-    fn publish(&mut self, prepared: &Prepared) -> Result<()> {
-        Lasting::publish(prepared)
+        self.file.describe()
     }
 }

@@ -8,10 +8,10 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_json::writer::{LineDelimited, Writer, WriterBuilder};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-use super::lasting::Lasting;
-use super::staged::{Staged, StagedWriter, not_open};
+use super::lines_file::{Lines, LinesFile};
+use super::staged::StagedWriter;
 use super::types::{map_leaves, offset_zones, relabel};
-use crate::operator::{Beginning, Prepared, Preparing, Sink, TwoPhase};
+use crate::operator::{Sink, TwoPhase};
 use crate::{Error, Result};
 
 /// A JSON lines file that appears on commit, in place of an older one. Nulls are written, so that every line has every
@@ -37,14 +37,7 @@ use crate::{Error, Result};
 /// # Ok(()) }
 /// ```
 pub struct JsonSink {
-    path: PathBuf,
-    open: Option<Open>,
-    lasting: Lasting,
-}
-
-struct Open {
-    staged: Staged,
-    lines: JsonLines<BufWriter<StagedWriter>>,
+    file: LinesFile<JsonLines<BufWriter<StagedWriter>>>,
 }
 
 /// Batches as lines of JSON.
@@ -89,56 +82,40 @@ impl<W: Write> JsonLines<W> {
     }
 }
 
+/// Lines are whole when they are written: at the end nothing is missing.
+impl Lines for JsonLines<BufWriter<StagedWriter>> {
+    type Error = std::io::Error;
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.get_mut().flush()
+    }
+}
+
 impl JsonSink {
     /// A sink to the file `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        JsonSink { path: path.into(), open: None, lasting: Lasting::default() }
+        JsonSink { file: LinesFile::new(path.into(), "JSON") }
     }
 }
 
 impl Sink for JsonSink {
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
         let lines = json_lines(schema, &self.describe())?;
-        let Some((staged, writer, _)) = self.lasting.create(&self.path)? else { return Ok(()) };
-        self.open = Some(Open { staged, lines: lines(BufWriter::new(writer)) });
-        Ok(())
+        self.file.create(|writer, _| Ok(lines(BufWriter::new(writer))))
     }
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let open = self.open.as_mut().ok_or_else(|| not_open("the JSON sink"))?;
-        open.lines.write(batch)?.map_err(|e| open.staged.error("JSON", e))
+        let (file, lines) = self.file.open()?;
+        lines.write(batch)?.map_err(|e| file.error("JSON", e))
     }
     fn commit(&mut self) -> Result<()> {
-        let Open { staged, lines: JsonLines { mut writer, .. } } = self.open.take().ok_or_else(|| not_open("the JSON sink"))?;
-        writer.finish().map_err(|e| staged.error("JSON", e))?;
-        writer.into_inner().flush().map_err(|e| staged.error("JSON", e))?;
-        staged.commit()
+        self.file.commit()
     }
     fn abort(&mut self) {
-        self.open = None;
+        self.file.abort();
     }
     fn two_phase(&mut self) -> Option<&mut dyn TwoPhase> {
-        Some(self)
+        Some(&mut self.file)
     }
     fn describe(&self) -> String {
-        self.path.display().to_string()
-    }
-}
-
-impl TwoPhase for JsonSink {
-    fn begin(&mut self, beginning: Beginning<'_>) -> Result<()> {
-        self.lasting.begin(&self.path, beginning)
-    }
-    fn prepare(&mut self, _epoch: u64, last: bool) -> Result<Preparing> {
-        if let Some(Open { staged, lines }) = &mut self.open {
-            lines.writer.get_mut().flush().map_err(|e| staged.error("JSON", e))?;
-        }
-        let preparing = self.lasting.prepare(&self.path, self.open.as_ref().map(|o| &o.staged), last)?;
-        if last {
-            self.open = None;
-        }
-        Ok(preparing)
-    }
-    fn publish(&mut self, prepared: &Prepared) -> Result<()> {
-        Lasting::publish(prepared)
+        self.file.describe()
     }
 }

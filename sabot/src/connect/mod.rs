@@ -109,6 +109,7 @@ mod kafka;
 mod kafka_topic;
 mod lasting;
 mod line_numbers;
+mod lines_file;
 mod memory_sink;
 mod memory_source;
 mod messages;
