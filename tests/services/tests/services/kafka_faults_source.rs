@@ -225,7 +225,8 @@ fn time_waits_for_a_broker_that_is_away() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let (source, sink) = (format!("numbers={}", cluster.uri(topic, "")), format!("all=csv:{}/", out.display()));
-    (send(0, 0..4), send(1, 0..4));
+    send(0, 0..4);
+    send(1, 0..4);
     producer.flush(LONG).unwrap();
     let child = start(dir.path(), &["seconds", "--stats", "--source", &source, "--sink", &sink], None);
     // the windows [0, 1), [1, 2) and [2, 3) close

@@ -73,7 +73,8 @@ fn a_partition_without_its_broker_is_not_idle() {
         ends();
         if fault == "slow" {
             // answers that were under way are late still; a connection that is new is not
-            (cluster.down(1), cluster.up(1));
+            cluster.down(1);
+            cluster.up(1);
         }
         cluster.send("idle", 0, [r#"{"n":1}"#]);
         let back = Instant::now();
