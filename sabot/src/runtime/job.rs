@@ -365,7 +365,7 @@ impl Job {
     }
     /// What a checkpoint is to hold of the cut of an instance, and the bytes that were written to a file for it.
     pub(super) fn put_by(&self, epoch: u64, node: &str, instance: usize, frozen: Frozen) -> Result<(Vec<NodeState>, u64)> {
-        let state = |state| NodeState { node: node.to_owned(), instance, state, stored: None };
+        let state = |state| NodeState { node: node.to_owned(), instance, state, stored: None, rows: None };
         if let Some(settling) = &self.settling {
             let delta = frozen.write_changes()?;
             // a sink publishes what the checkpoint itself holds
