@@ -131,4 +131,3 @@ pub struct GroupState {
     /// Opaque to everyone but the operator (Arrow IPC where the state is columnar).
     pub bytes: Vec<u8>,
 }
-

@@ -19,11 +19,17 @@ pub(crate) fn push(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
 
 /// Appends batches of this schema as one length and Arrow IPC stream.
 pub(crate) fn push_all(schema: &Schema, batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<()> {
+    let mut batches = batches.iter();
+    push_each(schema, out, || Ok(batches.next().cloned()))
+}
+
+/// As [`push_all`], of batches that are made one after the other.
+pub(crate) fn push_each(schema: &Schema, out: &mut Vec<u8>, mut next: impl FnMut() -> Result<Option<RecordBatch>>) -> Result<()> {
     let start = out.len();
     out.extend_from_slice(&[0; 8]);
     let mut writer = StreamWriter::try_new(&mut *out, schema)?;
-    for batch in batches {
-        writer.write(&own_text(batch)?)?;
+    while let Some(batch) = next()? {
+        writer.write(&own_text(&batch)?)?;
     }
     writer.finish()?;
     drop(writer);

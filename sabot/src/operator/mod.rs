@@ -30,6 +30,7 @@ mod net_top;
 mod numbered;
 mod order;
 mod over;
+mod packed;
 mod physical;
 mod places;
 mod ranked;

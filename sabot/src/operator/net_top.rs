@@ -14,6 +14,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int8Array, Int64Array, RecordBatch, cast::AsArray};
 use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, SortOptions};
+use arrow_select::concat::concat_batches;
 
 use super::kept::{RowList, batch_with, no_column, plain, plain_type, positions};
 use super::keys::{NO_GROUP, key_groups};
@@ -21,7 +22,7 @@ use super::layers::{Changes, Written};
 use super::numbered::Numbered;
 use super::weights::{Carried, WEIGHT, weights, with_weight_field};
 use super::{
-    Account, Frozen, GroupState, Instance, Kept, Keys, Layer, LayerRows, Operator, OperatorFactory, Output, Progress, TopSpec, ipc,
+    Account, Frozen, GroupState, Instance, Kept, Keys, Layer, LayerRows, Operator, OperatorFactory, Output, Progress, TopSpec, ipc, packed,
 };
 use crate::kernel::Morsel;
 use crate::{Error, Result};
@@ -277,8 +278,9 @@ impl NetTop {
         }
         Ok(Frozen::layer(move || {
             let mut bytes = Vec::new();
-            ipc::push(&ipc::tagged(&batch, tags)?, &mut bytes)?;
-            ipc::push(&gone, &mut bytes)?;
+            for batch in [ipc::tagged(&batch, tags)?, gone] {
+                packed::push(&batch.schema(), &[batch], &mut bytes)?;
+            }
             Ok(Layer { bytes, whole, rows })
         }))
     }
@@ -287,10 +289,12 @@ impl NetTop {
         let spec = Arc::clone(&self.spec);
         let name = &spec.order.name;
         let broken = || Error::Checkpoint(format!("the state of `{name}` lacks {TIMES}"));
-        let batch = ipc::pop(&mut bytes)?.ok_or_else(broken)?;
+        let (schema, batches) = packed::pop(&mut bytes)?;
+        let batch = concat_batches(&schema, &batches)?;
         self.sent.restore(&batch, name)?;
         let times = batch.column_by_name(TIMES).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(broken)?;
-        let gone = ipc::pop(&mut bytes)?.ok_or_else(broken)?;
+        let (schema, gone) = packed::pop(&mut bytes)?;
+        let gone = concat_batches(&schema, &gone)?;
         let columns = self.columns(&batch)?;
         let keys: Vec<ArrayRef> = self.at.iter().filter_map(|at| columns.get(*at)).cloned().collect();
         let (mut rows, none) = (rows_of(&keys, batch.num_rows(), mine)?, rows_of(gone.columns(), gone.num_rows(), mine)?);

@@ -19,7 +19,7 @@ use super::window::words;
 use crate::operator::kept::batch_with;
 use crate::operator::keys::{NO_GROUP, key_groups};
 use crate::operator::layers::Written;
-use crate::operator::{EventTime, Frozen, Kept, Keys, Layer, LayerRows, ipc};
+use crate::operator::{EventTime, Frozen, Kept, Keys, Layer, LayerRows, ipc, packed};
 use crate::{Error, Result};
 
 /// In a layer: the watermark of an instance; whether a group was sent, is dirty, and its old row.
@@ -96,9 +96,10 @@ impl UpdatingAggregate {
             columns.push(Arc::new(numbered));
             let groups = RecordBatch::try_new(groups.schema(), columns)?;
             let mut bytes = Vec::new();
-            ipc::push(&ipc::tagged(&groups, tags)?, &mut bytes)?;
-            ipc::push(&olds, &mut bytes)?;
-            ipc::push(&gone, &mut bytes)?;
+            let groups = ipc::tagged(&groups, tags)?;
+            for batch in [groups, olds, gone] {
+                packed::push(&batch.schema(), &[batch], &mut bytes)?;
+            }
             Ok(Layer { bytes, whole, rows })
         }))
     }
@@ -132,20 +133,31 @@ impl UpdatingAggregate {
     fn load_layer(&mut self, mut bytes: &[u8], gone: &mut Keys, mine: &dyn Fn(u16) -> bool) -> Result<bool> {
         let name = self.spec.name.clone();
         let broken = |what: &str| Error::Checkpoint(format!("the state of `{name}` lacks {what}"));
-        let batch = ipc::pop(&mut bytes)?.ok_or_else(|| broken(SENT))?;
-        self.sent.restore(&batch, &name)?;
-        let watermark: EventTime = ipc::tag(&batch, WATERMARK).and_then(|t| t.parse().ok()).ok_or_else(|| broken(WATERMARK))?;
+        let (written, groups) = packed::pop(&mut bytes)?;
+        let ((olds, old_rows), (keys, missing)) = (packed::pop(&mut bytes)?, packed::pop(&mut bytes)?);
+        let (olds, missing) = (concat_batches(&olds, &old_rows)?, concat_batches(&keys, &missing)?);
+        let head = RecordBatch::new_empty(written);
+        self.sent.restore(&head, &name)?;
+        let watermark: EventTime = ipc::tag(&head, WATERMARK).and_then(|t| t.parse().ok()).ok_or_else(|| broken(WATERMARK))?;
         self.watermark = self.watermark.max(watermark);
-        let olds = ipc::pop(&mut bytes)?.ok_or_else(|| broken(OLD))?;
-        let missing = ipc::pop(&mut bytes)?.ok_or_else(|| broken(DIRTY))?;
-        let known = self.partial.fields().len() + 1;
-        if batch.num_columns() != known + 3 {
+        if head.num_columns() != self.partial.fields().len() + 4 {
             return Err(broken(OLD));
         }
+        let not_there = self.of(&missing, mine)?;
+        let mut found = !not_there.is_empty();
+        for batch in groups {
+            found |= self.load_groups(batch, &olds, gone, mine)?;
+        }
+        gone.insert(missing.columns(), Kept::Some(&not_there), &mut Vec::new())?;
+        Ok(found)
+    }
+    fn load_groups(&mut self, batch: RecordBatch, olds: &RecordBatch, gone: &mut Keys, mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        let name = self.spec.name.clone();
+        let broken = |what: &str| Error::Checkpoint(format!("the state of `{name}` lacks {what}"));
+        let known = self.partial.fields().len() + 1;
         // which rows are of this instance, and not of a later layer
-        let (all, not_there) = (self.of(&batch, mine)?, self.of(&missing, mine)?);
-        let found = !all.is_empty() || !not_there.is_empty();
-        let mut rows = all;
+        let mut rows = self.of(&batch, mine)?;
+        let found = !rows.is_empty();
         let keys = batch.columns().get(..self.fields.len()).unwrap_or(&[]);
         for table in [&mut self.groups.keys, &mut *gone] {
             if !table.is_empty() {
@@ -155,7 +167,6 @@ impl UpdatingAggregate {
                 rows.retain(|_| numbers.next() == Some(NO_GROUP));
             }
         }
-        gone.insert(missing.columns(), Kept::Some(&not_there), &mut Vec::new())?;
         let batch = if rows.len() == batch.num_rows() { batch } else { take_record_batch(&batch, &UInt32Array::from(rows))? };
         let states = batch.project(&(0..known).collect::<Vec<_>>())?;
         let numbers = load(&mut self.groups, &states, &self.partial, self.fields.len(), &self.counts, &name)?;
@@ -168,7 +179,7 @@ impl UpdatingAggregate {
             (Some(_), Some(column)) => Some(Int64Array::new(words(column)?, None)),
             _ => None,
         };
-        let (olds, old) = picked(&olds, old)?;
+        let (olds, old) = picked(olds, old)?;
         for (row, group) in numbers.iter().enumerate() {
             let told = Told {
                 net: nets.value(row) as i64,

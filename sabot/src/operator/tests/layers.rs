@@ -192,7 +192,7 @@ fn crash(
         seen.others += usize::from(held.iter().any(|h| h.layers.len() > 1));
         // what was written stays stored until all of them have written
         let mut first: Vec<Held> = vec![Held::default(); *of];
-        first.iter_mut().zip(ops.iter_mut()).for_each(|(held, op)| drop(held.cut(op.as_mut(), 6)));
+        first.iter_mut().zip(ops.iter_mut()).for_each(|(held, op)| assert!(!held.cut(op.as_mut(), 6)));
         *held = first;
     }
 }
@@ -207,7 +207,14 @@ fn check(case: &Case, seeds: u64, seen: &mut Seen) {
 }
 
 fn thorough(seen: &Seen) {
-    assert!(seen.deep >= 4 && seen.whole > 5 && seen.same > 5 && seen.others > 5, "{} {} {} {}", seen.deep, seen.whole, seen.same, seen.others);
+    assert!(
+        seen.deep >= 4 && seen.whole > 5 && seen.same > 5 && seen.others > 5,
+        "{} {} {} {}",
+        seen.deep,
+        seen.whole,
+        seen.same,
+        seen.others
+    );
 }
 
 fn schema(weighed: bool) -> SchemaRef {
@@ -331,7 +338,9 @@ fn groups_of_windows_that_close() {
     let mut seen = Seen::default();
     for weighed in [false, true] {
         for window in [(4 * SECOND, 4 * SECOND), (6 * SECOND, 2 * SECOND)] {
-            for (when, lateness) in [(When::OnUpdate, 0), (When::Every(3 * SECOND), 0), (When::Every(5 * SECOND), 3 * SECOND), (When::OnClose, 4 * SECOND)] {
+            for (when, lateness) in
+                [(When::OnUpdate, 0), (When::Every(3 * SECOND), 0), (When::Every(5 * SECOND), 3 * SECOND), (When::OnClose, 4 * SECOND)]
+            {
                 check(&aggregate(weighed, Some(window), Emit { when, lateness }, &mut rng), 8, &mut seen);
             }
         }

@@ -87,8 +87,8 @@ impl Operator for Heavy {
             let n = self.seen.entry(k).or_default();
             if *n < self.limit {
                 *n += 1;
-                self.changed.iter_mut().for_each(|changed| drop(changed.insert(group(k))));
-                self.rows.iter_mut().for_each(|rows| drop(rows.insert(k)));
+                self.changed.iter_mut().for_each(|changed| changed.extend([group(k)]));
+                self.rows.iter_mut().for_each(|rows| rows.extend([k]));
             }
             counted.push((k, *n));
         }
@@ -164,7 +164,10 @@ fn what_has_not_changed_is_not_written_again() {
         // 17 keys of 8 KiB each: once no state changes, checkpoints are small
         let c = &report.checkpoints;
         let quiet: Vec<_> = c.recent.iter().rev().skip(1).take(3).collect();
-        assert!(quiet.iter().all(|t| t.written < 60_000 && (t.reused == 17 * 8192 || says == Says::Rows && t.reused >= 17 * 8192)), "seed {seed}: {quiet:?}");
+        assert!(
+            quiet.iter().all(|t| t.written < 60_000 && (t.reused == 17 * 8192 || says == Says::Rows && t.reused >= 17 * 8192)),
+            "seed {seed}: {quiet:?}"
+        );
         assert!(c.recent.len() as u64 == c.taken.min(100) && c.reused >= c.recent.iter().map(|t| t.reused).sum::<u64>());
         reused += c.reused;
         // what is there is named, and what is named is there

@@ -17,8 +17,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::bucket::{MET, NONE, WAITS};
-use super::pairing::{Pairing, Picked, Rows};
 use super::layers;
+use super::pairing::{Pairing, Picked, Rows};
 use super::store::{At, Forgotten, Store};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::join::pairs::{CHUNKS, OUT_ROWS};
@@ -123,7 +123,17 @@ impl IntervalJoin {
             Ok::<_, Error>(Store::new(shape, fields.clone(), length, LEAST * scale, come_out))
         };
         let stores = [store(0, kind.comes_alone(0))?, store(1, kind.comes_alone(1))?];
-        Ok(IntervalJoin { needed, pairing, stores, times: [EventTime::MIN; 2], range: (from, to), scale, pending: None, layered: false, spec })
+        Ok(IntervalJoin {
+            needed,
+            pairing,
+            stores,
+            times: [EventTime::MIN; 2],
+            range: (from, to),
+            scale,
+            pending: None,
+            layered: false,
+            spec,
+        })
     }
     /// The least and the largest time of the other side's partners less that of a row of this side, as rows tell it.
     fn reach(&self, port: usize) -> (i64, i64) {

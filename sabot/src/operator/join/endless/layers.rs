@@ -15,7 +15,7 @@ use arrow_schema::{DataType, Field, Schema};
 use super::pieces::Pieces;
 use super::shape::Shape;
 use crate::operator::keys::key_groups;
-use crate::operator::{Frozen, Layer, LayerRows, ipc};
+use crate::operator::{Frozen, Layer, LayerRows, ipc, packed};
 use crate::{Error, Result};
 
 /// In a layer: a stretch, how many rows it has, how many of them the layer holds, what became of all of them, and the time of the join.
@@ -82,7 +82,7 @@ pub(super) fn layer(sides: [SideCut; 2], whole: bool, changed: bool, time: i64) 
         let mut bytes = Vec::new();
         for side in &sides {
             ipc::push(&ipc::tagged(&side.index()?, [(TIME.to_owned(), time.to_string())])?, &mut bytes)?;
-            ipc::push_all(&side.shape.schema, &side.batches, &mut bytes)?;
+            packed::push(&side.shape.schema, &side.batches, &mut bytes)?;
         }
         Ok(Layer { bytes, whole, rows })
     })
@@ -130,9 +130,10 @@ pub(super) fn read(layers: &[&[u8]], shapes: [&Shape; 2]) -> Result<([Stretches;
 fn side(bytes: &mut &[u8], stretches: &mut Stretches, shape: &Shape) -> Result<i64> {
     let broken = || Error::Checkpoint(format!("the state of `{}` is cut short", shape.step()));
     let index = ipc::pop(bytes)?.ok_or_else(broken)?;
-    let (written, batches) = ipc::pop_all(bytes)?;
+    let (written, batches) = packed::pop(bytes)?;
     let time = ipc::tag(&index, TIME).and_then(|t| t.parse().ok()).ok_or_else(broken)?;
-    let same = written.fields().len() == shape.schema.fields().len() && written.fields().iter().zip(shape.schema.fields()).all(|(a, b)| a == b);
+    let same =
+        written.fields().len() == shape.schema.fields().len() && written.fields().iter().zip(shape.schema.fields()).all(|(a, b)| a == b);
     if !same {
         return Err(Error::Checkpoint(format!("the rows that `{}` keeps were written with other columns", shape.step())));
     }
