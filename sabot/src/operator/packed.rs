@@ -46,6 +46,8 @@ enum How {
 pub(super) fn push(schema: &SchemaRef, batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<()> {
     ipc::push_all(schema, &[], out)?;
     let hows: Vec<How> = schema.fields().iter().enumerate().map(|(at, f)| how(f.data_type(), &columns(batches, at))).collect();
+    // what grows piece by piece is moved again and again
+    out.reserve(hows.iter().enumerate().map(|(at, how)| bytes_of(*how, &columns(batches, at))).sum());
     let fields: Vec<Field> = schema.fields().iter().zip(&hows).map(|(f, how)| packed_field(f, *how)).collect();
     let packed = Arc::new(Schema::new(fields));
     let mut parts = batches.iter().flat_map(|b| (0..b.num_rows()).step_by(ROWS).map(|from| b.slice(from, ROWS.min(b.num_rows() - from))));
@@ -96,7 +98,11 @@ fn how(of: &DataType, columns: &[&ArrayRef]) -> How {
         return How::Nothing;
     }
     if matches!(of, DataType::Utf8View | DataType::BinaryView) {
-        return if columns.iter().all(|c| c.len() <= ROWS || longest(c) <= LONG / ROWS) { How::Text } else { How::AsItIs };
+        return if columns.iter().all(|c| c.len() <= ROWS || lengths(c).all(|length| length <= LONG / ROWS)) {
+            How::Text
+        } else {
+            How::AsItIs
+        };
     }
     if !is_word(of) || rows == 0 {
         return How::AsItIs;
@@ -118,11 +124,21 @@ fn how(of: &DataType, columns: &[&ArrayRef]) -> How {
     }
 }
 
-/// The length of the longest text.
-fn longest(column: &ArrayRef) -> usize {
+/// About how many bytes columns take when they are packed.
+fn bytes_of(how: How, columns: &[&ArrayRef]) -> usize {
+    let of = |column: &&ArrayRef| match how {
+        How::AsItIs => column.to_data().get_slice_memory_size().unwrap_or_default(),
+        How::Nothing => 0,
+        How::Text => lengths(column).sum::<usize>() + 4 * column.len(),
+        How::Words(_, bytes) => bytes * column.len(),
+    };
+    columns.iter().map(of).sum()
+}
+
+/// The lengths of texts: the first four bytes of a view.
+fn lengths(column: &ArrayRef) -> impl Iterator<Item = usize> {
     let views = column.as_string_view_opt().map(|c| c.views()).or_else(|| column.as_binary_view_opt().map(|c| c.views()));
-    // the first four bytes of a view are its length
-    views.map_or(0, |v| v.iter().map(|view| *view as u32 as usize).max().unwrap_or(0))
+    views.into_iter().flat_map(|views| views.iter().map(|view| *view as u32 as usize))
 }
 
 fn packed_field(field: &Field, how: How) -> Field {

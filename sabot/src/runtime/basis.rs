@@ -98,8 +98,14 @@ impl Basis {
         let nothing = Known::default();
         let last = self.of.get(&(node.to_owned(), instance)).filter(|last| !self.worn(last));
         let known = &last.unwrap_or(&nothing).groups;
-        let state =
-            |group, bytes, stored| NodeState { node: node.to_owned(), instance, state: GroupState { group, bytes }, stored, rows: None };
+        let state = |group, bytes, stored| NodeState {
+            node: node.to_owned(),
+            instance,
+            state: GroupState { group, bytes },
+            stored,
+            rows: None,
+            of: 0,
+        };
         let mut states = Vec::new();
         if let Some(layer) = delta.layer {
             let layered = |bytes, stored, rows| NodeState { rows: Some(rows), ..state(LAYERED, bytes, stored) };
@@ -198,6 +204,7 @@ impl NodeState {
             state: GroupState { group: self.state.group, bytes },
             stored: self.stored.clone(),
             rows: self.rows,
+            of: self.of,
         }
     }
     fn bytes(&self) -> usize {

@@ -363,7 +363,11 @@ impl Build<'_> {
             let of = *at(&self.graph.instances, node)?;
             let bytes: Vec<&[u8]> = layers.iter().map(|s| s.state.bytes.as_slice()).collect();
             let mine = |group| instance_of(group, KEY_GROUPS, of) == instance;
-            if nodes.contains(&node) && chain.restore_layers(node, &bytes, &mine)? && self.options.checkpoint_dir.is_some() {
+            if nodes.contains(&node)
+                && first.concerns(instance, of)
+                && chain.restore_layers(node, &bytes, &mine)?
+                && self.options.checkpoint_dir.is_some()
+            {
                 restored.extend(layers.iter().map(|s| (instance, s.noted())));
             }
         }

@@ -10,6 +10,7 @@ use arrow_array::RecordBatch;
 
 use super::StepShape;
 use crate::kernel::Origin;
+use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::operator::{Account, EventTime, GroupState, LAYERED, LayerRows};
 use crate::record::own_text;
 use crate::{Error, Result};
@@ -90,6 +91,21 @@ pub struct NodeState {
     /// Of a layer: how many rows it holds. The layers of an instance stand one behind the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<LayerRows>,
+    /// Of a layer: how many instances there were, so which key groups it may have rows of. 0: of any.
+    #[serde(default, skip_serializing_if = "none")]
+    pub of: usize,
+}
+
+fn none(of: &usize) -> bool {
+    *of == 0
+}
+
+impl NodeState {
+    /// Whether the layer may have rows of key groups that belong to this instance of so many.
+    pub(super) fn concerns(&self, instance: usize, of: usize) -> bool {
+        self.of == 0
+            || (0..KEY_GROUPS).any(|g| instance_of(g, KEY_GROUPS, self.of) == self.instance && instance_of(g, KEY_GROUPS, of) == instance)
+    }
 }
 
 /// The layers among these states: for each instance that wrote some, all of them in order.

@@ -27,6 +27,7 @@ impl Checkpoint {
             state: GroupState { group: s.state.group, bytes: Vec::new() },
             stored: s.stored.clone().filter(|_| !whole),
             rows: s.rows,
+            of: s.of,
         };
         let flight = |f: &InFlight| InFlight { node: f.node.clone(), rows: Vec::new(), ..*f };
         Checkpoint {

@@ -327,7 +327,7 @@ fn groups_that_change() {
     let mut seen = Seen::default();
     let update = Emit { when: When::OnUpdate, lateness: 0 };
     for weighed in [false, true] {
-        check(&aggregate(weighed, None, update, &mut rng), 20, &mut seen);
+        check(&aggregate(weighed, None, update, &mut rng), 12, &mut seen);
     }
     thorough(&seen);
 }
@@ -341,7 +341,7 @@ fn groups_of_windows_that_close() {
             for (when, lateness) in
                 [(When::OnUpdate, 0), (When::Every(3 * SECOND), 0), (When::Every(5 * SECOND), 3 * SECOND), (When::OnClose, 4 * SECOND)]
             {
-                check(&aggregate(weighed, Some(window), Emit { when, lateness }, &mut rng), 8, &mut seen);
+                check(&aggregate(weighed, Some(window), Emit { when, lateness }, &mut rng), 4, &mut seen);
             }
         }
     }
@@ -363,7 +363,7 @@ fn first_rows_that_change() {
                 ports: 1,
                 steps: steps(&mut rng, 1, weighed, 90),
             };
-            check(&case, 12, &mut seen);
+            check(&case, 8, &mut seen);
         }
     }
     thorough(&seen);
@@ -404,7 +404,7 @@ fn rows_near_in_time() {
     for kind in KINDS {
         for (from, to) in [(-4, 4), (0, 20)] {
             let within = Matching::Within { from: from * SECOND, to: to * SECOND };
-            check(&join(kind, within, &mut rng), 8, &mut seen);
+            check(&join(kind, within, &mut rng), 5, &mut seen);
         }
     }
     thorough(&seen);
@@ -417,7 +417,7 @@ fn rows_of_a_window() {
     for kind in KINDS {
         for (size, slide) in [(5, 5), (12, 4)] {
             let window = Span::Aligned { size: size * SECOND, slide: slide * SECOND };
-            check(&join(kind, Matching::SameWindow { window }, &mut rng), 8, &mut seen);
+            check(&join(kind, Matching::SameWindow { window }, &mut rng), 3, &mut seen);
         }
     }
     thorough(&seen);
