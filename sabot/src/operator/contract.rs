@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Frozen, GroupState};
 use crate::kernel::{Morsel, Origin};
 use crate::{Error, Result};
 
@@ -182,86 +183,6 @@ impl Account {
     }
 }
 
-/// A consistent cut of one operator's state, cheap to take; turned into bytes off the processing thread.
-pub struct Frozen(Box<dyn FnOnce() -> Result<Delta> + Send>);
-
-/// What a cut holds: the states of key groups, and those that need not be written again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delta {
-    /// The state of each key group that has one, but for those that are unchanged.
-    pub states: Vec<GroupState>,
-    /// Key groups whose state is as it was in the last cut of this instance; only in answer to
-    /// [`Operator::snapshot_changes`]. A key group that is in neither list has no state any more.
-    pub unchanged: Vec<u16>,
-}
-
-impl std::fmt::Debug for Frozen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Frozen(..)")
-    }
-}
-
-impl Frozen {
-    /// No state.
-    pub fn empty() -> Self {
-        Frozen(Box::new(|| Ok(Delta::default())))
-    }
-    /// A cut that `write` turns into bytes, one entry per key group.
-    pub fn new(write: impl FnOnce() -> Result<Vec<GroupState>> + Send + 'static) -> Self {
-        Frozen(Box::new(|| Ok(Delta { states: write()?, unchanged: Vec::new() })))
-    }
-    /// A cut of which `write` gives what has changed, and names the rest.
-    ///
-    /// ```
-    /// use sabot::operator::{Delta, Frozen, GroupState};
-    ///
-    /// let cut = Frozen::changes(|| Ok(Delta { states: vec![GroupState { group: 7, bytes: vec![1] }], unchanged: vec![3, 9] }));
-    /// assert_eq!(cut.write_changes()?.unchanged, [3, 9]);
-    /// # Ok::<(), sabot::Error>(())
-    /// ```
-    pub fn changes(write: impl FnOnce() -> Result<Delta> + Send + 'static) -> Self {
-        Frozen(Box::new(write))
-    }
-    /// The bytes of a whole cut.
-    ///
-    /// # Errors
-    /// If a value cannot be serialised, or the cut is of [changes](Self::changes) and leaves groups out.
-    pub fn write(self) -> Result<Vec<GroupState>> {
-        let delta = (self.0)()?;
-        if !delta.unchanged.is_empty() {
-            return Err(Error::internal("an operator left unchanged key groups out of a whole snapshot"));
-        }
-        Ok(delta.states)
-    }
-    /// The bytes of what has changed, and the groups that have not.
-    ///
-    /// # Errors
-    /// If a value cannot be serialised.
-    pub fn write_changes(self) -> Result<Delta> {
-        (self.0)()
-    }
-}
-
-/// In place of a key group: what an instance keeps that belongs to none, such as how far time has come. All instances get it, from all
-/// of the instances that wrote it, before the states of key groups.
-///
-/// ```
-/// use sabot::kernel::hash::KEY_GROUPS;
-/// assert!(sabot::operator::SHARED >= KEY_GROUPS);
-/// ```
-pub const SHARED: u16 = u16::MAX;
-
-/// The serialised state of one key group of one operator. Operators without keys use group 0.
-///
-/// Example: [`Checkpoint`](crate::runtime::Checkpoint).
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct GroupState {
-    /// The key group, or [`SHARED`].
-    pub group: u16,
-    /// Opaque to everyone but the operator (Arrow IPC where the state is columnar).
-    pub bytes: Vec<u8>,
-}
-
 /// A physical operator instance: one parallel instance of one plan node.
 ///
 /// Stateless operators implement [`process`](Self::process) alone.
@@ -333,7 +254,8 @@ pub trait Operator: Send {
     /// As [`snapshot`](Self::snapshot), by a runtime that has stored the last cut of this instance: key groups that are as they were
     /// then may be named as [unchanged](Delta::unchanged) instead of written again. Before the first cut, "then" is when the
     /// instance was [restored](Self::restore). Each call of `snapshot` or of this one is the last cut for the next. An operator
-    /// that does not know what has changed writes all: what comes out as the same bytes is not stored twice either.
+    /// that does not know what has changed writes all: what comes out as the same bytes is not stored twice either. One that writes
+    /// [layers](super::Layer) may put one on top of those of the last cut.
     ///
     /// # Errors
     /// As for [`snapshot`](Self::snapshot).
@@ -357,6 +279,15 @@ pub trait Operator: Send {
     /// As for [`restore`](Self::restore).
     fn restore_splits(&mut self, _state: &GroupState, _mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
         Ok(false)
+    }
+
+    /// Loads the layers that one instance has written, in the order in which they were, before any row: takes the rows of the key groups
+    /// for which `mine` is true. Returns whether there were any.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore).
+    fn restore_layers(&mut self, _layers: &[&[u8]], _mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        Err(Error::Checkpoint("layers of rows for an operator that keeps none".into()))
     }
 
     /// Gives up a key group that another instance takes over.

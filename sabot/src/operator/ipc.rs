@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::Schema;
+use arrow_schema::{Schema, SchemaRef};
 
 use crate::kernel::Origin;
 use crate::record::{own_text, take};
@@ -14,10 +14,23 @@ use crate::{Error, Result};
 
 /// Appends a batch as a length and an Arrow IPC stream. The schema's metadata is kept.
 pub(crate) fn push(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    push_all(batch.schema_ref(), std::slice::from_ref(batch), out)
+}
+
+/// Appends batches of this schema as one length and Arrow IPC stream.
+pub(crate) fn push_all(schema: &Schema, batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<()> {
+    let mut batches = batches.iter();
+    push_each(schema, out, || Ok(batches.next().cloned()))
+}
+
+/// As [`push_all`], of batches that are made one after the other.
+pub(crate) fn push_each(schema: &Schema, out: &mut Vec<u8>, mut next: impl FnMut() -> Result<Option<RecordBatch>>) -> Result<()> {
     let start = out.len();
     out.extend_from_slice(&[0; 8]);
-    let mut writer = StreamWriter::try_new(&mut *out, batch.schema_ref())?;
-    writer.write(&own_text(batch)?)?;
+    let mut writer = StreamWriter::try_new(&mut *out, schema)?;
+    while let Some(batch) = next()? {
+        writer.write(&own_text(&batch)?)?;
+    }
     writer.finish()?;
     drop(writer);
     let len = (out.len() - start - 8) as u64;
@@ -32,14 +45,25 @@ pub(crate) fn pop(from: &mut &[u8]) -> Result<Option<RecordBatch>> {
     if from.is_empty() {
         return Ok(None);
     }
-    let head = take(from, 8)?.first_chunk::<8>().copied().unwrap_or_default();
-    let len = usize::try_from(u64::from_le_bytes(head)).map_err(|_| Error::Checkpoint("state is cut short".into()))?;
-    let mut reader = StreamReader::try_new(take(from, len)?, None)?;
+    let mut reader = StreamReader::try_new(frame(from)?, None)?;
     let schema = reader.schema();
     match reader.next() {
         Some(batch) => Ok(Some(batch?.with_schema(schema)?)),
         None => Ok(Some(RecordBatch::new_empty(schema))),
     }
+}
+
+/// What [`push_all`] wrote.
+pub(crate) fn pop_all(from: &mut &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let mut reader = StreamReader::try_new(frame(from)?, None)?;
+    let batches = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+    Ok((reader.schema(), batches))
+}
+
+fn frame<'a>(from: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let head = take(from, 8)?.first_chunk::<8>().copied().unwrap_or_default();
+    let len = usize::try_from(u64::from_le_bytes(head)).map_err(|_| Error::Checkpoint("state is cut short".into()))?;
+    take(from, len)
 }
 
 /// The batch with these entries as its schema's metadata.

@@ -10,6 +10,7 @@ mod by_group;
 mod changelog;
 mod conform;
 mod contract;
+mod cut;
 mod disk;
 mod distinct;
 mod fault;
@@ -23,11 +24,13 @@ mod kept;
 mod key_ctx;
 mod keyed;
 mod keys;
+mod layers;
 mod limit;
 mod net_top;
 mod numbered;
 mod order;
 mod over;
+mod packed;
 mod physical;
 mod places;
 mod ranked;
@@ -66,9 +69,12 @@ pub use batch::BatchOperator;
 pub use changelog::Changelog;
 #[doc(hidden)]
 pub use conform::{Conform, conform};
-pub use contract::{Account, END_OF_TIME, EventTime, GroupState, SHARED};
+pub use contract::{Account, END_OF_TIME, EventTime};
 #[doc(hidden)]
-pub use contract::{Beside, Delta, Flight, Frozen, Mark, Operator, Output, Outside, Pause, Pending, Progress};
+pub use contract::{Beside, Flight, Mark, Operator, Output, Outside, Pause, Pending, Progress};
+#[doc(hidden)]
+pub use cut::{Delta, Frozen, Layer};
+pub use cut::{GroupState, LAYERED, LayerRows, SHARED};
 pub use disk::StateDisk;
 #[doc(hidden)]
 pub use distinct::{Distinct, DistinctSpec, PartialDistinct};

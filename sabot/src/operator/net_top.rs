@@ -4,7 +4,8 @@
 //! before and after it, and what differs is sent. What was sent is always the first rows of the state, so nothing else is kept.
 //! Rows of equal rank are told apart by their other columns: rows that are taken back have no order of arrival.
 //!
-//! State: of rows that stay, the first of each key; else all rows.
+//! State: of rows that stay, the first of each key; else all rows. A layer holds the rows of the keys that have changed, and the keys that have
+//! none any more; layers are read from the last to the first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +14,16 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int8Array, Int64Array, RecordBatch, cast::AsArray};
 use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, SortOptions};
+use arrow_select::concat::concat_batches;
 
-use super::kept::{RowList, batch_with, no_column, pick, plain, plain_type, positions};
-use super::keys::{in_key_groups, key_groups};
+use super::kept::{RowList, batch_with, no_column, plain, plain_type, positions};
+use super::keys::{NO_GROUP, key_groups};
+use super::layers::{Changes, Written};
 use super::numbered::Numbered;
 use super::weights::{Carried, WEIGHT, weights, with_weight_field};
-use super::{Account, Frozen, GroupState, Instance, Kept, Keys, Operator, OperatorFactory, Output, Progress, TopSpec, ipc};
+use super::{
+    Account, Frozen, GroupState, Instance, Kept, Keys, Layer, LayerRows, Operator, OperatorFactory, Output, Progress, TopSpec, ipc, packed,
+};
 use crate::kernel::Morsel;
 use crate::{Error, Result};
 
@@ -48,7 +53,12 @@ pub struct NetTop {
     at: Vec<usize>,
     keys: Keys,
     groups: Vec<Sorted>,
+    /// What layers hold of each group.
+    written: Vec<Written>,
+    changes: Changes,
     bytes: usize,
+    /// Rows of all groups.
+    rows: usize,
     /// Whether rows beyond the first can never become the first.
     trims: bool,
     list: RowList,
@@ -106,7 +116,10 @@ impl NetTop {
             keys: Keys::new(&key_fields)?,
             at,
             groups: Vec::new(),
+            written: Vec::new(),
+            changes: Changes::default(),
             bytes: 0,
+            rows: 0,
             trims: input.column_with_name(WEIGHT).is_none(),
             list: RowList::default(),
             numbers: Vec::new(),
@@ -140,10 +153,15 @@ impl NetTop {
         let columns = columns.ok_or_else(|| Error::internal("a row lacks a column"))?;
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
+    /// Makes room for so many groups.
+    fn enter(&mut self, groups: usize) {
+        self.groups.resize_with(groups.max(self.groups.len()), Sorted::new);
+        self.written.resize(self.groups.len(), Written::No);
+    }
     fn add(&mut self, group: u32, row: &[u8], times: i64) {
         let at = group as usize;
         if at >= self.groups.len() {
-            self.groups.resize_with(at + 1, Sorted::new);
+            self.enter(at + 1);
         }
         let Some(rows) = self.groups.get_mut(at) else { return };
         match rows.get_mut(row) {
@@ -152,11 +170,13 @@ impl NetTop {
                 if *count == 0 {
                     rows.remove(row);
                     self.bytes -= row.len() + ENTRY;
+                    self.rows -= 1;
                 }
             }
             None => {
                 rows.insert(row.into(), times);
                 self.bytes += row.len() + ENTRY;
+                self.rows += 1;
             }
         }
     }
@@ -179,12 +199,14 @@ impl NetTop {
         let mut left = self.most;
         let Some(rows) = self.groups.get_mut(group as usize) else { return };
         let mut gone = 0;
+        let before = rows.len();
         rows.retain(|row, times| {
             *times = left.min(*times);
             left -= *times;
             gone += if *times > 0 { 0 } else { row.len() + ENTRY };
             *times > 0
         });
+        self.rows -= before - rows.len();
         self.bytes -= gone;
     }
     fn take(&mut self, batch: &RecordBatch, kept: Kept<'_>, out: &mut dyn Output) -> Result<()> {
@@ -196,6 +218,12 @@ impl NetTop {
         let mut touched = self.numbers.clone();
         touched.sort_unstable();
         touched.dedup();
+        self.enter(self.keys.len());
+        for group in &touched {
+            if let Some(written) = self.written.get_mut(*group as usize) {
+                self.changes.note(*group, written);
+            }
+        }
         let owned = |first: BTreeMap<&[u8], i64>| first.into_iter().map(|(row, times)| (Box::from(row), times)).collect::<Sorted>();
         let before: Vec<Sorted> = touched.iter().map(|g| owned(self.first(*g))).collect();
         let numbers = std::mem::take(&mut self.numbers);
@@ -224,6 +252,71 @@ impl NetTop {
         self.send(&gone, -1, out)?;
         self.send(&come, 1, out)
     }
+    /// A layer: the rows of groups with how often they count, and the keys of groups that have none any more.
+    fn cut(&mut self, whole: bool) -> Result<Frozen> {
+        let (listed, whole) = self.changes.cut(whole, self.groups.len());
+        let rows = |g: &u32| self.groups.get(*g as usize);
+        let (some, rest): (Vec<u32>, Vec<u32>) = listed.into_iter().partition(|g| rows(g).is_some_and(|r| !r.is_empty()));
+        let of = || some.iter().filter_map(rows).flatten();
+        let batch = self.decoded(of().map(|(row, _)| row.as_ref()))?;
+        let times: Int64Array = of().map(|(_, times)| *times).collect::<Vec<i64>>().into();
+        let batch = batch_with(&batch, Field::new(TIMES, DataType::Int64, false), Arc::new(times))?;
+        let was = |g: &u32| self.written.get(*g as usize) == Some(&Written::Changed);
+        let gone: Vec<u32> = rest.iter().copied().filter(|g| !whole && was(g)).collect();
+        let keys = self.keys.columns(&gone)?;
+        let gone = RecordBatch::try_new(Arc::new(self.schema.project(&self.at)?), keys)?;
+        for (numbers, now) in [(&rest, Written::No), (&some, Written::Yes)] {
+            for group in numbers {
+                self.written.iter_mut().skip(*group as usize).take(1).for_each(|w| *w = now);
+            }
+        }
+        let rows = LayerRows { written: (batch.num_rows() + gone.num_rows()) as u64, live: self.rows as u64 };
+        let tags = [self.sent.tag()];
+        let same = self.changes.said(&tags);
+        if rows.written == 0 && (whole || same) {
+            return Ok(if whole { Frozen::empty() } else { Frozen::layer(move || Ok(Layer { rows, ..Layer::default() })) });
+        }
+        Ok(Frozen::layer(move || {
+            let mut bytes = Vec::new();
+            for batch in [ipc::tagged(&batch, tags)?, gone] {
+                packed::push(&batch.schema(), &[batch], &mut bytes)?;
+            }
+            Ok(Layer { bytes, whole, rows })
+        }))
+    }
+    /// Loads the groups of a layer that are in no later one.
+    fn load(&mut self, mut bytes: &[u8], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        let spec = Arc::clone(&self.spec);
+        let name = &spec.order.name;
+        let broken = || Error::Checkpoint(format!("the state of `{name}` lacks {TIMES}"));
+        let (schema, batches) = packed::pop(&mut bytes)?;
+        let batch = concat_batches(&schema, &batches)?;
+        self.sent.restore(&batch, name)?;
+        let times = batch.column_by_name(TIMES).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(broken)?;
+        let (schema, gone) = packed::pop(&mut bytes)?;
+        let gone = concat_batches(&schema, &gone)?;
+        let columns = self.columns(&batch)?;
+        let keys: Vec<ArrayRef> = self.at.iter().filter_map(|at| columns.get(*at)).cloned().collect();
+        let (mut rows, none) = (rows_of(&keys, batch.num_rows(), mine)?, rows_of(gone.columns(), gone.num_rows(), mine)?);
+        let found = !rows.is_empty() || !none.is_empty();
+        if !self.keys.is_empty() {
+            let mut known = Vec::new();
+            self.keys.find_same(&keys, Kept::Some(&rows), &mut known)?;
+            let mut known = known.into_iter();
+            rows.retain(|_| known.next() == Some(NO_GROUP));
+        }
+        self.keys.insert(gone.columns(), Kept::Some(&none), &mut self.numbers)?;
+        self.keys.insert(&keys, Kept::Some(&rows), &mut self.numbers)?;
+        self.enter(self.keys.len());
+        let encoded = self.encoded(&columns)?;
+        let numbers = std::mem::take(&mut self.numbers);
+        for (row, group) in rows.iter().zip(&numbers) {
+            self.add(*group, encoded.row(*row as usize).data(), times.value(*row as usize));
+            self.written.iter_mut().skip(*group as usize).take(1).for_each(|w| *w = Written::Yes);
+        }
+        self.numbers = numbers;
+        Ok(found)
+    }
     fn send(&mut self, rows: &[Box<[u8]>], weight: i8, out: &mut dyn Output) -> Result<()> {
         for some in rows.chunks(OUT_ROWS) {
             let batch = self.decoded(some.iter().map(AsRef::as_ref))?;
@@ -244,48 +337,31 @@ impl Operator for NetTop {
     }
     fn finish(&mut self, _port: usize, _out: &mut dyn Output) -> Result<Progress> {
         self.groups.clear();
+        self.written.clear();
+        self.changes.forget();
         self.keys.clear();
-        self.bytes = 0;
+        (self.bytes, self.rows) = (0, 0);
         Ok(Progress::Done)
     }
     fn held_bytes(&self) -> usize {
-        self.keys.bytes() + self.groups.capacity() * size_of::<Sorted>() + self.bytes
+        self.keys.bytes() + self.groups.capacity() * (size_of::<Sorted>() + 1) + self.changes.bytes() + self.bytes
     }
-    /// The rows with how often they count, by key group.
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        let rows = self.decoded(self.groups.iter().flatten().map(|(row, _)| row.as_ref()))?;
-        let times: Int64Array = self.groups.iter().flatten().map(|(_, times)| *times).collect::<Vec<i64>>().into();
-        let cut = batch_with(&rows, Field::new(TIMES, DataType::Int64, false), Arc::new(times))?;
-        let (at, sent) = (self.at.clone(), self.sent.tag());
-        Ok(Frozen::new(move || {
-            let mut states = Vec::new();
-            for (group, part) in in_key_groups(&cut, &pick(&cut, &at)?)? {
-                let mut bytes = Vec::new();
-                ipc::push(&ipc::tagged(&part, [sent.clone()])?, &mut bytes)?;
-                states.push(GroupState { group, bytes });
-            }
-            Ok(states)
-        }))
+        self.cut(true)
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        self.cut(false)
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
-        let spec = Arc::clone(&self.spec);
-        let name = &spec.order.name;
-        let mut bytes = state.bytes.as_slice();
-        while let Some(batch) = ipc::pop(&mut bytes)? {
-            self.sent.restore(&batch, name)?;
-            let times = batch.column_by_name(TIMES).and_then(|c| c.as_primitive_opt::<Int64Type>());
-            let times = times.ok_or_else(|| Error::Checkpoint(format!("the state of `{name}` lacks {TIMES}")))?;
-            let columns = self.columns(&batch)?;
-            let keys: Vec<ArrayRef> = self.at.iter().filter_map(|at| columns.get(*at)).cloned().collect();
-            self.keys.insert(&keys, Kept::Range(0, batch.num_rows()), &mut self.numbers)?;
-            let rows = self.encoded(&columns)?;
-            let numbers = std::mem::take(&mut self.numbers);
-            for (i, (group, times)) in numbers.iter().zip(times.values()).enumerate() {
-                self.add(*group, rows.row(i).data(), *times);
-            }
-            self.numbers = numbers;
+        self.restore_layers(&[&state.bytes], &|_| true).map(|_| ())
+    }
+    fn restore_layers(&mut self, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        let mut found = false;
+        for layer in layers.iter().rev() {
+            found |= self.load(layer, mine)?;
         }
-        Ok(())
+        self.changes.settled();
+        Ok(found)
     }
     fn release(&mut self, group: u16) {
         let all: Vec<u32> = (0..self.groups.len() as u32).collect();
@@ -293,8 +369,15 @@ impl Operator for NetTop {
         for (rows, of) in self.groups.iter_mut().zip(of) {
             if of == group {
                 self.bytes -= rows.keys().map(|row| row.len() + ENTRY).sum::<usize>();
+                self.rows -= rows.len();
                 rows.clear();
             }
         }
+        self.changes.forget();
     }
+}
+
+/// The rows of key groups that are `mine`.
+fn rows_of(keys: &[ArrayRef], rows: usize, mine: &dyn Fn(u16) -> bool) -> Result<Vec<u32>> {
+    Ok(key_groups(keys, rows)?.into_iter().zip(0..).filter(|(group, _)| mine(*group)).map(|(_, row)| row).collect())
 }

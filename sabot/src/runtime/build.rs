@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
 use super::checker::Checker;
-use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, split_key};
+use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, layers_of, split_key};
 use super::discover::Discovery;
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
@@ -20,7 +20,7 @@ use super::task::{Root, Task};
 use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, EventTime, Exchange, Instance, Operator, PhysicalPlan, SHARED, Split, StateDisk, Work};
+use crate::operator::{Account, EventTime, Exchange, Instance, LAYERED, Operator, PhysicalPlan, SHARED, Split, StateDisk, Work};
 use crate::shuffle::{Channel, Outlet, Partitioner};
 use crate::{Error, Result};
 
@@ -338,7 +338,7 @@ impl Build<'_> {
     /// Gives the operators of one instance the states of their key groups; or of the splits that it goes on with, or is sent, so
     /// that floats are added in the order of an uninterrupted run. What a broadcast built is the same in all instances, so that
     /// of instance 0 goes to all.
-    /// Returns those that were given by key group.
+    /// Returns those that were given by key group, or as layers.
     fn restore(
         &self,
         nodes: &[usize],
@@ -357,7 +357,21 @@ impl Build<'_> {
                 chain.restore(node, &saved.state)?;
             }
         }
-        for saved in states().filter(|s| s.state.group != SHARED) {
+        for layers in layers_of(states()) {
+            let Some(first) = layers.first() else { continue };
+            let node = self.index(&first.node)?;
+            let of = *at(&self.graph.instances, node)?;
+            let bytes: Vec<&[u8]> = layers.iter().map(|s| s.state.bytes.as_slice()).collect();
+            let mine = |group| instance_of(group, KEY_GROUPS, of) == instance;
+            if nodes.contains(&node)
+                && first.concerns(instance, of)
+                && chain.restore_layers(node, &bytes, &mine)?
+                && self.options.checkpoint_dir.is_some()
+            {
+                restored.extend(layers.iter().map(|s| (instance, s.noted())));
+            }
+        }
+        for saved in states().filter(|s| ![SHARED, LAYERED].contains(&s.state.group)) {
             let node = self.index(&saved.node)?;
             if !nodes.contains(&node) {
                 continue;

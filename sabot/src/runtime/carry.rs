@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use super::checkpoint::{Checkpoint, SourcePosition};
+use super::checkpoint::{Checkpoint, SourcePosition, layers_of};
 use super::launch::list;
 use super::shape::{StepShape, shapes};
-use crate::operator::{Exchange, Instance, PhysicalPlan, SHARED, Split, Work};
+use crate::operator::{Exchange, Instance, LAYERED, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};
 
 /// What becomes of a step of a savepoint, or of a step that is new.
@@ -129,8 +129,12 @@ fn tried(plan: &PhysicalPlan, number: usize, saved: &Checkpoint) -> Result<()> {
     let broadcast = node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
     let mut operator = factory.create(Instance { index: 0, of: 1 })?;
     let states = || saved.states.iter().filter(|s| s.node == node.name && (!broadcast || s.instance == 0));
-    let (shared, groups) = (states().filter(|s| s.state.group == SHARED), states().filter(|s| s.state.group != SHARED));
+    let whose = |group: u16| [SHARED, LAYERED].contains(&group);
+    let (shared, groups) = (states().filter(|s| s.state.group == SHARED), states().filter(|s| !whose(s.state.group)));
     shared.chain(groups).try_for_each(|state| operator.restore(&state.state))?;
+    for layers in layers_of(states()) {
+        operator.restore_layers(&layers.iter().map(|s| s.state.bytes.as_slice()).collect::<Vec<_>>(), &|_| true)?;
+    }
     Ok(())
 }
 
@@ -199,7 +203,7 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
             );
             continue;
         };
-        let (groups, bytes) = held(saved, name);
+        let held = held(saved, name);
         let waiting = saved.in_flight.iter().filter(|f| f.node == name).count();
         let open = saved
             .marks
@@ -214,7 +218,7 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
                 Ok(reason) => (Fate::Carried, false, reason),
                 Err(reason) => (Fate::Refused, false, reason),
             }
-        } else if groups > 0 && old.keys != step.keys {
+        } else if held.is_some() && old.keys != step.keys {
             let list = |keys: &[String]| if keys.is_empty() { "none".to_owned() } else { format!("`{}`", keys.join("`, `")) };
             (
                 Fate::Refused,
@@ -227,20 +231,20 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
             (Fate::Dropped, true, format!("{waiting} batches of rows waited before it, and its inputs are others now"))
         } else if step.kind == "sink" {
             (Fate::Carried, false, "goes on behind what it has shown".into())
-        } else if groups > 0 {
-            (Fate::Carried, false, format!("{groups} key groups, {bytes} bytes"))
+        } else if let Some(held) = held {
+            (Fate::Carried, false, held)
         } else {
             (Fate::Carried, false, if node.stateful { "its state was empty" } else { "keeps no state" }.into())
         };
         check.say(name, fate, loses, reason);
     }
     for old in saved.steps.iter().filter(|old| steps.iter().all(|s| s.name != old.name)) {
-        let (groups, bytes) = held(saved, &old.name);
+        let held = held(saved, &old.name);
         let waiting = saved.in_flight.iter().any(|f| f.node == old.name);
         let (loses, reason) = match old.kind.as_str() {
             "source" => (false, "its positions are forgotten".to_owned()),
-            "sink" => (groups > 0, "what it has shown stays, what it has not is lost".to_owned()),
-            _ if groups > 0 => (true, format!("its state is lost: {groups} key groups, {bytes} bytes")),
+            "sink" => (held.is_some(), "what it has shown stays, what it has not is lost".to_owned()),
+            _ if held.is_some() => (true, format!("its state is lost: {}", held.unwrap_or_default())),
             _ if waiting => (true, "rows that waited before it are lost".to_owned()),
             _ => (false, "kept no state".to_owned()),
         };
@@ -249,11 +253,18 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
     Ok(check)
 }
 
-/// Key groups, and bytes, of the state of a step.
-fn held(saved: &Checkpoint, name: &str) -> (usize, usize) {
-    let states: Vec<_> = saved.states.iter().filter(|s| s.node == name && !s.state.bytes.is_empty()).collect();
-    let groups: BTreeSet<u16> = states.iter().map(|s| s.state.group).filter(|group| *group != SHARED).collect();
-    (groups.len(), states.iter().map(|s| s.state.bytes.len()).sum())
+/// How large the state of a step is, if it has any.
+fn held(saved: &Checkpoint, name: &str) -> Option<String> {
+    let states = || saved.states.iter().filter(|s| s.node == name && !s.state.bytes.is_empty());
+    let bytes: usize = states().map(|s| s.state.bytes.len()).sum();
+    let groups: BTreeSet<u16> = states().map(|s| s.state.group).filter(|group| ![SHARED, LAYERED].contains(group)).collect();
+    let layers = layers_of(states());
+    let rows: u64 = layers.iter().filter_map(|l| l.last()?.rows).map(|rows| rows.live).sum();
+    match (groups.len(), layers.is_empty()) {
+        (0, true) => None,
+        (0, false) => Some(format!("{rows} rows, {bytes} bytes")),
+        (groups, _) => Some(format!("{groups} key groups, {bytes} bytes")),
+    }
 }
 
 /// Whether a source goes on where it was; why, or why not.

@@ -215,6 +215,11 @@ impl Chain {
         let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());
         operator.map_or(Ok(()), |o| o.restore(state))
     }
+    /// Gives an operator the layers that an instance of it wrote. Returns whether any rows of them are its.
+    pub(super) fn restore_layers(&mut self, plan: usize, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());
+        operator.map_or(Ok(false), |o| o.restore_layers(layers, mine))
+    }
     /// Gives an operator what belongs to some splits. Returns whether it keeps state by split.
     pub(super) fn restore_splits(&mut self, plan: usize, state: &GroupState, mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
         let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());

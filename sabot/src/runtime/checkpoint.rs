@@ -10,7 +10,8 @@ use arrow_array::RecordBatch;
 
 use super::StepShape;
 use crate::kernel::Origin;
-use crate::operator::{Account, EventTime, GroupState};
+use crate::kernel::hash::{KEY_GROUPS, instance_of};
+use crate::operator::{Account, EventTime, GroupState, LAYERED, LayerRows};
 use crate::record::own_text;
 use crate::{Error, Result};
 
@@ -73,7 +74,7 @@ pub struct Checkpoint {
     pub accounts: Vec<(String, Account)>,
 }
 
-/// The state of a key group of a node, as one instance wrote it.
+/// The state of a key group of a node, or a layer of its rows, as one instance wrote it.
 ///
 /// Example: [`Checkpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,36 @@ pub struct NodeState {
     /// Where it is kept, if it is in a file of its own beside the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<Stored>,
+    /// Of a layer: how many rows it holds. The layers of an instance stand one behind the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<LayerRows>,
+    /// Of a layer: how many instances there were, so which key groups it may have rows of. 0: of any.
+    #[serde(default, skip_serializing_if = "none")]
+    pub of: usize,
+}
+
+fn none(of: &usize) -> bool {
+    *of == 0
+}
+
+impl NodeState {
+    /// Whether the layer may have rows of key groups that belong to this instance of so many.
+    pub(super) fn concerns(&self, instance: usize, of: usize) -> bool {
+        self.of == 0
+            || (0..KEY_GROUPS).any(|g| instance_of(g, KEY_GROUPS, self.of) == self.instance && instance_of(g, KEY_GROUPS, of) == instance)
+    }
+}
+
+/// The layers among these states: for each instance that wrote some, all of them in order.
+pub(super) fn layers_of<'a>(states: impl Iterator<Item = &'a NodeState>) -> Vec<Vec<&'a NodeState>> {
+    let mut all: Vec<Vec<&NodeState>> = Vec::new();
+    for state in states.filter(|s| s.state.group == LAYERED) {
+        match all.iter_mut().find(|l| l.first().is_some_and(|f| f.instance == state.instance && f.node == state.node)) {
+            Some(layers) => layers.push(state),
+            None => all.push(vec![state]),
+        }
+    }
+    all
 }
 
 /// A state in a file beside the checkpoints, which several of them may name.

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 const MAGIC: &[u8; 8] = b"SABOTCKP";
 
 /// The version of the format that is written, and the only one that is read.
-pub const CHECKPOINT_FORMAT: u32 = 2;
+pub const CHECKPOINT_FORMAT: u32 = 3;
 
 impl Checkpoint {
     /// All that is small; `whole` if all states follow.
@@ -26,6 +26,8 @@ impl Checkpoint {
             instance: s.instance,
             state: GroupState { group: s.state.group, bytes: Vec::new() },
             stored: s.stored.clone().filter(|_| !whole),
+            rows: s.rows,
+            of: s.of,
         };
         let flight = |f: &InFlight| InFlight { node: f.node.clone(), rows: Vec::new(), ..*f };
         Checkpoint {

@@ -58,6 +58,8 @@ pub(super) struct Job {
     pub(super) options: RunOptions,
     pub(super) control: Control,
     pub(super) names: Vec<String>,
+    /// Instances of each node.
+    pub(super) counts: Vec<usize>,
     pub(super) done: Done,
     pub(super) progress: Progress,
     pub(super) slots: OnceLock<Vec<Slot>>,
@@ -365,14 +367,17 @@ impl Job {
     }
     /// What a checkpoint is to hold of the cut of an instance, and the bytes that were written to a file for it.
     pub(super) fn put_by(&self, epoch: u64, node: &str, instance: usize, frozen: Frozen) -> Result<(Vec<NodeState>, u64)> {
-        let state = |state| NodeState { node: node.to_owned(), instance, state, stored: None };
+        let state = |state| NodeState { node: node.to_owned(), instance, state, stored: None, rows: None, of: 0 };
         if let Some(settling) = &self.settling {
             let delta = frozen.write_changes()?;
             // a sink publishes what the checkpoint itself holds
             if settling.takes_part(node) {
                 return Ok((delta.states.into_iter().map(state).collect(), 0));
             }
-            return settling.store.put_by(epoch, node, instance, delta);
+            let (mut states, written) = settling.store.put_by(epoch, node, instance, delta)?;
+            let of = self.names.iter().position(|n| n == node).and_then(|at| self.counts.get(at)).copied().unwrap_or_default();
+            states.iter_mut().filter(|s| s.rows.is_some()).for_each(|s| s.of = of);
+            return Ok((states, written));
         }
         Ok((frozen.write()?.into_iter().map(state).collect(), 0))
     }

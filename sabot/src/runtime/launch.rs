@@ -395,6 +395,7 @@ fn assemble(
         drift: Arc::default(),
         workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),
         events: Mutex::default(),
+        counts: instances.to_vec(),
         names,
     };
     if tasks == 0 {

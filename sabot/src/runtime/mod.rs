@@ -44,6 +44,7 @@ mod checkpoint_file;
 mod claims;
 mod control;
 mod coordinate;
+mod direct;
 mod discover;
 mod drift;
 mod executor;

@@ -7,11 +7,12 @@
 //! What is written is listed and read by everyone at once, as file systems and today's object stores have it.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::checkpoint_file::{cannot_write, sync_parent};
+use super::direct;
 use super::seam::seam;
 use crate::{Error, Result};
 
@@ -91,7 +92,13 @@ impl Disk {
     }
     fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let mut file = File::create(path)?;
-        parts.iter().try_for_each(|part| file.write_all(part))?;
+        let mut skip = direct::write(path, parts)?;
+        file.seek(SeekFrom::Start(skip as u64))?;
+        for part in parts {
+            let done = skip.min(part.len());
+            skip -= done;
+            file.write_all(part.get(done..).unwrap_or(&[]))?;
+        }
         file.sync_all()
     }
 }

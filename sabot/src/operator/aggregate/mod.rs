@@ -51,6 +51,7 @@ mod store;
 mod sum;
 mod truth;
 mod updating;
+mod updating_state;
 mod window;
 
 pub use accumulator::{Accumulator, AccumulatorFactory, OverChanges};

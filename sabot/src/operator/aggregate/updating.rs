@@ -11,42 +11,36 @@
 //! How many updates there are depends on morsels; their sum does not.
 //!
 //! A group whose rows were all taken back is taken back itself and forgotten. State: keys and accumulators of all groups, and of windows of
-//! those that still take rows.
+//! those that still take rows. It is written in layers (`updating_state.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::types::{UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, Int8Array, RecordBatch, UInt32Array};
 use arrow_row::{RowConverter, SortField};
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::{take_arrays, take_record_batch};
 
 use super::AggregateSpec;
-use super::cut::{load, with_rows};
 use super::finished::finished;
 use super::spec::{Groups, state_slices};
 use super::window::{Units, words};
 use crate::kernel::Morsel;
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
-use crate::operator::kept::{RowList, batch_with, pick, positions};
-use crate::operator::keys::{in_key_groups, key_groups};
+use crate::operator::kept::{RowList, pick, positions};
+use crate::operator::keys::key_groups;
+use crate::operator::layers::{Changes, Written};
 use crate::operator::numbered::Numbered;
 use crate::operator::weights::{Carried, WEIGHT, weights};
-use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress, ipc};
+use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
 use crate::plan::{Emit, When};
 use crate::{Error, Result};
 
 /// Rows of an output batch.
 const OUT_ROWS: usize = 8192;
-/// In a snapshot: the watermark of an instance; whether a group was sent, is dirty, and its old row.
-const WATERMARK: &str = "sabot.watermark";
-const SENT: &str = "sabot.sent";
-const DIRTY: &str = "sabot.dirty";
-const OLD: &str = "sabot.old";
 /// No old row.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// What comes in.
 #[derive(Clone, Debug)]
@@ -59,48 +53,58 @@ enum Source {
 
 /// What is known of a group.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+pub(super) struct Told {
     /// The weights of its rows.
-    net: i64,
+    pub(super) net: i64,
     /// Start of its window.
-    start: i64,
+    pub(super) start: i64,
     /// Whether its result is known downstream.
-    sent: bool,
+    pub(super) sent: bool,
     /// Whether it may have changed since.
-    dirty: bool,
+    pub(super) dirty: bool,
     /// Its old row, if it is dirty and was sent.
-    old: u32,
+    pub(super) old: u32,
     /// Whether its window takes no more rows.
-    over: bool,
+    pub(super) over: bool,
+    /// What layers hold of it.
+    pub(super) written: Written,
+}
+
+impl Told {
+    /// Whether its state is needed.
+    pub(super) fn live(&self) -> bool {
+        !self.over && (self.net != 0 || self.dirty || self.sent)
+    }
 }
 
 /// Sends results as they change; see the module.
 pub struct UpdatingAggregate {
-    spec: Arc<AggregateSpec>,
+    pub(super) spec: Arc<AggregateSpec>,
     instance: Instance,
-    sent: Numbered,
+    pub(super) sent: Numbered,
     source: Source,
     emit: Emit,
-    window: Option<Units>,
-    partial: SchemaRef,
+    pub(super) window: Option<Units>,
+    pub(super) partial: SchemaRef,
     /// The columns of results.
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// Adds weights, if results are taken back.
     weighed: Option<Carried>,
-    fields: Vec<FieldRef>,
-    counts: Vec<usize>,
-    groups: Groups,
-    told: Vec<Told>,
+    pub(super) fields: Vec<FieldRef>,
+    pub(super) counts: Vec<usize>,
+    pub(super) groups: Groups,
+    pub(super) told: Vec<Told>,
     /// Groups that are dirty, in the order in which they became so.
-    dirty: Vec<u32>,
+    pub(super) dirty: Vec<u32>,
     /// Old rows of dirty groups.
-    olds: Vec<RecordBatch>,
-    old_rows: u32,
+    pub(super) olds: Vec<RecordBatch>,
+    pub(super) old_rows: u32,
     /// Groups of windows that still take rows, by the start of the window.
-    open: BTreeMap<i64, Vec<u32>>,
+    pub(super) open: BTreeMap<i64, Vec<u32>>,
     /// Groups that are over.
-    dead: usize,
-    watermark: EventTime,
+    pub(super) dead: usize,
+    pub(super) watermark: EventTime,
+    pub(super) changes: Changes,
     /// Compares the results of functions.
     converter: RowConverter,
     list: RowList,
@@ -182,6 +186,7 @@ impl UpdatingAggregate {
             open: BTreeMap::new(),
             dead: 0,
             watermark: EventTime::MIN,
+            changes: Changes::default(),
             converter,
             list: RowList::default(),
             numbers: Vec::new(),
@@ -273,7 +278,7 @@ impl UpdatingAggregate {
         kept.each(|i, row| {
             if numbers.get(i) == Some(&next) {
                 let start = starts.and_then(|s| s.get(row).copied()).unwrap_or_default();
-                told.push(Told { net: 0, start, sent: false, dirty: false, old: NONE, over: false });
+                told.push(Told { net: 0, start, sent: false, dirty: false, old: NONE, over: false, written: Written::No });
                 if starts.is_some() {
                     open.entry(start).or_default().push(next);
                 }
@@ -285,7 +290,9 @@ impl UpdatingAggregate {
     fn touch(&mut self) -> Result<()> {
         let mut sent = Vec::new();
         for group in &self.numbers {
-            if let Some(told) = self.told.get_mut(*group as usize).filter(|t| !t.dirty) {
+            let Some(told) = self.told.get_mut(*group as usize) else { continue };
+            self.changes.note(*group, &mut told.written);
+            if !told.dirty {
                 told.dirty = true;
                 self.dirty.push(*group);
                 if told.sent {
@@ -372,6 +379,7 @@ impl UpdatingAggregate {
         let mut gone = Vec::new();
         for group in due {
             if let Some(told) = self.told.get_mut(*group as usize) {
+                self.changes.note(*group, &mut told.written);
                 (told.sent, told.dirty, told.old) = (told.net > 0 || all, false, NONE);
                 if told.net == 0 {
                     gone.push(*group);
@@ -443,40 +451,6 @@ impl UpdatingAggregate {
         }
         Ok(())
     }
-    /// Notes that groups are empty, and drops them if they are many.
-    fn bury(&mut self, gone: &[u32]) -> Result<()> {
-        self.dead += gone.len();
-        if self.dead * 2 > self.told.len().max(64) { self.compact(&|_| true) } else { Ok(()) }
-    }
-    /// Drops the groups that are over, or empty, and those of key groups that are not `mine`.
-    fn compact(&mut self, mine: &dyn Fn(u16) -> bool) -> Result<()> {
-        let all = self.groups.all();
-        let keys = self.groups.keys.columns(&all)?;
-        let of = key_groups(keys.get(..self.spec.keys.len()).unwrap_or(&[]), all.len())?;
-        let stays = |g: &u32| {
-            self.told.get(*g as usize).is_some_and(|t| !t.over && (t.net != 0 || t.dirty))
-                && of.get(*g as usize).is_some_and(|group| mine(*group))
-        };
-        let live: Vec<u32> = all.iter().copied().filter(stays).collect();
-        self.groups.retain(&live, &self.counts, &self.spec.name)?;
-        self.told = live.iter().filter_map(|g| self.told.get(*g as usize).copied()).collect();
-        self.dead = 0;
-        self.reenter();
-        Ok(())
-    }
-    /// Finds the dirty groups, and those of open windows.
-    fn reenter(&mut self) {
-        self.open.clear();
-        self.dirty.clear();
-        for (number, told) in self.told.iter().enumerate() {
-            if self.window.is_some() {
-                self.open.entry(told.start).or_default().push(number as u32);
-            }
-            if told.dirty {
-                self.dirty.push(number as u32);
-            }
-        }
-    }
     /// Drops the windows that take no more rows: their results stay.
     fn close(&mut self, units: Units) -> Result<()> {
         let mut gone = Vec::new();
@@ -488,6 +462,7 @@ impl UpdatingAggregate {
         }
         for group in &gone {
             if let Some(told) = self.told.get_mut(*group as usize) {
+                self.changes.note(*group, &mut told.written);
                 told.over = true;
             }
         }
@@ -549,90 +524,25 @@ impl Operator for UpdatingAggregate {
         self.groups.clear();
         self.told.clear();
         self.open.clear();
+        self.changes.forget();
         Ok(Progress::Done)
     }
     fn held_bytes(&self) -> usize {
         let open = self.open.values().map(|g| g.capacity() * 4 + 48).sum::<usize>();
         let olds = self.olds.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-        self.groups.bytes() + self.told.capacity() * size_of::<Told>() + self.dirty.capacity() * 4 + open + olds
+        self.groups.bytes() + self.told.capacity() * size_of::<Told>() + self.dirty.capacity() * 4 + self.changes.bytes() + open + olds
     }
-    /// Keys, states and what is known of all groups, and the old rows of dirty ones, by key group.
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        let live = |g: &u32| self.told.get(*g as usize).is_some_and(|t| !t.over && (t.net != 0 || t.dirty));
-        let all: Vec<u32> = self.groups.all().into_iter().filter(live).collect();
-        let told: Vec<Told> = all.iter().filter_map(|g| self.told.get(*g as usize).copied()).collect();
-        let mut cut = with_rows(&self.groups.partial(&all, &self.partial)?, told.iter().map(|t| t.net as u64).collect())?;
-        let flag = |name: &str, of: &dyn Fn(&Told) -> bool| {
-            (Field::new(name, DataType::Boolean, false), Arc::new(told.iter().map(|t| Some(of(t))).collect::<BooleanArray>()) as ArrayRef)
-        };
-        let old = told.iter().map(|t| (t.old != NONE).then_some(t.old)).collect::<UInt32Array>();
-        let columns =
-            [flag(SENT, &|t| t.sent), flag(DIRTY, &|t| t.dirty), (Field::new(OLD, DataType::UInt32, true), Arc::new(old) as ArrayRef)];
-        for (field, column) in columns {
-            cut = batch_with(&cut, field, column)?;
-        }
-        let olds = concat_batches(&self.schema, &self.olds)?;
-        let (keys, tags) = (self.spec.keys.len(), [self.sent.tag(), (WATERMARK.to_owned(), self.watermark.to_string())]);
-        Ok(Frozen::new(move || {
-            let mut states = Vec::new();
-            for (group, part) in in_key_groups(&cut, cut.columns().get(..keys).unwrap_or(&[]))? {
-                let at = part.column(part.num_columns() - 1).as_primitive::<UInt32Type>();
-                let rows: UInt32Array = at.iter().flatten().collect::<Vec<u32>>().into();
-                let mut next = 0..;
-                let numbered: UInt32Array = at.iter().map(|old| old.and_then(|_| next.next())).collect();
-                let part = batch_with(&part, Field::new(OLD, DataType::UInt32, true), Arc::new(numbered))?;
-                let mut bytes = Vec::new();
-                ipc::push(&ipc::tagged(&part, tags.clone())?, &mut bytes)?;
-                ipc::push(&take_record_batch(&olds, &rows)?, &mut bytes)?;
-                states.push(GroupState { group, bytes });
-            }
-            Ok(states)
-        }))
+        self.cut(true)
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        self.cut(false)
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
-        let broken = |what: &str| Error::Checkpoint(format!("the state of `{}` lacks {what}", self.spec.name));
-        let mut bytes = state.bytes.as_slice();
-        while let Some(batch) = ipc::pop(&mut bytes)? {
-            self.sent.restore(&batch, &self.spec.name)?;
-            let watermark = ipc::tag(&batch, WATERMARK).and_then(|t| t.parse().ok()).ok_or_else(|| broken(WATERMARK))?;
-            self.watermark = self.watermark.max(watermark);
-            let olds = ipc::pop(&mut bytes)?.ok_or_else(|| broken(OLD))?;
-            let known: Vec<usize> = (0..=self.partial.fields().len()).collect();
-            if batch.num_columns() != known.len() + 3 {
-                return Err(broken(OLD));
-            }
-            let numbers = load(&mut self.groups, &batch.project(&known)?, &self.partial, self.fields.len(), &self.counts, &self.spec.name)?;
-            let column = |at: usize| batch.columns().get(known.len() + at);
-            let flags = |at: usize| column(at).and_then(|c| c.as_boolean_opt()).ok_or_else(|| broken(DIRTY));
-            let (sent, dirty) = (flags(0)?, flags(1)?);
-            let old = column(2).and_then(|c| c.as_primitive_opt::<UInt32Type>()).ok_or_else(|| broken(OLD))?;
-            let nets = batch.columns().get(known.len() - 1).and_then(|c| c.as_primitive_opt::<UInt64Type>()).ok_or_else(|| broken(SENT))?;
-            let starts: Option<Int64Array> = match (self.window, batch.columns().get(self.fields.len() - 1)) {
-                (Some(_), Some(column)) => Some(Int64Array::new(words(column)?, None)),
-                _ => None,
-            };
-            for (row, group) in numbers.iter().enumerate() {
-                let told = Told {
-                    net: nets.value(row) as i64,
-                    start: starts.as_ref().map_or(0, |s| s.value(row)),
-                    sent: sent.value(row),
-                    dirty: dirty.value(row),
-                    old: if old.is_valid(row) { self.old_rows + old.value(row) } else { NONE },
-                    over: false,
-                };
-                let at = *group as usize;
-                self.told.resize(self.told.len().max(at + 1), told);
-                if let Some(slot) = self.told.get_mut(at) {
-                    *slot = told;
-                }
-            }
-            if olds.num_rows() > 0 {
-                self.old_rows += olds.num_rows() as u32;
-                self.olds.push(super::spec::batch(&self.schema, olds.columns().to_vec(), olds.num_rows())?);
-            }
-        }
-        self.reenter();
-        Ok(())
+        self.load_layers(&[&state.bytes], &|_| true).map(|_| ())
+    }
+    fn restore_layers(&mut self, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        self.load_layers(layers, mine)
     }
     fn release(&mut self, group: u16) {
         // cannot fail on what came from the same table

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use super::layers::Held;
 use super::{Out, Rng, cut, encode, lines};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::*;
@@ -154,7 +155,7 @@ fn check(spec: &Arc<JoinSpec>, rng: &mut Rng, units: [TimeUnit; 2], asof: bool) 
         // the right row of an as-of join may be missing, so its time is none
         told: if asof { &["left.t"] } else { &["left.t", "right.t", "t"] },
     };
-    let mut step = 0;
+    let (mut step, mut held) = (0, Held::default());
     while queues.iter().any(|q| !q.is_empty()) {
         let port = rng.below(2) as usize;
         let Some(morsel) = queues[port].pop() else { continue };
@@ -164,15 +165,18 @@ fn check(spec: &Arc<JoinSpec>, rng: &mut Rng, units: [TimeUnit; 2], asof: bool) 
             run.watermark(port, rest.unwrap_or(END_OF_TIME));
         }
         step += 1;
+        if step == 3 || step == 6 {
+            held.cut(run.all[0].0.as_mut(), usize::MAX);
+        }
         if step == 9 && seed > 1 {
             // a restart
-            let states = run.all[0].0.snapshot(1).unwrap().write().unwrap();
+            held.cut(run.all[0].0.as_mut(), usize::MAX);
             let mut again = new();
-            states.iter().for_each(|s| again.restore(s).unwrap());
+            held.restore(again.as_mut(), &|_| true);
             if seed > 2 {
                 // half of the key groups go to another instance
                 let mut other = new();
-                states.iter().filter(|s| s.group % 2 == 1).for_each(|s| other.restore(s).unwrap());
+                held.restore(other.as_mut(), &|g| g % 2 == 1);
                 (0..128).filter(|g| g % 2 == 1).for_each(|g| again.release(g));
                 run.all = vec![(again, Box::new(|g| g % 2 == 0)), (other, Box::new(|g| g % 2 == 1))];
             } else {

@@ -11,6 +11,7 @@ mod keyed;
 mod keyed_cuts;
 mod keyed_disk;
 mod keys;
+mod layers;
 mod measures;
 mod ordered;
 mod others;

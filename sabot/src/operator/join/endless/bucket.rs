@@ -25,8 +25,9 @@ pub(super) struct Bucket {
     heads: Vec<u32>,
     before: Vec<u32>,
     times: Vec<i64>,
-    /// What became of each row.
-    fates: Vec<u8>,
+    /// What became of each row, and whether something did since the last cut.
+    pub(super) fates: Vec<u8>,
+    pub(super) settled: bool,
     pub(super) pieces: Pieces,
     groups: Vec<u32>,
 }
@@ -39,6 +40,7 @@ impl Bucket {
             before: Vec::new(),
             times: Vec::new(),
             fates: Vec::new(),
+            settled: false,
             pieces: Pieces::default(),
             groups: Vec::new(),
         })
@@ -73,14 +75,11 @@ impl Bucket {
         match self.fates.get_mut(row as usize) {
             Some(now) if *now == WAITS => {
                 *now = fate;
+                self.settled = true;
                 true
             }
             _ => false,
         }
-    }
-    /// What became of each row.
-    pub(super) fn fates(&self) -> &[u8] {
-        &self.fates
     }
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {

@@ -17,8 +17,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::bucket::{MET, NONE, WAITS};
+use super::layers;
 use super::pairing::{Pairing, Picked, Rows};
-use super::state;
 use super::store::{At, Forgotten, Store};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::join::pairs::{CHUNKS, OUT_ROWS};
@@ -50,6 +50,8 @@ pub struct IntervalJoin {
     range: (i64, i64),
     scale: i64,
     pending: Option<Pending>,
+    /// Whether what is there is what layers hold and what has come since.
+    layered: bool,
 }
 
 impl std::fmt::Debug for IntervalJoin {
@@ -121,7 +123,17 @@ impl IntervalJoin {
             Ok::<_, Error>(Store::new(shape, fields.clone(), length, LEAST * scale, come_out))
         };
         let stores = [store(0, kind.comes_alone(0))?, store(1, kind.comes_alone(1))?];
-        Ok(IntervalJoin { needed, pairing, stores, times: [EventTime::MIN; 2], range: (from, to), scale, pending: None, spec })
+        Ok(IntervalJoin {
+            needed,
+            pairing,
+            stores,
+            times: [EventTime::MIN; 2],
+            range: (from, to),
+            scale,
+            pending: None,
+            layered: false,
+            spec,
+        })
     }
     /// The least and the largest time of the other side's partners less that of a row of this side, as rows tell it.
     fn reach(&self, port: usize) -> (i64, i64) {
@@ -243,6 +255,12 @@ impl IntervalJoin {
         }
         Ok(())
     }
+    fn cut(&mut self, whole: bool) -> Frozen {
+        self.layered = true;
+        let [left, right] = &mut self.stores;
+        let ((left, a), (right, b)) = (left.cut(whole), right.cut(whole));
+        layers::layer([left, right], whole, a || b, 0)
+    }
     /// Keeps the rows of a morsel that may still meet partners; the others leave.
     fn settle(&mut self, pending: Pending, out: &mut dyn Output) -> Result<()> {
         let Pending { port, origin, rows, times, with_key, fates, .. } = pending;
@@ -331,16 +349,24 @@ impl Operator for IntervalJoin {
         self.stores.iter().map(Store::bytes).sum()
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        let sides = self.stores.each_ref().map(|s| (s.shape().clone(), s.cut()));
-        Ok(Frozen::new(move || state::write(&sides)))
+        Ok(self.cut(true))
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        Ok(self.cut(!self.layered))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
-        for (store, (rows, fates)) in self.stores.iter_mut().zip(state::read(state, &self.pairing.shapes)?) {
-            store.restore(&rows, &fates)?;
-        }
-        Ok(())
+        self.restore_layers(&[&state.bytes], &|_| true).map(|_| ())
+    }
+    fn restore_layers(&mut self, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        let [left, right] = &mut self.stores;
+        let ([left_rows, right_rows], _) = layers::read(layers, [left.shape(), right.shape()])?;
+        let (a, b) = (left.restore(&left_rows, mine)?, right.restore(&right_rows, mine)?);
+        // the stretches of another range of time are others
+        self.layered = a.1 && b.1;
+        Ok(a.0 || b.0)
     }
     fn release(&mut self, group: u16) {
+        self.layered = false;
         for store in &mut self.stores {
             // cannot fail on rows that were kept before
             let _ = store.release(group);

@@ -13,7 +13,7 @@
 //!   its changes add up to is the batch join of the rows so far.
 //!
 //! State is columnar: [pieces] of the sides' batches and hash tables of their keys beside them, by stretches of event time, so that time
-//! that has passed is forgotten as a whole. It is written by key group.
+//! that has passed is forgotten as a whole. [Interval](interval) and [window](windowed) joins write it in [layers], the others by key group.
 
 mod asof;
 mod bucket;
@@ -21,12 +21,12 @@ mod counted;
 mod counted_state;
 mod existence;
 mod interval;
+mod layers;
 mod pairing;
 mod pieces;
 mod places;
 mod sending;
 mod shape;
-mod state;
 mod store;
 mod updating;
 mod versions;

@@ -19,6 +19,8 @@ pub(super) struct Pieces {
     starts: Vec<u32>,
     bytes: Vec<usize>,
     rows: u32,
+    /// Rows up to here are in the layers of checkpoints.
+    written: u32,
 }
 
 impl Pieces {
@@ -61,6 +63,20 @@ impl Pieces {
         let batch = self.starts.partition_point(|start| *start <= row).saturating_sub(1);
         (batch, (row - self.starts.get(batch).copied().unwrap_or_default()) as usize)
     }
+    /// A cut is made: how many rows layers do not hold (or all), and batches of these. From here on they do.
+    pub(super) fn unwritten(&mut self, all: bool) -> (u32, Vec<RecordBatch>) {
+        let from = if all { 0 } else { self.written };
+        self.written = self.rows;
+        let behind = |(start, batch): (&u32, &RecordBatch)| {
+            let skip = (from.saturating_sub(*start) as usize).min(batch.num_rows());
+            (skip < batch.num_rows()).then(|| batch.slice(skip, batch.num_rows() - skip))
+        };
+        (self.rows - from, self.starts.iter().zip(&self.batches).filter_map(behind).collect())
+    }
+    /// Whether there are rows that layers do not hold.
+    pub(super) fn grown(&self) -> bool {
+        self.written < self.rows
+    }
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.iter().sum()
@@ -77,12 +93,21 @@ mod tests {
     #[test]
     fn rows_keep_their_numbers() {
         let mut pieces = Pieces::default();
-        let mut next = 0i64;
+        let (mut next, mut cut) = (0i64, 0);
         for rows in [1usize, 1, 1, 5, 1, 40_000, 3, 40_000, 1, 1, 1] {
             let column: ArrayRef = Arc::new((next..next + rows as i64).collect::<Int64Array>());
             assert_eq!(i64::from(pieces.push(&RecordBatch::try_from_iter([("n", column)]).unwrap()).unwrap()), next);
             next += rows as i64;
+            if rows != 5 {
+                let (new, batches) = pieces.unwritten(false);
+                let written: Vec<i64> = batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+                assert_eq!((i64::from(new), written), (next - cut, (cut..next).collect()));
+                cut = next;
+            }
+            assert_eq!(pieces.grown(), cut < next);
         }
+        assert_eq!(pieces.unwritten(false).0, 0);
+        assert_eq!(i64::from(pieces.unwritten(true).0), next);
         assert_eq!(i64::from(pieces.rows()), next);
         assert!(pieces.batches().len() < 8, "{} batches", pieces.batches().len());
         for row in 0..pieces.rows() {

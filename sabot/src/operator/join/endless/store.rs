@@ -7,6 +7,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::FieldRef;
 
 use super::bucket::{ALONE, Bucket, MET, WAITS};
+use super::layers::{SideCut, Stretches};
 use super::pairing::Picked;
 use super::shape::Shape;
 use crate::Result;
@@ -29,6 +30,8 @@ pub(super) struct Store {
     buckets: BTreeMap<i64, Bucket>,
     /// Rows that come out by themselves if they meet no partner, by time.
     alone: Option<BinaryHeap<Reverse<(i64, At)>>>,
+    /// Whether stretches were forgotten since the last cut.
+    forgot: bool,
 }
 
 /// Rows that were forgotten and had not come out by themselves; of these, those that had met a partner.
@@ -42,7 +45,7 @@ impl Store {
     /// A store for rows whose partners' times lie in a range of this length; stretches are at least `least` long.
     pub(super) fn new(shape: Shape, fields: Vec<FieldRef>, range: i64, least: i64, come_out: bool) -> Store {
         let width = (range / PARTS).max(least).max(1);
-        Store { shape, fields, width, buckets: BTreeMap::new(), alone: come_out.then(BinaryHeap::new) }
+        Store { shape, fields, width, buckets: BTreeMap::new(), alone: come_out.then(BinaryHeap::new), forgot: false }
     }
     /// What it keeps of a row.
     pub(super) fn shape(&self) -> &Shape {
@@ -105,8 +108,9 @@ impl Store {
                 break;
             }
             let bucket = first.remove();
-            gone.rows += bucket.fates().iter().filter(|f| **f != ALONE).count();
-            gone.hits += bucket.fates().iter().filter(|f| **f == MET).count();
+            self.forgot = true;
+            gone.rows += bucket.fates.iter().filter(|f| **f != ALONE).count();
+            gone.hits += bucket.fates.iter().filter(|f| **f == MET).count();
         }
         gone
     }
@@ -125,26 +129,46 @@ impl Store {
         }
         picked
     }
-    /// All rows, and what became of each: a cheap copy.
-    pub(super) fn cut(&self) -> Vec<(RecordBatch, Vec<u8>)> {
+    /// What layers do not hold, or all; and whether stretches were forgotten since the last cut.
+    pub(super) fn cut(&mut self, whole: bool) -> (SideCut, bool) {
+        let mut cut = SideCut::new(&self.shape, whole);
+        for (id, bucket) in &mut self.buckets {
+            let said = whole || bucket.pieces.grown() || std::mem::take(&mut bucket.settled);
+            bucket.settled = false;
+            let Bucket { fates, pieces, .. } = bucket;
+            cut.add(*id, pieces, said.then_some(fates));
+        }
+        (cut, std::mem::take(&mut self.forgot))
+    }
+    /// Puts the rows back that are `mine`. Returns whether there are any, and whether there is nothing here now but all of these stretches.
+    pub(super) fn restore(&mut self, stretches: &Stretches, mine: &dyn Fn(u16) -> bool) -> Result<(bool, bool)> {
+        let mut found = false;
+        for stretch in stretches.values() {
+            for (rows, fates, mine) in stretch.of(&self.shape, mine)? {
+                found |= !mine.is_empty();
+                self.insert(rows, &mine, &self.shape.times(rows)?, fates)?;
+            }
+        }
+        let mut as_written = self.buckets.len() == stretches.len();
+        for (id, bucket) in &mut self.buckets {
+            as_written &= stretches.get(id).is_some_and(|s| s.rows == bucket.pieces.rows());
+            bucket.pieces.unwritten(false);
+        }
+        Ok((found, as_written))
+    }
+    fn all(&self) -> Vec<(RecordBatch, Vec<u8>)> {
         let mut out = Vec::new();
         for bucket in self.buckets.values() {
-            let mut fates = bucket.fates().iter().copied();
+            let mut fates = bucket.fates.iter().copied();
             for batch in bucket.pieces.batches() {
                 out.push((batch.clone(), fates.by_ref().take(batch.num_rows()).collect()));
             }
         }
         out
     }
-    /// Puts rows back that [`cut`](Self::cut) gave.
-    pub(super) fn restore(&mut self, rows: &RecordBatch, fates: &[u8]) -> Result<()> {
-        let times = self.shape.times(rows)?;
-        let all: Vec<u32> = (0..rows.num_rows() as u32).collect();
-        self.insert(rows, &all, &times, fates)
-    }
     /// Forgets the rows of a key group.
     pub(super) fn release(&mut self, group: u16) -> Result<()> {
-        let all = self.cut();
+        let all = self.all();
         self.buckets.clear();
         self.alone.iter_mut().for_each(BinaryHeap::clear);
         for (rows, fates) in all {

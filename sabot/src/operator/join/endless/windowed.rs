@@ -17,9 +17,9 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecon
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::interval::TimesNeeded;
+use super::layers::{self, SideCut};
 use super::pieces::Pieces;
 use super::shape::{Shape, Wanted, plain_schema};
-use super::state;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::distinct::take_rows;
 use crate::operator::join::{Condition, Join, JoinSpec};
@@ -45,6 +45,9 @@ pub struct WindowJoin {
     times: [EventTime; 2],
     /// Windows that end at or before this time are closed.
     closed: EventTime,
+    /// The same at the last cut; and whether what is there is what layers hold and what has come since.
+    written_closed: EventTime,
+    layered: bool,
 }
 
 impl std::fmt::Debug for WindowJoin {
@@ -118,6 +121,8 @@ impl WindowJoin {
             panes: BTreeMap::new(),
             times: [EventTime::MIN; 2],
             closed: EventTime::MIN,
+            written_closed: EventTime::MIN,
+            layered: false,
             spec,
         })
     }
@@ -143,6 +148,17 @@ impl WindowJoin {
             last.saturating_sub(reach.div_euclid(self.slide).saturating_mul(self.slide)).saturating_add(self.size),
             last.saturating_add(self.size),
         )
+    }
+    fn cut(&mut self, whole: bool) -> Frozen {
+        let [left, right] = &self.shapes;
+        let (mut left, mut right) = (SideCut::new(left, whole), SideCut::new(right, whole));
+        for (pane, [of_left, of_right]) in &mut self.panes {
+            left.add(*pane, of_left, None);
+            right.add(*pane, of_right, None);
+        }
+        let closed = std::mem::replace(&mut self.written_closed, self.closed) != self.closed;
+        self.layered = true;
+        layers::layer([left, right], whole, closed, self.closed)
     }
     /// Closes the windows that both sides' time has passed.
     fn advance(&mut self, out: &mut dyn Output) -> Result<()> {
@@ -276,31 +292,43 @@ impl Operator for WindowJoin {
         self.panes.values().flatten().map(Pieces::bytes).sum()
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        let [left, right] = &self.shapes;
-        let of = |port: usize| -> Vec<state::Kept> {
-            let pieces = self.panes.values().filter_map(|sides| sides.get(port)).flat_map(Pieces::batches);
-            pieces.map(|batch| (batch.clone(), vec![0; batch.num_rows()])).collect()
-        };
-        let sides = [(left.clone(), of(0)), (right.clone(), of(1))];
-        let closed = self.closed;
-        Ok(Frozen::new(move || {
-            let mut states = state::write(&sides)?;
-            states.iter_mut().for_each(|s| s.bytes.extend_from_slice(&closed.to_le_bytes()));
-            Ok(states)
-        }))
+        Ok(self.cut(true))
+    }
+    fn snapshot_changes(&mut self, _epoch: u64) -> Result<Frozen> {
+        Ok(self.cut(!self.layered))
     }
     fn restore(&mut self, written: &GroupState) -> Result<()> {
-        let broken = || Error::Checkpoint(format!("the state of `{}` is cut short", self.spec.name));
-        let (bytes, closed) = written.bytes.split_last_chunk::<8>().ok_or_else(broken)?;
-        let (group, bytes) = (written.group, bytes.to_vec());
+        self.restore_layers(&[&written.bytes], &|_| true).map(|_| ())
+    }
+    fn restore_layers(&mut self, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
+        let [left, right] = &self.shapes;
+        let (sides, closed) = layers::read(layers, [left, right])?;
         // windows that the job had closed are not closed again
-        self.closed = self.closed.max(i64::from_le_bytes(*closed));
-        for (port, (rows, _)) in state::read(&GroupState { group, bytes }, &self.shapes)?.into_iter().enumerate() {
-            self.keep(port, &rows)?;
+        self.closed = self.closed.max(closed);
+        let mut found = false;
+        for (port, stretches) in sides.iter().enumerate() {
+            let Some(shape) = self.shapes.get(port).cloned() else { continue };
+            for stretch in stretches.values() {
+                for (rows, _, mine) in stretch.of(&shape, mine)? {
+                    found |= !mine.is_empty();
+                    self.keep(port, &if mine.len() == rows.num_rows() { rows.clone() } else { take_rows(rows, &mine)? })?;
+                }
+            }
         }
-        Ok(())
+        // the panes of other windows are others
+        let rows = |port: usize, pane| sides.get(port).and_then(|s: &layers::Stretches| s.get(pane)).map_or(0, |s| s.rows);
+        let panes: usize = sides.iter().flat_map(layers::Stretches::keys).collect::<std::collections::BTreeSet<_>>().len();
+        self.layered = panes == self.panes.len();
+        for (pane, pieces) in &mut self.panes {
+            for (port, pieces) in pieces.iter_mut().enumerate() {
+                self.layered &= rows(port, pane) == pieces.rows();
+                pieces.unwritten(false);
+            }
+        }
+        Ok(found)
     }
     fn release(&mut self, group: u16) {
+        self.layered = false;
         let all = std::mem::take(&mut self.panes);
         for (port, pieces) in all.values().flat_map(|sides| sides.iter().enumerate()) {
             for batch in pieces.batches() {
