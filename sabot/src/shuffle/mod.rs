@@ -7,8 +7,10 @@ mod channel;
 mod message;
 mod outlet;
 mod partition;
+mod remote;
 
 pub use channel::Channel;
 pub use message::Message;
 pub use outlet::Outlet;
 pub use partition::Partitioner;
+pub use remote::{Carrier, Host, LinkId, Links, Remote};
