@@ -130,7 +130,8 @@ impl Job {
     /// The specification of this job, with its sources and sinks as far as they are bound.
     ///
     /// # Errors
-    /// If it is not of a registered pipeline, a source or sink is a value of this process, or the plan cannot be optimised.
+    /// If it is not of a registered pipeline, a source or sink was bound to a value of this process, or the plan cannot be optimised. Those that
+    /// the pipeline itself makes are made in the other process too.
     pub fn spec(&self) -> Result<JobSpec> {
         let entry = self
             .entry
@@ -148,14 +149,19 @@ impl Job {
             build: build_id(),
         };
         for (name, binding) in &self.sources {
-            let SourceBinding::Spec(source) = binding else {
-                return Err(live("source", name, "files, as in `parquet(\"in.parquet\")`"));
-            };
-            spec.sources.insert(name.clone(), source.clone());
+            match (binding, self.built.sources.get(name)) {
+                (SourceBinding::Spec(source), _) => drop(spec.sources.insert(name.clone(), source.clone())),
+                // the pipeline makes it itself, in any process
+                (SourceBinding::Live(now), Some(SourceBinding::Live(own))) if Arc::ptr_eq(now, own) => {}
+                _ => return Err(live("source", name, "files, as in `parquet(\"in.parquet\")`")),
+            }
         }
         for (name, binding) in &self.sinks {
-            let SinkBinding::Spec(sink) = binding else { return Err(live("sink", name, "a file, as in `to(\"out.parquet\")`")) };
-            spec.sinks.insert(name.clone(), sink.clone());
+            match (binding, self.built.sinks.get(name)) {
+                (SinkBinding::Spec(sink), _) => drop(spec.sinks.insert(name.clone(), sink.clone())),
+                (SinkBinding::Live(now), Some(SinkBinding::Live(own))) if Arc::ptr_eq(now, own) => {}
+                _ => return Err(live("sink", name, "a file, as in `to(\"out.parquet\")`")),
+            }
         }
         Ok(spec)
     }
