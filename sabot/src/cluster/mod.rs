@@ -1,17 +1,22 @@
-//! Several machines: a server that places jobs, agents that run them.
+//! Several machines: a job manager that survives anything, and agents that run its jobs.
 //!
-//! A program with pipelines is the server (`program server`), the agents (`program agent --join http://..`) and the tool (`program submit`,
+//! A program with pipelines is the server (`program server`), the agents (`program agent --join ..`) and the tool (`program submit`,
 //! `program jobs`): one executable everywhere. The server lets agents in, places the tasks of a job on their slots, coordinates its checkpoints, and
 //! brings it up again when something is lost.
+//!
+//! `durable` runs actions of several steps to their end whoever is killed, `store` holds jobs, agents, placements and operations.
 
+pub mod api;
 mod build;
+mod client;
+pub mod durable;
 mod membership;
 mod placement;
-mod states;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
 pub use build::Build;
+pub use client::Client;
 pub use membership::{BEAT, Beat, Change, Fenced, LEASE, Lease, Member, Membership, Refusal, Registration, Standing};
-pub use placement::{Assignment, Assignments, Demand, Offer, TooFew, place};
-pub use states::{History, JobState, Step, TaskState};
+pub use placement::{Assigned, Assignments, Demand, Offer, TooFew, place};

@@ -36,7 +36,7 @@ pub struct Demand {
 
 /// Where one task runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Assignment {
+pub struct Assigned {
     /// The stage.
     pub stage: usize,
     /// Which of its instances.
@@ -59,7 +59,7 @@ pub struct Assignments {
     /// The agent of each slot, by its number in `agents`.
     pub slots: Vec<usize>,
     /// The tasks, by stage and instance.
-    pub tasks: Vec<Assignment>,
+    pub tasks: Vec<Assigned>,
 }
 
 /// There are not enough free slots.
@@ -185,7 +185,7 @@ fn spread(stages: &[Demand], slots: usize, chosen: &[(usize, String)], out: &mut
             };
             taken.push(slot);
             let Some((agent, epoch)) = out.slots.get(slot).and_then(|a| out.agents.get(*a)).cloned() else { continue };
-            out.tasks.push(Assignment { stage: stage.stage, instance, slot, agent, epoch, reason });
+            out.tasks.push(Assigned { stage: stage.stage, instance, slot, agent, epoch, reason });
         }
     }
 }

@@ -3,7 +3,6 @@
 
 mod membership;
 mod placement;
-mod states;
 
 /// Random numbers of a seed, by xorshift.
 struct Random(u64);
