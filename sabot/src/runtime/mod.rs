@@ -74,6 +74,7 @@ mod savepoints;
 mod seam;
 mod settle;
 mod shape;
+pub mod share;
 mod simulated;
 mod sink;
 mod storage;
