@@ -4,7 +4,7 @@
 //! server has answered, counted from when it *sent* it ([`Lease`]). The server counts from when it *received* it ([`Membership`]), which is later;
 //! so when the server takes an agent for lost, the agent has stopped itself, as far as both clocks go at the same speed.
 //!
-//! Invariants: each registration gets an *epoch* of its own, larger than all before. What an epoch that is over sends is refused. An agent
+//! Invariants: each registration has an *epoch* of its own, larger than all before, which the control store gives. What an epoch that is over sends is refused. An agent
 //! that comes back is a new member.
 //!
 //! Cost: a heartbeat is one look-up; a tick walks all members.
@@ -136,36 +136,35 @@ pub enum Change {
 /// use sabot::cluster::{Beat, Build, Change, LEASE, Membership, Registration, Standing};
 ///
 /// let build = Build { id: "b1".into(), ..Build::default() };
-/// let mut members = Membership::new(build.clone(), 0);
+/// let mut members = Membership::new(build.clone());
 /// let agent = Registration { name: "a".into(), address: "127.0.0.1:1".into(), slots: 2, memory: None, cores: 2, pid: 1, build };
-/// let epoch = members.register(Duration::ZERO, agent.clone()).unwrap();
-/// assert!(members.beat(Duration::from_secs(1), epoch, Beat { number: 1, ..Beat::default() }).is_ok());
+/// members.register(Duration::ZERO, 1, agent.clone()).unwrap();
+/// assert!(members.beat(Duration::from_secs(1), 1, Beat { number: 1, ..Beat::default() }).is_ok());
 /// let late = Duration::from_secs(1) + LEASE;
-/// assert!(members.tick(late).contains(&Change::Lost(epoch)));
-/// assert!(members.beat(late, epoch, Beat::default()).is_err()); // a zombie
-/// assert!(members.register(late, agent).unwrap() > epoch);
+/// assert!(members.tick(late).contains(&Change::Lost(1)));
+/// assert!(members.beat(late, 1, Beat::default()).is_err()); // a zombie
+/// assert!(members.register(late, 2, agent).is_ok());
 /// ```
 #[derive(Debug)]
 pub struct Membership {
     build: Build,
     members: BTreeMap<u64, Member>,
-    last: u64,
 }
 
 impl Membership {
-    /// An empty cluster of this build, whose epochs are larger than `last`.
-    pub fn new(build: Build, last: u64) -> Self {
-        Membership { build, members: BTreeMap::new(), last }
+    /// An empty cluster of this build.
+    pub fn new(build: Build) -> Self {
+        Membership { build, members: BTreeMap::new() }
     }
     /// The build of all members.
     pub fn build(&self) -> &Build {
         &self.build
     }
-    /// Lets an agent in; its epoch.
+    /// Whether an agent may come in.
     ///
     /// # Errors
     /// If it runs another build, has no slots, or its name is taken by an agent that is connected.
-    pub fn register(&mut self, now: Duration, registration: Registration) -> Result<u64, Refusal> {
+    pub fn check(&self, registration: &Registration) -> Result<(), Refusal> {
         let name = &registration.name;
         if let Some(why) = self.build.refusal(&registration.build) {
             return Err(Refusal::Build(format!("agent `{name}` is refused: {why}")));
@@ -180,11 +179,17 @@ impl Membership {
                 there.registration.pid, there.registration.address
             )));
         }
-        self.last += 1;
-        let epoch = self.last;
+        Ok(())
+    }
+    /// Lets an agent in, under an epoch that is larger than all before.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check).
+    pub fn register(&mut self, now: Duration, epoch: u64, registration: Registration) -> Result<(), Refusal> {
+        self.check(&registration)?;
         let member = Member { epoch, registration, standing: Standing::Alive, beat: Beat::default(), heard: now, connected: true };
         self.members.insert(epoch, member);
-        Ok(epoch)
+        Ok(())
     }
     /// A heartbeat; what has changed by it.
     ///

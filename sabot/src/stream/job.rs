@@ -346,8 +346,17 @@ impl Job {
         lower(&plan, &self.built.table, &self.settings, self.apart(resumed), &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
+        self.bind_those(lowered, extra, |_| true)
+    }
+    /// Opens the sinks of some nodes.
+    fn bind_those(
+        &self,
+        lowered: &Lowered,
+        extra: &BTreeMap<String, SinkBinding>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Vec<BoundSink>> {
         let mut out = Vec::new();
-        for (name, node) in &lowered.sinks {
+        for (name, node) in lowered.sinks.iter().filter(|(_, node)| wanted(**node)) {
             let binding = extra.get(name).or_else(|| self.sinks.get(name)).ok_or_else(|| {
                 Error::Usage(format!("sink `{name}` is not bound: use `.sink(\"{name}\", to(\"file.parquet\"))` or `.collect()` (on the command line: --sink {name}=file.parquet)"))
             })?;
@@ -382,6 +391,19 @@ impl Job {
             (None, Some(checkpoint)) => runtime::resume(&lowered.plan, sinks, &options, control, checkpoint),
             (None, None) => runtime::run(&lowered.plan, sinks, &options, control),
         }
+    }
+    /// What several processes need to run it together: see [`share`](runtime::share). All sinks must be bound.
+    ///
+    /// # Errors
+    /// If a source cannot be opened, or the plan does not fit this program.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn apart_in_shares(&self) -> Result<Apart<'_>> {
+        self.check_names()?;
+        if let Some(open) = self.open_sinks().first() {
+            return Err(Error::Usage(format!("sink `{open}` is not bound: use `.sink(\"{open}\", to(\"file.parquet\"))` (on the command line: --sink {open}=file.parquet)")));
+        }
+        let lowered = self.lowered(true)?;
+        Ok(Apart { job: self, plan: Arc::new(lowered.plan.clone()), lowered, options: self.identified()? })
     }
     /// The options, with what identifies the job in its directory of checkpoints: hashes, so that no value is written there.
     /// A secret may change.
@@ -497,6 +519,25 @@ impl Job {
     /// Runs on a thread of its own. Works inside a running tokio: [`Running`] is a future too.
     pub fn spawn(self) -> Running {
         Running::start(self)
+    }
+}
+
+/// A job that several processes run, in one of them.
+#[cfg(feature = "cluster")]
+pub(crate) struct Apart<'a> {
+    job: &'a Job,
+    lowered: Lowered,
+    /// The physical plan, the same in all of them.
+    pub(crate) plan: Arc<crate::operator::PhysicalPlan>,
+    /// The options, with what identifies the job.
+    pub(crate) options: RunOptions,
+}
+
+#[cfg(feature = "cluster")]
+impl Apart<'_> {
+    /// Opens the sinks of these nodes.
+    pub(crate) fn sinks(&self, nodes: &[usize]) -> Result<Vec<BoundSink>> {
+        self.job.bind_those(&self.lowered, &BTreeMap::new(), |node| nodes.contains(&node))
     }
 }
 

@@ -18,14 +18,14 @@ fn ms(n: u64) -> Duration {
 
 #[test]
 fn another_build_is_refused_by_what_differs() {
-    let mut members = Membership::new(build("one"), 0);
+    let mut members = Membership::new(build("one"));
     let mut other = agent("a");
     other.build = Build {
         id: "two".into(),
         operators: BTreeMap::from([("shop::tax".to_owned(), 2), ("shop::tip".to_owned(), 3)]),
         pipelines: vec![],
     };
-    let Err(Refusal::Build(why)) = members.register(Duration::ZERO, other) else { panic!("let in") };
+    let Err(Refusal::Build(why)) = members.register(Duration::ZERO, 1, other) else { panic!("let in") };
     for part in [
         "agent `a` is refused: it is build two, the server is build one: ",
         "operator `shop::tax` differs",
@@ -39,14 +39,13 @@ fn another_build_is_refused_by_what_differs() {
 
 #[test]
 fn a_name_is_taken_while_its_agent_is_connected() {
-    let mut members = Membership::new(build("one"), 7);
-    let first = members.register(Duration::ZERO, agent("a")).unwrap();
-    assert_eq!(first, 8);
-    assert!(matches!(members.register(ms(10), agent("a")), Err(Refusal::Name(_))));
+    let mut members = Membership::new(build("one"));
+    let (first, second) = (8, 9);
+    members.register(Duration::ZERO, first, agent("a")).unwrap();
+    assert!(matches!(members.register(ms(10), second, agent("a")), Err(Refusal::Name(_))));
     assert_eq!(members.disconnected(first), Some(Change::Suspected(first)));
     // the process was killed and started again: it need not wait for the lease of the one before, which ends all the same
-    let second = members.register(ms(20), agent("a")).unwrap();
-    assert!(second > first);
+    members.register(ms(20), second, agent("a")).unwrap();
     members.beat(LEASE, second, Beat::default()).unwrap();
     assert_eq!(members.tick(LEASE), [Change::Lost(first)]);
     assert_eq!(members.get(second).unwrap().standing, Standing::Alive);
@@ -56,8 +55,9 @@ fn a_name_is_taken_while_its_agent_is_connected() {
 
 #[test]
 fn drained_agents_leave() {
-    let mut members = Membership::new(build("one"), 0);
-    let epoch = members.register(Duration::ZERO, agent("a")).unwrap();
+    let mut members = Membership::new(build("one"));
+    let epoch = 1;
+    members.register(Duration::ZERO, epoch, agent("a")).unwrap();
     assert!(members.drain(epoch));
     members.beat(ms(1000), epoch, Beat::default()).unwrap();
     assert_eq!(members.get(epoch).unwrap().standing, Standing::Draining, "a heartbeat does not undo it");
@@ -85,16 +85,16 @@ fn whoever_is_lost_has_stopped_itself() {
     let mut lost = 0;
     for seed in seeds(1000) {
         let mut random = Random::new(seed);
-        let mut members = Membership::new(build("one"), 0);
+        let mut members = Membership::new(build("one"));
         let mut processes: Vec<Process> = Vec::new();
         // packets under way: when they arrive, to whom
         let mut up: Vec<(Duration, u64, Beat)> = Vec::new();
         let mut down: Vec<(Duration, u64, u64)> = Vec::new();
         let mut epochs = 0;
         for name in 0..3 {
-            let epoch = members.register(Duration::ZERO, agent(&format!("a{name}"))).unwrap();
-            assert!(epoch > epochs);
-            epochs = epoch;
+            epochs += 1;
+            let epoch = epochs;
+            members.register(Duration::ZERO, epoch, agent(&format!("a{name}"))).unwrap();
             processes.push(Process {
                 epoch,
                 lease: Lease::new(Duration::ZERO),
@@ -159,9 +159,9 @@ fn whoever_is_lost_has_stopped_itself() {
                     assert!(!process.lease.runs(now), "seed {seed}: epoch {epoch} may work although it is lost");
                     // it comes back as a new member
                     let name = members.get(epoch).unwrap().registration.name.clone();
-                    process.epoch = members.register(now, agent(&name)).unwrap();
-                    assert!(process.epoch > epochs);
-                    epochs = process.epoch;
+                    epochs += 1;
+                    process.epoch = epochs;
+                    members.register(now, epochs, agent(&name)).unwrap();
                     (process.lease, process.dead, process.next) = (Lease::new(now), false, now + BEAT);
                     (process.stopped, process.cut) = (now, now);
                 }

@@ -1,0 +1,271 @@
+//! One attempt to run a job, as far as this process goes: its lead, where its shares are, and how it ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::hub::lock;
+use crate::cluster::placement::Assignments;
+use crate::cluster::store::TaskId;
+use crate::operator::{Account, EventTime};
+use crate::runtime::Report;
+use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
+use crate::{Error, Result};
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum End {
+    /// All rows are where they belong.
+    Finished,
+    /// It was stopped with this savepoint.
+    Suspended(String),
+    /// It was cancelled.
+    Cancelled,
+    /// Something failed. `again`: whether another attempt may help.
+    Failed {
+        /// What, as a sentence.
+        error: String,
+        /// Whether another attempt may help.
+        again: bool,
+    },
+}
+
+/// How far an attempt is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Stage {
+    /// Shares are being begun.
+    #[default]
+    Deploying,
+    /// All are ready, and were told to start.
+    Running,
+    /// It is over.
+    Over(End),
+}
+
+/// One attempt.
+pub(super) struct Run {
+    pub(super) job: String,
+    pub(super) attempt: u32,
+    pub(super) assignments: Assignments,
+    pub(super) shapes: Vec<StageShape>,
+    lead: OnceLock<Arc<Lead>>,
+    names: OnceLock<Vec<String>>,
+    stage: watch::Sender<Stage>,
+    ready: Mutex<BTreeSet<usize>>,
+    ended: Mutex<BTreeSet<usize>>,
+    rates: Mutex<Rates>,
+    /// Whether its slots are given back.
+    released: Mutex<bool>,
+    /// The agents' own numbers of the slots.
+    numbers: OnceLock<Vec<u32>>,
+}
+
+/// Rates of steps, measured between two looks that are at least half a second apart.
+#[derive(Default)]
+struct Rates {
+    at: Option<Instant>,
+    before: BTreeMap<usize, Account>,
+    per_second: BTreeMap<usize, (f64, f64)>,
+}
+
+/// A step over all shares.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepNow {
+    pub(super) node: usize,
+    pub(super) name: String,
+    pub(super) instances: usize,
+    pub(super) shares: Vec<usize>,
+    pub(super) account: Account,
+    pub(super) queued: u64,
+    pub(super) blocked: usize,
+    pub(super) watermark: Option<EventTime>,
+    pub(super) held: u64,
+    pub(super) per_second: (f64, f64),
+}
+
+impl Run {
+    pub(super) fn new(job: &str, attempt: u32, assignments: Assignments, shapes: Vec<StageShape>) -> Arc<Self> {
+        Arc::new(Run {
+            job: job.to_owned(),
+            attempt,
+            assignments,
+            shapes,
+            lead: OnceLock::new(),
+            names: OnceLock::new(),
+            stage: watch::Sender::new(Stage::Deploying),
+            ready: Mutex::default(),
+            ended: Mutex::default(),
+            rates: Mutex::default(),
+            released: Mutex::new(false),
+            numbers: OnceLock::new(),
+        })
+    }
+    /// Says which of their agents' slots its slots are.
+    pub(super) fn number_slots(&self, numbers: Vec<u32>) {
+        let _ = self.numbers.set(numbers);
+    }
+    pub(super) fn slot_numbers(&self) -> Vec<u32> {
+        self.numbers.get().cloned().unwrap_or_default()
+    }
+    /// The tasks of the share whose error ended it.
+    pub(super) fn failed_tasks(&self) -> Vec<TaskId> {
+        let Some(share) = self.lead().and_then(|lead| lead.failed_share()) else { return Vec::new() };
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let here = self.assignments.tasks.iter().filter(|t| self.assignments.slots.get(t.slot) == Some(&share));
+        here.map(|t| TaskId { stage: number(t.stage), instance: number(t.instance) }).collect()
+    }
+    /// Its lead, whose end is waited for by a thread. `names` are the steps of the physical plan.
+    pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>, names: Vec<String>) -> Result<()> {
+        let _ = self.names.set(names);
+        self.lead.set(Arc::clone(lead)).map_err(|_| Error::internal("an attempt has two leads"))?;
+        let (run, lead) = (Arc::clone(self), Arc::clone(lead));
+        let body = move || {
+            let result = lead.wait();
+            run.over(end_of(&result));
+        };
+        std::thread::Builder::new()
+            .name(format!("lead-{}", self.job))
+            .spawn(body)
+            .map(drop)
+            .map_err(|e| Error::io("a thread", "cannot start it for a job's lead", e))
+    }
+    pub(super) fn lead(&self) -> Option<&Arc<Lead>> {
+        self.lead.get()
+    }
+    pub(super) fn over(&self, end: End) {
+        self.stage.send_if_modified(|stage| {
+            let first = !matches!(stage, Stage::Over(_));
+            if first {
+                *stage = Stage::Over(end);
+            }
+            first
+        });
+    }
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.borrow().clone()
+    }
+    /// Waits for a stage that fits.
+    pub(super) async fn until(&self, fits: impl FnMut(&Stage) -> bool) -> Stage {
+        let mut stages = self.stage.subscribe();
+        let mut fits = fits;
+        // the sender is in `self`, so that it cannot be gone
+        let found = stages.wait_for(|s| fits(s)).await.map(|s| s.clone());
+        found.unwrap_or(Stage::Over(End::Failed { error: "the attempt is gone".into(), again: true }))
+    }
+    /// The epoch of the agent that has a share.
+    pub(super) fn epoch_of(&self, share: usize) -> Option<u64> {
+        self.assignments.agents.get(share).map(|(_, epoch)| *epoch)
+    }
+    /// A share says something.
+    pub(super) fn on(&self, share: usize, message: FromShare) {
+        let ready = matches!(message, FromShare::Ready { .. });
+        if let Some(lead) = self.lead() {
+            lead.on(share, message);
+        }
+        if ready {
+            let mut all = lock(&self.ready);
+            all.insert(share);
+            if all.len() == self.assignments.agents.len() {
+                self.stage.send_if_modified(|stage| {
+                    let first = *stage == Stage::Deploying;
+                    if first {
+                        *stage = Stage::Running;
+                    }
+                    first
+                });
+            }
+        }
+    }
+    /// A share has returned what it had.
+    pub(super) fn share_ended(&self, share: usize) {
+        lock(&self.ended).insert(share);
+    }
+    /// Whether all shares have said that they have ended.
+    pub(super) fn all_ended(&self) -> bool {
+        lock(&self.ended).len() == self.assignments.agents.len()
+    }
+    /// The agent of this epoch is not heard any more.
+    pub(super) fn lose(&self, epoch: u64, why: &str) {
+        let shares = self.assignments.agents.iter().enumerate().filter(|(_, (_, e))| *e == epoch);
+        for (share, (name, _)) in shares {
+            if let Some(lead) = self.lead() {
+                let gone = std::io::Error::new(std::io::ErrorKind::NotConnected, why.to_owned());
+                lead.lost(share, Error::io(format!("agent `{name}`"), "does not run its share any more", gone));
+            } else {
+                self.over(End::Failed { error: why.to_owned(), again: true });
+            }
+        }
+    }
+    /// Whether its slots count as taken.
+    pub(super) fn holds_slots(&self) -> bool {
+        !*lock(&self.released)
+    }
+    pub(super) fn release(&self) {
+        *lock(&self.released) = true;
+    }
+    /// How long until no share of it can write any more.
+    pub(super) fn fenced_in(&self) -> Duration {
+        if self.all_ended() { Duration::ZERO } else { self.lead().map_or(Duration::ZERO, |lead| lead.fenced_in()) }
+    }
+
+    /// Its steps, in the order of the physical plan.
+    pub(super) fn steps(&self) -> Vec<StepNow> {
+        let told: Vec<Vec<NodeMetrics>> = self.lead().map(|lead| lead.metrics()).unwrap_or_default();
+        let names = self.names.get().map_or(&[][..], Vec::as_slice);
+        let mut steps: Vec<StepNow> =
+            names.iter().enumerate().map(|(node, name)| StepNow { node, name: name.clone(), ..StepNow::default() }).collect();
+        for (share, nodes) in told.iter().enumerate() {
+            for m in nodes {
+                let Some(step) = steps.get_mut(m.node) else { continue };
+                step.watermark = if step.instances == 0 { m.watermark } else { step.watermark.zip(m.watermark).map(|(a, b)| a.min(b)) };
+                step.instances += m.instances;
+                step.shares.push(share);
+                step.account.add(&m.account);
+                step.queued += m.queued;
+                step.blocked += m.blocked;
+                step.held += m.held;
+            }
+        }
+        self.rated(&mut steps);
+        steps
+    }
+    fn rated(&self, steps: &mut [StepNow]) {
+        let mut rates = lock(&self.rates);
+        let now = Instant::now();
+        let span = rates.at.map(|at| now.duration_since(at));
+        if span.is_none_or(|s| s >= Duration::from_millis(500)) {
+            let mut per_second = BTreeMap::new();
+            for step in steps.iter() {
+                let before = rates.before.get(&step.node).copied();
+                if let (Some(before), Some(span)) = (before, span) {
+                    let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / span.as_secs_f64();
+                    per_second.insert(step.node, (rate(step.account.rows_in, before.rows_in), rate(step.account.rows_out, before.rows_out)));
+                }
+            }
+            rates.before = steps.iter().map(|s| (s.node, s.account)).collect();
+            rates.per_second = per_second;
+            rates.at = Some(now);
+        }
+        for step in steps {
+            step.per_second = rates.per_second.get(&step.node).copied().unwrap_or_default();
+        }
+    }
+}
+
+/// What became of it.
+fn end_of(result: &Result<Report>) -> End {
+    match result {
+        Ok(_) => End::Finished,
+        Err(Error::Suspended(name)) => End::Suspended(name.clone()),
+        Err(Error::Cancelled) => End::Cancelled,
+        Err(error) => {
+            // what a user wrote wrongly stays wrong
+            let again = !matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. });
+            End::Failed { error: error.to_string(), again }
+        }
+    }
+}
