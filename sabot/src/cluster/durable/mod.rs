@@ -18,6 +18,7 @@
 //! Two engines keep it: `embedded` with one SQLite file, and `postgres`, whose tables DBOS's own tools read. Costs are told there.
 
 mod definitions;
+mod embedded;
 mod flow;
 mod running;
 mod workflows;
@@ -28,8 +29,24 @@ pub use workflows::{Filter, Recovery, State, StepSummary, Summary, Workflows};
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use crate::Result;
+use super::store::{ControlStore, Engine, Leader};
+use crate::{Error, Result};
 
 /// A future of an object-safe trait.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Opens the engine of a control store, and lets unfinished workflows go on: [`Workflows::recovered`]. One per leadership; when that is
+/// [lost](Leader::lost), it is to be [stopped](Workflows::stop) at once.
+///
+/// # Errors
+/// If this server does not lead, or the store does not answer.
+pub async fn open(store: &ControlStore, leader: &Leader, definitions: &Definitions) -> Result<Arc<dyn Workflows>> {
+    if !leader.leads() {
+        return Err(Error::Control(format!("workflows run where the leader is, and this server is not: {}", leader.lost().await)));
+    }
+    match store.engine() {
+        Engine::Embedded(embedded) => Ok(Arc::new(embedded::Embedded::open(embedded.pool().clone(), definitions).await?)),
+    }
+}

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Pending;
+use crate::{Error, Result};
 
 /// Where a workflow is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,4 +154,24 @@ pub trait Workflows: Send + Sync {
     /// Runs nothing from here on: bodies are dropped at their next `await`, as in a crash, and go on when an engine is opened again. Returns when they
     /// are gone. To be called at once by who is not the leader any more.
     fn stop(&self) -> Pending<'_, ()>;
+}
+
+/// Waits for the end of a workflow. Looks often at first, since most are short.
+pub(super) async fn wait(engine: &dyn Workflows, id: &str) -> Result<Value> {
+    const FIRST: Duration = Duration::from_millis(4);
+    const LAST: Duration = Duration::from_millis(250);
+    let mut next = FIRST;
+    loop {
+        let Some(found) = engine.show(id).await? else { return Err(Error::Control(format!("there is no workflow `{id}`"))) };
+        match found.state {
+            State::Done => return Ok(found.output.unwrap_or_default()),
+            State::Failed => return Err(Error::Control(found.error.unwrap_or_else(|| format!("workflow `{id}` failed")))),
+            State::Cancelled => return Err(Error::Cancelled),
+            State::Stuck => {
+                return Err(Error::Control(format!("workflow `{id}` was begun again too often, and is given up until it is resumed")));
+            }
+            State::Queued | State::Running => tokio::time::sleep(next).await,
+        }
+        next = (next * 3 / 2).min(LAST);
+    }
 }
