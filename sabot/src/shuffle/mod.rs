@@ -4,6 +4,8 @@
 //! all channels, in band, so that a channel alone tells its consumer what has been delivered.
 
 mod channel;
+#[cfg(feature = "cluster")]
+pub mod flight;
 mod message;
 mod outlet;
 mod partition;
