@@ -109,23 +109,36 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
         .subcommand(listing("metrics", "Print a server's metrics, as Prometheus reads them"))
 }
 
+/// What processes that serve show, and to whom.
+fn serving(command: Command) -> Command {
+    let file = |name: &'static str, help: &'static str| valued(name, "FILE", help).value_parser(value_parser!(PathBuf));
+    command
+        .arg(valued("advertise", "ADDRESS", "How others reach it, if that is not where it listens: host, or host:port"))
+        .arg(token())
+        .arg(file("tls-cert", "Its certificate, in PEM: agents and server then talk over TLS, and both show one").requires("tls-key").requires("tls-ca"))
+        .arg(file("tls-key", "The key of its certificate, in PEM").requires("tls-cert"))
+        .arg(file("tls-ca", "The certificate of the authority that signed those of the others, in PEM").requires("tls-cert"))
+        .arg(
+            Arg::new("insecure")
+                .long("insecure")
+                .action(ArgAction::SetTrue)
+                .help("Listen beyond this machine without token or certificates, in a network that is trusted"),
+        )
+}
+
 fn server() -> Command {
-    Command::new("server")
-        .about("Serve as job manager: agents join it, jobs are submitted to it")
+    serving(Command::new("server").about("Serve as job manager: agents join it, jobs are submitted to it"))
         .arg(valued("listen", "ADDRESS", "Where the API is served: host:port; 127.0.0.1:7480 by default"))
         .arg(valued("control", "ADDRESS", "Where agents connect; by default the next port of the same host"))
         .arg(valued("dir", "DIR", "Where jobs and operations are kept; sabot-server by default").value_parser(value_parser!(PathBuf)))
-        .arg(token())
+        .arg(valued("store", "URL", "Keep them in Postgres instead, where further servers stand by: postgres://user@host/database"))
 }
 
 fn agent() -> Command {
-    Command::new("agent")
-        .about("Serve as agent: run tasks of a server's jobs until it is ended; SIGTERM lets its tasks move first")
+    serving(Command::new("agent").about("Serve as agent: run tasks of a server's jobs until it is ended; SIGTERM lets its tasks move first"))
         .arg(valued("join", "ADDRESS", "The server's API: host:port").required(true))
         .arg(valued("listen", "ADDRESS", "Where other agents connect; by default a free port of 127.0.0.1"))
-        .arg(valued("advertise", "ADDRESS", "How other agents reach it, if that is not where it listens: host:port"))
         .arg(valued("slots", "N", "Instances of each step of a job that it runs at most; by default its cores").value_parser(value_parser!(u16).range(1..)))
         .arg(valued("memory", "BYTES", "About what its jobs may use together, shared by slots: 500M, 8G").value_parser(bytes))
         .arg(valued("name", "NAME", "Its name, unique in the cluster; by default the machine's and its port"))
-        .arg(token())
 }

@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod job;
 mod lists;
+mod net;
 mod serve;
 mod submit;
 mod text;

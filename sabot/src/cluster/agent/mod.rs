@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 use super::api::JoinView;
 use super::{Build, Client, Registration};
-use crate::shuffle::flight::{FlightCarrier, Node, NodeOptions, Peer, PeerOptions, Purpose, TicketKey, Tls, Token};
+use crate::shuffle::Carrier;
+use crate::shuffle::flight::{CarrierOptions, FlightCarrier, Node, NodeOptions, Peer, PeerOptions, Purpose, TicketKey, Tls, Token};
 use crate::{Error, Result};
 use session::Over;
 use shares::{Carriers, Shares};
@@ -159,9 +160,18 @@ fn carriers(node: &Node, options: &PeerOptions, key: TicketKey) -> Carriers {
         if (grant.job.as_str(), grant.attempt, &grant.purpose) != (deployment.id.job.as_str(), deployment.share.generation, &Purpose::Exchange) {
             return Err(Error::usage("the deployment's ticket is for another job"));
         }
-        let peers = deployment.peers.iter().map(|(name, address)| Peer::new(&format!("agent `{name}`"), address, &options, &runtime));
-        let peers = peers.collect::<Result<Vec<_>>>()?;
-        FlightCarrier::start(&node, deployment, peers)
+        let me = deployment.id.share;
+        let peer = |(number, (name, address)): (usize, &(String, String))| -> Result<Option<Peer>> {
+            (number != me).then(|| Peer::new(&format!("agent `{name}`"), address, &options, &runtime)).transpose()
+        };
+        Ok(Arc::new(FlightCarrier::new(CarrierOptions {
+            node: node.clone(),
+            peers: deployment.peers.iter().enumerate().map(peer).collect::<Result<Vec<_>>>()?,
+            me,
+            job: deployment.id.job.clone(),
+            generation: deployment.share.generation,
+            ticket: deployment.ticket.clone(),
+        })) as Arc<dyn Carrier>)
     })
 }
 

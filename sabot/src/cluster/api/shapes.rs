@@ -35,6 +35,15 @@ pub struct ServerView {
     pub store: String,
 }
 
+/// `POST /v1/join`, which agents ask with their build before they join.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinView {
+    /// Where agents connect: `host:port`.
+    pub control: String,
+    /// The key with which tickets are signed.
+    pub ticket_key: String,
+}
+
 /// `POST /v1/jobs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Submission {

@@ -24,17 +24,17 @@ use crate::{Error, Result};
 const EVENTS: u32 = 20_000;
 
 /// The server's memory, and the way to what lasts.
-pub(super) struct Core {
-    pub(super) build: Build,
-    pub(super) store: Arc<ControlStore>,
-    pub(super) fence: Fence,
-    pub(super) hub: Arc<Hub>,
-    pub(super) key: TicketKey,
-    pub(super) ticket_key: String,
-    pub(super) control: String,
-    pub(super) tls: bool,
-    pub(super) since: i64,
-    pub(super) workflows: OnceLock<Arc<dyn Workflows>>,
+pub(in crate::cluster) struct Core {
+    pub(in crate::cluster) build: Build,
+    pub(in crate::cluster) store: Arc<ControlStore>,
+    pub(in crate::cluster) fence: Fence,
+    pub(in crate::cluster) hub: Arc<Hub>,
+    pub(in crate::cluster) key: TicketKey,
+    pub(in crate::cluster) ticket_key: String,
+    pub(in crate::cluster) control: String,
+    pub(in crate::cluster) tls: bool,
+    pub(in crate::cluster) since: i64,
+    pub(in crate::cluster) workflows: OnceLock<Arc<dyn Workflows>>,
 }
 
 impl Core {
@@ -42,14 +42,14 @@ impl Core {
     ///
     /// # Errors
     /// While the server starts.
-    pub(super) fn workflows(&self) -> Result<&Arc<dyn Workflows>> {
+    pub(in crate::cluster) fn workflows(&self) -> Result<&Arc<dyn Workflows>> {
         self.workflows.get().ok_or_else(|| Error::Control("the server is starting: ask again in a moment".into()))
     }
     /// A job's row.
     ///
     /// # Errors
     /// If there is none.
-    pub(super) async fn row(&self, id: &str) -> Result<Row> {
+    pub(in crate::cluster) async fn row(&self, id: &str) -> Result<Row> {
         self.store.job(id).await?.ok_or_else(|| Error::Usage(format!("there is no job `{id}`; `jobs --all` lists them")))
     }
     /// Registers an agent in the store; its epoch.

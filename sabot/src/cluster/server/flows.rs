@@ -35,22 +35,22 @@ const VERSION: &str = "sabot-1";
 
 /// What `submit` is given.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Submitted {
-    pub(super) job: String,
-    pub(super) submission: Submission,
+pub(in crate::cluster) struct Submitted {
+    pub(in crate::cluster) job: String,
+    pub(in crate::cluster) submission: Submission,
 }
 
 /// What the others are given.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Asked {
-    pub(super) job: String,
+pub(in crate::cluster) struct Asked {
+    pub(in crate::cluster) job: String,
     /// A savepoint's name.
     #[serde(default)]
-    pub(super) name: String,
+    pub(in crate::cluster) name: String,
     #[serde(default)]
-    pub(super) stop: bool,
+    pub(in crate::cluster) stop: bool,
     #[serde(default)]
-    pub(super) parallelism: usize,
+    pub(in crate::cluster) parallelism: usize,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ fn with<I>(core: &Arc<Core>, body: impl Fn(Arc<Core>, Flow, I) -> Flowing + Send
 }
 
 /// Runs a step of an operation, which says so.
-async fn step<T, Fut>(core: &Arc<Core>, flow: &Flow, name: &str, body: impl Fn() -> Fut + Send) -> Result<T>
+async fn step<T, Fut>(core: &Arc<Core>, flow: &Flow, name: &str, body: impl Fn() -> Fut + Send + Sync) -> Result<T>
 where
     T: Serialize + serde::de::DeserializeOwned + Send,
     Fut: Future<Output = Result<T>> + Send,
@@ -201,7 +201,7 @@ async fn persist(core: &Arc<Core>, flow: &Flow, input: &Submitted) -> Result<()>
 }
 
 /// Writes an operation down.
-pub(super) async fn begin(core: &Core, id: &str, kind: OperationKind, job: Option<&str>, input: &Value) -> Result<Operation> {
+pub(in crate::cluster) async fn begin(core: &Core, id: &str, kind: OperationKind, job: Option<&str>, input: &Value) -> Result<Operation> {
     core.store.begin_operation(core.fence, id, kind, job, input, now()).await
 }
 
@@ -429,7 +429,7 @@ async fn until_over(core: &Arc<Core>, id: &str) -> Result<JobState> {
 ///
 /// # Errors
 /// If it has none, or is over.
-pub(super) async fn checkpoints_of(core: &Arc<Core>, id: &str) -> Result<std::path::PathBuf> {
+pub(in crate::cluster) async fn checkpoints_of(core: &Arc<Core>, id: &str) -> Result<std::path::PathBuf> {
     let row = core.row(id).await?;
     if row.state.is_over() {
         return Err(Error::Usage(format!("job {id} is {}: only a job that runs can do this", row.state)));
@@ -502,7 +502,7 @@ async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelism: usize, o
 }
 
 /// Begins to move what an agent runs.
-pub(super) async fn begin_drain(core: &Arc<Core>, agent: &str, epoch: u64) -> Result<String> {
+pub(in crate::cluster) async fn begin_drain(core: &Arc<Core>, agent: &str, epoch: u64) -> Result<String> {
     let id = format!("drain-{agent}-{epoch}");
     begin(core, &id, OperationKind::RecoverAgent, None, &json!({ "drain": agent })).await?;
     core.workflows()?.start(&id, "drain", write(&Drained { agent: agent.to_owned(), epoch }, "an operation")?).await?;

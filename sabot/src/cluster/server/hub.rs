@@ -34,7 +34,7 @@ pub(super) struct News {
 }
 
 /// The connections to all agents, and the runs whose shares they have.
-pub(super) struct Hub {
+pub(in crate::cluster) struct Hub {
     start: Instant,
     members: Mutex<Membership>,
     wires: Mutex<BTreeMap<u64, FrameSender>>,
@@ -64,7 +64,7 @@ impl Hub {
     pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }
-    pub(super) fn members(&self) -> MutexGuard<'_, Membership> {
+    pub(in crate::cluster) fn members(&self) -> MutexGuard<'_, Membership> {
         lock(&self.members)
     }
     pub(super) fn runs(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Arc<Run>>> {
@@ -78,7 +78,7 @@ impl Hub {
         lock(&self.runs).get(&(job.to_owned(), attempt)).cloned()
     }
     /// Something happened.
-    pub(super) fn say(&self, level: Level, job: Option<&str>, agent: Option<&str>, message: impl Into<String>) {
+    pub(in crate::cluster) fn say(&self, level: Level, job: Option<&str>, agent: Option<&str>, message: impl Into<String>) {
         let news =
             News { level, job: job.map(Into::into), agent: agent.map(Into::into), message: message.into(), agent_changed: None, drains: false };
         let _ = self.news.send(news);

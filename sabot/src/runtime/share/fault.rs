@@ -32,6 +32,7 @@ pub enum Fault {
     Data { place: String, what: String },
     Memory { operator: String, held: u64, budget: u64 },
     Checkpoint(String),
+    Control(String),
     Arrow(String),
     Suspended(String),
     Cancelled,
@@ -81,6 +82,7 @@ impl From<&Error> for Fault {
                 Fault::Memory { operator: operator.clone(), held: *held as u64, budget: *budget as u64 }
             }
             Error::Checkpoint(what) => Fault::Checkpoint(what.clone()),
+            Error::Control(what) => Fault::Control(what.clone()),
             Error::Arrow(error) => Fault::Arrow(error.to_string()),
             Error::Suspended(name) => Fault::Suspended(name.clone()),
             Error::Cancelled => Fault::Cancelled,
@@ -106,6 +108,7 @@ impl From<Fault> for Error {
                 Error::Memory { operator, held: size(held), budget: size(budget) }
             }
             Fault::Checkpoint(what) => Error::Checkpoint(what),
+            Fault::Control(what) => Error::Control(what),
             Fault::Arrow(what) => Error::Arrow(arrow_schema::ArrowError::ExternalError(what.into())),
             Fault::Suspended(name) => Error::Suspended(name),
             Fault::Cancelled => Error::Cancelled,
