@@ -4,6 +4,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+#[cfg(feature = "connectors")]
 mod kafka;
 mod postgres;
 
@@ -11,6 +12,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[cfg(feature = "connectors")]
 pub use kafka::{Kafka, Seen, send};
 pub use postgres::Postgres;
 
@@ -79,7 +81,7 @@ mod tests {
 }
 
 /// The server, or nothing, with the reason printed.
-fn needed<T>(what: &str, server: &'static Result<T, String>) -> Option<&'static T> {
+pub fn needed<T>(what: &str, server: &'static Result<T, String>) -> Option<&'static T> {
     match server {
         Ok(server) => Some(server),
         Err(why) => {
