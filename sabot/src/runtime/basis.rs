@@ -89,6 +89,12 @@ impl Basis {
     pub(super) fn retain(&mut self, there: impl Fn(&str) -> bool) {
         self.files.retain(|name, _| there(name));
     }
+    /// The files that some instance names.
+    pub(super) fn tidy(&mut self) {
+        let of = |last: &Last| if let Last::File(stored) = last { Some(stored.file.clone()) } else { None };
+        let named: BTreeSet<String> = self.of.values().flat_map(BTreeMap::values).filter_map(of).collect();
+        self.retain(|file| named.contains(file));
+    }
     /// A cut of an instance is part of a checkpoint, or was restored to it.
     pub(super) fn note(&mut self, node: &str, instance: usize, states: &[NodeState]) {
         let last = |s: &NodeState| match &s.stored {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::checkpoint::{Checkpoint, SourcePosition};
-use super::launch::list;
+use super::begin::list;
 use super::shape::{StepShape, shapes};
 use crate::operator::{Exchange, Instance, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};

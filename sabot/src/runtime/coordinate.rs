@@ -188,6 +188,10 @@ impl Coordinator {
     pub(super) fn accounts(&self) -> Vec<Account> {
         self.sum(self.finished.iter().flatten())
     }
+    /// Whether all tasks have finished, and no checkpoint is on its way.
+    pub(super) fn is_over(&self) -> bool {
+        self.pending.is_none() && self.settling.is_none() && self.finished.iter().all(Option::is_some)
+    }
     /// Takes all who wait, for a job that failed.
     pub(super) fn give_up(&mut self) -> Vec<Asked> {
         let mut asked = std::mem::take(&mut self.queue);

@@ -35,6 +35,7 @@
 //! `executor`; a `coordinate`d checkpoint, which is `settle`d in a `store`.
 
 mod basis;
+mod begin;
 mod build;
 mod carry;
 mod chain;

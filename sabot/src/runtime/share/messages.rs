@@ -1,7 +1,7 @@
 //! What a share and its lead tell each other. Each direction arrives once and in order, or the share is lost.
 //!
-//! The life of a share: it says [`Ready`](FromShare::Ready), is told to [`Start`](ToShare::Start), works, and says of each task when it
-//! was cut and when it has finished. The lead ends it: by [`End`](ToShare::End), which is answered by [`Over`](FromShare::Over), or by
+//! The life of a share: it says [`Hello`](FromShare::Hello), is told to [`Prepare`](ToShare::Prepare), says that it is
+//! [`Ready`](FromShare::Ready), is told to [`Start`](ToShare::Start), works, and says of each task when it was cut and when it has finished. The lead ends it: by [`End`](ToShare::End), which is answered by [`Over`](FromShare::Over), or by
 //! [`Abort`](ToShare::Abort). A share that fails says [`Failed`](FromShare::Failed). `Over` and `Failed` are the last that is heard of it.
 
 use std::path::PathBuf;
@@ -112,10 +112,17 @@ pub struct ShareReport {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FromShare {
-    /// Its tasks are there and its links are carried; this is what its sources have.
-    Ready {
+    /// It has begun, and this is what its sources have.
+    Hello {
         /// In the order of the plan.
         sources: Vec<Listed>,
+    },
+    /// Its tasks are there, its sinks are open, and its links are carried.
+    Ready {
+        /// The sinks that publish with each checkpoint, by their numbers in the physical plan.
+        publish: Vec<usize>,
+        /// The other ones.
+        commit: Vec<usize>,
     },
     /// Told every second or so; to be answered with the same number.
     Beat {
@@ -181,6 +188,8 @@ pub enum FromShare {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ToShare {
+    /// All shares are there and have the same to read: it shall open its sinks and make its tasks.
+    Prepare,
     /// All shares are ready.
     Start,
     /// The answer to [`FromShare::Beat`].

@@ -6,12 +6,20 @@
 //!
 //! How both are carried is not said here: the messages are data, and so is the [`Share`] that a process begins with.
 
+mod away;
 mod fault;
 mod lead;
+mod lead_settle;
+mod lead_state;
+mod lease;
+mod member;
 mod messages;
+mod meter;
 mod placement;
 mod run;
+mod standstill;
 
+pub(super) use away::Away;
 pub use fault::Fault;
 pub use lead::Lead;
 pub use messages::{Counts, From, FromShare, Listed, NodeMetrics, Part, Share, ShareReport, ToShare};

@@ -35,6 +35,9 @@ pub struct StageShape {
 pub struct Placement {
     /// How many shares there are.
     pub shares: usize,
+    /// What errors call them; `share 0` and so on where nothing is given.
+    #[serde(default)]
+    pub names: Vec<String>,
     /// For each stage, in the order of [`stages`](super::stages), the share of each instance.
     pub stages: Vec<Vec<usize>>,
 }
@@ -52,7 +55,11 @@ impl Placement {
             }
             (0..stage.instances).map(|i| owners.get(i * total / stage.instances).copied().unwrap_or(0)).collect()
         };
-        Placement { shares, stages: stages.iter().enumerate().map(of).collect() }
+        Placement { shares, names: Vec::new(), stages: stages.iter().enumerate().map(of).collect() }
+    }
+    /// What a share is called.
+    pub fn name(&self, share: usize) -> String {
+        self.names.get(share).cloned().unwrap_or_else(|| format!("share {share}"))
     }
     /// The share of an instance of a stage.
     pub fn share_of(&self, stage: usize, instance: usize) -> Option<usize> {
