@@ -242,7 +242,7 @@ impl Job {
         self.built.plan.nodes.iter().any(|n| endless(&n.op))
     }
     /// Refuses bindings of names that the pipeline does not have.
-    fn check_names(&self) -> Result<()> {
+    pub(super) fn check_names(&self) -> Result<()> {
         let pipeline = &self.built.plan.pipeline;
         let sources = self.source_names();
         let known: Vec<&str> = sources.iter().map(|(n, _)| n.as_str()).collect();
@@ -321,7 +321,7 @@ impl Job {
     fn apart(&self, resumed: bool) -> bool {
         resumed || self.options.cuts() || self.options.memory_budget.is_some()
     }
-    fn lowered(&self, resumed: bool) -> Result<Lowered> {
+    pub(super) fn lowered(&self, resumed: bool) -> Result<Lowered> {
         let plan = self.plan()?;
         let sources = &self.sources;
         type Opened = Result<Arc<dyn crate::operator::Source>>;
@@ -346,10 +346,10 @@ impl Job {
         lower(&plan, &self.built.table, &self.settings, self.apart(resumed), &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
-        self.bind_those(lowered, extra, |_| true)
+        self.bind_some(lowered, extra, |_| true)
     }
-    /// Opens the sinks of some nodes.
-    fn bind_those(
+    /// Opens the sinks of these nodes.
+    pub(super) fn bind_some(
         &self,
         lowered: &Lowered,
         extra: &BTreeMap<String, SinkBinding>,
@@ -392,22 +392,9 @@ impl Job {
             (None, None) => runtime::run(&lowered.plan, sinks, &options, control),
         }
     }
-    /// What several processes need to run it together: see [`share`](runtime::share). All sinks must be bound.
-    ///
-    /// # Errors
-    /// If a source cannot be opened, or the plan does not fit this program.
-    #[cfg(feature = "cluster")]
-    pub(crate) fn apart_in_shares(&self) -> Result<Apart<'_>> {
-        self.check_names()?;
-        if let Some(open) = self.open_sinks().first() {
-            return Err(Error::Usage(format!("sink `{open}` is not bound: use `.sink(\"{open}\", to(\"file.parquet\"))` (on the command line: --sink {open}=file.parquet)")));
-        }
-        let lowered = self.lowered(true)?;
-        Ok(Apart { job: self, plan: Arc::new(lowered.plan.clone()), lowered, options: self.identified()? })
-    }
     /// The options, with what identifies the job in its directory of checkpoints: hashes, so that no value is written there.
     /// A secret may change.
-    fn identified(&self) -> Result<RunOptions> {
+    pub(super) fn identified(&self) -> Result<RunOptions> {
         let mut options = self.options.clone();
         if options.checkpoint_dir.is_none() {
             return Ok(options);
@@ -519,25 +506,6 @@ impl Job {
     /// Runs on a thread of its own. Works inside a running tokio: [`Running`] is a future too.
     pub fn spawn(self) -> Running {
         Running::start(self)
-    }
-}
-
-/// A job that several processes run, in one of them.
-#[cfg(feature = "cluster")]
-pub(crate) struct Apart<'a> {
-    job: &'a Job,
-    lowered: Lowered,
-    /// The physical plan, the same in all of them.
-    pub(crate) plan: Arc<crate::operator::PhysicalPlan>,
-    /// The options, with what identifies the job.
-    pub(crate) options: RunOptions,
-}
-
-#[cfg(feature = "cluster")]
-impl Apart<'_> {
-    /// Opens the sinks of these nodes.
-    pub(crate) fn sinks(&self, nodes: &[usize]) -> Result<Vec<BoundSink>> {
-        self.job.bind_those(&self.lowered, &BTreeMap::new(), |node| nodes.contains(&node))
     }
 }
 

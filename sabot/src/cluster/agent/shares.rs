@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
-use crate::runtime::share::{Carrier, Fault, FromShare, ToShare, run_share};
+use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
 
@@ -109,8 +109,6 @@ fn run(
     let spec: JobSpec = serde_json::from_str(&deployment.spec).map_err(|e| Error::internal(format!("a job's specification: {e}")))?;
     let options = deployment.options.clone();
     let job = Job::from_spec(&spec)?.options(move |o| *o = options);
-    let apart = job.apart_in_shares()?;
-    let carrier = carriers(deployment)?;
-    run_share(&apart.plan, &apart.options, &|nodes| apart.sinks(nodes), deployment.share.clone(), carrier, up, down)?;
+    job.run_share(deployment.share.clone(), carriers(deployment)?, up, down)?;
     Ok(())
 }

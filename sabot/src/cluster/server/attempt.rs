@@ -11,10 +11,10 @@ use super::flows::recovery;
 use super::run::{End, Run, Stage};
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
-use crate::cluster::store::{Assignment, JobState, Level, Placed, TaskId, TaskState};
+use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
 use crate::cluster::wire::{Deployment, ShareId, ToAgent};
-use crate::runtime::share::{Lead, Placement, StageShape};
-use crate::runtime::{Inline, newest_checkpoint};
+use crate::runtime::Inline;
+use crate::runtime::share::{Placement, StageShape};
 use crate::shuffle::flight::{Grant, Purpose};
 use crate::stream::Job;
 use crate::{Error, Result};
@@ -27,6 +27,8 @@ const SETTLING: Duration = Duration::from_secs(5);
 const READINESS: Duration = Duration::from_secs(60);
 /// How long a ticket lasts: longer than anything runs. It is for one attempt, which ends with its generation.
 const TICKET: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often new checkpoints are noted.
+const NOTED: Duration = Duration::from_millis(500);
 /// Runs of jobs that are over, whose last numbers are kept to be shown.
 const REMEMBERED: usize = 50;
 
@@ -179,17 +181,14 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         let (core, run) = (placing, sending);
         let with = options.clone();
         let made = Job::from_spec(&spec)?.options(move |o| *o = with);
-        let apart = made.apart_in_shares()?;
-        let names = apart.plan.nodes.iter().map(|n| n.name.clone()).collect();
-        let lead = Lead::open(Arc::clone(&apart.plan), &apart.options, parallelism, Arc::new(Inline::default()))?;
+        let lead = made.lead(parallelism, Arc::new(Inline::default()))?;
         if lead.stages() != run.shapes {
             return Err(Error::Plan(format!("the stages of job {job} are not those that were placed")));
         }
         let epochs = run.assignments.agents.iter().map(|(_, epoch)| *epoch).collect();
         let shares = lead.begin(placement(&run.assignments, &run.shapes), core.hub.outward(&job, attempt, epochs))?;
-        let (key, generation) = (&core.key, shares.first().map_or(0, |s| s.generation));
-        let ticket = key.sign(&Grant::new(&job, generation, Purpose::Exchange, TICKET))?;
-        run.led_by(&lead, names)?;
+        let ticket = core.key.sign(&Grant::new(&job, lead.generation(), Purpose::Exchange, TICKET))?;
+        run.led_by(&lead)?;
         let peers: Vec<(String, String)> = {
             let members = core.hub.members();
             let address = |epoch: u64| members.get(epoch).map(|m| m.registration.address.clone()).unwrap_or_default();
@@ -243,7 +242,11 @@ fn placement(assignments: &Assignments, shapes: &[StageShape]) -> Placement {
     let of = |(stage, shape): (usize, &StageShape)| -> Vec<usize> {
         (0..shape.instances).map(|instance| assignments.share_of(stage, instance).unwrap_or(0)).collect()
     };
-    Placement { shares: assignments.agents.len(), stages: shapes.iter().enumerate().map(of).collect() }
+    Placement {
+        shares: assignments.agents.len(),
+        stages: shapes.iter().enumerate().map(of).collect(),
+        names: assignments.agents.iter().map(|(name, _)| format!("agent `{name}`")).collect(),
+    }
 }
 
 /// Waits until all shares are ready, which the lead then starts.
@@ -305,11 +308,9 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
             tokio::time::sleep(wait).await;
         }
         Some(run) => {
+            // a lead says that it is over when no share of it can write any more
             let end = run.until(|s| matches!(s, Stage::Over(_))).await;
-            let since = Instant::now();
-            while !run.fenced_in().is_zero() && since.elapsed() < LEASE * 2 {
-                pause().await;
-            }
+            note(core, &run).await?;
             run.release();
             match end {
                 Stage::Over(End::Finished) => tasks(core, &run, TaskState::Finished, None).await?,
@@ -333,32 +334,52 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
     Ok(())
 }
 
-/// Notes new checkpoints of the jobs that run, as far as this server sees where they are.
+/// Notes new checkpoints of the jobs that run, now and then.
 pub(super) async fn note_checkpoints(core: Arc<Core>) {
-    let mut known: BTreeMap<String, u64> = BTreeMap::new();
-    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    let mut ticks = tokio::time::interval(NOTED);
     loop {
         ticks.tick().await;
         let running: Vec<Arc<Run>> = core.hub.runs().values().filter(|r| r.stage() == Stage::Running).cloned().collect();
         for run in running {
-            let Ok(row) = core.row(&run.job).await else { continue };
-            let Ok((_, options)) = core.job_of(&row) else { continue };
-            let Some(dir) = options.checkpoint_dir else { continue };
-            let at = dir.clone();
-            let Ok(Some(number)) = blocking(move || newest_checkpoint(&at)).await else { continue };
-            if known.insert(run.job.clone(), number) != Some(number) {
-                let checkpoint = crate::cluster::store::Checkpoint {
-                    number,
-                    kind: crate::cluster::store::CheckpointKind::Checkpoint,
-                    name: None,
-                    attempt: run.attempt,
-                    location: dir.display().to_string(),
-                    bytes: 0,
-                    took: 0,
-                    at: now(),
-                };
-                let _ = core.store.add_checkpoint(core.fence, &run.job, &checkpoint).await;
-            }
+            // what the store does not take now it takes with the next look
+            let _ = note(&core, &run).await;
         }
     }
+}
+
+/// Notes the checkpoints that a run has taken since the last look.
+async fn note(core: &Core, run: &Run) -> Result<()> {
+    let fresh = run.fresh_checkpoints();
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let row = core.row(&run.job).await?;
+    let (_, options) = core.job_of(&row)?;
+    let Some(dir) = options.checkpoint_dir else { return Ok(()) };
+    let known = core.store.checkpoints(&run.job).await?;
+    for taken in &fresh {
+        let checkpoint = Checkpoint {
+            number: taken.epoch,
+            kind: CheckpointKind::Checkpoint,
+            name: None,
+            attempt: run.attempt,
+            location: dir.display().to_string(),
+            bytes: taken.written,
+            took: u64::try_from(taken.time.as_millis()).unwrap_or(u64::MAX),
+            at: now(),
+        };
+        core.store.add_checkpoint(core.fence, &run.job, &checkpoint).await?;
+    }
+    // those that the job itself keeps: the others are gone
+    let mut numbers: Vec<u64> = known.iter().filter(|c| c.kind == CheckpointKind::Checkpoint).map(|c| c.number).collect();
+    numbers.extend(fresh.iter().map(|c| c.epoch));
+    numbers.sort_unstable();
+    numbers.dedup();
+    for old in numbers.iter().rev().skip(options.checkpoint_keep.max(1)) {
+        core.store.remove_checkpoint(core.fence, &run.job, *old).await?;
+    }
+    if let Some(last) = fresh.last() {
+        run.noted(last.epoch);
+    }
+    Ok(())
 }

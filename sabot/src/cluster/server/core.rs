@@ -119,16 +119,13 @@ impl Core {
     }
 }
 
-/// The stages of a job at a parallelism; and the steps of its physical plan.
+/// The stages of a job at a parallelism.
 ///
 /// # Errors
 /// If it does not fit this program, or a source cannot be opened.
-pub(super) fn compiled(spec: &JobSpec, options: &RunOptions, parallelism: usize) -> Result<(Vec<StageShape>, Vec<String>)> {
+pub(super) fn compiled(spec: &JobSpec, options: &RunOptions, parallelism: usize) -> Result<Vec<StageShape>> {
     let options = options.clone();
-    let job = Job::from_spec(spec)?.options(move |o| *o = options);
-    let apart = job.apart_in_shares()?;
-    let shapes = crate::runtime::share::stages(&apart.plan, parallelism)?;
-    Ok((shapes, apart.plan.nodes.iter().map(|n| n.name.clone()).collect()))
+    Job::from_spec(spec)?.options(move |o| *o = options).stages(parallelism)
 }
 
 /// Milliseconds since 1970.

@@ -230,7 +230,7 @@ async fn compile(core: &Arc<Core>, id: &str) -> Result<Compiled> {
         core.store.respecify(core.fence, id, &row.build, &row.spec, &write(&options, "a job's options")?, now()).await?;
     }
     let parallelism = options.threads;
-    blocking(move || Ok(Compiled { parallelism, shapes: compiled(&spec, &options, parallelism)?.0 })).await
+    blocking(move || Ok(Compiled { parallelism, shapes: compiled(&spec, &options, parallelism)? })).await
 }
 
 /// Whether a job cannot begin anew without losing its place.

@@ -11,7 +11,7 @@ use super::hub::lock;
 use crate::cluster::placement::Assignments;
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
-use crate::runtime::Report;
+use crate::runtime::{CheckpointTaken, Report};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
 use crate::{Error, Result};
 
@@ -56,7 +56,7 @@ pub(super) struct Run {
     names: OnceLock<Vec<String>>,
     stage: watch::Sender<Stage>,
     ready: Mutex<BTreeSet<usize>>,
-    ended: Mutex<BTreeSet<usize>>,
+    noted: Mutex<Option<u64>>,
     rates: Mutex<Rates>,
     /// Whether its slots are given back.
     released: Mutex<bool>,
@@ -98,7 +98,7 @@ impl Run {
             names: OnceLock::new(),
             stage: watch::Sender::new(Stage::Deploying),
             ready: Mutex::default(),
-            ended: Mutex::default(),
+            noted: Mutex::default(),
             rates: Mutex::default(),
             released: Mutex::new(false),
             numbers: OnceLock::new(),
@@ -118,9 +118,9 @@ impl Run {
         let here = self.assignments.tasks.iter().filter(|t| self.assignments.slots.get(t.slot) == Some(&share));
         here.map(|t| TaskId { stage: number(t.stage), instance: number(t.instance) }).collect()
     }
-    /// Its lead, whose end is waited for by a thread. `names` are the steps of the physical plan.
-    pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>, names: Vec<String>) -> Result<()> {
-        let _ = self.names.set(names);
+    /// Its lead, whose end is waited for by a thread.
+    pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>) -> Result<()> {
+        let _ = self.names.set(lead.nodes());
         self.lead.set(Arc::clone(lead)).map_err(|_| Error::internal("an attempt has two leads"))?;
         let (run, lead) = (Arc::clone(self), Arc::clone(lead));
         let body = move || {
@@ -180,13 +180,22 @@ impl Run {
             }
         }
     }
-    /// A share has returned what it had.
+    /// A share has returned what it had, whatever it said last.
     pub(super) fn share_ended(&self, share: usize) {
-        lock(&self.ended).insert(share);
+        if let Some(lead) = self.lead() {
+            let gone = std::io::Error::from(std::io::ErrorKind::NotConnected);
+            lead.ended(share, Error::io("a share of the job", "has ended without a word", gone));
+        }
     }
-    /// Whether all shares have said that they have ended.
-    pub(super) fn all_ended(&self) -> bool {
-        lock(&self.ended).len() == self.assignments.agents.len()
+    /// Checkpoints that were not [noted](Self::noted) yet, oldest first.
+    pub(super) fn fresh_checkpoints(&self) -> Vec<CheckpointTaken> {
+        let noted = *lock(&self.noted);
+        let taken = self.lead().map(|lead| lead.checkpoints()).unwrap_or_default();
+        taken.recent.into_iter().filter(|c| noted.is_none_or(|n| c.epoch > n)).collect()
+    }
+    /// The store knows all checkpoints up to this.
+    pub(super) fn noted(&self, epoch: u64) {
+        *lock(&self.noted) = Some(epoch);
     }
     /// The agent of this epoch is not heard any more.
     pub(super) fn lose(&self, epoch: u64, why: &str) {
@@ -206,10 +215,6 @@ impl Run {
     }
     pub(super) fn release(&self) {
         *lock(&self.released) = true;
-    }
-    /// How long until no share of it can write any more.
-    pub(super) fn fenced_in(&self) -> Duration {
-        if self.all_ended() { Duration::ZERO } else { self.lead().map_or(Duration::ZERO, |lead| lead.fenced_in()) }
     }
 
     /// Its steps, in the order of the physical plan.
