@@ -84,6 +84,10 @@ impl Channel {
     pub fn full(&self) -> bool {
         self.bytes.load(SeqCst) >= self.limit.load(SeqCst)
     }
+    /// The bytes that fit in before it is full.
+    pub fn room(&self) -> usize {
+        self.limit.load(SeqCst).saturating_sub(self.bytes.load(SeqCst))
+    }
     /// The producer announces that it waits for room. Returns `false` if there is room by now.
     #[must_use]
     pub fn wait(&self) -> bool {

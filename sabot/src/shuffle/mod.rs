@@ -10,6 +10,7 @@ mod message;
 mod outlet;
 mod partition;
 mod remote;
+pub mod session;
 
 pub use channel::Channel;
 pub use message::Message;

@@ -5,19 +5,27 @@
 //! client reads an [`Output`] of a job by `DoGet` with a signed ticket.
 
 mod auth;
+mod carrier;
+mod ended;
 mod frames;
 mod hello;
+mod inbound;
 mod ipc;
 mod node;
+mod outbound;
 mod outputs;
 mod peer;
 mod service;
 mod status;
+#[cfg(test)]
+mod tests;
 mod tls;
+mod wire;
 
 use std::time::Duration;
 
 pub use auth::{Grant, Purpose, TicketKey, Token};
+pub use carrier::{CarrierOptions, FlightCarrier};
 pub use frames::{FrameReceiver, FrameSender, Frames};
 pub use node::{Call, Node, NodeOptions, OnCall};
 pub use outputs::{Batches, Output};

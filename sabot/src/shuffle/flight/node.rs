@@ -10,7 +10,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Status, Streaming};
@@ -24,7 +24,7 @@ use super::tls::Tls;
 use super::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, LARGEST_MESSAGE, STREAM_WINDOW};
 use crate::{Error, Result};
 
-/// How long calls may go on when the node stops.
+/// How long connections may take to end when the node stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Where and for whom a node listens.
@@ -80,9 +80,17 @@ pub(super) struct Registry {
     pub(super) outputs: Outputs,
     frames: Mutex<HashMap<String, OnCall>>,
     exchanges: Mutex<BTreeMap<Edge, Arc<dyn Arrivals>>>,
+    stopped: watch::Sender<bool>,
 }
 
 impl Registry {
+    /// Until the node stops.
+    pub(super) fn stop(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopped = self.stopped.subscribe();
+        async move {
+            let _ = stopped.wait_for(|s| *s).await;
+        }
+    }
     pub(super) fn handler(&self, name: &str) -> Option<OnCall> {
         lock(&self.frames).get(name).cloned()
     }
@@ -114,7 +122,12 @@ struct Inner {
     address: SocketAddr,
     registry: Arc<Registry>,
     runtime: Handle,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.registry.stopped.send_replace(true);
+    }
 }
 
 impl std::fmt::Debug for Node {
@@ -148,6 +161,7 @@ impl Node {
             outputs: Outputs::default(),
             frames: Mutex::default(),
             exchanges: Mutex::default(),
+            stopped: watch::Sender::new(false),
         });
         let mut server = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
@@ -161,22 +175,15 @@ impl Node {
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
         let router = server.add_service(service);
-        let (stop, mut stopped) = oneshot::channel::<()>();
-        let (over, is_over) = oneshot::channel::<()>();
+        let (stop, farewell) = (registry.stop(), registry.stop());
         runtime.spawn(async move {
-            let serve = router.serve_with_incoming_shutdown(incoming, async move {
-                let _ = is_over.await;
-            });
-            tokio::pin!(serve);
+            let serve = router.serve_with_incoming_shutdown(incoming, stop);
             tokio::select! {
-                _ = &mut serve => {}
-                _ = &mut stopped => {
-                    drop(over);
-                    let _ = tokio::time::timeout(FAREWELL, serve).await;
-                }
+                _ = serve => {}
+                () = async { farewell.await; tokio::time::sleep(FAREWELL).await } => {}
             }
         });
-        Ok(Node(Arc::new(Inner { address, registry, runtime: runtime.clone(), stop: Mutex::new(Some(stop)) })))
+        Ok(Node(Arc::new(Inner { address, registry, runtime: runtime.clone() })))
     }
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
@@ -194,9 +201,9 @@ impl Node {
     pub fn remove_outputs(&self, job: &str, attempt: u64) {
         self.0.registry.outputs.remove(job, attempt);
     }
-    /// Takes no more calls, and cuts those that go on half a second later.
+    /// Takes no more calls, and ends those that go on.
     pub fn stop(&self) {
-        drop(lock(&self.0.stop).take());
+        self.0.registry.stopped.send_replace(true);
     }
     /// The key of tickets, if it has one.
     pub fn tickets(&self) -> Option<&TicketKey> {

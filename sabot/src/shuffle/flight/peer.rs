@@ -120,7 +120,7 @@ impl Peer {
 
 /// The result of a call, or that it took too long.
 pub(super) async fn within<T>(time: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let late = |_| Err(Status::deadline_exceeded(format!("no answer within {} s", time.as_secs_f32())));
+    let late = |_| Err(Status::deadline_exceeded(format!("no answer within {time:?}")));
     tokio::time::timeout(time, call).await.unwrap_or_else(late)
 }
 

@@ -39,7 +39,11 @@ impl Service {
         let remote = request.remote_addr();
         let place = remote.map_or_else(|| "a caller".to_owned(), |a| format!("the caller at {a}"));
         let (sender, parts) = outgoing(None);
-        handler(Call { hello, remote, frames: Frames { sender, receiver: FrameReceiver::new(request.into_inner(), place) } });
+        handler(Call {
+            hello,
+            remote,
+            frames: Frames { sender, receiver: FrameReceiver::new(request.into_inner().take_until(self.0.stop()), place) },
+        });
         Ok(parts.map(Ok).boxed())
     }
     fn exchange(
@@ -84,7 +88,7 @@ impl FlightService for Service {
             Hello::Frames { name, hello } => self.frames(&name, hello.into_vec().into(), request)?,
             Hello::Exchange { edge, ticket, links } => self.exchange(&edge, &ticket, &links, request.into_inner())?,
         };
-        Ok(Response::new(answers))
+        Ok(Response::new(answers.take_until(self.0.stop()).boxed()))
     }
     async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Answer<Self::HandshakeStream> {
         self.refused(&request, "Handshake")
