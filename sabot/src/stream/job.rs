@@ -236,7 +236,7 @@ impl Job {
         self.built.plan.nodes.iter().any(|n| endless(&n.op))
     }
     /// Refuses bindings of names that the pipeline does not have.
-    fn check_names(&self) -> Result<()> {
+    pub(super) fn check_names(&self) -> Result<()> {
         let pipeline = &self.built.plan.pipeline;
         let sources = self.source_names();
         let known: Vec<&str> = sources.iter().map(|(n, _)| n.as_str()).collect();
@@ -315,7 +315,7 @@ impl Job {
     fn apart(&self, resumed: bool) -> bool {
         resumed || self.options.cuts() || self.options.memory_budget.is_some()
     }
-    fn lowered(&self, resumed: bool) -> Result<Lowered> {
+    pub(super) fn lowered(&self, resumed: bool) -> Result<Lowered> {
         let plan = self.plan()?;
         let sources = &self.sources;
         type Opened = Result<Arc<dyn crate::operator::Source>>;
@@ -340,8 +340,17 @@ impl Job {
         lower(&plan, &self.built.table, &self.settings, self.apart(resumed), &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
+        self.bind_some(lowered, extra, |_| true)
+    }
+    /// Opens the sinks of these nodes.
+    pub(super) fn bind_some(
+        &self,
+        lowered: &Lowered,
+        extra: &BTreeMap<String, SinkBinding>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Vec<BoundSink>> {
         let mut out = Vec::new();
-        for (name, node) in &lowered.sinks {
+        for (name, node) in lowered.sinks.iter().filter(|(_, node)| wanted(**node)) {
             let binding = extra.get(name).or_else(|| self.sinks.get(name)).ok_or_else(|| {
                 Error::Usage(format!("sink `{name}` is not bound: use `.sink(\"{name}\", to(\"file.parquet\"))` or `.collect()` (on the command line: --sink {name}=file.parquet)"))
             })?;
@@ -379,7 +388,7 @@ impl Job {
     }
     /// The options, with what identifies the job in its directory of checkpoints: hashes, so that no value is written there.
     /// A secret may change.
-    fn identified(&self) -> Result<RunOptions> {
+    pub(super) fn identified(&self) -> Result<RunOptions> {
         let mut options = self.options.clone();
         if options.checkpoint_dir.is_none() {
             return Ok(options);
