@@ -40,12 +40,15 @@ mod dealt;
 mod driver;
 mod feed;
 mod feeds;
+mod mortal;
+mod shares;
 mod shrink;
 mod splits;
 mod stream_check;
 mod tap;
 mod text;
 mod trial;
+mod wires;
 
 pub use compare::{close, same_rows, sorted_text};
 pub use driver::Driver;

@@ -18,7 +18,7 @@ use crate::runtime::shape::shapes;
 use crate::runtime::storage::Owner;
 use crate::runtime::store::{Begin, Opened, Store};
 use crate::runtime::util::lock;
-use crate::runtime::{CheckpointReport, Done, Executor, Report, RunOptions, Savepoint, Ticket, savepoints};
+use crate::runtime::{Checkpoint, CheckpointReport, Done, Executor, Report, RunOptions, Savepoint, Ticket, savepoints};
 use crate::{Error, Result};
 
 /// How long a share may go on without a word of its lead, and the lead waits for one of a share.
@@ -97,12 +97,28 @@ impl Lead {
     /// # Errors
     /// If the plan, the sources, or the place of the checkpoints do not allow it to run.
     pub fn open(plan: Arc<PhysicalPlan>, options: &RunOptions, parallelism: usize, executor: Arc<dyn Executor>) -> Result<Arc<Lead>> {
+        Self::open_from(plan, options, parallelism, executor, None)
+    }
+    /// The same, or from a checkpoint that is given.
+    pub(crate) fn open_from(
+        plan: Arc<PhysicalPlan>,
+        options: &RunOptions,
+        parallelism: usize,
+        executor: Arc<dyn Executor>,
+        given: Option<&Checkpoint>,
+    ) -> Result<Arc<Lead>> {
         let opened = Store::open(options)?;
+        if opened.is_some() && given.is_some() {
+            return Err(Error::usage("a job continues from the checkpoints in its directory, or from the one given to it: give it one or the other"));
+        }
         let (owner, store, begin) = opened.map_or((None, None, Begin::Nothing), |Opened { owner, store, begin }| (owner, Some(store), begin));
         let splits = list(&plan)?;
         let steps = shapes(&plan, &splits)?;
         let (from, checkpoint) = match begin {
-            Begin::Nothing => (From::Start, None),
+            Begin::Nothing => match given {
+                Some(given) => (From::Given(Box::new(given.clone())), Some(given.clone())),
+                None => (From::Start, None),
+            },
             Begin::Newest(newest) => (From::Checkpoint(newest.epoch), Some(newest)),
             Begin::Savepoint(saved) => {
                 let path = options.from_savepoint.clone().ok_or_else(|| Error::internal("a savepoint without a name"))?;
@@ -199,6 +215,12 @@ impl Lead {
             Ok(()) => self.post(Event::Want(Asked::Save(Saving { name: name.to_owned(), stop, ticket: ticket.clone() }))),
             Err(error) => ticket.fill(Err(error)),
         }
+        ticket
+    }
+    /// Asks for a checkpoint to hold.
+    pub(crate) fn request_snapshot(self: &Arc<Self>) -> Ticket {
+        let ticket = Ticket::default();
+        self.post(Event::Want(Asked::Cut(ticket.clone())));
         ticket
     }
     /// Ends the job gracefully: sources end where they are, all rows drain, sinks commit.

@@ -64,6 +64,14 @@ impl State {
         self.settle(lead, checkpoint, Cost::default(), true);
     }
     fn settle(&mut self, lead: &Arc<Lead>, checkpoint: Checkpoint, cost: Cost, last: bool) {
+        if lead.settling.is_none() {
+            for asked in self.coordinator.waiting() {
+                if let Asked::Cut(ticket) = asked {
+                    ticket.fill(Ok(checkpoint.clone()));
+                }
+            }
+            return self.answered(lead, None);
+        }
         // the list is in descending order
         let sinks = self.publish.iter().rev().copied().collect();
         self.cut = Some(Cut { checkpoint: Arc::new(checkpoint), cost, bytes: 0, sinks, retry: Retry::default(), last });

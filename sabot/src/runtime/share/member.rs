@@ -192,6 +192,7 @@ impl<'a> Member<'a> {
                 let store = store.as_ref().ok_or_else(|| Error::internal("a share begins with a checkpoint, but knows of no place for them"))?;
                 Some(store.manifest(*epoch)?)
             }
+            From::Given(checkpoint) => Some(checkpoint.as_ref().clone()),
             From::Savepoint(path) => {
                 let saved = Checkpoint::parse(&place::read(path, "cannot read the savepoint")?, path)?;
                 Some(carry(plan, &shapes(plan, &splits)?, &splits, saved, options.allow_dropped_state)?)

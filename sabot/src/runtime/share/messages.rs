@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fault, Placement};
 use crate::operator::{Account, EventTime};
-use crate::runtime::WorkerReport;
+use crate::runtime::{Checkpoint, WorkerReport};
 pub use crate::runtime::coordinate::Part;
 use crate::shuffle::LinkId;
 
@@ -37,7 +37,7 @@ pub struct Share {
 }
 
 /// What a job begins with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum From {
     /// Nothing.
     #[default]
@@ -46,6 +46,8 @@ pub enum From {
     Checkpoint(u64),
     /// A savepoint: its file or address.
     Savepoint(PathBuf),
+    /// This checkpoint.
+    Given(Box<Checkpoint>),
 }
 
 /// What a share has listed of a source.

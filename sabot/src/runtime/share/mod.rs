@@ -21,6 +21,7 @@ mod standstill;
 
 pub(super) use away::Away;
 pub use fault::Fault;
+pub(crate) use member::{BEAT, Member};
 pub use lead::Lead;
 pub use messages::{Counts, From, FromShare, Listed, NodeMetrics, Part, Share, ShareReport, ToShare};
 pub use placement::{Placement, StageShape};
