@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Flow, Pending};
+use super::{Flow, Pending, Recovery};
 use crate::{Error, Result};
 
 /// A workflow's function, of values of JSON.
@@ -58,6 +58,15 @@ impl Definitions {
     /// All names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.functions.keys().map(String::as_str)
+    }
+    /// What becomes of these: id, name and version of unfinished workflows.
+    pub(super) fn recovers(&self, unfinished: impl IntoIterator<Item = (String, String, String)>) -> Recovery {
+        let mut recovery = Recovery::default();
+        for (id, name, version) in unfinished {
+            let runs = version == self.version && self.functions.contains_key(&name);
+            if runs { recovery.resumed.push(id) } else { recovery.waiting.push((id, version)) }
+        }
+        recovery
     }
     pub(super) fn functions(&self) -> impl Iterator<Item = (&String, &Function)> {
         self.functions.iter()

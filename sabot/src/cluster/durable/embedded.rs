@@ -73,11 +73,7 @@ impl Embedded {
             ..ListFilter::default()
         };
         let unfinished = engine.list_workflows(&unfinished).await.map_err(|e| failed("be listed", &e))?;
-        let mut recovered = Recovery::default();
-        for workflow in unfinished {
-            let runs = workflow.app_version == definitions.version() && definitions.names().any(|name| name == workflow.name);
-            if runs { recovered.resumed.push(workflow.id) } else { recovered.waiting.push((workflow.id, workflow.app_version)) }
-        }
+        let recovered = definitions.recovers(unfinished.into_iter().map(|w| (w.id, w.name, w.app_version)));
         engine.launch().await.map_err(|e| failed("begin", &e))?;
         engine.recover().await.map_err(|e| failed("be recovered", &e))?;
         Ok(Embedded { engine, running, recovered })

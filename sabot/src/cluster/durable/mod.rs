@@ -9,7 +9,8 @@
 //!   and the step's name as their key. Its recorded value counts once.
 //! - **The function decides by what is recorded**: by its input, by values of steps, by messages. It reads no clock, no random number and no
 //!   memory of the process between steps; a step that comes where another was recorded ends the workflow with an error.
-//! - **Steps are called by the workflow's own task.** [`Flow`] may be joined over (`tokio::join!`), but not be handed to a spawned task.
+//! - **Steps are called by the workflow's own task**, and not by the body of a step. [`Flow`] may be joined over (`tokio::join!`), but not be handed to
+//!   a spawned task. Anything may call [`Workflows`], bodies of steps too.
 //! - **Errors are recorded too**, as their sentence. A step that failed for good fails again in the same words.
 //! - **Cancelling and stopping are like a crash at the next `await`**: the body is dropped there. [`Workflows::cancel`] returns when nothing of it runs
 //!   here any more; so a [`Workflows::resume`] never runs beside it.
@@ -20,6 +21,8 @@
 mod definitions;
 mod embedded;
 mod flow;
+#[cfg(feature = "cluster-postgres")]
+mod postgres;
 mod running;
 mod workflows;
 
@@ -48,5 +51,9 @@ pub async fn open(store: &ControlStore, leader: &Leader, definitions: &Definitio
     }
     match store.engine() {
         Engine::Embedded(embedded) => Ok(Arc::new(embedded::Embedded::open(embedded.pool().clone(), definitions).await?)),
+        #[cfg(feature = "cluster-postgres")]
+        Engine::Postgres(database) => {
+            Ok(Arc::new(postgres::Postgres::open(database.url(), store.unfinished_workflows().await?, definitions).await?))
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::database::{Database, Transaction, cells};
 use super::leader::{Claim, Fence, Leader};
+#[cfg(feature = "cluster-postgres")]
+use super::postgres::Postgres;
 use super::sqlite::Embedded;
 use super::{Server, schema};
 use crate::{Error, Result};
@@ -38,6 +40,8 @@ pub struct ControlStore {
 
 pub(in crate::cluster) enum Engine {
     Embedded(Embedded),
+    #[cfg(feature = "cluster-postgres")]
+    Postgres(Postgres),
 }
 
 impl ControlStore {
@@ -48,6 +52,9 @@ impl ControlStore {
     pub async fn open(place: &Place) -> Result<Self> {
         let engine = match place {
             Place::Directory(dir) => Engine::Embedded(Embedded::open(dir).await?),
+            #[cfg(feature = "cluster-postgres")]
+            Place::Postgres(url) => Engine::Postgres(Postgres::open(url).await?),
+            #[cfg(not(feature = "cluster-postgres"))]
             Place::Postgres(_) => {
                 return Err(Error::usage("a control store in Postgres needs a program that was built with the feature `cluster-postgres`"));
             }
@@ -71,12 +78,16 @@ impl ControlStore {
     pub(super) fn database(&self) -> &dyn Database {
         match &self.engine {
             Engine::Embedded(embedded) => embedded,
+            #[cfg(feature = "cluster-postgres")]
+            Engine::Postgres(postgres) => postgres,
         }
     }
     /// Where it is, without a password.
     pub fn place(&self) -> String {
         match &self.engine {
             Engine::Embedded(embedded) => embedded.dir().display().to_string(),
+            #[cfg(feature = "cluster-postgres")]
+            Engine::Postgres(postgres) => postgres.place().to_owned(),
         }
     }
     /// Takes the leader's place if it is free: this server's number is then greater than of all before.
@@ -94,6 +105,11 @@ impl ControlStore {
                 }
                 Err(holder) => Ok(Claim::Held(holder)),
             },
+            #[cfg(feature = "cluster-postgres")]
+            Engine::Postgres(postgres) => match postgres.claim(who).await? {
+                Some(held) => Ok(Claim::Leads(Leader::postgres(held))),
+                None => Ok(Claim::Held(self.leader().await?.map(|(_, server)| server))),
+            },
         }
     }
     /// Leads. An embedded store that another server has is an error, which names it; on Postgres this waits, for as long as it takes, until the place is
@@ -103,21 +119,25 @@ impl ControlStore {
     /// If an embedded store is held by another server; if the store does not answer.
     pub async fn lead(&self, who: &Server) -> Result<Leader> {
         loop {
-            match self.claim(who).await? {
-                Claim::Leads(leader) => return Ok(leader),
-                Claim::Held(holder) => match &self.engine {
-                    Engine::Embedded(embedded) => {
-                        let holder = holder.map_or_else(|| "another server".to_owned(), |h| h.to_string());
-                        let dir = embedded.dir().display();
-                        return Err(Error::Control(format!(
-                            "the control store in `{dir}` is held by {holder}: stop that server, or take another directory"
-                        )));
-                    }
-                },
+            let holder = match self.claim(who).await {
+                Ok(Claim::Leads(leader)) => return Ok(leader),
+                Ok(Claim::Held(holder)) => holder,
+                // the database is away, and may come back
+                Err(e) if e.is_transient() && self.has_stand_by() => None,
+                Err(e) => return Err(e),
+            };
+            if !self.has_stand_by() {
+                let (holder, place) = (holder.map_or_else(|| "another server".to_owned(), |h| h.to_string()), self.place());
+                return Err(Error::Control(format!(
+                    "the control store in `{place}` is held by {holder}: stop that server, or take another directory"
+                )));
             }
-            #[allow(unreachable_code)]
             tokio::time::sleep(STAND_BY).await;
         }
+    }
+    /// Whether a second server may wait here for the leader's place.
+    pub fn has_stand_by(&self) -> bool {
+        !matches!(self.engine, Engine::Embedded(_))
     }
     /// Who leads, or led last.
     ///
@@ -130,6 +150,18 @@ impl ControlStore {
             Ok((row.number(0)?, Server { pid: row.number(1)?, host: row.text(2)?, address: row.text(3)?, since: row.int(4)? }))
         };
         rows.first().map(server).transpose()
+    }
+    /// Id, name and version of workflows that are not over, in the tables of DBOS; none, if there are none yet.
+    #[cfg(feature = "cluster-postgres")]
+    pub(in crate::cluster) async fn unfinished_workflows(&self) -> Result<Vec<(String, String, String)>> {
+        let mut tx = self.database().read().await?;
+        let there = tx.rows("SELECT to_regclass('dbos.workflow_status')::TEXT", &[]).await?;
+        if there.first().map(|row| row.maybe_text(0)).transpose()?.flatten().is_none() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT workflow_uuid::TEXT, COALESCE(name, '')::TEXT, COALESCE(application_version, '')::TEXT FROM dbos.workflow_status \
+                   WHERE status IN ('PENDING', 'ENQUEUED', 'DELAYED') ORDER BY created_at, workflow_uuid";
+        tx.rows(sql, &[]).await?.iter().map(|row| Ok((row.text(0)?, row.text(1)?, row.text(2)?))).collect()
     }
     /// A transaction of the leader.
     pub(super) async fn write(&self, fence: Fence) -> Result<Box<dyn Transaction>> {

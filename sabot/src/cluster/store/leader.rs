@@ -1,7 +1,8 @@
 //! Who leads. One server at a time writes to a store and runs its workflows.
 //!
 //! An embedded store is led by who has the lock of its directory, which the operating system gives back when the process ends, however it does. Each
-//! leadership has a number greater than those before, its [`Fence`]; every write names it.
+//! leadership has a number greater than those before, its [`Fence`]; every write names it. On Postgres the place is a lock of a session that the leader
+//! keeps open: when it is lost, [`Leader::lost`] says so, and the server has to stop being leader at once.
 
 use std::fs::File;
 
@@ -39,11 +40,17 @@ pub struct Leader {
 #[expect(dead_code, reason = "held until it is dropped")]
 enum Keeps {
     Lock(File, watch::Sender<Option<String>>),
+    #[cfg(feature = "cluster-postgres")]
+    Session(super::postgres::Held),
 }
 impl Leader {
     pub(super) fn embedded(fence: Fence, lock: File) -> Self {
         let (sender, lost) = watch::channel(None);
         Leader { fence, lost, _keeps: Keeps::Lock(lock, sender) }
+    }
+    #[cfg(feature = "cluster-postgres")]
+    pub(super) fn postgres(held: super::postgres::Held) -> Self {
+        Leader { fence: held.fence, lost: held.lost.clone(), _keeps: Keeps::Session(held) }
     }
     /// Its number.
     pub fn fence(&self) -> Fence {

@@ -15,6 +15,8 @@ mod jobs;
 mod leader;
 mod operations;
 mod placement;
+#[cfg(feature = "cluster-postgres")]
+mod postgres;
 mod schema;
 mod sqlite;
 mod types;

@@ -141,7 +141,7 @@ pub(super) async fn errors_are_recorded(home: Home) {
     let definitions =
         Definitions::new("1").with("stubborn", stubborn).with("panics", panics).with("wants a word", |_: Flow, w: String| async { Ok(w) });
     let (_store, _leader, workflows) = open(&home, &definitions).await;
-    let mut run = async |id: &str, name: &str, input: Value| {
+    let run = async |id: &str, name: &str, input: Value| {
         tries.store(0, Ordering::SeqCst);
         workflows.start(id, name, input).await.unwrap();
         let outcome = workflows.outcome(id).await.map_err(|e| e.to_string());
@@ -337,5 +337,80 @@ pub(super) async fn joined_steps(home: Home) {
     let third = workflows.steps("w").await.unwrap()[2].number;
     workflows.fork("w", third, "v").await.unwrap();
     assert_eq!(workflows.outcome("v").await.unwrap(), json!([600, 400, 200]));
+    workflows.stop().await.unwrap();
+}
+
+pub(super) async fn another_step_than_recorded(home: Home) {
+    let define = |first: &'static str, hold: bool| {
+        Definitions::new("1").with("w", move |flow: Flow, _: ()| async move {
+            let n = flow.step(first, || async { Ok(1) }).await?;
+            if hold {
+                std::future::pending::<()>().await;
+            }
+            flow.step("last", || async { Ok(n) }).await
+        })
+    };
+    let (store, leader, workflows) = open(&home, &define("first", true)).await;
+    workflows.start("w", "w", json!(null)).await.unwrap();
+    while workflows.steps("w").await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    workflows.stop().await.unwrap();
+    drop((workflows, leader, store));
+    let (_store, _leader, workflows) = open(&home, &define("other", false)).await;
+    let error = workflows.outcome("w").await.unwrap_err().to_string();
+    assert!(error.contains("first") && error.contains("other"), "{error}");
+    assert_eq!(workflows.show("w").await.unwrap().unwrap().state, State::Failed);
+    workflows.stop().await.unwrap();
+}
+
+pub(super) async fn steps_only_where_they_are_recorded(home: Home) {
+    let definitions = Definitions::new("1")
+        .with("nested", |flow: Flow, _: ()| async move {
+            let inner = flow.clone();
+            flow.step("outer", move || {
+                let inner = inner.clone();
+                async move { inner.step("inner", || async { Ok(1) }).await }
+            })
+            .await
+        })
+        .with("spawned", |flow: Flow, _: ()| async move {
+            let inner = flow.clone();
+            let spawned = tokio::spawn(async move { inner.step("elsewhere", || async { Ok(1) }).await });
+            spawned.await.map_err(|e| Error::Control(e.to_string()))?
+        });
+    let (_store, _leader, workflows) = open(&home, &definitions).await;
+    for name in ["nested", "spawned"] {
+        workflows.start(name, name, json!(null)).await.unwrap();
+        assert!(workflows.outcome(name).await.is_err(), "{name}");
+        assert_eq!(workflows.show(name).await.unwrap().unwrap().state, State::Failed);
+    }
+    workflows.stop().await.unwrap();
+}
+
+/// A step may start other workflows, and ask for them.
+pub(super) async fn workflows_from_within(home: Home) {
+    let engine: Arc<std::sync::OnceLock<std::sync::Weak<dyn Workflows>>> = Arc::default();
+    let mine = Arc::clone(&engine);
+    let definitions = Definitions::new("1")
+        .with("child", |flow: Flow, n: u32| async move { flow.step("double", || async { Ok(2 * n) }).await })
+        .with("parent", move |flow: Flow, n: u32| {
+            let mine = Arc::clone(&mine);
+            async move {
+                let workflows = mine.get().and_then(std::sync::Weak::upgrade).unwrap();
+                let id = format!("{}-child", flow.id());
+                flow.step("begin", || async { workflows.start(&id, "child", json!(n)).await }).await?;
+                let value: Value = flow.step("await", || async { workflows.outcome(&id).await }).await?;
+                workflows.start("beside", "child", json!(5)).await?;
+                flow.step("add", || async { Ok(value.as_u64().unwrap_or(0) + 1) }).await
+            }
+        });
+    let (_store, _leader, workflows) = open(&home, &definitions).await;
+    engine.set(Arc::downgrade(&workflows)).ok().unwrap();
+    workflows.start("p", "parent", json!(20)).await.unwrap();
+    assert_eq!(workflows.outcome("p").await.unwrap(), json!(41));
+    assert_eq!(workflows.outcome("p-child").await.unwrap(), json!(40));
+    assert_eq!(workflows.outcome("beside").await.unwrap(), json!(10));
+    assert_eq!(names(&workflows.steps("p").await.unwrap()), ["begin", "await", "add"]);
     workflows.stop().await.unwrap();
 }

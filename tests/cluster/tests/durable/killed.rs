@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sabot::cluster::durable::{self, Definitions, Flow, State, Workflows};
+use sabot::cluster::durable::{self, Definitions, Flow, State};
 use sabot::cluster::store::{ControlStore, Place};
 use sabot_cluster_tests::{CHILD, Home, Once, here, note, notes, now, place_text};
 use serde_json::{Value, json};
