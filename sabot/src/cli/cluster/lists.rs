@@ -35,7 +35,8 @@ pub(super) fn jobs(sub: &ArgMatches) -> Result<i32> {
         .collect();
     print(&table(&["JOB", "NAME", "STATE", "#PARALLELISM", "AGENTS", "#ROWS/S", "#CHECKPOINT", "#RESTARTS", "#SINCE"], &rows))?;
     if jobs.len() < all {
-        say(&format!("{} jobs are over (`--all` shows them)", all - jobs.len()));
+        let over = all - jobs.len();
+        say(&format!("{over} {} over (`--all` shows {})", if over == 1 { "job is" } else { "jobs are" }, if over == 1 { "it" } else { "them" }));
     }
     Ok(0)
 }

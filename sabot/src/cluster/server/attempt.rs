@@ -27,8 +27,8 @@ const SETTLING: Duration = Duration::from_secs(5);
 const READINESS: Duration = Duration::from_secs(60);
 /// How long a ticket lasts: longer than anything runs. It is for one attempt, which ends with its generation.
 const TICKET: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How often new checkpoints are noted.
-const NOTED: Duration = Duration::from_millis(500);
+/// How often rates and new checkpoints are noted.
+const NOTED: Duration = Duration::from_secs(1);
 /// Runs of jobs that are over, whose last numbers are kept to be shown.
 const REMEMBERED: usize = 50;
 
@@ -334,13 +334,14 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
     Ok(())
 }
 
-/// Notes new checkpoints of the jobs that run, now and then.
-pub(super) async fn note_checkpoints(core: Arc<Core>) {
+/// Notes rates and new checkpoints of the jobs that run, each second.
+pub(super) async fn watch(core: Arc<Core>) {
     let mut ticks = tokio::time::interval(NOTED);
     loop {
         ticks.tick().await;
         let running: Vec<Arc<Run>> = core.hub.runs().values().filter(|r| r.stage() == Stage::Running).cloned().collect();
         for run in running {
+            run.sample();
             // what the store does not take now it takes with the next look
             let _ = note(&core, &run).await;
         }

@@ -382,7 +382,7 @@ async fn saved(core: &Arc<Core>, flow: &Flow, asked: &Asked) -> Result<Value> {
             }
             let row = running(core, &asked.job).await?;
             let Some(run) = row.and_then(|attempt| core.hub.run(&asked.job, attempt)) else { continue };
-            let Some(lead) = run.lead().cloned() else { continue };
+            let Some(lead) = run.lead() else { continue };
             let (name, stop) = (asked.name.clone(), asked.stop);
             match blocking(move || lead.request_savepoint(&name, stop).wait()).await {
                 Ok(made) => return write(&made, "a savepoint"),
@@ -477,7 +477,7 @@ async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelism: usize, o
             }
             let Some(attempt) = running(core, id).await? else { continue };
             let Some(run) = core.hub.run(id, attempt) else { continue };
-            let Some(lead) = run.lead().cloned() else { continue };
+            let Some(lead) = run.lead() else { continue };
             let name = format!("{MOVES}{parallelism}-{attempt}");
             match blocking(move || lead.request_savepoint(&name, true).wait()).await {
                 Ok(_) => return Ok(()),

@@ -173,7 +173,7 @@ impl Hub {
             self.changed(epoch, Level::Warning, format!("the connection to agent `{name}` (epoch {epoch}) has broken"), false);
         }
         // its shares are led by nobody now: they end by themselves
-        self.lose(epoch, &format!("agent `{name}` was lost: its connection has broken"));
+        self.lose(epoch, "its connection has broken");
         Ok(())
     }
     /// A message; whether more may come. An error: the agent's lease is over.
@@ -237,10 +237,9 @@ impl Hub {
                 }
                 Change::Returned(_) => {}
                 Change::Lost(epoch) => {
-                    let why = format!("agent `{}` (epoch {epoch}) was lost: it was silent for its lease", name(epoch));
                     lock(&self.wires).remove(&epoch);
-                    self.changed(epoch, Level::Error, why.clone(), false);
-                    self.lose(epoch, &why);
+                    self.changed(epoch, Level::Error, format!("agent `{}` (epoch {epoch}) was lost: it was silent for its lease", name(epoch)), false);
+                    self.lose(epoch, "it was silent for its lease");
                 }
             }
         }

@@ -112,7 +112,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     let resumed = workflows.recovered().resumed.len();
     let _ = core.workflows.set(Arc::clone(&workflows));
     let chronicle = tokio::spawn(Arc::clone(&core).chronicle(news));
-    let checkpoints = tokio::spawn(attempt::note_checkpoints(Arc::clone(&core)));
+    let watching = tokio::spawn(attempt::watch(Arc::clone(&core)));
     say(&format!("server at http://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
     if resumed > 0 {
         hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
@@ -125,7 +125,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         _ = ending.wait_for(|e| *e) => Ok(()),
     };
     chronicle.abort();
-    checkpoints.abort();
+    watching.abort();
     // workflows go on when a server is started again
     let _ = workflows.stop().await;
     node.stop();

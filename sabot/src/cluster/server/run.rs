@@ -1,8 +1,8 @@
 //! One attempt to run a job, as far as this process goes: its lead, where its shares are, and how it ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -11,7 +11,7 @@ use super::hub::lock;
 use crate::cluster::placement::Assignments;
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
-use crate::runtime::{CheckpointTaken, Report};
+use crate::runtime::{CheckpointReport, CheckpointTaken, Report};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
 use crate::{Error, Result};
 
@@ -52,25 +52,34 @@ pub(super) struct Run {
     pub(super) attempt: u32,
     pub(super) assignments: Assignments,
     pub(super) shapes: Vec<StageShape>,
-    lead: OnceLock<Arc<Lead>>,
+    /// Gone when the attempt is over, since it holds the place of the checkpoints.
+    lead: Mutex<Option<Arc<Lead>>>,
+    /// What the lead said last.
+    last: Mutex<Last>,
     names: OnceLock<Vec<String>>,
     stage: watch::Sender<Stage>,
     ready: Mutex<BTreeSet<usize>>,
     noted: Mutex<Option<u64>>,
-    rates: Mutex<Rates>,
+    samples: Mutex<Samples>,
     /// Whether its slots are given back.
     released: Mutex<bool>,
     /// The agents' own numbers of the slots.
     numbers: OnceLock<Vec<u32>>,
 }
 
-/// Rates of steps, measured between two looks that are at least half a second apart.
+/// The last words of a lead.
 #[derive(Default)]
-struct Rates {
-    at: Option<Instant>,
-    before: BTreeMap<usize, Account>,
-    per_second: BTreeMap<usize, (f64, f64)>,
+struct Last {
+    metrics: Vec<Vec<NodeMetrics>>,
+    checkpoints: CheckpointReport,
+    failed: Option<usize>,
 }
+
+/// Counts of steps over the last seconds: when, and rows in and out by step.
+type Samples = VecDeque<(Instant, BTreeMap<usize, Account>)>;
+
+/// How many samples rates are of; one a second is taken, as often as shares tell.
+const SAMPLES: usize = 6;
 
 /// A step over all shares.
 #[derive(Clone, Debug, Default)]
@@ -94,12 +103,13 @@ impl Run {
             attempt,
             assignments,
             shapes,
-            lead: OnceLock::new(),
+            lead: Mutex::default(),
+            last: Mutex::default(),
             names: OnceLock::new(),
             stage: watch::Sender::new(Stage::Deploying),
             ready: Mutex::default(),
             noted: Mutex::default(),
-            rates: Mutex::default(),
+            samples: Mutex::default(),
             released: Mutex::new(false),
             numbers: OnceLock::new(),
         })
@@ -113,7 +123,7 @@ impl Run {
     }
     /// The tasks of the share whose error ended it.
     pub(super) fn failed_tasks(&self) -> Vec<TaskId> {
-        let Some(share) = self.lead().and_then(|lead| lead.failed_share()) else { return Vec::new() };
+        let Some(share) = lock(&self.last).failed else { return Vec::new() };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let here = self.assignments.tasks.iter().filter(|t| self.assignments.slots.get(t.slot) == Some(&share));
         here.map(|t| TaskId { stage: number(t.stage), instance: number(t.instance) }).collect()
@@ -121,10 +131,13 @@ impl Run {
     /// Its lead, whose end is waited for by a thread.
     pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>) -> Result<()> {
         let _ = self.names.set(lead.nodes());
-        self.lead.set(Arc::clone(lead)).map_err(|_| Error::internal("an attempt has two leads"))?;
+        *lock(&self.lead) = Some(Arc::clone(lead));
         let (run, lead) = (Arc::clone(self), Arc::clone(lead));
         let body = move || {
             let result = lead.wait();
+            *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share() };
+            drop(lock(&run.lead).take());
+            drop(lead);
             run.over(end_of(&result));
         };
         std::thread::Builder::new()
@@ -133,8 +146,9 @@ impl Run {
             .map(drop)
             .map_err(|e| Error::io("a thread", "cannot start it for a job's lead", e))
     }
-    pub(super) fn lead(&self) -> Option<&Arc<Lead>> {
-        self.lead.get()
+    /// Its lead, while it goes on. Not to be kept: see there.
+    pub(super) fn lead(&self) -> Option<Arc<Lead>> {
+        lock(&self.lead).clone()
     }
     pub(super) fn over(&self, end: End) {
         self.stage.send_if_modified(|stage| {
@@ -190,7 +204,7 @@ impl Run {
     /// Checkpoints that were not [noted](Self::noted) yet, oldest first.
     pub(super) fn fresh_checkpoints(&self) -> Vec<CheckpointTaken> {
         let noted = *lock(&self.noted);
-        let taken = self.lead().map(|lead| lead.checkpoints()).unwrap_or_default();
+        let taken = self.lead().map_or_else(|| lock(&self.last).checkpoints.clone(), |lead| lead.checkpoints());
         taken.recent.into_iter().filter(|c| noted.is_none_or(|n| c.epoch > n)).collect()
     }
     /// The store knows all checkpoints up to this.
@@ -203,7 +217,7 @@ impl Run {
         for (share, (name, _)) in shares {
             if let Some(lead) = self.lead() {
                 let gone = std::io::Error::new(std::io::ErrorKind::NotConnected, why.to_owned());
-                lead.lost(share, Error::io(format!("agent `{name}`"), "does not run its share any more", gone));
+                lead.lost(share, Error::io(format!("agent `{name}`"), "was lost", gone));
             } else {
                 self.over(End::Failed { error: why.to_owned(), again: true });
             }
@@ -219,7 +233,7 @@ impl Run {
 
     /// Its steps, in the order of the physical plan.
     pub(super) fn steps(&self) -> Vec<StepNow> {
-        let told: Vec<Vec<NodeMetrics>> = self.lead().map(|lead| lead.metrics()).unwrap_or_default();
+        let told = self.lead().map_or_else(|| lock(&self.last).metrics.clone(), |lead| lead.metrics());
         let names = self.names.get().map_or(&[][..], Vec::as_slice);
         let mut steps: Vec<StepNow> =
             names.iter().enumerate().map(|(node, name)| StepNow { node, name: name.clone(), ..StepNow::default() }).collect();
@@ -235,28 +249,25 @@ impl Run {
                 step.held += m.held;
             }
         }
-        self.rated(&mut steps);
-        steps
-    }
-    fn rated(&self, steps: &mut [StepNow]) {
-        let mut rates = lock(&self.rates);
-        let now = Instant::now();
-        let span = rates.at.map(|at| now.duration_since(at));
-        if span.is_none_or(|s| s >= Duration::from_millis(500)) {
-            let mut per_second = BTreeMap::new();
-            for step in steps.iter() {
-                let before = rates.before.get(&step.node).copied();
-                if let (Some(before), Some(span)) = (before, span) {
-                    let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / span.as_secs_f64();
-                    per_second.insert(step.node, (rate(step.account.rows_in, before.rows_in), rate(step.account.rows_out, before.rows_out)));
+        let samples = lock(&self.samples);
+        if let (Some((from, before)), Some((to, after))) = (samples.front(), samples.back()) {
+            let span = to.duration_since(*from).as_secs_f64();
+            for step in steps.iter_mut().filter(|_| span > 0.0) {
+                if let Some((before, after)) = before.get(&step.node).zip(after.get(&step.node)) {
+                    let rate = |before: u64, after: u64| after.saturating_sub(before) as f64 / span;
+                    step.per_second = (rate(before.rows_in, after.rows_in), rate(before.rows_out, after.rows_out));
                 }
             }
-            rates.before = steps.iter().map(|s| (s.node, s.account)).collect();
-            rates.per_second = per_second;
-            rates.at = Some(now);
         }
-        for step in steps {
-            step.per_second = rates.per_second.get(&step.node).copied().unwrap_or_default();
+        steps
+    }
+    /// Notes how far its steps are, for rates.
+    pub(super) fn sample(&self) {
+        let now = self.steps().iter().map(|s| (s.node, s.account)).collect();
+        let mut samples = lock(&self.samples);
+        samples.push_back((Instant::now(), now));
+        if samples.len() > SAMPLES {
+            samples.pop_front();
         }
     }
 }

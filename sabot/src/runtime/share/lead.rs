@@ -171,6 +171,10 @@ impl Lead {
     pub fn generation(&self) -> u64 {
         self.template.generation
     }
+    /// The steps of the physical plan, by number.
+    pub fn nodes(&self) -> Vec<String> {
+        self.plan.nodes.iter().map(|n| n.name.clone()).collect()
+    }
     /// What the job begins with.
     pub fn from(&self) -> &From {
         &self.template.from
