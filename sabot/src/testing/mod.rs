@@ -41,14 +41,14 @@ mod driver;
 mod feed;
 mod feeds;
 mod mortal;
-mod shares;
+pub(crate) mod processes;
 mod shrink;
 mod splits;
 mod stream_check;
 mod tap;
 mod text;
 mod trial;
-mod wires;
+pub(crate) mod wires;
 
 pub use compare::{close, same_rows, sorted_text};
 pub use driver::Driver;

@@ -11,7 +11,7 @@ const STOPPED: u8 = 1;
 const DEAD: u8 = 2;
 
 /// A process's part of an executor that all of them share.
-pub(super) struct Mortal {
+pub(crate) struct Mortal {
     inner: Arc<dyn Executor>,
     life: Arc<Life>,
     nudged: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -35,30 +35,30 @@ impl Life {
 }
 
 impl Mortal {
-    pub(super) fn new(inner: Arc<dyn Executor>) -> Mortal {
+    pub(crate) fn new(inner: Arc<dyn Executor>) -> Mortal {
         Mortal { inner, life: Arc::default(), nudged: OnceLock::new() }
     }
     /// Calls this when a job may be over.
-    pub(super) fn on_nudge(&self, call: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn on_nudge(&self, call: impl Fn() + Send + Sync + 'static) {
         // Set once, by who made it.
         let _ = self.nudged.set(Box::new(call));
     }
     /// Nothing of it runs any more.
-    pub(super) fn die(&self) {
+    pub(crate) fn die(&self) {
         self.life.state.store(DEAD, SeqCst);
         self.life.parked.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.life.state.load(SeqCst) == DEAD
     }
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.life.state.load(SeqCst) == STOPPED
     }
     /// Nothing of it runs until it goes on.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let _ = self.life.state.compare_exchange(ALIVE, STOPPED, SeqCst, SeqCst);
     }
-    pub(super) fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         if self.life.state.compare_exchange(STOPPED, ALIVE, SeqCst, SeqCst).is_ok() {
             let parked = std::mem::take(&mut *self.life.parked.lock().unwrap_or_else(PoisonError::into_inner));
             parked.into_iter().for_each(|run| self.spawn(run));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
-use super::shares::Cluster;
+use super::processes::Processes;
 use crate::connect::{Collected, MemorySink};
 use crate::record::{Named, from_batch};
 use crate::runtime::{Checkpoint, Control, NodeReport, Report, Simulated, Ticket};
@@ -202,32 +202,34 @@ impl Trial {
     /// As several processes.
     fn run_shares(&self, seed: u64, job: Arc<Job>, tickets: &Arc<Mutex<Vec<Ticket>>>) -> Result<(Result<Report>, u64)> {
         let shares = self.shares.unwrap_or(1).max(1);
-        let cluster: Arc<OnceLock<Arc<Cluster>>> = Arc::default();
+        let processes: Arc<OnceLock<Arc<Processes>>> = Arc::default();
         let mut executor = Simulated::new(seed);
-        let at = |cluster: &Arc<OnceLock<Arc<Cluster>>>, act: fn(&Cluster) -> Option<Ticket>| {
-            let (cluster, tickets) = (Arc::clone(cluster), Arc::clone(tickets));
+        let at = |processes: &Arc<OnceLock<Arc<Processes>>>, act: fn(&Arc<Processes>) -> Option<Ticket>| {
+            let (processes, tickets) = (Arc::clone(processes), Arc::clone(tickets));
             move || {
-                if let (Some(cluster), Ok(mut tickets)) = (cluster.get(), tickets.lock()) {
-                    tickets.extend(act(cluster));
+                if let (Some(processes), Ok(mut tickets)) = (processes.get(), tickets.lock()) {
+                    tickets.extend(act(processes));
                 }
             }
         };
         if let Some(step) = self.stop {
-            executor = executor.at(step, at(&cluster, |c| {
+            executor = executor.at(step, at(&processes, |c| {
                 c.lead.stop();
                 None
             }));
         }
         for step in &self.snapshots {
-            executor = executor.at(*step, at(&cluster, |c| Some(c.lead.request_snapshot())));
+            executor = executor.at(*step, at(&processes, |c| Some(c.lead.request_snapshot())));
         }
         if let Some(step) = self.crash {
             executor = executor.crash_at(step);
         }
         let executor = Arc::new(executor);
-        let started = Cluster::start(&executor, &job, (shares, self.threads), self.from.as_ref())?;
+        let lead = |executor| job.lead_from(self.threads, executor, self.from.as_ref());
+        let member = |executor, share, carrier, up| job.member(executor, share, carrier, up);
+        let started = Processes::start(&executor, shares, lead, member)?;
         // Set once, here.
-        let _ = cluster.set(Arc::clone(&started));
+        let _ = processes.set(Arc::clone(&started));
         Ok((started.drive(), executor.steps()))
     }
 }

@@ -12,7 +12,7 @@ use crate::shuffle::{Carrier, Channel, Host, LinkId, Links, Message};
 const BATCH: usize = 4;
 
 /// All links of a job.
-pub(super) struct Wires {
+pub(crate) struct Wires {
     executor: Arc<dyn Executor>,
     state: Mutex<State>,
 }
@@ -46,20 +46,20 @@ struct End {
 }
 
 /// The wires as one share has them.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     wires: Weak<Wires>,
     share: usize,
 }
 
 impl Wires {
-    pub(super) fn new(executor: Arc<dyn Executor>) -> Arc<Wires> {
+    pub(crate) fn new(executor: Arc<dyn Executor>) -> Arc<Wires> {
         Arc::new(Wires { executor, state: Mutex::default() })
     }
-    pub(super) fn socket(self: &Arc<Self>, share: usize) -> Arc<Socket> {
+    pub(crate) fn socket(self: &Arc<Self>, share: usize) -> Arc<Socket> {
         Arc::new(Socket { wires: Arc::downgrade(self), share })
     }
     /// A share's process is not there any more.
-    pub(super) fn cut(&self, share: usize) {
+    pub(crate) fn cut(&self, share: usize) {
         let mut state = self.lock();
         state.cut.push(share);
         state.links.retain(|_, w| w.from.iter().chain(&w.to).all(|end| end.share != share));

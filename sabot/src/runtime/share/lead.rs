@@ -48,8 +48,8 @@ pub struct Lead {
     inbox: Mutex<Inbox>,
     /// Savepoints that other processes wait for.
     answers: Mutex<Vec<(Request, Ticket<Savepoint>)>>,
-    /// The place of the checkpoints is this process's as long as this lives.
-    _owner: Option<Owner>,
+    /// The place of the checkpoints is this attempt's until it is over.
+    owner: Mutex<Option<Owner>>,
 }
 
 #[derive(Default)]
@@ -157,7 +157,7 @@ impl Lead {
             state: Mutex::new(State::new(coordinator, executor.now())),
             inbox: Mutex::default(),
             answers: Mutex::default(),
-            _owner: owner,
+            owner: Mutex::new(owner),
             options: options.clone(),
             executor,
             plan,
@@ -265,6 +265,10 @@ impl Lead {
         self.settling.as_ref().map(Settling::report).unwrap_or_default()
     }
 
+    /// The place of the checkpoints is free for another attempt.
+    pub(crate) fn give_back(&self) {
+        drop(lock(&self.owner).take());
+    }
     /// Something has happened. It is looked at in order, one after the other, on the lead's executor.
     pub(super) fn post(self: &Arc<Self>, event: Event) {
         let mut inbox = lock(&self.inbox);

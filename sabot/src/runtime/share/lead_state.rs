@@ -406,6 +406,7 @@ impl State {
         };
         self.phase = Phase::Over;
         lead.answer();
+        lead.give_back();
         *lock(&lead.outcome) = Some(outcome);
         lead.done.set();
         lead.executor.nudge();

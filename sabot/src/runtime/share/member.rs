@@ -272,7 +272,7 @@ impl<'a> Member<'a> {
         Ok(opened)
     }
     /// The job that it has become, to be driven.
-    pub(crate) fn job(&self) -> Option<&Arc<Job>> {
+    pub(super) fn job(&self) -> Option<&Arc<Job>> {
         self.job.get()
     }
     /// Whether nothing runs any more.

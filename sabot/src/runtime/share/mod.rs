@@ -20,6 +20,7 @@ mod run;
 mod standstill;
 
 pub(super) use away::Away;
+pub(crate) use away::Up;
 pub use fault::Fault;
 pub(crate) use member::{BEAT, Member};
 pub use lead::Lead;

@@ -12,6 +12,7 @@ mod objects;
 mod order;
 mod proof;
 mod saved;
+mod shares;
 mod streams;
 
 use std::sync::Arc;
