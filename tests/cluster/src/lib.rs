@@ -30,6 +30,13 @@ impl Home {
         let name = format!("control_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Some(Home { place: Place::Postgres(server.database(&name)), dir: tempfile::tempdir().expect("a directory") })
     }
+    /// The address of the Postgres database.
+    pub fn url(&self) -> &str {
+        match &self.place {
+            Place::Postgres(url) => url,
+            Place::Directory(dir) => panic!("{} is no database", dir.display()),
+        }
+    }
     /// A file of the test.
     pub fn file(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
@@ -117,6 +124,16 @@ impl Once {
     }
 }
 
+impl Drop for Once {
+    fn drop(&mut self) {
+        // of a test that failed; one that is stopped would hold its output open for ever
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.child.kill().unwrap_or_default();
+            self.child.wait().map(drop).unwrap_or_default();
+        }
+    }
+}
+
 /// Adds a line to a file, as a whole.
 pub fn note(file: &Path, line: &str) {
     use std::io::Write;
@@ -127,4 +144,35 @@ pub fn note(file: &Path, line: &str) {
 /// The lines of a file.
 pub fn notes(file: &Path) -> Vec<String> {
     std::fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// The tools of DBOS from PyPI, of the last version that knows the tables which the crate makes; none where they cannot be had, with the reason printed.
+/// Later ones must never be let near: they change the tables.
+#[cfg(feature = "postgres")]
+pub fn dbos_tools() -> Option<&'static Path> {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+
+    const PACKAGE: &str = "dbos==2.31.1";
+    static TOOLS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let make = || {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/services").join(PACKAGE);
+        let tool = place.join("bin/dbos");
+        if tool.exists() {
+            return Ok(tool);
+        }
+        let run = |program: &Path, args: &[&str]| {
+            let ran = Command::new(program).args(args).output().map_err(|e| format!("{}: {e}", program.display()))?;
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            if ran.status.success() {
+                Ok(())
+            } else {
+                Err(format!("{} {args:?}: {}", program.display(), said.trim().lines().last().unwrap_or_default()))
+            }
+        };
+        run(Path::new("python3"), &["-m", "venv", &place.display().to_string()])?;
+        run(&place.join("bin/pip"), &["install", "--quiet", "--disable-pip-version-check", PACKAGE])?;
+        Ok(tool)
+    };
+    sabot_services::needed("dbos from PyPI", TOOLS.get_or_init(make)).map(PathBuf::as_path)
 }

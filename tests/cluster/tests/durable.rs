@@ -8,6 +8,10 @@ mod killed;
 #[path = "durable/speed.rs"]
 mod speed;
 
+#[cfg(feature = "postgres")]
+#[path = "durable/tools.rs"]
+mod tools;
+
 use sabot_cluster_tests::Home;
 
 /// Runs each test of a module over each kind of store.

@@ -44,6 +44,27 @@ suite! {
     leaders::a_newer_store_is_refused,
 }
 
+/// What only a cluster's database can.
+#[cfg(feature = "postgres")]
+mod on_postgres {
+    macro_rules! tests {
+        ($($test:ident,)+) => {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let home = tokio::task::spawn_blocking(super::Home::postgres).await.unwrap();
+                let Some(home) = home else { return };
+                super::leaders::$test(home).await;
+            })+
+        };
+    }
+    tests! { a_leader_that_stands_still, }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_database_is_killed() {
+        super::leaders::the_database_is_killed().await;
+    }
+}
+
 /// Does nothing, unless a test starts this binary once more.
 #[test]
 fn child() {

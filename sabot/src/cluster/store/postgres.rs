@@ -1,8 +1,9 @@
 //! The database of clusters: Postgres.
 //!
 //! Writing transactions take one lock, so that they come one after the other, as with SQLite. The leader's place is a lock of a session of its own: Postgres
-//! gives it back when the session ends, which it notices within [`DEAD`] seconds even if the leader's machine is gone without a word. The leader asks its
-//! session twice a second, and gives up the place when there is no answer within [`ANSWER`]: before Postgres gives it to another.
+//! gives it back when the session ends, which it notices within [`DEAD`] even if the leader's machine is gone without a word. The leader says twice a second
+//! in its session that it is there, and gives up the place when there is no answer within [`ANSWER`]: before Postgres gives it to another. A leader that
+//! stands still (its process is stopped, its machine hangs) has a session that lives: who stands by ends it, when nothing was said there for [`DEAD`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,15 +25,18 @@ use crate::{Error, Result};
 
 /// How long to wait for a server that does not answer.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How often the leader asks its session.
-const ASK: Duration = Duration::from_millis(500);
+/// How often the leader says that it is there.
+const SAY: Duration = Duration::from_millis(500);
 /// How long it waits for the answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// After how many seconds without a sign of life Postgres ends the leader's session: more than [`ASK`] and [`ANSWER`] together.
-const DEAD: u32 = 5;
-/// The locks' names: numbers that others are unlikely to take.
-const LEADER: &str = "1935762021, 1";
-const WRITER: &str = "1935762021, 2";
+/// After which time without a sign of life the leader's session is ended: more than [`SAY`] and [`ANSWER`] together.
+const DEAD: Duration = Duration::from_secs(5);
+/// The locks' names: a class that others are unlikely to take, and a number in it.
+const LOCKS: i32 = 1_935_762_021;
+const LEADER: i32 = 1;
+const WRITER: i32 = 2;
+/// Now, as the database has it.
+const NOW: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
 /// How many connections wait for the next transaction.
 const IDLE: usize = 4;
 
@@ -105,14 +109,23 @@ impl Postgres {
         let fail = |e: tokio_postgres::Error| postgres_error(&self.place, "cannot take the leader's place", &e);
         let alive = format!(
             "SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = {}; SET tcp_user_timeout = {}",
-            DEAD - 1,
-            DEAD * 1000
+            DEAD.as_secs() - 1,
+            DEAD.as_millis()
         );
         client.batch_execute(&alive).await.map_err(fail)?;
-        let locked = client.query_typed(&format!("SELECT pg_try_advisory_lock({LEADER})"), &[]).await.map_err(fail)?;
+        let locked = client.query_typed(&format!("SELECT pg_try_advisory_lock({LOCKS}, {LEADER})"), &[]).await.map_err(fail)?;
         if !locked.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+            let silent = format!(
+                "SELECT pg_terminate_backend(pg_locks.pid) FROM pg_locks, sabot_leader WHERE locktype = 'advisory' AND classid = {LOCKS} AND objid = {LEADER} \
+                 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND heard < {NOW} - {}",
+                DEAD.as_millis()
+            );
+            client.query_typed(&silent, &[]).await.map_err(fail)?;
             return Ok(None);
         }
+        // said first, so that nobody takes the place for a silent one's
+        let here = format!("UPDATE sabot_leader SET heard = {NOW}");
+        client.batch_execute(&here).await.map_err(fail)?;
         let mut tx = self.write().await?;
         let fence = next_generation(&mut *tx, who).await?;
         tx.commit().await?;
@@ -120,8 +133,8 @@ impl Postgres {
         let place = self.place.clone();
         let watch = tokio::spawn(async move {
             let why = loop {
-                tokio::time::sleep(ASK).await;
-                match timeout(ANSWER, client.batch_execute("SELECT 1")).await {
+                tokio::time::sleep(SAY).await;
+                match timeout(ANSWER, client.batch_execute(&here)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => break postgres_error(&place, "the session that holds the leader's place is lost", &e).to_string(),
                     Err(_) => break format!("{place}: no answer within {ANSWER:?} in the session that holds the leader's place"),
@@ -137,7 +150,7 @@ impl Database for Postgres {
         Box::pin(self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     }
     fn write(&self) -> Pending<'_, Box<dyn Transaction>> {
-        Box::pin(async { self.begin(&format!("BEGIN; SELECT pg_advisory_xact_lock({WRITER})")).await })
+        Box::pin(async { self.begin(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCKS}, {WRITER})")).await })
     }
 }
 

@@ -9,8 +9,8 @@ pub(super) const VERSION: i64 = STEPS.len() as i64;
 /// What makes version n + 1 of version n.
 const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE sabot_leader (one BIGINT PRIMARY KEY, generation BIGINT NOT NULL, pid BIGINT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL, \
-     since BIGINT NOT NULL)",
-    "INSERT INTO sabot_leader VALUES (1, 0, 0, '', '', 0)",
+     since BIGINT NOT NULL, heard BIGINT NOT NULL)",
+    "INSERT INTO sabot_leader VALUES (1, 0, 0, '', '', 0, 0)",
     "CREATE TABLE sabot_counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
     "CREATE TABLE sabot_jobs (id TEXT PRIMARY KEY, name TEXT NOT NULL, build TEXT NOT NULL, spec TEXT NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL, \
      attempt BIGINT NOT NULL, restarts BIGINT NOT NULL, error TEXT, created BIGINT NOT NULL, updated BIGINT NOT NULL)",

@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(60);
 
-async fn open(home: &Home, definitions: &Definitions) -> (ControlStore, Leader, Arc<dyn Workflows>) {
+pub(super) async fn open(home: &Home, definitions: &Definitions) -> (ControlStore, Leader, Arc<dyn Workflows>) {
     let (store, leader) = home.led().await;
     let workflows = durable::open(&store, &leader, definitions).await.unwrap();
     (store, leader, workflows)
 }
 
-fn names(steps: &[durable::StepSummary]) -> Vec<&str> {
+pub(super) fn names(steps: &[durable::StepSummary]) -> Vec<&str> {
     // the engine's own steps have names of its own
     steps.iter().map(|s| s.name.as_str()).filter(|n| !n.starts_with("DBOS.")).collect()
 }
@@ -171,13 +171,13 @@ pub(super) async fn errors_are_recorded(home: Home) {
 
 /// Steps one to three; the second waits while `hold` is set. Counts how often each body was entered, and how many run.
 #[derive(Clone, Default)]
-struct Three {
+pub(super) struct Three {
     entered: Arc<[AtomicU32; 3]>,
     running: Arc<AtomicU32>,
-    hold: Arc<AtomicU32>,
+    pub(super) hold: Arc<AtomicU32>,
 }
 impl Three {
-    fn definitions(&self, version: &str) -> Definitions {
+    pub(super) fn definitions(&self, version: &str) -> Definitions {
         let three = self.clone();
         Definitions::new(version).with("three", move |flow: Flow, from: u32| {
             let three = three.clone();
@@ -203,10 +203,10 @@ impl Three {
             }
         })
     }
-    fn entered(&self) -> [u32; 3] {
+    pub(super) fn entered(&self) -> [u32; 3] {
         [0, 1, 2].map(|at: usize| self.entered[at].load(Ordering::SeqCst))
     }
-    async fn in_second(&self) {
+    pub(super) async fn in_second(&self) {
         while self.running.load(Ordering::SeqCst) == 0 || self.entered()[1] == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -17,7 +17,9 @@ pub(super) fn child() {
         let store = ControlStore::open(&Place::of(&std::env::var("SABOT_PLACE").unwrap())).await.unwrap();
         let leader = store.lead(&Server::here("10.1.2.3:4567", now())).await.unwrap();
         println!("leads {}", leader.fence());
-        std::future::pending::<()>().await;
+        println!("lost {}", leader.lost().await);
+        let refused = store.submit(leader.fence(), &new_job("zombie"), 1).await.unwrap_err();
+        println!("refused {refused}");
     });
 }
 
@@ -112,4 +114,98 @@ pub(super) async fn a_newer_store_is_refused(home: Home) {
     assert!(error.contains(wanted) && !error.contains("pass-of-tests"), "{error}");
     set("1");
     ControlStore::open(&home.place).await.unwrap();
+}
+
+#[cfg(feature = "postgres")]
+pub(super) async fn a_leader_that_stands_still(home: Home) {
+    let place = place_text(&home.place);
+    let first = tokio::task::spawn_blocking(move || {
+        let mut first = Once::start("child", "leader", &[("SABOT_PLACE", &place)]);
+        first.until("leads ");
+        first
+    });
+    let mut first = first.await.unwrap();
+    let signal = |name: &str| assert!(std::process::Command::new("kill").args([name, &first.id().to_string()]).status().unwrap().success());
+    let store = home.store().await;
+    signal("-STOP");
+    let begun = Instant::now();
+    let leader = store.lead(&here()).await.unwrap();
+    println!("took over from a stopped process after {:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(3) && begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    store.submit(leader.fence(), &new_job("j"), 1).await.unwrap();
+    signal("-CONT");
+    let said = tokio::task::spawn_blocking(move || {
+        let said = (first.until("lost "), first.until("refused "));
+        first.end();
+        said
+    });
+    let (lost, refused) = said.await.unwrap();
+    assert!(lost.contains("the session that holds the leader's place is lost"), "{lost}");
+    assert!(refused.contains(&format!("this server does not lead any more: process {} on ", std::process::id())), "{refused}");
+    assert!(store.job("zombie").await.unwrap().is_none() && leader.leads());
+}
+
+/// Postgres is killed under a leader with a workflow under way: the leader says so at once, and leads again when the database is back; nothing is lost.
+#[cfg(feature = "postgres")]
+pub(super) async fn the_database_is_killed() {
+    use sabot::cluster::durable::{self, Definitions, Flow};
+
+    let server = tokio::task::spawn_blocking(|| {
+        let server = sabot_services::Postgres::own("postgres-control")?;
+        let url = server.database("control");
+        Some((server, url))
+    });
+    let Some((server, url)) = server.await.unwrap() else { return };
+    let store = ControlStore::open(&Place::of(&url)).await.unwrap();
+    let leader = store.lead(&here()).await.unwrap();
+    store.submit(leader.fence(), &new_job("j"), 1).await.unwrap();
+    let definitions = Definitions::new("1").with("long", |flow: Flow, _: ()| async move {
+        let mut sum = 0;
+        for step in 0..20u32 {
+            sum += flow
+                .step(&format!("step {step}"), || async {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Ok(step)
+                })
+                .await?;
+        }
+        Ok(sum)
+    });
+    let workflows = durable::open(&store, &leader, &definitions).await.unwrap();
+    workflows.start("w", "long", serde_json::Value::Null).await.unwrap();
+    while workflows.steps("w").await.unwrap().len() < 4 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let server = tokio::task::spawn_blocking(move || {
+        server.end();
+        server
+    });
+    let server = server.await.unwrap();
+    let begun = Instant::now();
+    let why = leader.lost().await;
+    println!("lost its place {:?} after the database: {why}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4) && !leader.leads() && why.contains("the leader's place"), "{why}");
+    let error = store.job("j").await.unwrap_err();
+    assert!(error.is_transient() && !error.to_string().contains("pass-of-tests"), "{error}");
+    workflows.stop().await.unwrap();
+    let fence = leader.fence();
+    drop((workflows, leader));
+    let me = here();
+    let (again, server) = tokio::join!(store.lead(&me), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let begun = tokio::task::spawn_blocking(move || {
+            server.begin();
+            server
+        });
+        begun.await.unwrap()
+    });
+    let leader = again.unwrap();
+    assert!(leader.fence() > fence);
+    let workflows = durable::open(&store, &leader, &definitions).await.unwrap();
+    assert_eq!(workflows.recovered().resumed, ["w"]);
+    assert_eq!(workflows.outcome("w").await.unwrap(), serde_json::json!(190));
+    assert!(store.job("j").await.unwrap().is_some());
+    workflows.stop().await.unwrap();
+    drop((workflows, leader, store));
+    tokio::task::spawn_blocking(move || server.end()).await.unwrap();
 }
