@@ -44,14 +44,12 @@ impl Client {
     /// # Errors
     /// If the address is none.
     pub fn new(address: &str, token: Option<String>) -> Result<Self> {
-        let base = match address.trim().trim_end_matches('/') {
-            a if a.starts_with("http://") => a.to_owned(),
-            a if a.starts_with("https://") => {
-                return Err(Error::Usage(format!("`{a}`: the server's API is plain HTTP; put a proxy before it for HTTPS, or write http://")));
-            }
-            a => format!("http://{a}"),
-        };
-        let authority = base.trim_start_matches("http://");
+        let given = address.trim();
+        if given.starts_with("https://") {
+            return Err(Error::Usage(format!("`{given}`: the server's API is plain HTTP; put a proxy before it for HTTPS, or write http://")));
+        }
+        let authority = given.trim_start_matches("http://").trim_end_matches('/');
+        let base = format!("http://{authority}");
         if authority.is_empty() || authority.contains('/') || base.parse::<hyper::Uri>().is_err() {
             return Err(Error::Usage(format!("`{address}` is no address of a server: write host:port, as in 127.0.0.1:7480")));
         }

@@ -39,6 +39,8 @@ pub(super) struct Outbound {
     state: Mutex<State>,
     notify: Notify,
     given_up: AtomicBool,
+    /// Told once it is given up.
+    over: Notify,
 }
 
 struct State {
@@ -85,6 +87,7 @@ impl Outbound {
             state: Mutex::new(state),
             notify: Notify::new(),
             given_up: AtomicBool::new(false),
+            over: Notify::new(),
         }
     }
     /// Something was pushed into one of the channels, or nothing will be any more.
@@ -99,6 +102,7 @@ impl Outbound {
     /// Ends at once, whatever has arrived.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, SeqCst);
+        self.over.notify_one();
         self.notify.notify_waiters();
         self.pushed();
     }
@@ -108,7 +112,13 @@ impl Outbound {
         let mut pause = SHORTEST_PAUSE;
         loop {
             let before = heard;
-            let Err(status) = self.connect(&mut heard).await else { break };
+            // The peer may wait for this end to stop before it ends its answers: who gives up does not wait for them.
+            let connected = tokio::select! {
+                biased;
+                () = self.over.notified() => break,
+                connected = self.connect(&mut heard) => connected,
+            };
+            let Err(status) = connected else { break };
             if self.given_up.load(SeqCst) {
                 break;
             }
