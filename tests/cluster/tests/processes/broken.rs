@@ -106,18 +106,18 @@ fn a_zombie_is_refused() {
 fn a_poison_row_fails_the_job_and_nothing_else() {
     let cluster = Cluster::start(2, 2);
     let output = cluster.tool(&[
-        "submit", "poison", "--per_second", "2000", "--poisoned", "100", "--parallelism", "2", "--restarts", "1", "--wait",
+        "submit", "poison", "--per_second", "2000", "--poisoned", "400", "--parallelism", "2", "--restarts", "1", "--wait",
         "--checkpoint-dir", "state", "--checkpoint-every", "100ms", "--sink", "entries=csv:out/",
     ]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("row 100 is poison") && said.contains("brittle"), "{said}");
+    assert!(said.contains("row 400 is poison") && said.contains("brittle"), "{said}");
     let view = cluster.job("poison");
     assert_eq!(view["state"], "failed");
     assert!(view["restarts"].as_u64() >= Some(1));
     // what was published before is whole, and the cluster goes on
     let rows = cluster.check_ledger();
-    assert!(rows <= 50 * 101, "{rows}");
+    assert!(rows <= 50 * 401, "{rows}");
     let next = cluster.json(&["submit", "totals", "--rows", "100", "--sink", "totals=t.csv", "--wait"]);
     assert_eq!(next["state"], "finished");
     assert!(cluster.json(&["agents"]).as_array().unwrap().iter().all(|a| a["taken"] == 0 && a["standing"] == "alive"));
