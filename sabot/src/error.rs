@@ -86,6 +86,9 @@ pub enum Error {
     /// A checkpoint could not be written, read, or does not belong to this program.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+    /// The control store refused, or does not answer; or a workflow in it failed.
+    #[error("{0}")]
+    Control(String),
     /// An Arrow kernel refused its input.
     #[error("arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),

@@ -6,6 +6,8 @@ extern crate self as sabot;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod connect;
 mod error;
 // public for the output of the macros, tests and benchmarks: no program names what is in it

@@ -19,7 +19,7 @@ pub enum Order {
 }
 
 /// Runs a job on 1, 2, 3 and 8 threads with morsels of 1, 7, 64, 1000 and 65536 rows, optimised and not, on the pool,
-/// and under some seeds of the simulation: all must give the expected rows, and the same bits as each other.
+/// and under some seeds of the simulation, in 1, 2 and 3 processes too: all must give the expected rows, and the same bits as each other.
 ///
 /// `tolerance` is for floats that were computed in another order than the expected ones.
 ///
@@ -53,7 +53,12 @@ pub fn everywhere<T: Named + std::fmt::Debug>(job: impl Fn() -> Job, sink: &str,
         let trial = Trial::new().threads(1 + seed as usize).morsel_rows(5).seed(seed);
         one(&format!("seed {seed}"), trial, job().optimise(seed % 2 == 1));
     }
-    restarted(&job, sink, 0..6, first.as_deref().unwrap_or(&[]), order);
+    for seed in 0..6 {
+        let (shares, threads) = (1 + seed as usize % 3, [1, 2, 3, 8][seed as usize % 4]);
+        let trial = Trial::new().threads(threads).morsel_rows(5).seed(seed).shares(shares);
+        one(&format!("seed {seed}, {threads} instances in {shares} processes"), trial, job().optimise(seed % 2 == 1));
+    }
+    restarted(&job, sink, 0..8, first.as_deref().unwrap_or(&[]), order);
 }
 
 /// What a job gives that took a checkpoint, crashed, and went on.
@@ -67,21 +72,28 @@ pub struct Restart {
     pub ran: Ran,
 }
 
-/// Takes a checkpoint somewhere, crashes, and goes on with another number of threads, all by the seed.
+/// Takes a checkpoint somewhere, crashes, and goes on with another number of threads, and of processes, all by the seed.
 ///
 /// # Panics
 /// If it fails.
 #[allow(clippy::panic)]
 pub fn restart(job: &impl Fn() -> Job, seed: u64) -> Restart {
     let (threads, later) = (1 + seed as usize % 3, 1 + (seed as usize / 2) % 3);
-    let what = format!("seed {seed}, {threads} threads, then {later}");
+    // none: in this process, without shares
+    let shares = [None, Some(2), None, Some(1), Some(3), None, Some(2), Some(3)];
+    let (processes, after) = (shares[seed as usize % 8], shares[(seed as usize + 3) % 8]);
+    let what = format!("seed {seed}, {threads} threads, then {later}; processes: {processes:?}, then {after:?}");
     let fail = |e: sabot::Error| -> ! { panic!("{what}: {e}") };
-    let trial = |threads| Trial::new().threads(threads).morsel_rows(6);
-    let steps = trial(threads).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
+    let trial = |threads, processes: Option<usize>| {
+        let trial = Trial::new().threads(threads).morsel_rows(6);
+        processes.map_or(trial.clone(), |n| trial.shares(n))
+    };
+    let steps = trial(threads, processes).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
     let cut = steps * (1 + seed % 5) / 6;
-    let ran = trial(threads).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
+    let ran =
+        trial(threads, processes).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
     let checkpoint = ran.checkpoint;
-    let ran = trial(later).seed(seed + 100).from(checkpoint.clone()).run(job()).unwrap_or_else(|e| fail(e));
+    let ran = trial(later, after).seed(seed + 100).from(checkpoint.clone()).run(job()).unwrap_or_else(|e| fail(e));
     Restart { what, checkpoint, ran }
 }
 

@@ -10,8 +10,8 @@ use crate::stream::PipelineEntry;
 use crate::words::unknown;
 use crate::{Error, Result};
 
-/// Options of every pipeline; a parameter of such a name is given by `--param`.
-const OWN: &[&str] = &[
+/// Options of every pipeline that is run; a parameter of such a name is given by `--param`.
+pub(super) const OWN: &[&str] = &[
     "param",
     "source",
     "sink",
@@ -43,7 +43,7 @@ pub(super) const PARAM: &str = "parameter:";
 pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -> Command {
     let name = args.first().and_then(|a| Path::new(a).file_stem()).map_or("sabot".into(), |n| n.to_string_lossy().into_owned());
     let per = |verb: &'static str, about: &'static str, own: fn(Command) -> Command| {
-        let subs = pipelines.iter().map(|p| own(parameters(Command::new(p.name).about(p.doc), p)));
+        let subs = pipelines.iter().map(|p| own(parameters(Command::new(p.name).about(p.doc), p, own_names(verb))));
         Command::new(verb)
             .about(about)
             .subcommand_required(true)
@@ -53,7 +53,7 @@ pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -
             .disable_help_subcommand(true)
             .subcommands(subs)
     };
-    Command::new(name)
+    let command = Command::new(name)
         .about("Runs and explains the pipelines of this program.")
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -73,7 +73,20 @@ pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -
             Command::new("completions")
                 .about("Print a script that completes pipelines, parameters and names in a shell")
                 .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell))),
-        )
+        );
+    #[cfg(feature = "cluster")]
+    let command =
+        super::cluster::commands(command.subcommand(per("submit", "Run a pipeline on the agents of a server", super::cluster::submitting)));
+    command
+}
+
+/// The options of a verb's pipelines that are no parameters.
+pub(super) fn own_names(verb: &str) -> &'static [&'static str] {
+    match verb {
+        #[cfg(feature = "cluster")]
+        "submit" => super::cluster::OWN,
+        _ => OWN,
+    }
 }
 
 /// The commands about savepoints.
@@ -124,14 +137,14 @@ fn format() -> Arg {
         .help("A mermaid flowchart (the default), or an SVG drawing")
         .value_parser(["mermaid", "svg"])
 }
-fn json() -> Arg {
+pub(super) fn json() -> Arg {
     Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON")
 }
 
 /// The values a pipeline takes.
-fn parameters(mut command: Command, pipeline: &PipelineEntry) -> Command {
+fn parameters(mut command: Command, pipeline: &PipelineEntry, own: &[&str]) -> Command {
     let mut args = Vec::new();
-    for p in pipeline.params.iter().filter(|p| !OWN.contains(&p.name.replace('_', "-").as_str())) {
+    for p in pipeline.params.iter().filter(|p| !own.contains(&p.name.replace('_', "-").as_str())) {
         let arg = Arg::new(format!("{PARAM}{}", p.name)).long(p.name).value_name(p.type_name).help_heading("Parameters");
         let dashed = p.name.replace('_', "-");
         let arg = if dashed == p.name { arg } else { arg.alias(dashed) };
@@ -147,44 +160,65 @@ fn parameters(mut command: Command, pipeline: &PipelineEntry) -> Command {
     command
 }
 
+fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
 /// What only `run` takes.
 fn running(command: Command) -> Command {
-    let arg = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
-    command
-        .arg(source())
+    kept(command)
         .arg(
-            arg(
+            valued(
                 "sink",
                 "NAME=URI",
                 "Bind a sink: out.parquet, out.csv, out.jsonl, out.arrow, a directory (out/, csv:out/), blackhole:, or - to print",
             )
             .action(ArgAction::Append),
         )
-        .arg(arg("threads", "N", "Worker threads; 0 for all cores").value_parser(clap::value_parser!(usize)))
+        .arg(valued("threads", "N", "Worker threads; 0 for all cores").value_parser(clap::value_parser!(usize)))
         .arg(
-            arg("memory", "BYTES", "About what the job may use: 500M, 8G; aggregates, joins and sorts spill to disk beyond it")
+            valued("memory", "BYTES", "About what the job may use: 500M, 8G; aggregates, joins and sorts spill to disk beyond it")
                 .value_parser(bytes),
         )
         .arg(
-            arg("spill-dir", "DIR", "Where to spill; by default the system's directory for temporary files")
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .requires("from-savepoint")
+                .help("Only print what would be carried over from the savepoint, dropped or refused"),
+        )
+        .arg(
+            valued("output", "FORMAT", "How to print rows; by default a table on a terminal, else CSV")
+                .value_parser(["table", "csv", "json", "arrow"]),
+        )
+        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Print all rows of a table, not only the first"))
+        .arg(Arg::new("stats").long("stats").action(ArgAction::SetTrue).help("Print row counts per step and work per thread"))
+}
+
+/// What a job takes wherever it runs.
+pub(super) fn kept(command: Command) -> Command {
+    command
+        .arg(source())
+        .arg(
+            valued("spill-dir", "DIR", "Where to spill; by default the system's directory for temporary files")
                 .value_parser(clap::value_parser!(std::path::PathBuf)),
         )
         .arg(
-            arg("state-dir", "DIR", "Keep the states of keyed steps on disk, in here; needs the feature `fjall`")
+            valued("state-dir", "DIR", "Keep the states of keyed steps on disk, in here; needs the feature `fjall`")
                 .value_parser(clap::value_parser!(std::path::PathBuf)),
         )
         .arg(
-            arg("state-memory", "BYTES", "What states on disk may use of memory, about: 64M, 1G; 256M by default")
+            valued("state-memory", "BYTES", "What states on disk may use of memory, about: 64M, 1G; 256M by default")
                 .value_parser(bytes)
                 .requires("state-dir"),
         )
         .arg(
-            arg("retries", "N", "How often to read or write again after a transient error (a lost connection, a timeout); 3 by default")
+            valued("retries", "N", "How often to read or write again after a transient error (a lost connection, a timeout); 3 by default")
                 .value_parser(clap::value_parser!(u32)),
         )
-        .arg(arg("retry-wait", "TIME", "The wait before the first of these, doubled for each further one: 200ms, 5s").value_parser(span))
+        .arg(valued("retry-wait", "TIME", "The wait before the first of these, doubled for each further one: 200ms, 5s").value_parser(span))
         .arg(
-            arg(
+            valued(
                 "checkpoint-dir",
                 "DIR",
                 "Keep checkpoints in this directory or object store (s3://bucket/path), and continue from the newest one: nothing is lost or repeated if the process dies",
@@ -192,17 +226,17 @@ fn running(command: Command) -> Command {
             .value_parser(clap::value_parser!(std::path::PathBuf)),
         )
         .arg(
-            arg("checkpoint-every", "TIME", "The time between checkpoints: 500ms, 10s (the default), 5m")
+            valued("checkpoint-every", "TIME", "The time between checkpoints: 500ms, 10s (the default), 5m")
                 .value_parser(span)
                 .requires("checkpoint-dir"),
         )
         .arg(
-            arg("checkpoint-keep", "N", "How many checkpoints stay; 3 by default")
+            valued("checkpoint-keep", "N", "How many checkpoints stay; 3 by default")
                 .value_parser(clap::value_parser!(u16).range(1..))
                 .requires("checkpoint-dir"),
         )
         .arg(
-            arg(
+            valued(
                 "from-savepoint",
                 "NAME|FILE",
                 "Begin with a savepoint, of this directory of checkpoints or a file; steps and parameters may differ from the savepoint's",
@@ -216,23 +250,10 @@ fn running(command: Command) -> Command {
                 .requires("from-savepoint")
                 .help("Restore the savepoint although it holds state of steps that are gone"),
         )
-        .arg(
-            Arg::new("dry-run")
-                .long("dry-run")
-                .action(ArgAction::SetTrue)
-                .requires("from-savepoint")
-                .help("Only print what would be carried over from the savepoint, dropped or refused"),
-        )
-        .arg(
-            arg("output", "FORMAT", "How to print rows; by default a table on a terminal, else CSV")
-                .value_parser(["table", "csv", "json", "arrow"]),
-        )
-        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Print all rows of a table, not only the first"))
-        .arg(Arg::new("stats").long("stats").action(ArgAction::SetTrue).help("Print row counts per step and work per thread"))
 }
 
 /// `4096`, `500M`, `8G`: powers of 1024.
-fn bytes(text: &str) -> Result<usize, String> {
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let upper = text.trim().to_ascii_uppercase();
     let upper = upper.trim_end_matches('B').trim_end_matches('I');
     let digits = upper.trim_end_matches(['K', 'M', 'G', 'T']);
@@ -271,7 +292,7 @@ pub(super) fn refuse(args: &[OsString], error: &clap::Error) -> Result<i32> {
         Some(ContextValue::String(s)) => s.clone(),
         _ => String::new(),
     };
-    if ["run", "explain", "graph"].contains(&verb) {
+    if ["run", "explain", "graph"].contains(&verb) || (cfg!(feature = "cluster") && verb == "submit") {
         match error.kind() {
             ErrorKind::InvalidSubcommand => {
                 return crate::stream::pipeline_named(&word(ContextKind::InvalidSubcommand)).map(|_| super::USAGE);
@@ -280,7 +301,7 @@ pub(super) fn refuse(args: &[OsString], error: &clap::Error) -> Result<i32> {
                 let given = word(ContextKind::InvalidArg);
                 let pipeline = args.get(2).and_then(|a| a.to_str()).and_then(|n| crate::stream::pipeline_named(n).ok());
                 let own: &[&str] = match verb {
-                    "run" => OWN,
+                    "run" | "submit" => own_names(verb),
                     "explain" => &["param", "source", "json", "help"],
                     _ => &["param", "format", "help"],
                 };

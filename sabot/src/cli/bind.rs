@@ -134,3 +134,21 @@ pub(super) fn sinks(mut job: Job, pipeline: &PipelineEntry, matches: &ArgMatches
     }
     Ok((job, printed))
 }
+
+/// Sets the options that a command line names, of a job that may run anywhere.
+pub(super) fn options(job: Job, sub: &ArgMatches, savepoint: Option<&std::path::PathBuf>) -> Job {
+    use std::path::PathBuf;
+    use std::time::Duration;
+    job.options(|o| {
+        o.spill_dir = sub.get_one::<PathBuf>("spill-dir").cloned().or(o.spill_dir.take());
+        o.state_dir = sub.get_one::<PathBuf>("state-dir").cloned().or(o.state_dir.take());
+        o.state_memory = sub.get_one::<usize>("state-memory").copied().unwrap_or(o.state_memory);
+        o.retries = sub.get_one::<u32>("retries").copied().unwrap_or(o.retries);
+        o.retry_wait = sub.get_one::<Duration>("retry-wait").copied().unwrap_or(o.retry_wait);
+        o.checkpoint_dir = sub.get_one::<PathBuf>("checkpoint-dir").cloned().or(o.checkpoint_dir.take());
+        o.checkpoint_every = sub.get_one::<Duration>("checkpoint-every").copied().unwrap_or(o.checkpoint_every);
+        o.checkpoint_keep = sub.get_one::<u16>("checkpoint-keep").map_or(o.checkpoint_keep, |n| usize::from(*n));
+        o.from_savepoint = savepoint.cloned().or(o.from_savepoint.take());
+        o.allow_dropped_state |= sub.get_flag("allow-dropped-state");
+    })
+}

@@ -5,6 +5,8 @@
 
 mod args;
 mod bind;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod completions;
 mod interrupt;
 mod meter;
@@ -103,6 +105,8 @@ fn dispatch(args: &[OsString]) -> Result<i32> {
         Some(("completions", sub)) => completions::completions(args, sub),
         Some(("ops", sub)) => show::operators(sub.get_flag("json")),
         Some(("pipelines", sub)) => show::pipelines(sub.get_flag("json")),
+        #[cfg(feature = "cluster")]
+        Some((verb, sub)) => cluster::run(verb, sub),
         _ => Err(Error::usage(
             "which command? `run`, `explain`, `graph`, `savepoint`, `schema`, `ops`, `pipelines` or `completions`; `--help` explains them",
         )),

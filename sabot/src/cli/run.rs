@@ -44,19 +44,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
         None => {}
     }
     let meter = Meter::new();
-    let job = job.options(|o| {
+    let job = bind::options(job, sub, savepoint.as_ref()).options(|o| {
         o.threads = sub.get_one::<usize>("threads").copied().unwrap_or(o.threads);
-        o.spill_dir = sub.get_one::<std::path::PathBuf>("spill-dir").cloned().or(o.spill_dir.take());
-        o.state_dir = sub.get_one::<std::path::PathBuf>("state-dir").cloned().or(o.state_dir.take());
-        o.state_memory = sub.get_one::<usize>("state-memory").copied().unwrap_or(o.state_memory);
         o.memory_budget = sub.get_one::<usize>("memory").copied().or(o.memory_budget);
-        o.retries = sub.get_one::<u32>("retries").copied().unwrap_or(o.retries);
-        o.retry_wait = sub.get_one::<std::time::Duration>("retry-wait").copied().unwrap_or(o.retry_wait);
-        o.checkpoint_dir = sub.get_one::<std::path::PathBuf>("checkpoint-dir").cloned().or(o.checkpoint_dir.take());
-        o.checkpoint_every = sub.get_one::<std::time::Duration>("checkpoint-every").copied().unwrap_or(o.checkpoint_every);
-        o.checkpoint_keep = sub.get_one::<u16>("checkpoint-keep").map_or(o.checkpoint_keep, |n| usize::from(*n));
-        o.from_savepoint = savepoint.clone().or(o.from_savepoint.take());
-        o.allow_dropped_state |= sub.get_flag("allow-dropped-state");
         o.progress = meter.as_ref().map(Meter::hook);
     });
     if let Some(dir) = kept {

@@ -183,6 +183,8 @@ pub use parquet_source::ParquetSource;
 pub use parts_sink::PartsSink;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresSink;
+#[cfg(feature = "cluster-postgres")]
+pub(crate) use postgres::postgres_error;
 pub use postgres_table::PostgresTable;
 pub use reader_source::{BatchIterator, ReaderSource, from_reader};
 pub use sink_spec::SinkSpec;

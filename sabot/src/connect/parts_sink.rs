@@ -24,7 +24,8 @@ type Make = Box<dyn Fn(PathBuf) -> Result<Box<dyn Sink>> + Send>;
 /// changed or added twice, whenever the process dies. In other jobs there is one file, which appears at the end. A job begins
 /// with a directory without visible files. Files may be taken away while the job runs.
 ///
-/// While in use, the directory is locked (Unix): no two sinks write to one.
+/// While in use, the directory is locked (Unix), so that no two sinks write to one; unless whoever runs the job on several machines
+/// [sees to that](Beginning::fenced).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -100,7 +101,7 @@ impl PartsSink {
     }
 
     /// Finds and locks the directory; removes what was staged by processes that died, but for the file of `from`.
-    fn enter(&mut self, from: Option<&Cut>) -> Result<()> {
+    fn enter(&mut self, from: Option<&Cut>, fenced: bool) -> Result<()> {
         let target = self.path.as_path();
         let io = |what: &'static str| move |e| Error::io(target, what, e);
         if from.is_none() {
@@ -110,7 +111,7 @@ impl PartsSink {
         if let Some(from) = from.filter(|f| f.dir != path) {
             return Err(Error::Checkpoint(format!("its files are in {}, but the sink is now {}", from.dir.display(), path.display())));
         }
-        let lock = cfg!(unix).then(|| locked(&path)).transpose()?;
+        let lock = (cfg!(unix) && !fenced).then(|| locked(&path)).transpose()?;
         for entry in fs::read_dir(&path).map_err(io("cannot list this directory"))? {
             let entry = entry.map_err(io("cannot list this directory"))?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -201,7 +202,7 @@ fn locked(dir: &Path) -> Result<File> {
 impl Sink for PartsSink {
     fn open(&mut self, schema: &SchemaRef) -> Result<()> {
         if self.dir.is_none() {
-            self.enter(None)?;
+            self.enter(None, false)?;
         }
         // Now, because columns that cannot be stored are refused at the start.
         let part = Some(self.part(schema)?);
@@ -251,7 +252,7 @@ impl TwoPhase for PartsSink {
         let from = beginning.from.map(read).transpose()?;
         // A job that begins with a savepoint may begin another directory: the savepoint's files were all put in place.
         let elsewhere = |from: &Cut| beginning.savepoint && self.path.canonicalize().map_or(true, |path| path != from.dir);
-        self.enter(from.filter(|from| !elsewhere(from)).as_ref())
+        self.enter(from.filter(|from| !elsewhere(from)).as_ref(), beginning.fenced)
     }
     fn prepare(&mut self, epoch: u64, last: bool) -> Result<Preparing> {
         let (part, cut) = self.cut(epoch, last)?;

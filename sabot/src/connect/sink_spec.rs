@@ -164,6 +164,15 @@ impl SinkSpec {
             SinkSpec::Blackhole | SinkSpec::Kafka(_) | SinkSpec::Postgres(_) => Err(Error::internal("a sink that is no file")),
         }
     }
+    /// Takes a relative path from `dir`.
+    pub(crate) fn within(&mut self, dir: &Path) {
+        match self {
+            SinkSpec::Parquet { path } | SinkSpec::Csv { path, .. } | SinkSpec::JsonLines { path } | SinkSpec::Arrow { path } => {
+                *path = dir.join(&*path);
+            }
+            SinkSpec::Blackhole | SinkSpec::Kafka(_) | SinkSpec::Postgres(_) => {}
+        }
+    }
     /// What identifies the sink, without passwords.
     pub(crate) fn without_secrets(&self) -> Self {
         match self {

@@ -162,6 +162,19 @@ impl SourceSpec {
         one
     }
 
+    /// Takes relative paths from `dir`.
+    pub(crate) fn within(&mut self, dir: &Path) {
+        match self {
+            SourceSpec::Parquet { paths } | SourceSpec::Csv { paths, .. } | SourceSpec::JsonLines { paths, .. } => {
+                for path in paths {
+                    *path = dir.join(&*path).display().to_string();
+                }
+            }
+            SourceSpec::Follow { files, .. } => files.within(dir),
+            SourceSpec::Kafka(_) => {}
+        }
+    }
+
     /// Opens the source for `record`, whose columns are `expected`: they are matched by name, and [`Source::schema`]
     /// is then exactly `expected`.
     ///

@@ -129,5 +129,6 @@ pub struct GroupState {
     /// The key group, or [`SHARED`], or [`LAYERED`].
     pub group: u16,
     /// Opaque to everyone but the operator (Arrow IPC where the state is columnar).
+    #[cfg_attr(feature = "cluster", serde(with = "serde_bytes"))]
     pub bytes: Vec<u8>,
 }

@@ -46,6 +46,8 @@ pub struct Beginning<'a> {
     /// Larger than that of every process that ran the job before. It belongs into the names of what is staged, so that a
     /// process that was believed dead cannot spoil it.
     pub generation: u64,
+    /// Whether no process that ran the job before writes any more, also where one hangs: a lock that it still holds need not be waited for.
+    pub fenced: bool,
     /// What the checkpoint holds of this sink, if the job continues from one.
     pub from: Option<&'a Prepared>,
     /// Whether the job begins with a savepoint. What it holds of this sink was published with it, and is not published again; the

@@ -150,6 +150,13 @@ impl Basis {
     pub(super) fn retain(&mut self, there: impl Fn(&str) -> bool) {
         self.files.retain(|name, _| there(name));
     }
+    /// The files that some instance names.
+    pub(super) fn tidy(&mut self) {
+        let of = |last: &Last| if let Last::File(stored) = last { Some(stored.file.clone()) } else { None };
+        let all = |known: &Known| known.groups.values().chain(known.layers.iter().map(|(l, _)| l)).filter_map(of).collect::<Vec<_>>();
+        let named: BTreeSet<String> = self.of.values().flat_map(all).collect();
+        self.retain(|file| named.contains(file));
+    }
     /// A cut of an instance is part of a checkpoint, or was restored to it.
     pub(super) fn note(&mut self, node: &str, instance: usize, states: &[NodeState]) {
         let mut known = Known::default();

@@ -7,7 +7,7 @@ use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
 use super::checker::Checker;
 use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, layers_of, split_key};
-use super::discover::Discovery;
+use super::discover::{Discovery, reader_of};
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
 use super::graph::{Graph, Stage};
@@ -15,16 +15,17 @@ use super::inlet::{InChannel, Inlet};
 use super::ledger::{Holding, Ledger};
 use super::marks::{MarkedEdge, Marks};
 use super::retry::Retry;
+use super::share::Placement;
 use super::sink::{SharedSink, SinkOperator};
 use super::task::{Root, Task};
 use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::{Account, EventTime, Exchange, Instance, LAYERED, Operator, PhysicalPlan, SHARED, Split, StateDisk, Work};
-use crate::shuffle::{Channel, Outlet, Partitioner};
+use crate::shuffle::{Channel, LinkId, Outlet, Partitioner, Remote};
 use crate::{Error, Result};
 
-/// What a job is made of.
+/// What a job, or this process's share of it, is made of.
 pub(super) struct Build<'a> {
     pub(super) plan: &'a PhysicalPlan,
     pub(super) graph: Graph,
@@ -38,20 +39,34 @@ pub(super) struct Build<'a> {
     /// Where keyed state is kept, if not in memory.
     pub(super) state_disk: Option<StateDisk>,
     pub(super) ledger: &'a Mutex<Ledger>,
+    /// Who runs what, and the number of this process, if there are several.
+    pub(super) mine: Option<(&'a Placement, usize)>,
 }
 
 /// Tasks and the channels between them.
+#[derive(Default)]
 pub(super) struct Wired {
     pub(super) tasks: Vec<Task>,
     pub(super) channels: Vec<Arc<Channel>>,
     /// Plan nodes of each task.
     pub(super) nodes: Vec<Vec<usize>>,
+    /// The number of each task among those of all processes.
+    pub(super) global: Vec<usize>,
+    /// Channels that end in other processes: what is pushed into them is sent.
+    pub(super) outgoing: Vec<Remote>,
+    /// Channels that begin in other processes.
+    pub(super) incoming: Vec<Remote>,
     /// The states that were restored by key group, and the instance that has each now.
     pub(super) restored: Vec<(usize, NodeState)>,
 }
 
-/// (consumer, edge) to its channels, by producer and consumer instance.
-type Matrix = HashMap<(usize, usize), Vec<Vec<Arc<Channel>>>>;
+/// (consumer, edge) to its channels, by producer and consumer instance; none if both are elsewhere.
+type Matrix = HashMap<(usize, usize), Vec<Vec<Option<Arc<Channel>>>>>;
+
+/// The tasks of this process from this number on are the outgoing links.
+pub(super) const OUTGOING: usize = 1 << (usize::BITS - 2);
+/// The same for incoming links.
+pub(super) const INCOMING: usize = 1 << (usize::BITS - 1);
 
 impl Build<'_> {
     fn index(&self, name: &str) -> Result<usize> {
@@ -78,38 +93,81 @@ impl Build<'_> {
         Ok(bounded && inputs.iter().any(|i| i.ordered))
     }
 
-    pub(super) fn wire(&self) -> Result<Wired> {
-        let mut first_task = Vec::new();
-        let mut count = 0;
-        for stage in &self.graph.stages {
-            first_task.push(count);
-            count += stage.instances;
-        }
-        let task_of = |node: usize| -> Result<usize> { Ok(*at(&first_task, *at(&self.graph.stage_of, node)?)?) };
+    /// Who runs an instance of a stage, if it is another process.
+    fn peer(&self, stage: usize, instance: usize) -> Option<usize> {
+        let (placement, own) = self.mine?;
+        placement.share_of(stage, instance).filter(|share| *share != own)
+    }
+    /// How many instances of a stage are in this process.
+    fn here(&self, stage: usize) -> usize {
+        let instances = self.graph.stages.get(stage).map_or(0, |s| s.instances);
+        (0..instances).filter(|i| self.peer(stage, *i).is_none()).count()
+    }
+    /// For each stage, the number of each instance's task in this process, if it is here.
+    fn numbers(&self) -> Vec<Vec<Option<usize>>> {
+        let mut next = 0..;
+        let mut number = |stage, instance| if self.peer(stage, instance).is_none() { next.next() } else { None };
+        let stages = self.graph.stages.iter().enumerate();
+        stages.map(|(n, stage)| (0..stage.instances).map(|i| number(n, i)).collect()).collect()
+    }
+    /// The channels of all inputs, of which one end at least is here.
+    fn channels(&self, wired: &mut Wired) -> Result<Matrix> {
+        let numbers = self.numbers();
         let mut matrix: Matrix = HashMap::new();
-        let mut channels = Vec::new();
-        let inputs = |s: &Stage| s.nodes.first().and_then(|n| self.plan.nodes.get(*n)).map_or(0, |n| n.inputs.len() * s.instances);
-        let queues: usize = self.graph.stages.iter().map(inputs).sum();
-        for stage in &self.graph.stages {
+        let inputs = |(number, s): (usize, &Stage)| {
+            s.nodes.first().and_then(|n| self.plan.nodes.get(*n)).map_or(0, |n| n.inputs.len() * self.here(number))
+        };
+        let queues: usize = self.graph.stages.iter().enumerate().map(inputs).sum();
+        for (number, stage) in self.graph.stages.iter().enumerate() {
             let Some(&root) = stage.nodes.first() else { continue };
             for (edge, input) in at(&self.plan.nodes, root)?.inputs.iter().enumerate() {
                 let producers = *at(&self.graph.instances, input.from)?;
                 let bytes = if self.ordered(root, input.port)? { self.options.reorder_bytes } else { self.options.channel_bytes };
                 let bytes = Ledger::queue(self.options.memory_budget, bytes, queues);
-                let (from, to) = (task_of(input.from)?, task_of(root)?);
-                let channel = |p: usize, c: usize| Arc::new(Channel::new(from + p, to + c, bytes / producers));
+                let producer = *at(&self.graph.stage_of, input.from)?;
+                let (from, to) = (at(&numbers, producer)?, at(&numbers, number)?);
+                let mut channel = |p: usize, c: usize| -> Option<Arc<Channel>> {
+                    let link = LinkId { consumer: root as u32, edge: edge as u32, from: p as u32, to: c as u32 };
+                    let (from, to) = (from.get(p).copied().flatten(), to.get(c).copied().flatten());
+                    let new = |from, to| Arc::new(Channel::new(from, to, bytes / producers));
+                    let channel = match (from, to) {
+                        (Some(from), Some(to)) => new(from, to),
+                        (Some(from), None) => {
+                            let channel = new(from, OUTGOING + wired.outgoing.len());
+                            wired.outgoing.push(Remote { link, peer: self.peer(number, c)?, channel: Arc::clone(&channel) });
+                            channel
+                        }
+                        (None, Some(to)) => {
+                            let channel = new(INCOMING + wired.incoming.len(), to);
+                            wired.incoming.push(Remote { link, peer: self.peer(producer, p)?, channel: Arc::clone(&channel) });
+                            channel
+                        }
+                        (None, None) => return None,
+                    };
+                    wired.channels.push(Arc::clone(&channel));
+                    Some(channel)
+                };
                 let rows: Vec<Vec<_>> = (0..producers).map(|p| (0..stage.instances).map(|c| channel(p, c)).collect()).collect();
-                channels.extend(rows.iter().flatten().cloned());
                 matrix.insert((root, edge), rows);
             }
         }
+        Ok(matrix)
+    }
+
+    pub(super) fn wire(&self) -> Result<Wired> {
+        let mut wired = Wired::default();
+        let matrix = self.channels(&mut wired)?;
         let read = self.read()?;
-        let mut wired = Wired { tasks: Vec::new(), channels, nodes: Vec::new(), restored: Vec::new() };
-        for stage in &self.graph.stages {
+        let mut global = 0..;
+        for (number, stage) in self.graph.stages.iter().enumerate() {
             let Some(&root) = stage.nodes.first() else { continue };
-            let mut queues = self.queues(root, stage.instances)?;
+            let mut queues = self.queues(root, number, stage.instances)?;
             queues.reverse();
             for instance in 0..stage.instances {
+                let global = global.next().unwrap_or_default();
+                if self.peer(number, instance).is_some() {
+                    continue;
+                }
                 let mut nodes = Vec::new();
                 for &node in &stage.nodes {
                     nodes.push(self.node(node, &stage.nodes, instance, &matrix)?);
@@ -130,14 +188,16 @@ impl Build<'_> {
                 };
                 wired.tasks.push(Task::new(wired.tasks.len(), instance, root, chain));
                 wired.nodes.push(stage.nodes.clone());
+                wired.global.push(global);
             }
         }
         Ok(wired)
     }
 
-    /// The splits still to read, by instance: one queue for all instances of a bounded source, but for the splits that were
-    /// open at the checkpoint; one for each of an endless one.
-    fn queues(&self, node: usize, instances: usize) -> Result<Vec<Splits>> {
+    /// The splits still to read, by instance that is here: one queue for all instances of a bounded source, but for the splits that were
+    /// open at the checkpoint; one for each of an endless one. Where there are several processes, which of them reads a split
+    /// follows from the split.
+    fn queues(&self, node: usize, stage: usize, instances: usize) -> Result<Vec<Splits>> {
         let Work::Source(source) = &at(&self.plan.nodes, node)?.work else { return Ok(Vec::new()) };
         let name = &at(&self.plan.nodes, node)?.name;
         let position = self.checkpoint.and_then(|c| c.positions.iter().find(|p| p.node == *name));
@@ -152,28 +212,32 @@ impl Build<'_> {
             waiting.push(Waiting { split, from: from.cloned() });
         }
         waiting.sort_by_key(|w| (w.split.partition, w.split.sequence));
+        let here = |i: usize| self.peer(stage, i).is_none();
         if source.bounded() {
             let (open, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|w| w.from.is_some());
-            let queue: SplitQueue = Arc::new(Mutex::new(waiting.into()));
+            let waiting = waiting.into_iter().enumerate().filter(|(i, _)| here(i % instances)).map(|(_, w)| w);
+            let queue: SplitQueue = Arc::new(Mutex::new(waiting.collect()));
             let mut queues: Vec<Splits> = (0..instances).map(|_| (VecDeque::new(), Arc::clone(&queue), None)).collect();
             for (i, split) in open.into_iter().enumerate() {
                 if let Some((resumed, ..)) = queues.get_mut(i % instances) {
                     resumed.push_back(split);
                 }
             }
-            return Ok(queues);
+            return Ok(queues.into_iter().enumerate().filter(|(i, _)| here(*i)).map(|(_, q)| q).collect());
         }
         let mut queues: Vec<VecDeque<Waiting>> = (0..instances).map(|_| VecDeque::new()).collect();
-        for (i, split) in waiting.into_iter().enumerate() {
-            if let Some(queue) = queues.get_mut(i % instances) {
-                queue.push_back(split);
+        for (i, waiting) in waiting.into_iter().enumerate() {
+            let instance = if self.mine.is_some() { reader_of(&waiting.split, instances) } else { i % instances };
+            if let Some(queue) = queues.get_mut(instance) {
+                queue.push_back(waiting);
             }
         }
-        let queues: Vec<SplitQueue> = queues.into_iter().map(|q| Arc::new(Mutex::new(q))).collect();
+        let queues: Vec<Option<SplitQueue>> =
+            queues.into_iter().enumerate().map(|(i, q)| here(i).then(|| Arc::new(Mutex::new(q)))).collect();
         let known = self.splits.get(&node).into_iter().flatten().map(|s| (s.partition, s.sequence));
         let known = known.chain(position.iter().flat_map(|p| p.done.iter().copied())).collect();
-        let discovery = Discovery::new(source, queues.clone(), known);
-        Ok(queues.into_iter().map(|queue| (VecDeque::new(), queue, discovery.clone())).collect())
+        let discovery = Discovery::new(source, queues.clone(), known, self.mine.is_some());
+        Ok(queues.into_iter().flatten().map(|queue| (VecDeque::new(), queue, discovery.clone())).collect())
     }
 
     fn node(&self, node: usize, stage: &[usize], instance: usize, matrix: &Matrix) -> Result<ChainNode> {
@@ -183,11 +247,12 @@ impl Build<'_> {
             Work::Source(_) => None,
             Work::Operator(factory) => {
                 let mut operator = factory.create(Instance { index: instance, of })?;
-                if let Some(memory) = lock(self.ledger).memory(node, &plan.name, of) {
+                let here = self.here(*at(&self.graph.stage_of, node)?);
+                if let Some(memory) = lock(self.ledger).memory(node, &plan.name, here) {
                     operator.memory(memory);
                 }
                 if let Some(disk) = &self.state_disk {
-                    operator.state_on_disk(disk, of)?;
+                    operator.state_on_disk(disk, here)?;
                 }
                 Some(operator)
             }
@@ -214,7 +279,11 @@ impl Build<'_> {
                 Some(_) if at(&self.plan.nodes, consumer)?.side => {
                     return Err(Error::internal("dead letters, late or bad rows leave the task that they come from"));
                 }
-                Some(rows) => outlets.push(Outlet::new(&input.exchange, instance, of, at(rows, instance)?.clone())),
+                Some(rows) => {
+                    let channels: Option<Vec<_>> = at(rows, instance)?.iter().cloned().collect();
+                    let channels = channels.ok_or_else(|| Error::internal("an edge without channels"))?;
+                    outlets.push(Outlet::new(&input.exchange, instance, of, channels));
+                }
                 None => below.extend(stage.iter().position(|n| *n == consumer).map(|i| (i, input.port))),
             }
         }
@@ -253,7 +322,8 @@ impl Build<'_> {
         for (edge, input) in plan.inputs.iter().enumerate() {
             let rows = matrix.get(&(node, edge)).ok_or_else(|| Error::internal("an edge without channels"))?;
             for (producer, row) in rows.iter().enumerate() {
-                channels.push(InChannel::new(Arc::clone(at(row, instance)?), input.port, edge, producer));
+                let channel = at(row, instance)?.clone().ok_or_else(|| Error::internal("an edge without channels"))?;
+                channels.push(InChannel::new(channel, input.port, edge, producer));
             }
             let producers = if self.graph.sourced(self.plan, input.from) { 1 } else { rows.len() };
             edges.push(MarkedEdge { port: input.port, producers, sources: at(&self.graph.domains, input.from)?.clone() });

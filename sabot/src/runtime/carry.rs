@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use super::begin::list;
 use super::checkpoint::{Checkpoint, SourcePosition, layers_of};
-use super::launch::list;
 use super::shape::{StepShape, shapes};
 use crate::operator::{Exchange, Instance, LAYERED, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};

@@ -198,6 +198,7 @@ pub struct InFlight {
     /// (source, partition, split, row) of the rows.
     pub origin: (u32, u32, u64, u64),
     /// The rows, as an Arrow IPC stream.
+    #[cfg_attr(feature = "cluster", serde(with = "serde_bytes"))]
     pub rows: Vec<u8>,
 }
 

@@ -6,14 +6,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::StepShape;
 use super::checkpoint::{Checkpoint, InFlight, NodeMarks, NodeState, SourcePosition};
 use super::control::Asked;
 use crate::operator::Account;
 
-/// What one task contributes.
-#[derive(Clone, Default)]
-pub(super) struct Part {
+/// What one task contributes to a checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Part {
     pub(super) states: Vec<NodeState>,
     pub(super) position: Option<SourcePosition>,
     pub(super) in_flight: Vec<InFlight>,
@@ -24,7 +26,7 @@ pub(super) struct Part {
 }
 
 /// What a checkpoint took.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cost {
     /// The longest time that an input waited for barriers on all of its channels.
     pub(super) aligned: Duration,
@@ -185,6 +187,10 @@ impl Coordinator {
     /// The accounts of all tasks that have finished.
     pub(super) fn accounts(&self) -> Vec<Account> {
         self.sum(self.finished.iter().flatten())
+    }
+    /// Whether all tasks have finished, and no checkpoint is on its way.
+    pub(super) fn is_over(&self) -> bool {
+        self.pending.is_none() && self.settling.is_none() && self.finished.iter().all(Option::is_some)
     }
     /// Takes all who wait, for a job that failed.
     pub(super) fn give_up(&mut self) -> Vec<Asked> {

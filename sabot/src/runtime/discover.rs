@@ -20,19 +20,32 @@ pub(super) struct Discovery {
 }
 
 struct State {
-    /// Of each instance.
-    queues: Vec<SplitQueue>,
+    /// Of each instance that is in this process.
+    queues: Vec<Option<SplitQueue>>,
     known: BTreeSet<(u32, u64)>,
     /// When to list next; `None` while they are being listed.
     due: Option<Duration>,
-    turn: usize,
+    /// The instance that gets the next one; `None` if a split itself says which.
+    turn: Option<usize>,
+}
+
+/// Which of `instances` reads a split of an endless source, where several processes must agree without a word.
+pub(super) fn reader_of(split: &Split, instances: usize) -> usize {
+    ((u64::from(split.partition) + split.sequence) % instances.max(1) as u64) as usize
 }
 
 impl Discovery {
-    /// For a source that wants it. `known` are the splits that are read, were read, or are about to be.
-    pub(super) fn new(source: &Arc<dyn Source>, queues: Vec<SplitQueue>, known: BTreeSet<(u32, u64)>) -> Option<Arc<Self>> {
+    /// For a source that wants it. `known` are the splits that are read, were read, or are about to be. `fixed` if some instances are
+    /// in other processes.
+    pub(super) fn new(
+        source: &Arc<dyn Source>,
+        queues: Vec<Option<SplitQueue>>,
+        known: BTreeSet<(u32, u64)>,
+        fixed: bool,
+    ) -> Option<Arc<Self>> {
         let every = source.pace().list_again.filter(|_| !source.bounded())?;
-        let state = State { queues, turn: known.len(), known, due: Some(every) };
+        let turn = (!fixed).then_some(known.len());
+        let state = State { queues, turn, known, due: Some(every) };
         Some(Arc::new(Discovery { source: Arc::clone(source), every, state: Mutex::new(state) }))
     }
     /// Has the splits listed if it is time.
@@ -66,9 +79,10 @@ impl Discovery {
         let mut state = lock(&self.state);
         for split in new {
             state.known.insert((split.partition, split.sequence));
-            let turn = state.turn;
-            state.turn += 1;
-            if let Some(queue) = state.queues.get(turn % state.queues.len().max(1)) {
+            let instances = state.queues.len().max(1);
+            let instance = state.turn.map_or_else(|| reader_of(&split, instances), |turn| turn % instances);
+            state.turn = state.turn.map(|turn| turn + 1);
+            if let Some(Some(queue)) = state.queues.get(instance) {
                 lock(queue).push_back(Waiting { split: self.source.later(split), from: None });
             }
         }

@@ -110,6 +110,10 @@ impl Feed {
             proving: None,
         }
     }
+    /// The watermark that it has told.
+    pub(super) fn time(&self) -> EventTime {
+        self.time
+    }
     /// Begins with a split: if rows were read from it, by reading some of them again.
     fn start(&mut self, waiting: Waiting, job: &Job) -> Result<()> {
         match Proving::begin(self.source.as_ref(), waiting) {

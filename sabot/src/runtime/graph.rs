@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use super::share::StageShape;
 use super::util::at;
 use crate::operator::{Exchange, Input, PhysicalPlan, Work};
 use crate::{Error, Result};
@@ -99,6 +100,23 @@ impl Graph {
         let stage = at(&self.stages, *at(&self.stage_of, node)?)?;
         let mut nodes = stage.nodes.iter().filter_map(|n| plan.nodes.get(*n));
         Ok(nodes.next().is_some_and(|root| root.inputs.is_empty()) && nodes.all(|n| !n.stateful))
+    }
+
+    /// The stages as they are told outside.
+    pub(super) fn shapes(&self, plan: &PhysicalPlan) -> Vec<StageShape> {
+        let node = |n: &usize| plan.nodes.get(*n);
+        let shape = |stage: &Stage| {
+            let root = stage.nodes.first().and_then(node);
+            let nodes = || stage.nodes.iter().filter_map(node);
+            StageShape {
+                nodes: nodes().map(|n| n.name.clone()).collect(),
+                instances: stage.instances,
+                source: root.is_some_and(|r| matches!(r.work, Work::Source(_))),
+                sink: nodes().any(|n| matches!(n.work, Work::Sink)),
+                inputs: root.iter().flat_map(|r| &r.inputs).filter_map(|i| self.stage_of.get(i.from).copied()).collect(),
+            }
+        };
+        self.stages.iter().map(shape).collect()
     }
 
     /// Whether a stage is rooted in a source, so that each split is read, and ended, by one instance alone.

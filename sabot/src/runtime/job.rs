@@ -11,7 +11,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use super::chain::placed;
@@ -24,6 +24,8 @@ use super::needs::Needs;
 use super::progress::Progress;
 use super::requests::Request;
 use super::settle::Settling;
+use super::share::{Away, FromShare};
+use super::store::Store;
 use super::task::{Moved, Task, Turn};
 use super::util::lock;
 use super::{Control, Done, Executor, RunOptions, Savepoint, Ticket, WorkerReport};
@@ -44,13 +46,21 @@ pub(super) struct Slot {
     state: AtomicU8,
     asleep: AtomicBool,
     source: bool,
-    task: Mutex<Option<Task>>,
+    pub(super) task: Mutex<Option<Task>>,
 }
 
 impl Slot {
     pub(super) fn new(task: Task, source: bool) -> Self {
         Slot { state: AtomicU8::new(QUEUED), asleep: AtomicBool::new(false), source, task: Mutex::new(Some(task)) }
     }
+}
+
+/// Who collects the parts of checkpoints, and says when the job is over.
+pub(super) enum Head {
+    /// The job itself, which may keep them.
+    Here(Mutex<Coordinator>, Option<Settling>),
+    /// The lead of several shares, of which the job is one.
+    Away(Box<Away>),
 }
 
 pub(super) struct Job {
@@ -74,10 +84,9 @@ pub(super) struct Job {
     pub(super) outside: AtomicUsize,
     pub(super) aborted: AtomicBool,
     pub(super) error: Mutex<Option<Error>>,
-    pub(super) coordinator: Mutex<Coordinator>,
+    /// Who collects the parts of checkpoints, and says when the job is over.
+    pub(super) head: Head,
     pub(super) epoch: AtomicU64,
-    /// Where checkpoints are kept, if they are.
-    pub(super) settling: Option<Settling>,
     /// Savepoints that other processes wait for.
     pub(super) answers: Mutex<Vec<(Request, Ticket<Savepoint>)>>,
     pub(super) needs: Needs,
@@ -97,7 +106,24 @@ impl Job {
             events.push(event);
         }
     }
-    fn slots(&self) -> &[Slot] {
+    pub(super) fn coordinator(&self) -> Option<MutexGuard<'_, Coordinator>> {
+        if let Head::Here(coordinator, _) = &self.head { Some(lock(coordinator)) } else { None }
+    }
+    /// Where checkpoints are kept, if this job does that.
+    pub(super) fn settling(&self) -> Option<&Settling> {
+        if let Head::Here(_, settling) = &self.head { settling.as_ref() } else { None }
+    }
+    pub(super) fn away(&self) -> Option<&Away> {
+        if let Head::Away(away) = &self.head { Some(away) } else { None }
+    }
+    /// Where states are put by, if they are kept in files.
+    fn store(&self) -> Option<&Store> {
+        match &self.head {
+            Head::Here(_, settling) => settling.as_ref().map(|s| &s.store),
+            Head::Away(away) => away.store.as_ref(),
+        }
+    }
+    pub(super) fn slots(&self) -> &[Slot] {
         self.slots.get().map_or(&[], Vec::as_slice)
     }
     fn slot(&self, id: usize) -> Option<&Slot> {
@@ -116,7 +142,7 @@ impl Job {
     }
     /// Makes a task run, now or once more after its present turn.
     pub(super) fn wake(self: &Arc<Self>, id: usize) {
-        let Some(slot) = self.slot(id) else { return };
+        let Some(slot) = self.slot(id) else { return self.away().map_or((), |away| away.wake(id)) };
         self.activations.fetch_add(1, SeqCst);
         loop {
             let (from, to) = match slot.state.load(SeqCst) {
@@ -197,6 +223,9 @@ impl Job {
             self.fail(e);
             Turn::Done
         });
+        if let (Some(away), Some(task)) = (self.away(), guard.as_mut()) {
+            away.meter(task, turn == Turn::Done);
+        }
         let over = (turn == Turn::Done).then(|| guard.take());
         drop(guard);
         // State of a task may be large, or panic again when dropped.
@@ -244,7 +273,7 @@ impl Job {
     }
 
     /// A task, or work beside, is no longer active; `over` if it never will be again.
-    fn leave(self: &Arc<Self>, over: bool) {
+    pub(super) fn leave(self: &Arc<Self>, over: bool) {
         if over && self.remaining.fetch_sub(1, SeqCst) == 1 {
             self.end();
         }
@@ -256,7 +285,7 @@ impl Job {
             }
         }
     }
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.done.set();
         self.executor.nudge();
     }
@@ -270,7 +299,21 @@ impl Job {
         if self.outside.load(SeqCst) > 0 {
             return;
         }
+        if self.away().is_some() {
+            return self.suspect();
+        }
         let before = self.activations.load(SeqCst);
+        if self.relax() {
+            return;
+        }
+        let quiet = self.active.load(SeqCst) == 0 && self.sleeping.load(SeqCst) == 0 && self.remaining.load(SeqCst) > 0;
+        if quiet && !self.done.is_set() && self.activations.load(SeqCst) == before {
+            self.fail(Error::internal("no step of the job can go on"));
+        }
+    }
+
+    /// Lets the full queues grow that someone waits for. Returns whether there are some.
+    pub(super) fn relax(self: &Arc<Self>) -> bool {
         let mut relaxed = 0;
         for channel in self.channels.iter().filter(|c| c.waited_for()) {
             if channel.relax() {
@@ -280,12 +323,8 @@ impl Job {
         }
         if relaxed > 0 {
             self.event(format!("{relaxed} full queues were let grow, because every step waited for another"));
-            return;
         }
-        let quiet = self.active.load(SeqCst) == 0 && self.sleeping.load(SeqCst) == 0 && self.remaining.load(SeqCst) > 0;
-        if quiet && !self.done.is_set() && self.activations.load(SeqCst) == before {
-            self.fail(Error::internal("no step of the job can go on"));
-        }
+        relaxed > 0
     }
 
     /// Ends the job with an error; the first one counts.
@@ -299,9 +338,19 @@ impl Job {
 
     /// An operator instance needs no more input. Sources that nobody needs any more end, calls that are out are dropped.
     pub(super) fn satisfied(self: &Arc<Self>, node: usize) {
-        if self.needs.satisfied(node) {
-            (0..self.slots().len()).for_each(|id| self.wake(id));
+        if let Some(away) = self.away() {
+            away.tell(FromShare::Satisfied { node });
         }
+        self.satisfied_there(node);
+    }
+    /// The same, of an instance that may be in another process.
+    pub(super) fn satisfied_there(self: &Arc<Self>, node: usize) {
+        if self.needs.satisfied(node) {
+            self.wake_all();
+        }
+    }
+    pub(super) fn wake_all(self: &Arc<Self>) {
+        (0..self.slots().len()).for_each(|id| self.wake(id));
     }
     /// Whether the source `node` shall end where it is.
     pub(super) fn sources_stop(&self, node: usize) -> bool {
@@ -312,7 +361,7 @@ impl Job {
         if !self.options.cuts() {
             return asked.refuse(Error::Checkpoint("the job was started without checkpoints (`RunOptions::checkpoints`)".into()));
         }
-        if matches!(&asked, Asked::Save(_)) && self.settling.is_none() {
+        if matches!(&asked, Asked::Save(_)) && self.settling().is_none() {
             return asked.refuse(Error::Checkpoint(
                 "savepoints are kept beside checkpoints: start the job with a directory for them (`--checkpoint-dir`)".into(),
             ));
@@ -325,7 +374,7 @@ impl Job {
             asked.iter().for_each(|a| a.refuse(Error::Checkpoint("the job is over".into())));
             return false;
         }
-        let epoch = lock(&self.coordinator).request(asked);
+        let epoch = self.coordinator().and_then(|mut c| c.request(asked));
         self.begin(epoch);
         self.leave(true);
         true
@@ -335,14 +384,23 @@ impl Job {
         Some(self.epoch.load(SeqCst)).filter(|e| *e > seen)
     }
     pub(super) fn cutting(&self, task: usize) {
-        lock(&self.coordinator).cutting(task);
+        match &self.head {
+            Head::Here(coordinator, _) => lock(coordinator).cutting(task),
+            Head::Away(away) => away.tell(FromShare::Cutting { task: away.global(task) }),
+        }
     }
     pub(super) fn cut(self: &Arc<Self>, task: usize, part: Part) {
-        let epoch = lock(&self.coordinator).cut(task, part);
+        let epoch = match &self.head {
+            Head::Here(coordinator, _) => lock(coordinator).cut(task, part),
+            Head::Away(away) => return away.tell(FromShare::Cut { task: away.global(task), part: Box::new(part) }),
+        };
         self.begin(epoch);
     }
     pub(super) fn finish(self: &Arc<Self>, task: usize, part: Part) {
-        let epoch = lock(&self.coordinator).finish(task, part);
+        let epoch = match &self.head {
+            Head::Here(coordinator, _) => lock(coordinator).finish(task, part),
+            Head::Away(away) => return away.tell(FromShare::Finished { task: away.global(task), part: Box::new(part) }),
+        };
         self.begin(epoch);
     }
     fn begin(self: &Arc<Self>, epoch: Option<u64>) {
@@ -351,30 +409,34 @@ impl Job {
             self.epoch.fetch_max(epoch, SeqCst);
             self.wake_sources();
         }
-        let ready = lock(&self.coordinator).take_ready();
+        let ready = self.coordinator().and_then(|mut c| c.take_ready());
         if let Some((checkpoint, cost)) = ready {
             self.settle(checkpoint, cost);
         }
     }
     /// A checkpoint is where it belongs; the next may begin.
     pub(super) fn settled(self: &Arc<Self>) {
-        let epoch = lock(&self.coordinator).settled();
+        let epoch = self.coordinator().and_then(|mut c| c.settled());
         self.begin(epoch);
     }
     /// Whether the last cut of an instance is stored, so that the next need only say what has changed.
     pub(super) fn knows(&self, node: usize, instance: usize) -> bool {
-        self.settling.as_ref().zip(self.names.get(node)).is_some_and(|(s, name)| s.store.knows(name, instance))
+        self.store().zip(self.names.get(node)).is_some_and(|(store, name)| store.knows(name, instance))
     }
     /// What a checkpoint is to hold of the cut of an instance, and the bytes that were written to a file for it.
     pub(super) fn put_by(&self, epoch: u64, node: &str, instance: usize, frozen: Frozen) -> Result<(Vec<NodeState>, u64)> {
         let state = |state| NodeState { node: node.to_owned(), instance, state, stored: None, rows: None, of: 0 };
-        if let Some(settling) = &self.settling {
+        if let Some(store) = self.store() {
             let delta = frozen.write_changes()?;
             // a sink publishes what the checkpoint itself holds
-            if settling.takes_part(node) {
+            let publishes = match &self.head {
+                Head::Here(_, settling) => settling.as_ref().is_some_and(|s| s.sinks.takes_part(node)),
+                Head::Away(away) => away.sinks.takes_part(node),
+            };
+            if publishes {
                 return Ok((delta.states.into_iter().map(state).collect(), 0));
             }
-            let (mut states, written) = settling.store.put_by(epoch, node, instance, delta)?;
+            let (mut states, written) = store.put_by(epoch, node, instance, delta)?;
             let of = self.names.iter().position(|n| n == node).and_then(|at| self.counts.get(at)).copied().unwrap_or_default();
             states.iter_mut().filter(|s| s.rows.is_some()).for_each(|s| s.of = of);
             return Ok((states, written));

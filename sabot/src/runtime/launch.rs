@@ -1,27 +1,24 @@
 //! Running a plan from its start, or from a checkpoint, to its end.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::build::{Build, Wired};
+use super::begin::{Parts, apart, ask, assemble, check, coordinator, replayable, small, sum};
+use super::build::Build;
 use super::carry::carry;
-use super::coordinate::Coordinator;
 use super::graph::Graph;
-use super::job::{Job, Slot, message};
+use super::job::{Head, message};
 use super::ledger::{Ledger, instances};
-use super::needs::Needs;
 use super::progress::Progress;
 use super::retry::patiently;
-use super::settle::Settling;
-use super::shape::{StepShape, shapes};
+use super::settle::{Publishers, Settling};
+use super::shape::shapes;
 use super::sink::SharedSink;
 use super::store::{Begin, Opened, Store};
-use super::task::Root;
 use super::util::{at, lock};
-use super::{Checkpoint, Control, Done, Executor, Inline, NodeReport, Pool, Report, RunOptions, SourcePosition};
-use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalNode, PhysicalPlan, SpillDir, Split, StateDisk, Work};
+use super::{Checkpoint, Control, Executor, Inline, NodeReport, Pool, Report, RunOptions};
+use crate::operator::{Account, BoundSink, Exchange, Input, PhysicalNode, PhysicalPlan, SpillDir, StateDisk};
 use crate::{Error, Result};
 
 /// Runs a plan to its end, on the calling thread if it is small, else on worker threads while the calling thread waits.
@@ -142,7 +139,10 @@ fn attempt(
     let savepoint = matches!(begin, Begin::Savepoint(_));
     let mut newest = match begin {
         Begin::Nothing => None,
-        Begin::Newest(newest) => Some(newest),
+        Begin::Newest(mut newest) => {
+            store.iter().try_for_each(|store| store.load(&mut newest)).map_err(abort)?;
+            Some(newest)
+        }
         Begin::Savepoint(saved) => Some(carry(plan, &steps, &splits, saved, options.allow_dropped_state).map_err(abort)?),
     };
     let checkpoint = given.or(newest.as_ref());
@@ -158,15 +158,16 @@ fn attempt(
     };
     let started = executor.now();
     store.iter().try_for_each(|store| store.same_input(&steps)).map_err(abort)?;
-    let begin = |store| Settling::begin(store, plan, sinks, (checkpoint, savepoint), (&executor, options, &mut events));
-    let settling = store.map(begin).transpose().map_err(abort)?;
-    for (node, sink) in sinks {
-        let PhysicalNode { schema, bounded, .. } = at(&plan.nodes, *node).map_err(abort)?;
-        if !bounded && settling.is_none() && !options.cuts() {
-            lock(sink).endless();
+    let settling = match store {
+        Some(store) => {
+            let from = (checkpoint, savepoint);
+            let taking =
+                Publishers::begin((store.generation, false), plan, sinks, from, (&executor, options, &mut events)).map_err(abort)?;
+            Some(Settling::new(store, taking, checkpoint.map(|c| c.epoch)))
         }
-        settle(&executor, options, &mut events, sink, |sink| sink.open(schema)).map_err(abort)?;
-    }
+        None => None,
+    };
+    open(plan, sinks, &executor, options, &mut events).map_err(abort)?;
     let threads = if bypassed {
         1
     } else {
@@ -178,7 +179,7 @@ fn attempt(
     let ledger = Mutex::new(Ledger::new(options.memory_budget, dir, plan.nodes.len()));
     let first = settling.as_ref().map_or(0, |s| s.store.first);
     let epoch = checkpoint.map_or(0, |c| c.epoch).max(first.saturating_sub(1));
-    let build = Build { plan, graph, options, sinks, splits, checkpoint, epoch, state_disk, ledger: &ledger };
+    let build = Build { plan, graph, options, sinks, splits, checkpoint, epoch, state_disk, ledger: &ledger, mine: None };
     let mut wired = build.wire().map_err(abort)?;
     if let Some(settling) = &settling {
         settling.store.restored(std::mem::take(&mut wired.restored));
@@ -190,19 +191,18 @@ fn attempt(
     }
     let checkpoint = given.or(newest.as_ref());
     let progress = Progress::new(options, total_rows, total_bytes);
-    let job = assemble(
-        &executor,
-        plan,
-        &counts,
-        wired,
-        ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
+    let tasks = std::mem::take(&mut wired.nodes);
+    let coordinator = coordinator(plan, (&counts, tasks), checkpoint, steps, epoch);
+    let parts = Parts {
+        executor: Arc::clone(&executor),
+        options: options.clone(),
+        control: control.clone(),
         progress,
-        options,
-        control,
-        checkpoint,
-        (settling, epoch),
-        steps,
-    );
+        ledger: ledger.into_inner().unwrap_or_else(PoisonError::into_inner),
+        head: Head::Here(Mutex::new(coordinator), settling),
+        epoch,
+    };
+    let job = assemble(plan, &counts, wired, parts);
     for asked in control.attach(&job) {
         job.want(asked);
     }
@@ -216,41 +216,59 @@ fn attempt(
         return Err((Error::internal("the executor stopped before the job was over"), false));
     }
     if let Some(error) = lock(&job.error).take() {
-        for asked in lock(&job.coordinator).give_up() {
+        for asked in job.coordinator().map(|mut c| c.give_up()).unwrap_or_default() {
             asked.refuse(Error::Checkpoint(format!("the job ended before it was complete: {error}")));
         }
         job.hang_up();
         return Err((error, true));
     }
     job.hang_up();
-    let accounts = lock(&job.coordinator).accounts();
+    let accounts = job.coordinator().map(|c| c.accounts()).unwrap_or_default();
     let nodes = balance(plan, &counts, accounts, &job.ledger.spilled()).map_err(abort)?;
-    if let Some(settling) = &job.settling
+    if let Some(settling) = job.settling()
         && checkpoint.is_none_or(|c| c.finished.len() < c.nodes.len())
     {
-        let last = lock(&job.coordinator).last().ok_or_else(|| abort(Error::internal("a step has not ended")))?;
+        let last = job.coordinator().and_then(|mut c| c.last()).ok_or_else(|| abort(Error::internal("a step has not ended")))?;
         settling.last(&last, &executor, options, &mut events).map_err(abort)?;
     }
     let mut order: Vec<_> = sinks.iter().collect();
     order.sort_by_key(|(node, _)| **node);
     for (_, sink) in order {
-        if job.settling.is_some() && lock(sink).two_phase().is_some() {
+        if job.settling().is_some() && lock(sink).two_phase().is_some() {
             continue;
         }
         settle(&executor, options, &mut events, sink, |sink| sink.commit()).map_err(abort)?;
     }
     job.progress.end();
     events.splice(0..0, std::mem::take(&mut *lock(&job.events)));
-    events.extend(job.settling.iter().flat_map(|s| s.store.storage.told()));
+    events.extend(job.settling().iter().flat_map(|s| s.store.storage.told()));
     Ok(Report {
         nodes,
         workers: job.workers.iter().map(|w| *lock(w)).collect(),
         wall: executor.now().saturating_sub(started),
         bypassed,
-        checkpoints: job.settling.as_ref().map(Settling::report).unwrap_or_default(),
+        checkpoints: job.settling().map(Settling::report).unwrap_or_default(),
         peak_channel_bytes: job.channels.iter().map(|c| c.peak()).max().unwrap_or(0),
         events,
     })
+}
+
+/// Opens the sinks.
+pub(super) fn open(
+    plan: &PhysicalPlan,
+    sinks: &HashMap<usize, SharedSink>,
+    executor: &Arc<dyn Executor>,
+    options: &RunOptions,
+    events: &mut Vec<String>,
+) -> Result<()> {
+    for (node, sink) in sinks {
+        let PhysicalNode { schema, bounded, .. } = at(&plan.nodes, *node)?;
+        if !bounded && !options.cuts() {
+            lock(sink).endless();
+        }
+        settle(executor, options, events, sink, |sink| sink.open(schema))?;
+    }
+    Ok(())
 }
 
 /// Opens or commits a sink; tries again after transient errors if the sink allows it.
@@ -271,159 +289,8 @@ fn settle(
     patiently(executor, options, events, &who, || call(lock(sink).as_mut()))
 }
 
-/// The splits of all sources. One that cannot be asked now is asked again.
-fn ask(
-    plan: &PhysicalPlan,
-    executor: Option<&Arc<dyn Executor>>,
-    options: &RunOptions,
-    events: &mut Vec<String>,
-) -> Result<BTreeMap<usize, Vec<Split>>> {
-    let executor = executor.map_or_else(|| Arc::new(Inline::default()) as Arc<dyn Executor>, Arc::clone);
-    let mut splits = BTreeMap::new();
-    for (n, node) in plan.nodes.iter().enumerate() {
-        if let Work::Source(source) = &node.work {
-            patiently(&executor, options, events, &source.describe(), || {
-                splits.insert(n, source.splits()?);
-                Ok(())
-            })?;
-        }
-    }
-    Ok(splits)
-}
-
-/// The same, asked once.
-pub(super) fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
-    let mut splits = BTreeMap::new();
-    for (n, node) in plan.nodes.iter().enumerate() {
-        if let Work::Source(source) = &node.work {
-            splits.insert(n, source.splits()?);
-        }
-    }
-    Ok(splits)
-}
-
-fn replayable(plan: &PhysicalPlan) -> Result<()> {
-    for node in &plan.nodes {
-        if let Work::Source(source) = &node.work
-            && !source.replays()
-        {
-            return Err(Error::Usage(format!(
-                "{} gives its rows once, so a job that continues from a checkpoint could not read them again: run without checkpoints, or read from files or a log",
-                source.describe()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check(plan: &PhysicalPlan, checkpoint: Option<&Checkpoint>) -> Result<()> {
-    let mut names = HashSet::new();
-    if let Some(twice) = plan.nodes.iter().find(|n| !names.insert(&n.name)) {
-        return Err(Error::Plan(format!("two steps are called `{}`", twice.name)));
-    }
-    let Some(checkpoint) = checkpoint else { return Ok(()) };
-    if !plan.nodes.iter().map(|n| &n.name).eq(&checkpoint.nodes) {
-        return Err(Error::Checkpoint("it belongs to a job with other steps; restore it with the program that wrote it".into()));
-    }
-    Ok(())
-}
-
-/// Whether the job is not worth a second thread.
-fn small(plan: &PhysicalPlan, splits: &BTreeMap<usize, Vec<Split>>, options: &RunOptions) -> bool {
-    let bounded = plan.nodes.iter().all(|n| !matches!(&n.work, Work::Source(s) if !s.bounded()));
-    bounded && sum(splits, |s| s.rows).is_some_and(|rows| rows < options.bypass_rows)
-}
-
-fn sum(splits: &BTreeMap<usize, Vec<Split>>, of: impl Fn(&Split) -> Option<u64>) -> Option<u64> {
-    splits.values().flatten().map(of).sum()
-}
-
-/// Whether two nodes must not share a task, because the checkpoint says different things about them.
-fn apart(plan: &PhysicalPlan, checkpoint: Option<&Checkpoint>, producer: usize, consumer: usize) -> bool {
-    let (Some(c), Some(producer), Some(consumer)) = (checkpoint, plan.nodes.get(producer), plan.nodes.get(consumer)) else { return false };
-    c.marks.iter().any(|m| m.node == consumer.name) || c.finished.contains(&producer.name) != c.finished.contains(&consumer.name)
-}
-
-#[allow(clippy::too_many_arguments)]
-fn assemble(
-    executor: &Arc<dyn Executor>,
-    plan: &PhysicalPlan,
-    instances: &[usize],
-    wired: Wired,
-    mut ledger: Ledger,
-    progress: Progress,
-    options: &RunOptions,
-    control: &Control,
-    checkpoint: Option<&Checkpoint>,
-    (settling, epoch): (Option<Settling>, u64),
-    steps: Vec<StepShape>,
-) -> Arc<Job> {
-    let names: Vec<String> = plan.nodes.iter().map(|n| n.name.clone()).collect();
-    let base = plan.nodes.iter().zip(instances).map(|(node, now)| account_of(node, *now, checkpoint)).collect();
-    let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
-    let tasks = wired.tasks.len();
-    ledger.tasks(tasks);
-    let slots: Vec<Slot> = wired
-        .tasks
-        .into_iter()
-        .map(|t| {
-            let source = matches!(t.root, Root::Feed(_));
-            Slot::new(t, source)
-        })
-        .collect();
-    let job = Job {
-        executor: Arc::clone(executor),
-        options: options.clone(),
-        control: control.clone(),
-        done: Done::default(),
-        progress,
-        slots: OnceLock::new(),
-        channels: wired.channels,
-        active: AtomicUsize::new(tasks),
-        remaining: AtomicUsize::new(tasks),
-        activations: AtomicU64::new(0),
-        sleeping: AtomicUsize::new(0),
-        outside: AtomicUsize::new(0),
-        aborted: AtomicBool::new(false),
-        error: Mutex::new(None),
-        coordinator: Mutex::new(Coordinator::new(steps, wired.nodes, epoch, base, done)),
-        epoch: AtomicU64::new(epoch),
-        settling,
-        answers: Mutex::default(),
-        needs: Needs::new(plan, instances),
-        ledger,
-        drift: Arc::default(),
-        workers: (0..executor.threads()).map(|_| Mutex::default()).collect(),
-        events: Mutex::default(),
-        counts: instances.to_vec(),
-        names,
-    };
-    if tasks == 0 {
-        job.done.set();
-    }
-    // Set once, here.
-    let _ = job.slots.set(slots);
-    Arc::new(job)
-}
-
-/// What a node did before the checkpoint. Rows that every instance holds a copy of count once per instance, so they are
-/// counted anew for the instances of now.
-fn account_of(node: &PhysicalNode, now: usize, checkpoint: Option<&Checkpoint>) -> Account {
-    let Some(checkpoint) = checkpoint else { return Account::default() };
-    let mut account = checkpoint.accounts.iter().find(|a| a.0 == node.name).map_or_else(Account::default, |a| a.1);
-    if node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast) {
-        let copies: HashSet<usize> = checkpoint.states.iter().filter(|s| s.node == node.name).map(|s| s.instance).collect();
-        if !copies.is_empty() {
-            let held = account.held / copies.len() as i64 * now as i64;
-            account.rows_in = account.rows_in.saturating_add_signed(held - account.held);
-            account.held = held;
-        }
-    }
-    account
-}
-
 /// The report of each node; in a debug build, a row that is not accounted for is an error.
-fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>, spilled: &[u64]) -> Result<Vec<NodeReport>> {
+pub(super) fn balance(plan: &PhysicalPlan, instances: &[usize], accounts: Vec<Account>, spilled: &[u64]) -> Result<Vec<NodeReport>> {
     let mut nodes = Vec::new();
     for (((node, mut account), instances), spilled) in plan.nodes.iter().zip(accounts).zip(instances).zip(spilled) {
         if account.used + account.filtered + account.late + account.failed == 0 && account.held == 0 {

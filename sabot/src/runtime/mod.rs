@@ -35,6 +35,7 @@
 //! `executor`; a `coordinate`d checkpoint, which is `settle`d in a `store`.
 
 mod basis;
+mod begin;
 mod build;
 mod carry;
 mod chain;
@@ -76,6 +77,7 @@ mod savepoints;
 mod seam;
 mod settle;
 mod shape;
+pub mod share;
 mod simulated;
 mod sink;
 mod storage;

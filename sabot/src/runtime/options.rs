@@ -55,7 +55,8 @@ pub type ProgressHook = Arc<dyn Fn(Progressed) + Send + Sync>;
 /// assert!(report.nodes.iter().all(|n| n.spilled == 0));
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct RunOptions {
     /// Worker threads, and instances of each parallel step; 0 for all cores.
@@ -115,7 +116,8 @@ pub struct RunOptions {
     pub retries: u32,
     /// The wait before the first of these attempts; doubled for each further one, up to 30 seconds.
     pub retry_wait: Duration,
-    /// Told about progress.
+    /// Told about progress. Not part of the options as data.
+    #[serde(skip)]
     pub progress: Option<ProgressHook>,
     /// The shortest time between two calls of [`progress`](Self::progress).
     pub progress_every: Duration,

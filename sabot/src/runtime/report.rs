@@ -29,7 +29,7 @@ pub struct NodeReport {
 /// One worker thread.
 ///
 /// Example: [`Report`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WorkerReport {
     /// Turns that tasks had on this worker.
     pub turns: u64,

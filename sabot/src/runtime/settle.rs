@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::checkpoint::Checkpoint;
 use super::control::Asked;
 use super::coordinate::Cost;
-use super::job::Job;
+use super::job::{Head, Job};
 use super::requests;
 use super::retry::{Retry, patiently};
 use super::seam::seam;
@@ -23,13 +23,16 @@ use crate::{Error, Result};
 /// The checkpoints of a job that keeps them.
 pub(super) struct Settling {
     pub(super) store: Store,
-    /// Those that take part, by node.
-    sinks: Vec<(String, SharedSink)>,
+    pub(super) sinks: Publishers,
     /// Whether the next checkpoint has its time.
     armed: AtomicBool,
     begun: Mutex<Duration>,
     report: Mutex<CheckpointReport>,
 }
+
+/// The sinks that prepare their rows with each checkpoint, by node.
+#[derive(Default)]
+pub(super) struct Publishers(Vec<(String, SharedSink)>);
 
 /// A checkpoint on its way.
 struct Cut {
@@ -39,18 +42,18 @@ struct Cut {
     retry: Retry,
 }
 
-impl Settling {
+impl Publishers {
     /// Tells the sinks that a job begins that keeps checkpoints, and shows what was prepared with the one it continues from.
     ///
     /// # Errors
     /// If a sink refuses, or keeps all rows of a job that never ends.
     pub(super) fn begin(
-        store: Store,
+        (generation, fenced): (u64, bool),
         plan: &PhysicalPlan,
         sinks: &std::collections::HashMap<usize, SharedSink>,
         (from, savepoint): (Option<&Checkpoint>, bool),
         (executor, options, events): (&Arc<dyn Executor>, &RunOptions, &mut Vec<String>),
-    ) -> Result<Settling> {
+    ) -> Result<Publishers> {
         let mut taking = Vec::new();
         for (number, node) in plan.nodes.iter().enumerate() {
             let Some(shared) = sinks.get(&number) else { continue };
@@ -69,7 +72,7 @@ impl Settling {
             let mut call = |call: &mut dyn FnMut(&mut dyn TwoPhase) -> Result<()>| {
                 patiently(executor, options, events, &who, || sink.two_phase().map_or(Ok(()), &mut *call))
             };
-            call(&mut |two| two.begin(Beginning { generation: store.generation, from: prepared.as_ref(), savepoint }))?;
+            call(&mut |two| two.begin(Beginning { generation, fenced, from: prepared.as_ref(), savepoint }))?;
             seam("begun");
             if let Some(prepared) = prepared.as_ref().filter(|_| !savepoint) {
                 call(&mut |two| two.publish(prepared))?;
@@ -77,19 +80,26 @@ impl Settling {
             seam("continued");
             taking.push((node.name.clone(), Arc::clone(shared)));
         }
-        let report = CheckpointReport { restored: from.map(|c| c.epoch), ..CheckpointReport::default() };
-        Ok(Settling { store, sinks: taking, armed: AtomicBool::new(false), begun: Mutex::default(), report: Mutex::new(report) })
+        Ok(Publishers(taking))
     }
     /// Whether a node is a sink that prepares its rows with each checkpoint.
     pub(super) fn takes_part(&self, node: &str) -> bool {
-        self.sinks.iter().any(|(name, _)| name == node)
+        self.0.iter().any(|(name, _)| name == node)
     }
     fn publish(&self, sink: usize, checkpoint: &Checkpoint) -> Result<()> {
-        let Some((node, sink)) = self.sinks.get(sink) else { return Ok(()) };
+        let Some((node, sink)) = self.0.get(sink) else { return Ok(()) };
         let Some(prepared) = prepared_in(checkpoint, node)? else { return Ok(()) };
         lock(sink).two_phase().map_or(Ok(()), |two| two.publish(&prepared))
     }
-    fn settled(&self, checkpoint: &Checkpoint, bytes: u64, cost: Cost, now: Duration) {
+}
+
+impl Settling {
+    /// For the checkpoints of a job that continues from the one of this number, if any.
+    pub(super) fn new(store: Store, sinks: Publishers, restored: Option<u64>) -> Settling {
+        let report = CheckpointReport { restored, ..CheckpointReport::default() };
+        Settling { store, sinks, armed: AtomicBool::new(false), begun: Mutex::default(), report: Mutex::new(report) }
+    }
+    pub(super) fn settled(&self, checkpoint: &Checkpoint, bytes: u64, cost: Cost, now: Duration) {
         let time = now.saturating_sub(*lock(&self.begun));
         let known = checkpoint.states.iter().filter_map(|s| s.stored.as_ref()).map(|s| s.length).sum::<u64>();
         let reused = known.saturating_sub(cost.written);
@@ -102,7 +112,7 @@ impl Settling {
     }
     /// Gives a durable checkpoint, whose sinks have published, to those who wait for it. Returns the savepoint that the job ends
     /// with, if one of them wants that.
-    fn answer(&self, mut checkpoint: Checkpoint, waiting: Vec<Asked>) -> Option<String> {
+    pub(super) fn answer(&self, mut checkpoint: Checkpoint, waiting: Vec<Asked>) -> Option<String> {
         if waiting.is_empty() {
             return None;
         }
@@ -145,15 +155,15 @@ impl Settling {
             Ok(())
         })?;
         seam("written");
-        for (number, (node, _)) in self.sinks.iter().enumerate() {
-            patiently(executor, options, events, node, || self.publish(number, checkpoint))?;
+        for (number, (node, _)) in self.sinks.0.iter().enumerate() {
+            patiently(executor, options, events, node, || self.sinks.publish(number, checkpoint))?;
             seam("published");
         }
         patiently(executor, options, events, "old checkpoints", || self.store.prune())?;
         self.settled(checkpoint, bytes, Cost::default(), executor.now());
         Ok(())
     }
-    fn began(&self, now: Duration) {
+    pub(super) fn began(&self, now: Duration) {
         *lock(&self.begun) = now;
     }
 }
@@ -161,14 +171,14 @@ impl Settling {
 impl Job {
     /// Sets the time of the next checkpoint.
     pub(super) fn arm(self: &Arc<Self>) {
-        let Some(settling) = &self.settling else { return };
+        let Some(settling) = self.settling() else { return };
         if settling.armed.swap(true, SeqCst) {
             return;
         }
         let job = Arc::downgrade(self);
         let tick = move || {
             if let Some(job) = job.upgrade()
-                && let Some(settling) = &job.settling
+                && let Some(settling) = job.settling()
             {
                 settling.armed.store(false, SeqCst);
                 job.ask(None);
@@ -178,7 +188,7 @@ impl Job {
     }
     /// Looks now and then for what other processes ask for.
     pub(super) fn listen(self: &Arc<Self>) {
-        let Some(storage) = self.settling.as_ref().map(|s| Arc::clone(&s.store.storage)) else { return };
+        let Some(storage) = self.settling().map(|s| Arc::clone(&s.store.storage)) else { return };
         let pace = storage.pace().requests;
         let job = Arc::downgrade(self);
         let look = move || {
@@ -208,11 +218,14 @@ impl Job {
     }
     /// Whether those who write checkpoints wait for a network.
     pub(super) fn is_remote(&self) -> bool {
-        self.settling.as_ref().is_some_and(|s| s.store.remote)
+        match &self.head {
+            Head::Here(_, settling) => settling.as_ref().is_some_and(|s| s.store.remote),
+            Head::Away(away) => away.store.as_ref().is_some_and(|s| s.remote),
+        }
     }
     /// The job is over: answers those who still wait.
     pub(super) fn hang_up(&self) {
-        let Some(settling) = &self.settling else { return };
+        let Some(settling) = self.settling() else { return };
         for (request, ticket) in lock(&self.answers).drain(..) {
             let answer = ticket.try_take().unwrap_or_else(|| Err(Error::Checkpoint("the job ended before".into())));
             request.answer(settling.store.storage.as_ref(), &answer);
@@ -220,14 +233,14 @@ impl Job {
     }
     /// A checkpoint was asked for and begins.
     pub(super) fn began(&self) {
-        if let Some(settling) = &self.settling {
+        if let Some(settling) = self.settling() {
             settling.began(self.executor.now());
         }
     }
     /// All parts of a checkpoint are there.
     pub(super) fn settle(self: &Arc<Self>, checkpoint: Checkpoint, cost: Cost) {
-        if self.settling.is_none() {
-            for asked in lock(&self.coordinator).waiting() {
+        if self.settling().is_none() {
+            for asked in self.coordinator().map(|mut c| c.waiting()).unwrap_or_default() {
                 if let Asked::Cut(ticket) = asked {
                     ticket.fill(Ok(checkpoint.clone()));
                 }
@@ -240,17 +253,17 @@ impl Job {
     fn piece(self: &Arc<Self>, mut cut: Cut, number: usize, wait: Duration) {
         let job = Arc::clone(self);
         let work = move || {
-            let Some(settling) = &job.settling else { return Ok(()) };
+            let Some(settling) = job.settling() else { return Ok(()) };
             let done = match number.checked_sub(1) {
                 None => {
                     seam("cut");
                     settling.store.write(&cut.checkpoint).map(|bytes| cut.bytes = bytes)
                 }
-                Some(sink) if sink < settling.sinks.len() => settling.publish(sink, &cut.checkpoint),
+                Some(sink) if sink < settling.sinks.0.len() => settling.sinks.publish(sink, &cut.checkpoint),
                 Some(_) => settling.store.prune(),
             };
             if let Err(error) = done {
-                let who = number.checked_sub(1).and_then(|n| settling.sinks.get(n)).map_or("a checkpoint", |(node, _)| node);
+                let who = number.checked_sub(1).and_then(|n| settling.sinks.0.get(n)).map_or("a checkpoint", |(node, _)| node);
                 let pause = cut.retry.pause(who, error, (job.options.retries, job.options.retry_wait))?;
                 job.event(pause.why);
                 job.piece(cut, number, pause.wait);
@@ -259,15 +272,15 @@ impl Job {
             cut.retry.over();
             match number {
                 0 => seam("written"),
-                n if n <= settling.sinks.len() => seam("published"),
+                n if n <= settling.sinks.0.len() => seam("published"),
                 _ => {}
             }
-            if number <= settling.sinks.len() {
+            if number <= settling.sinks.0.len() {
                 job.piece(cut, number + 1, Duration::ZERO);
                 return Ok(());
             }
             settling.settled(&cut.checkpoint, cut.bytes, cut.cost, job.executor.now());
-            let waiting = lock(&job.coordinator).waiting();
+            let waiting = job.coordinator().map(|mut c| c.waiting()).unwrap_or_default();
             if let Some(name) = settling.answer(cut.checkpoint, waiting) {
                 return Err(Error::Suspended(name));
             }

@@ -5,7 +5,7 @@
 //! - `job.json` and `input.json` say whose checkpoints these are; `origin.json` names the savepoint that the job began with, if it did.
 //! - `generation` counts the processes that have run the job; claims do so themselves.
 //! - `<epoch>.checkpoint` is a manifest: there as a whole or not, written once, never changed.
-//! - `<epoch>-<generation>-<number>.state` holds states that one or several manifests name. It is written, and its name durable,
+//! - `<epoch>-<generation>-<number>.state`, of a share `<epoch>-<generation>-<share>-<number>.state`, holds states that one or several manifests name. It is written, and its name durable,
 //!   before the first of these, and removed behind the last of them, so a manifest never names a file that is not there.
 //! - `savepoints/<name>.savepoint` is a checkpoint with all of its states.
 
@@ -46,6 +46,10 @@ pub(super) struct Store {
     basis: Mutex<Basis>,
     /// Numbers the files of this process.
     number: AtomicU64,
+    /// Tells this writer's files apart: its generation and, of one of several, its number.
+    writer: String,
+    /// Whether someone else writes the manifests.
+    beside: bool,
     /// Whether files were written whose names may not be durable yet.
     unsettled: AtomicBool,
     /// The files that each manifest names.
@@ -130,6 +134,8 @@ impl Store {
             fresh,
             basis: Mutex::default(),
             number: AtomicU64::new(0),
+            writer: generation.to_string(),
+            beside: false,
             unsettled: AtomicBool::new(false),
             named: Mutex::default(),
             unnamed: Mutex::default(),
@@ -144,9 +150,6 @@ impl Store {
             }
         }
         store.remove_orphans()?;
-        if let Some(checkpoint) = &mut checkpoint {
-            store.load(checkpoint)?;
-        }
         let begin = match (savepoint, checkpoint) {
             (Some((savepoint, _)), _) => Begin::Savepoint(savepoint),
             (None, Some(newest)) => Begin::Newest(newest),
@@ -154,7 +157,27 @@ impl Store {
         };
         Ok(Some(Opened { owner, store, begin }))
     }
-    fn manifest(&self, epoch: u64) -> Result<Checkpoint> {
+    /// The directory that the options name, to put states by for the manifests that another process writes, which has it.
+    pub(super) fn beside(dir: &Path, options: &RunOptions, (generation, share): (u64, usize)) -> Result<Store> {
+        Ok(Store {
+            storage: place::open(dir, false, place::patience(options))?,
+            keep: 1,
+            generation,
+            first: 0,
+            next: AtomicU64::new(0),
+            remote: place::is_remote(dir),
+            fresh: false,
+            basis: Mutex::default(),
+            number: AtomicU64::new(0),
+            writer: format!("{generation}-{share}"),
+            beside: true,
+            unsettled: AtomicBool::new(false),
+            named: Mutex::default(),
+            unnamed: Mutex::default(),
+        })
+    }
+    /// The checkpoint of this number, without the states that are in files.
+    pub(super) fn manifest(&self, epoch: u64) -> Result<Checkpoint> {
         let name = manifest(epoch);
         let place = self.storage.place(&name);
         let bytes = self.storage.read(&name)?.ok_or_else(|| Error::Checkpoint(format!("{} has gone", place.display())))?;
@@ -162,8 +185,12 @@ impl Store {
     }
     /// Reads the states that are kept in files.
     pub(super) fn load(&self, checkpoint: &mut Checkpoint) -> Result<()> {
+        self.load_some(checkpoint, |_| true)
+    }
+    /// Reads those that are wanted.
+    pub(super) fn load_some(&self, checkpoint: &mut Checkpoint, wanted: impl Fn(&NodeState) -> bool) -> Result<()> {
         let mut by_file: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (i, state) in checkpoint.states.iter().enumerate() {
+        for (i, state) in checkpoint.states.iter().enumerate().filter(|(_, s)| wanted(s)) {
             if let Some(stored) = &state.stored {
                 by_file.entry(stored.file.clone()).or_default().push(i);
             }
@@ -201,15 +228,20 @@ impl Store {
         let mut sorted = lock(&self.basis).sort(node, instance, delta)?;
         let mut written = 0;
         if !sorted.to_file.is_empty() {
-            let file = format!("{epoch:010}-{}-{}{STATES}", self.generation, self.number.fetch_add(1, SeqCst));
+            let file = format!("{epoch:010}-{}-{}{STATES}", self.writer, self.number.fetch_add(1, SeqCst));
             let take = |i: &usize| sorted.states.get_mut(*i).map(|s| std::mem::take(&mut s.state.bytes)).unwrap_or_default();
             let bytes: Vec<Vec<u8>> = sorted.to_file.iter().map(take).collect();
             let pieces: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-            if !self.storage.add(&file, &self.generation.to_string(), &pieces)? {
+            if !self.storage.add(&file, &self.writer, &pieces)? {
                 return Err(overtaken(&self.storage.place(&file)));
             }
             seam("stated");
-            self.unsettled.store(true, SeqCst);
+            if self.beside {
+                // whoever writes the manifest may be on another machine
+                self.storage.settle()?;
+            } else {
+                self.unsettled.store(true, SeqCst);
+            }
             for (i, bytes) in sorted.to_file.iter().zip(&pieces) {
                 if let Some(state) = sorted.states.get_mut(*i) {
                     let length = bytes.len() as u64;
@@ -221,6 +253,10 @@ impl Store {
         }
         lock(&self.basis).note(node, instance, &sorted.states);
         Ok((sorted.states, written))
+    }
+    /// Forgets files that no instance names any more. For who does not [prune](Self::prune) them.
+    pub(super) fn tidy(&self) {
+        lock(&self.basis).tidy();
     }
     /// Refuses input that is not what it was: a position in it would be another.
     pub(super) fn same_input(&self, steps: &[StepShape]) -> Result<()> {

@@ -15,10 +15,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::Message;
 
+/// What is in a channel, and what went through it.
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<(Message, usize)>,
+    pushed: u64,
+    popped: u64,
+}
+
 /// A byte-counted queue between two tasks.
 #[derive(Debug)]
 pub struct Channel {
-    queue: Mutex<VecDeque<(Message, usize)>>,
+    queue: Mutex<Queue>,
     length: AtomicUsize,
     bytes: AtomicUsize,
     peak: AtomicUsize,
@@ -50,8 +58,9 @@ impl Channel {
         let now = self.bytes.fetch_add(bytes, SeqCst) + bytes;
         self.peak.fetch_max(now, SeqCst);
         let mut queue = self.lock();
-        queue.push_back((message, bytes));
-        self.length.store(queue.len(), SeqCst);
+        queue.pushed += 1;
+        queue.messages.push_back((message, bytes));
+        self.length.store(queue.messages.len(), SeqCst);
     }
     /// Takes the next message and its size. The size stays counted until it is [released](Self::release).
     pub fn pop(&self) -> Option<(Message, usize)> {
@@ -59,8 +68,9 @@ impl Channel {
             return None;
         }
         let mut queue = self.lock();
-        let message = queue.pop_front();
-        self.length.store(queue.len(), SeqCst);
+        let message = queue.messages.pop_front();
+        queue.popped += u64::from(message.is_some());
+        self.length.store(queue.messages.len(), SeqCst);
         message
     }
     /// The consumer has used these bytes. Returns whether the producer waits for room and now has it: wake it.
@@ -73,6 +83,10 @@ impl Channel {
     /// Whether the producer should make no more rows for now.
     pub fn full(&self) -> bool {
         self.bytes.load(SeqCst) >= self.limit.load(SeqCst)
+    }
+    /// The bytes that fit in before it is full.
+    pub fn room(&self) -> usize {
+        self.limit.load(SeqCst).saturating_sub(self.bytes.load(SeqCst))
     }
     /// The producer announces that it waits for room. Returns `false` if there is room by now.
     #[must_use]
@@ -97,11 +111,20 @@ impl Channel {
         self.limit.fetch_max(self.bytes.load(SeqCst).saturating_mul(2), SeqCst);
         true
     }
+    /// How many messages were pushed, and how many popped.
+    pub fn passed(&self) -> (u64, u64) {
+        let queue = self.lock();
+        (queue.pushed, queue.popped)
+    }
+    /// The bytes that count now.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(SeqCst)
+    }
     /// The most bytes ever held.
     pub fn peak(&self) -> usize {
         self.peak.load(SeqCst)
     }
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Message, usize)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

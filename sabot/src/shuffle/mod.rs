@@ -4,11 +4,16 @@
 //! all channels, in band, so that a channel alone tells its consumer what has been delivered.
 
 mod channel;
+#[cfg(feature = "cluster")]
+pub mod flight;
 mod message;
 mod outlet;
 mod partition;
+mod remote;
+pub mod session;
 
 pub use channel::Channel;
 pub use message::Message;
 pub use outlet::Outlet;
 pub use partition::Partitioner;
+pub use remote::{Carrier, Host, LinkId, Links, Remote};

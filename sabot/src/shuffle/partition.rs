@@ -1,17 +1,25 @@
 //! Hash partitioning: the rows of a morsel to the instances that own their key groups.
 //!
-//! Idea: hash, sort the kept row numbers by instance (a counting sort, stable), gather all columns once in that order,
-//! and hand out zero-copy slices. The order of rows with equal keys is kept. A morsel whose rows all go to one
-//! instance is passed on as it is.
+//! Idea: the key group of each kept row, one byte per row; count the rows of each group; then the row numbers by instance (a counting sort,
+//! stable), gather all columns once in that order, and hand out zero-copy slices. The order of rows with equal keys is kept. A morsel
+//! whose rows all go to one instance is passed on as it is.
 //!
-//! Cost: one hash and one gather per kept row and column; no allocation per instance.
+//! Cost: one hash and one gather per kept row and column; no allocation per instance. Counting by group and not by instance keeps the
+//! counters of rows that follow each other apart. Keys that are one column of 64-bit integers or times without nulls are hashed as they
+//! are counted, without a vector of hashes.
 
-use arrow_array::UInt32Array;
+use arrow_array::{Array, RecordBatch, UInt32Array};
+use arrow_buffer::ScalarBuffer;
+use arrow_schema::DataType;
 use arrow_select::take::take_record_batch;
 
 use crate::Result;
 use crate::kernel::Morsel;
-use crate::kernel::hash::{KEY_GROUPS, hash_columns, instance_of, key_group};
+use crate::kernel::hash::{KEY_GROUPS, hash_columns, hash_integer, instance_of, key_group};
+
+/// Key groups that a byte can name.
+const GROUPS: usize = KEY_GROUPS as usize;
+const _: () = assert!(GROUPS <= 256);
 
 /// Splits morsels over instances by the key group of some columns.
 #[derive(Clone, Debug)]
@@ -33,46 +41,100 @@ impl Partitioner {
     /// # Errors
     /// If a key column is missing or cannot be a key.
     pub fn split(&self, morsel: Morsel) -> Result<Vec<(usize, Morsel)>> {
-        if morsel.rows() == 0 {
+        let rows = morsel.rows();
+        if rows == 0 {
             return Ok(Vec::new());
         }
         if self.instances == 1 {
             return Ok(vec![(0, morsel)]);
         }
-        let hashes = hash_columns(&morsel.batch, &self.columns)?;
-        let owner = |h: &u64| self.owners.get(usize::from(key_group(*h, KEY_GROUPS))).copied().unwrap_or(0);
-        // (instance, row) of the kept rows, ascending by row.
-        let placed: Vec<(u32, u32)> = match &morsel.selection {
-            None => hashes.iter().zip(0..).map(|(h, row)| (owner(h), row)).collect(),
-            Some(s) => s.rows().filter_map(|row| hashes.get(row).map(|h| (owner(h), row as u32))).collect(),
-        };
-        let mut ends = vec![0usize; self.instances];
-        for (instance, _) in &placed {
-            if let Some(n) = ends.get_mut(*instance as usize) {
+        let kept: Option<Vec<u32>> = morsel.selection.as_ref().map(|s| s.rows().map(|row| row as u32).collect());
+        let groups = self.groups(&morsel.batch, kept.as_deref())?;
+        let mut counts = [0u32; GROUPS];
+        for group in &groups {
+            if let Some(n) = counts.get_mut(usize::from(*group) % GROUPS) {
                 *n += 1;
             }
         }
-        if let Some(only) = ends.iter().position(|n| *n == placed.len()) {
-            return Ok(vec![(only, morsel)]);
-        }
-        let sizes = ends.clone();
-        let mut start = 0;
-        for end in &mut ends {
-            start += std::mem::replace(end, start);
-        }
-        let mut order = vec![0u32; placed.len()];
-        for (instance, row) in placed {
-            if let Some(next) = ends.get_mut(instance as usize) {
-                if let Some(place) = order.get_mut(*next) {
-                    *place = row;
-                }
-                *next += 1;
+        let mut sizes = vec![0usize; self.instances];
+        for (owner, count) in self.owners.iter().zip(counts) {
+            if let Some(n) = sizes.get_mut(*owner as usize) {
+                *n += count as usize;
             }
         }
+        if let Some(only) = sizes.iter().position(|n| *n == rows) {
+            return Ok(vec![(only, morsel)]);
+        }
+        let order = match &kept {
+            None => self.order(&groups, &sizes, 0..),
+            Some(kept) => self.order(&groups, &sizes, kept.iter().copied()),
+        };
         let gathered = take_record_batch(&morsel.batch, &UInt32Array::from(order))?;
-        let pieces = sizes.iter().zip(&ends).enumerate().filter(|(_, (size, _))| **size > 0);
-        Ok(pieces.map(|(i, (&size, &end))| (i, Morsel::new(gathered.slice(end - size, size), morsel.origin))).collect())
+        let mut pieces = Vec::with_capacity(self.instances);
+        let mut start = 0;
+        for (instance, size) in sizes.into_iter().enumerate().filter(|(_, size)| *size > 0) {
+            pieces.push((instance, Morsel::new(gathered.slice(start, size), morsel.origin)));
+            start += size;
+        }
+        Ok(pieces)
     }
+    /// The key group of each kept row.
+    fn groups(&self, batch: &RecordBatch, kept: Option<&[u32]>) -> Result<Vec<u8>> {
+        let group = |hash: u64| key_group(hash, KEY_GROUPS) as u8;
+        let integers = match self.columns.as_slice() {
+            [one] => batch.column_by_name(one).and_then(|column| integers(column.as_ref())),
+            _ => None,
+        };
+        Ok(match (integers, kept) {
+            (Some(keys), None) => keys.iter().map(|key| group(hash_integer(*key))).collect(),
+            (Some(keys), Some(kept)) => {
+                kept.iter().map(|row| group(hash_integer(keys.get(*row as usize).copied().unwrap_or_default()))).collect()
+            }
+            (None, kept) => {
+                let hashes = hash_columns(batch, &self.columns)?;
+                match kept {
+                    None => hashes.into_iter().map(group).collect(),
+                    Some(kept) => kept.iter().map(|row| group(hashes.get(*row as usize).copied().unwrap_or_default())).collect(),
+                }
+            }
+        })
+    }
+    /// The rows, whose groups these are, by instance. `sizes` are the rows of each instance.
+    fn order(&self, groups: &[u8], sizes: &[usize], rows: impl Iterator<Item = u32>) -> Vec<u32> {
+        // The next place of each instance.
+        let mut places: Vec<u32> = Vec::with_capacity(sizes.len());
+        let mut start = 0;
+        for size in sizes {
+            places.push(start);
+            start += *size as u32;
+        }
+        let mut owners = [0u32; GROUPS];
+        owners.iter_mut().zip(&self.owners).for_each(|(to, from)| *to = *from);
+        let mut order = vec![0u32; groups.len()];
+        for (group, row) in groups.iter().zip(rows) {
+            let owner = owners.get(usize::from(*group) % GROUPS).copied().unwrap_or(0);
+            let Some(place) = places.get_mut(owner as usize) else { continue };
+            if let Some(to) = order.get_mut(*place as usize) {
+                *to = row;
+            }
+            *place += 1;
+        }
+        order
+    }
+}
+
+/// The values of a column that is hashed by them alone: 64-bit integers and times, without nulls.
+fn integers(column: &dyn Array) -> Option<ScalarBuffer<i64>> {
+    let wide = matches!(
+        column.data_type(),
+        DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) | DataType::Date64 | DataType::Time64(_) | DataType::Duration(_)
+    );
+    if !wide || column.null_count() > 0 {
+        return None;
+    }
+    let data = column.to_data();
+    let values = data.buffers().first()?.clone();
+    Some(ScalarBuffer::new(values, data.offset(), data.len()))
 }
 
 #[cfg(test)]
@@ -82,33 +144,59 @@ mod tests {
 
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
-    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
     use super::*;
-    use crate::kernel::hash::hash_integer;
     use crate::kernel::{Origin, Selection};
+
+    /// Keys of a kind: integers, times, with nulls, text, and two columns.
+    fn keys(kind: usize, keys: &[i64]) -> Vec<(&'static str, ArrayRef)> {
+        let plain: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+        match kind {
+            0 => vec![("k", plain)],
+            1 => vec![("k", Arc::new(TimestampMicrosecondArray::from(keys.to_vec())))],
+            2 => vec![("k", Arc::new(keys.iter().map(|k| (k % 5 != 0).then_some(*k)).collect::<Int64Array>()))],
+            3 => vec![("k", Arc::new(keys.iter().map(|k| Some(k.to_string())).collect::<StringArray>()))],
+            _ => vec![("k", plain), ("l", Arc::new(keys.iter().map(|k| Some(k / 3)).collect::<Int64Array>()))],
+        }
+    }
 
     proptest::proptest! {
         #[test]
-        fn every_kept_row_goes_to_its_owner_once_and_in_order(keys in proptest::collection::vec(0i64..50, 0..300), keep in proptest::collection::vec(proptest::num::u64::ANY, 5), instances in 1usize..9) {
-            let rows: Vec<i64> = (0..keys.len() as i64).collect();
-            let columns: Vec<(&str, ArrayRef)> = vec![("k", Arc::new(Int64Array::from(keys.clone()))), ("row", Arc::new(Int64Array::from(rows)))];
-            let words: Vec<u64> = (0..keys.len().div_ceil(64)).map(|w| keep[w] & if keys.len() - w * 64 >= 64 { u64::MAX } else { (1 << (keys.len() - w * 64)) - 1 }).collect();
-            let selection = Selection::new(words);
-            let mut morsel = Morsel::new(RecordBatch::try_from_iter(columns).unwrap(), Origin::default());
-            morsel.selection = Some(selection.clone());
+        fn every_kept_row_goes_to_its_owner_once_and_in_order(
+            of_rows in proptest::collection::vec(0i64..50, 0..300),
+            keep in proptest::option::of(proptest::collection::vec(proptest::num::u64::ANY, 5)),
+            start in 0usize..20,
+            kind in 0usize..5,
+            instances in 1usize..9,
+        ) {
+            let mut columns = keys(kind, &of_rows);
+            let names: Vec<String> = columns.iter().map(|c| c.0.to_owned()).collect();
+            columns.push(("row", Arc::new((0..of_rows.len() as i64).collect::<Int64Array>())));
+            let whole = RecordBatch::try_from_iter(columns).unwrap();
+            let hashes = hash_columns(&whole, &names).unwrap();
+            // a slice: values do not begin where their buffers do
+            let start = start.min(of_rows.len());
+            let batch = whole.slice(start, of_rows.len() - start);
+            let rows = batch.num_rows();
+            let word = |w: usize| if rows - w * 64 >= 64 { u64::MAX } else { (1 << (rows - w * 64)) - 1 };
+            let selection = keep.map(|keep| Selection::new((0..rows.div_ceil(64)).map(|w| keep[w] & word(w)).collect::<Vec<u64>>()));
+            let mut morsel = Morsel::new(batch, Origin::default());
+            morsel.selection = selection.clone();
             let mut got = Vec::new();
-            for (instance, piece) in Partitioner::new(vec!["k".into()], instances).split(morsel).unwrap() {
+            let mut before = None;
+            for (instance, piece) in Partitioner::new(names, instances).split(morsel).unwrap() {
+                assert!(before.replace(instance).is_none_or(|b| b < instance));
                 let dense = piece.compact().unwrap();
-                let rows = dense.column(1).as_primitive::<Int64Type>().values().to_vec();
+                let rows = dense.column_by_name("row").unwrap().as_primitive::<Int64Type>().values().to_vec();
                 assert!(!rows.is_empty() && rows.is_sorted());
                 for row in rows {
-                    assert_eq!(instance_of(key_group(hash_integer(keys[row as usize]), KEY_GROUPS), KEY_GROUPS, instances), instance);
-                    got.push(row as usize);
+                    assert_eq!(instance_of(key_group(hashes[row as usize], KEY_GROUPS), KEY_GROUPS, instances), instance);
+                    got.push(row as usize - start);
                 }
             }
             got.sort_unstable();
-            assert_eq!(got, selection.rows().collect::<Vec<_>>());
+            assert_eq!(got, selection.map_or_else(|| (0..rows).collect(), |s| s.rows().collect::<Vec<_>>()));
         }
     }
 }

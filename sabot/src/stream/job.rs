@@ -130,7 +130,8 @@ impl Job {
     /// The specification of this job, with its sources and sinks as far as they are bound.
     ///
     /// # Errors
-    /// If it is not of a registered pipeline, a source or sink is a value of this process, or the plan cannot be optimised.
+    /// If it is not of a registered pipeline, a source or sink was bound to a value of this process, or the plan cannot be optimised. Those that
+    /// the pipeline itself makes are made in the other process too.
     pub fn spec(&self) -> Result<JobSpec> {
         let entry = self
             .entry
@@ -148,14 +149,19 @@ impl Job {
             build: build_id(),
         };
         for (name, binding) in &self.sources {
-            let SourceBinding::Spec(source) = binding else {
-                return Err(live("source", name, "files, as in `parquet(\"in.parquet\")`"));
-            };
-            spec.sources.insert(name.clone(), source.clone());
+            match (binding, self.built.sources.get(name)) {
+                (SourceBinding::Spec(source), _) => drop(spec.sources.insert(name.clone(), source.clone())),
+                // the pipeline makes it itself, in any process
+                (SourceBinding::Live(now), Some(SourceBinding::Live(own))) if Arc::ptr_eq(now, own) => {}
+                _ => return Err(live("source", name, "files, as in `parquet(\"in.parquet\")`")),
+            }
         }
         for (name, binding) in &self.sinks {
-            let SinkBinding::Spec(sink) = binding else { return Err(live("sink", name, "a file, as in `to(\"out.parquet\")`")) };
-            spec.sinks.insert(name.clone(), sink.clone());
+            match (binding, self.built.sinks.get(name)) {
+                (SinkBinding::Spec(sink), _) => drop(spec.sinks.insert(name.clone(), sink.clone())),
+                (SinkBinding::Live(now), Some(SinkBinding::Live(own))) if Arc::ptr_eq(now, own) => {}
+                _ => return Err(live("sink", name, "a file, as in `to(\"out.parquet\")`")),
+            }
         }
         Ok(spec)
     }
@@ -236,7 +242,7 @@ impl Job {
         self.built.plan.nodes.iter().any(|n| endless(&n.op))
     }
     /// Refuses bindings of names that the pipeline does not have.
-    fn check_names(&self) -> Result<()> {
+    pub(super) fn check_names(&self) -> Result<()> {
         let pipeline = &self.built.plan.pipeline;
         let sources = self.source_names();
         let known: Vec<&str> = sources.iter().map(|(n, _)| n.as_str()).collect();
@@ -315,7 +321,7 @@ impl Job {
     fn apart(&self, resumed: bool) -> bool {
         resumed || self.options.cuts() || self.options.memory_budget.is_some()
     }
-    fn lowered(&self, resumed: bool) -> Result<Lowered> {
+    pub(super) fn lowered(&self, resumed: bool) -> Result<Lowered> {
         let plan = self.plan()?;
         let sources = &self.sources;
         type Opened = Result<Arc<dyn crate::operator::Source>>;
@@ -340,8 +346,17 @@ impl Job {
         lower(&plan, &self.built.table, &self.settings, self.apart(resumed), &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
+        self.bind_some(lowered, extra, |_| true)
+    }
+    /// Opens the sinks of these nodes.
+    pub(super) fn bind_some(
+        &self,
+        lowered: &Lowered,
+        extra: &BTreeMap<String, SinkBinding>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Vec<BoundSink>> {
         let mut out = Vec::new();
-        for (name, node) in &lowered.sinks {
+        for (name, node) in lowered.sinks.iter().filter(|(_, node)| wanted(**node)) {
             let binding = extra.get(name).or_else(|| self.sinks.get(name)).ok_or_else(|| {
                 Error::Usage(format!("sink `{name}` is not bound: use `.sink(\"{name}\", to(\"file.parquet\"))` or `.collect()` (on the command line: --sink {name}=file.parquet)"))
             })?;
@@ -379,7 +394,7 @@ impl Job {
     }
     /// The options, with what identifies the job in its directory of checkpoints: hashes, so that no value is written there.
     /// A secret may change.
-    fn identified(&self) -> Result<RunOptions> {
+    pub(super) fn identified(&self) -> Result<RunOptions> {
         let mut options = self.options.clone();
         if options.checkpoint_dir.is_none() {
             return Ok(options);

@@ -61,6 +61,7 @@ mod pipe;
 mod registry;
 mod running;
 mod sets;
+mod shares;
 mod source;
 mod spec;
 mod stamped;

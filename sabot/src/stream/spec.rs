@@ -57,6 +57,16 @@ pub struct JobSpec {
     pub build: String,
 }
 
+impl JobSpec {
+    /// The same with relative paths taken from `dir`: for processes with another working directory.
+    #[must_use]
+    pub fn within(mut self, dir: &std::path::Path) -> Self {
+        self.sources.values_mut().for_each(|source| source.within(dir));
+        self.sinks.values_mut().for_each(|sink| sink.within(dir));
+        self
+    }
+}
+
 /// Build sides of at most this many rows are sent to every instance instead of hashing both sides: with few threads,
 /// building a table several times costs less than moving every probe row, and the probe side keeps its order.
 const BROADCAST_ROWS: u64 = 200_000;

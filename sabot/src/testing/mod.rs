@@ -40,12 +40,15 @@ mod dealt;
 mod driver;
 mod feed;
 mod feeds;
+mod mortal;
+pub(crate) mod processes;
 mod shrink;
 mod splits;
 mod stream_check;
 mod tap;
 mod text;
 mod trial;
+pub(crate) mod wires;
 
 pub use compare::{close, same_rows, sorted_text};
 pub use driver::Driver;

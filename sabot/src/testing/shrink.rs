@@ -17,7 +17,8 @@ pub(super) fn shrink(first: Failure, fails: impl Fn(&Way, &Left) -> Option<Error
         attempts = attempts.checked_sub(1)?;
         fails(way, left)
     };
-    let plainer: [fn(&Way) -> Way; 5] = [
+    let plainer: [fn(&Way) -> Way; 6] = [
+        |w| Way { shares: None, ..w.clone() },
         |w| Way { crash: None, ..w.clone() },
         |w| Way { partitions: 1, ..w.clone() },
         |w| Way { threads: 1, ..w.clone() },

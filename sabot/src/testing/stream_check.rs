@@ -15,8 +15,8 @@ use crate::{Error, Result};
 /// Runs a pipeline over given rows as a batch and, for each of many seeds, as a stream, and compares every open sink.
 ///
 /// For each seed the rows of each source are dealt to partitions (in each they keep their order), read in pieces with pauses, by
-/// some number of threads, in morsels of some size, in some interleaving of all tasks; every second run takes a checkpoint, crashes
-/// later, and continues on another number of threads. The batch run has the same rows in the same partitions. The rows
+/// some number of threads, in morsels of some size, in some interleaving of all tasks; every fourth run is one of several processes; every
+/// second takes a checkpoint, crashes later, and continues on another number of threads. The batch run has the same rows in the same partitions. The rows
 /// of each open sink must be the same, in any order; rows that carry changes are summed up first.
 ///
 /// No row is late, unless [`disorder`](Self::disorder) says how long the sources wait.
@@ -86,6 +86,8 @@ pub(super) struct Way {
     pub(super) threads: usize,
     pub(super) later: usize,
     pub(super) morsel: usize,
+    /// In how many processes, if not in this one alone; and how many go on after a crash.
+    pub(super) shares: Option<(usize, usize)>,
     /// When to take a checkpoint and when to crash, as parts of a run without.
     pub(super) crash: Option<(f64, f64)>,
 }
@@ -102,6 +104,7 @@ impl Way {
             threads: 1 + (random >> 8) as usize % 4,
             later: 1 + (random >> 12) as usize % 4,
             morsel: [1, 7, 64, 1000].get((random >> 16) as usize % 4).copied().unwrap_or(64),
+            shares: ((random >> 20) % 4 == 0).then_some((1 + (random >> 24) as usize % 3, 1 + (random >> 28) as usize % 3)),
             crash: (crashes && seed % 2 == 1).then(|| (cut, cut + (1.0 - cut) * (0.4 + 0.6 * part(random >> 40)))),
         }
     }
@@ -110,6 +113,9 @@ impl Way {
 impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} partitions, {} threads, morsels of {} rows", self.partitions, self.threads, self.morsel)?;
+        if let Some((shares, later)) = self.shares {
+            write!(f, ", in {shares} processes, after a crash in {later}")?;
+        }
         match self.crash {
             Some((cut, crash)) => write!(
                 f,
@@ -181,8 +187,11 @@ impl<F: Fn(&Feeds) -> Job> StreamCheck<F> {
         let job = || (self.job)(&feeds(false));
         let batch = feeds(true);
         let expected = sinks(&Trial::new().run((self.job)(&batch))?)?;
-        let trial = |threads| Trial::new().threads(threads).morsel_rows(way.morsel);
-        let plain = trial(way.threads).seed(way.seed).run(job())?;
+        let trial = |threads, later: bool| {
+            let trial = Trial::new().threads(threads).morsel_rows(way.morsel);
+            way.shares.map_or(trial.clone(), |shares| trial.shares(if later { shares.1 } else { shares.0 }))
+        };
+        let plain = trial(way.threads, false).seed(way.seed).run(job())?;
         let compare = |ran: &Ran| -> Result<u64> {
             let mut rows = 0;
             for (name, found) in sinks(ran)? {
@@ -197,10 +206,10 @@ impl<F: Fn(&Feeds) -> Job> StreamCheck<F> {
         checked.late += plain.late();
         if let Some((cut, crash)) = way.crash {
             let at = |part: f64| 1 + (plain.steps as f64 * part) as u64;
-            let ran = trial(way.threads).seed(way.seed).snapshot_at(at(cut)).crash_at(at(crash)).run(job())?;
+            let ran = trial(way.threads, false).seed(way.seed).snapshot_at(at(cut)).crash_at(at(crash)).run(job())?;
             if ran.crashed() {
                 checked.restored += u64::from(ran.checkpoint.is_some());
-                compare(&trial(way.later).seed(way.seed ^ 0xc4a5).from(ran.checkpoint).run(job())?)?;
+                compare(&trial(way.later, true).seed(way.seed ^ 0xc4a5).from(ran.checkpoint).run(job())?)?;
             } else {
                 compare(&ran)?;
             }

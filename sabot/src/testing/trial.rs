@@ -1,11 +1,12 @@
 //! One run of a job, in memory, on a chosen executor.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
+use super::processes::Processes;
 use crate::connect::{Collected, MemorySink};
 use crate::record::{Named, from_batch};
 use crate::runtime::{Checkpoint, Control, NodeReport, Report, Simulated, Ticket};
@@ -46,6 +47,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub struct Trial {
     threads: usize,
+    shares: Option<usize>,
     morsel_rows: Option<usize>,
     seed: Option<u64>,
     stop: Option<u64>,
@@ -78,6 +80,12 @@ impl Trial {
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Trial { threads, ..self }
+    }
+    /// As so many processes, each with a [share](crate::runtime::share) of the instances, between which everything is late. Needs a
+    /// [seed](Self::seed).
+    #[must_use]
+    pub fn shares(self, shares: usize) -> Self {
+        Trial { shares: Some(shares), ..self }
     }
     /// With morsels of this many rows.
     #[must_use]
@@ -142,6 +150,7 @@ impl Trial {
         let control = Control::new();
         let tickets: Arc<Mutex<Vec<Ticket>>> = Arc::default();
         let (result, steps) = match self.seed {
+            Some(seed) if self.shares.is_some() => self.run_shares(seed, Arc::new(job), &tickets)?,
             Some(seed) => {
                 let mut executor = Simulated::new(seed);
                 if let Some(step) = self.stop {
@@ -186,6 +195,45 @@ impl Trial {
         }
         let batches = collected.into_iter().map(|(n, c)| (n, c.batches().unwrap_or_default())).collect();
         Ok(Ran { batches, report, checkpoint, steps })
+    }
+}
+
+impl Trial {
+    /// As several processes.
+    fn run_shares(&self, seed: u64, job: Arc<Job>, tickets: &Arc<Mutex<Vec<Ticket>>>) -> Result<(Result<Report>, u64)> {
+        let shares = self.shares.unwrap_or(1).max(1);
+        let processes: Arc<OnceLock<Arc<Processes>>> = Arc::default();
+        let mut executor = Simulated::new(seed);
+        let at = |processes: &Arc<OnceLock<Arc<Processes>>>, act: fn(&Arc<Processes>) -> Option<Ticket>| {
+            let (processes, tickets) = (Arc::clone(processes), Arc::clone(tickets));
+            move || {
+                if let (Some(processes), Ok(mut tickets)) = (processes.get(), tickets.lock()) {
+                    tickets.extend(act(processes));
+                }
+            }
+        };
+        if let Some(step) = self.stop {
+            executor = executor.at(
+                step,
+                at(&processes, |c| {
+                    c.lead.stop();
+                    None
+                }),
+            );
+        }
+        for step in &self.snapshots {
+            executor = executor.at(*step, at(&processes, |c| Some(c.lead.request_snapshot())));
+        }
+        if let Some(step) = self.crash {
+            executor = executor.crash_at(step);
+        }
+        let executor = Arc::new(executor);
+        let lead = |executor| job.lead_from(self.threads, executor, self.from.as_ref());
+        let member = |executor, share, carrier, up| job.member(executor, share, carrier, up);
+        let started = Processes::start(&executor, shares, lead, member)?;
+        // Set once, here.
+        let _ = processes.set(Arc::clone(&started));
+        Ok((started.drive(), executor.steps()))
     }
 }
 

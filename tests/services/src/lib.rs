@@ -5,7 +5,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+#[cfg(feature = "connectors")]
 mod faulty;
+#[cfg(feature = "connectors")]
 mod kafka;
 mod postgres;
 
@@ -13,7 +15,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[cfg(feature = "connectors")]
 pub use faulty::{Fault, Faulty, Request};
+#[cfg(feature = "connectors")]
 pub use kafka::{Kafka, Seen, send};
 pub use postgres::Postgres;
 
@@ -82,7 +86,7 @@ mod tests {
 }
 
 /// The server, or nothing, with the reason printed.
-fn needed<T>(what: &str, server: &'static Result<T, String>) -> Option<&'static T> {
+pub fn needed<T>(what: &str, server: &'static Result<T, String>) -> Option<&'static T> {
     match server {
         Ok(server) => Some(server),
         Err(why) => {

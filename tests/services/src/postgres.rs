@@ -54,6 +54,11 @@ impl Postgres {
     pub fn uri(&self, table: &str, options: &str) -> String {
         format!("postgres://sabot:pass-of-tests@127.0.0.1:{}/postgres?table={table}{options}", self.port)
     }
+    /// A new, empty database; its address.
+    pub fn database(&self, name: &str) -> String {
+        self.sql(&format!("CREATE DATABASE {name}"));
+        format!("postgres://sabot:pass-of-tests@127.0.0.1:{}/{name}", self.port)
+    }
     fn connect(&self) -> (Runtime, Client) {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let config = format!("host=127.0.0.1 port={} user=sabot password=pass-of-tests dbname=postgres", self.port);

@@ -90,7 +90,7 @@ impl Connection {
 }
 
 /// What the server, or the way to it, refused.
-fn error(place: &str, what: &str, e: &tokio_postgres::Error) -> Error {
+pub(crate) fn error(place: &str, what: &str, e: &tokio_postgres::Error) -> Error {
     use std::error::Error as _;
     let Some(db) = e.as_db_error() else {
         let cause = e.source().and_then(|s| s.downcast_ref::<std::io::Error>());

@@ -10,4 +10,6 @@ mod sink;
 mod store;
 mod text;
 
+#[cfg(feature = "cluster-postgres")]
+pub(crate) use client::error as postgres_error;
 pub use sink::PostgresSink;

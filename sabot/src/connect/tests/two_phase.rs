@@ -14,7 +14,7 @@ fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
 fn begin(uri: &str, generation: u64, from: Option<&Prepared>) -> crate::Result<Box<dyn Sink>> {
     let mut sink = SinkSpec::from_uri(uri)?.open()?;
     let two = sink.two_phase().expect("takes part");
-    two.begin(Beginning { generation, from, savepoint: false })?;
+    two.begin(Beginning { generation, from, savepoint: false, fenced: false })?;
     from.map_or(Ok(()), |from| two.publish(from))?;
     sink.open(numbers(0..0).schema_ref())?;
     Ok(sink)

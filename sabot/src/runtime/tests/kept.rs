@@ -101,8 +101,13 @@ impl TwoPhase for Shelf {
 
 /// An endless source; its even rows go to one sink, how often their key was seen to another.
 pub(super) fn plan(partitions: u32) -> (Plan, [usize; 2]) {
+    plan_of(partitions, 300)
+}
+
+/// The same, of so many rows of each partition.
+pub(super) fn plan_of(partitions: u32, rows: i64) -> (Plan, [usize; 2]) {
     let mut p = Plan::default();
-    let s = p.source(Numbers { endless: true, partitions, ..Numbers::new(300, 17, 1) });
+    let s = p.source(Numbers { endless: true, partitions, ..Numbers::new(rows, 17, 1) });
     let e = p.step("even", s, || Even);
     let c = p.node("counter", &[(e, 0, by_key(), false)], false, true, Counter::default);
     let sinks = [p.sink(e), p.sink(c)];
@@ -135,7 +140,15 @@ pub(super) fn shown(shelf: &Shelf) -> Vec<Row> {
 
 /// The shelves of [`plan`] show what they shall, and hold nothing else. Returns the rows of the first one.
 pub(super) fn each_row_once(shelves: &[Shelf; 2], partitions: i64, seed: u64) -> Vec<Row> {
-    let even: Vec<Row> = (0..300).filter(|i| i % 2 == 0).map(|i| (i % 17, i)).collect();
+    let expected = shown_once(shelves, partitions, 300, seed);
+    let left: Vec<_> = shelves.iter().map(|s| s.disk.lock().unwrap().staged.clone()).collect();
+    assert!(left.iter().all(BTreeMap::is_empty), "seed {seed}: nothing is left behind: {left:?}");
+    expected
+}
+
+/// The shelves of [`plan_of`] show what they shall. Returns the rows of the first one.
+pub(super) fn shown_once(shelves: &[Shelf; 2], partitions: i64, rows: i64, seed: u64) -> Vec<Row> {
+    let even: Vec<Row> = (0..rows).filter(|i| i % 2 == 0).map(|i| (i % 17, i)).collect();
     let mut expected: Vec<Row> = (0..partitions).flat_map(|_| even.clone()).collect();
     expected.sort_unstable();
     assert_eq!(shown(&shelves[0]), expected, "seed {seed}");
@@ -143,8 +156,6 @@ pub(super) fn each_row_once(shelves: &[Shelf; 2], partitions: i64, seed: u64) ->
     let mut counts: Vec<Row> = expected.iter().map(|(k, _)| (*k, *seen.entry(*k).and_modify(|n| *n += 1).or_insert(1))).collect();
     counts.sort_unstable();
     assert_eq!(shown(&shelves[1]), counts, "seed {seed}");
-    let left: Vec<_> = shelves.iter().map(|s| s.disk.lock().unwrap().staged.clone()).collect();
-    assert!(left.iter().all(BTreeMap::is_empty), "seed {seed}: nothing is left behind: {left:?}");
     expected
 }
 

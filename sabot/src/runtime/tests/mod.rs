@@ -13,6 +13,7 @@ mod order;
 mod proof;
 mod retries;
 mod saved;
+mod shares;
 mod streams;
 
 use std::sync::Arc;

@@ -101,7 +101,7 @@ fn each_checkpoint_arrives_once_and_a_zombie_sends_nothing() {
     let numbers = || broker.committed(&topic).iter().map(number).collect::<Vec<i64>>();
 
     let mut first = open();
-    first.two_phase().unwrap().begin(Beginning { generation: 1, from: None, savepoint: false }).unwrap();
+    first.two_phase().unwrap().begin(Beginning { generation: 1, from: None, savepoint: false, fenced: false }).unwrap();
     first.open(&batch(0).schema()).unwrap();
     first.write(&batch(0)).unwrap();
     let one = first.two_phase().unwrap().prepare(1, false).unwrap().finish().unwrap();
@@ -113,7 +113,7 @@ fn each_checkpoint_arrives_once_and_a_zombie_sends_nothing() {
     let two = first.two_phase().unwrap().prepare(2, false).unwrap().finish().unwrap();
 
     let mut second = open();
-    second.two_phase().unwrap().begin(Beginning { generation: 2, from: Some(&two), savepoint: false }).unwrap();
+    second.two_phase().unwrap().begin(Beginning { generation: 2, from: Some(&two), savepoint: false, fenced: false }).unwrap();
     let error = first.two_phase().unwrap().publish(&two).unwrap_err().to_string();
     assert!(error.contains("has taken over"), "{error}");
     // it tries again, with a connection that is new
@@ -124,6 +124,11 @@ fn each_checkpoint_arrives_once_and_a_zombie_sends_nothing() {
     second.two_phase().unwrap().publish(&two).or_else(|_| second.two_phase().unwrap().publish(&two)).unwrap();
     second.two_phase().unwrap().publish(&two).unwrap();
     assert_eq!(numbers(), [0, 1, 2, 3]);
-    let older = open().two_phase().unwrap().begin(Beginning { generation: 3, from: Some(&one), savepoint: false }).unwrap_err().to_string();
+    let older = open()
+        .two_phase()
+        .unwrap()
+        .begin(Beginning { generation: 3, from: Some(&one), savepoint: false, fenced: false })
+        .unwrap_err()
+        .to_string();
     assert!(older.contains("rows of checkpoint 2") && older.contains("twice"), "{older}");
 }

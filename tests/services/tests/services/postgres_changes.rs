@@ -154,7 +154,7 @@ fn each_checkpoint_is_applied_once() {
     };
     let amounts = || db.sql("SELECT day, amount FROM changes_of_one ORDER BY 1");
     let mut first = open();
-    first.two_phase().unwrap().begin(Beginning { generation: 1, from: None, savepoint: false }).unwrap();
+    first.two_phase().unwrap().begin(Beginning { generation: 1, from: None, savepoint: false, fenced: false }).unwrap();
     first.open(&changes(&[]).schema()).unwrap();
     first.write(&changes(&[(1, 5, 1), (2, 6, 1), (1, 5, -1), (1, 7, 1)])).unwrap();
     let one = first.two_phase().unwrap().prepare(1, false).unwrap().finish().unwrap();
@@ -166,7 +166,7 @@ fn each_checkpoint_is_applied_once() {
     first.two_phase().unwrap().publish(&one).unwrap();
     // another process goes on, before it knows the columns
     let mut second = open();
-    second.two_phase().unwrap().begin(Beginning { generation: 2, from: Some(&two), savepoint: false }).unwrap();
+    second.two_phase().unwrap().begin(Beginning { generation: 2, from: Some(&two), savepoint: false, fenced: false }).unwrap();
     assert!(first.two_phase().unwrap().publish(&two).unwrap_err().to_string().contains("has taken over"));
     second.two_phase().unwrap().publish(&two).unwrap();
     assert_eq!(amounts(), [row(&["1", "8"]), row(&["3", "9"])]);

@@ -191,7 +191,7 @@ fn each_checkpoint_arrives_once_and_a_zombie_stores_nothing() {
     let amounts = || db.numbers("SELECT amount FROM epochs_of_one ORDER BY amount");
 
     let mut first = open();
-    first.two_phase().unwrap().begin(Beginning { generation: 1, from: None, savepoint: false }).unwrap();
+    first.two_phase().unwrap().begin(Beginning { generation: 1, from: None, savepoint: false, fenced: false }).unwrap();
     first.open(&batch(0).schema()).unwrap();
     first.write(&batch(0)).unwrap();
     let one = first.two_phase().unwrap().prepare(1, false).unwrap().finish().unwrap();
@@ -204,7 +204,7 @@ fn each_checkpoint_arrives_once_and_a_zombie_stores_nothing() {
 
     // the process is believed dead after checkpoint 2 became durable
     let mut second = open();
-    second.two_phase().unwrap().begin(Beginning { generation: 2, from: Some(&two), savepoint: false }).unwrap();
+    second.two_phase().unwrap().begin(Beginning { generation: 2, from: Some(&two), savepoint: false, fenced: false }).unwrap();
     let error = first.two_phase().unwrap().publish(&two).unwrap_err().to_string();
     assert!(error.contains("another process (number 2) has taken over"), "{error}");
     assert_eq!(amounts(), [0, 1, 2]);
@@ -212,6 +212,11 @@ fn each_checkpoint_arrives_once_and_a_zombie_stores_nothing() {
     second.open(&batch(0).schema()).unwrap();
     assert_eq!(amounts(), [0, 1, 2, 3, 4, 5]);
     assert!(first.two_phase().unwrap().publish(&two).is_err());
-    let older = open().two_phase().unwrap().begin(Beginning { generation: 3, from: Some(&one), savepoint: false }).unwrap_err().to_string();
+    let older = open()
+        .two_phase()
+        .unwrap()
+        .begin(Beginning { generation: 3, from: Some(&one), savepoint: false, fenced: false })
+        .unwrap_err()
+        .to_string();
     assert!(older.contains("rows of checkpoint 2") && older.contains("twice"), "{older}");
 }

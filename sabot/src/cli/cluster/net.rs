@@ -1,0 +1,33 @@
+//! Addresses, certificates and threads of processes that serve.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use crate::shuffle::flight::Tls;
+use crate::{Error, Result};
+
+/// An address to listen at.
+pub(super) fn address(text: &str, option: &str) -> Result<SocketAddr> {
+    let wrong = |e: std::io::Error| {
+        Error::Usage(format!("`--{option} {text}` is no address of this machine ({e}): write host:port, as in 127.0.0.1:7480"))
+    };
+    let mut found = text.to_socket_addrs().map_err(wrong)?;
+    found.next().ok_or_else(|| wrong(std::io::Error::other("it names nothing")))
+}
+
+/// The certificates that the options name.
+pub(super) fn tls(sub: &ArgMatches) -> Result<Option<Tls>> {
+    let file = |name: &str| sub.get_one::<PathBuf>(name);
+    match (file("tls-cert"), file("tls-key"), file("tls-ca")) {
+        (Some(certificate), Some(key), Some(authority)) => Ok(Some(Tls::read(certificate, key, authority)?)),
+        _ => Ok(None),
+    }
+}
+
+/// Threads for I/O.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    let made = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("sabot-io").enable_all().build();
+    made.map_err(|e| Error::usage(format!("cannot start threads for I/O: {e}")))
+}

@@ -1,0 +1,191 @@
+//! An agent: a worker process, which joins a server and runs shares of its jobs.
+//!
+//! Idea: one stream of frames to the server carries everything but rows: registration, heartbeats, deployments, and what shares and their leads tell
+//! each other. If it breaks, or the lease runs out, nobody leads the shares: all are ended, and the agent joins again as a new member.
+
+mod session;
+mod shares;
+mod usage;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::api::JoinView;
+use super::{Build, Client, Registration};
+use crate::shuffle::Carrier;
+use crate::shuffle::flight::{CarrierOptions, FlightCarrier, Node, NodeOptions, Peer, PeerOptions, Purpose, TicketKey, Tls, Token};
+use crate::{Error, Result};
+use session::Over;
+use shares::{Carriers, Shares};
+
+/// The wait before the server is asked again, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// How an agent is started.
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// The server's API: `host:port`.
+    pub join: String,
+    /// Where it listens for other agents.
+    pub listen: SocketAddr,
+    /// How other agents reach it, if not there.
+    pub advertise: Option<String>,
+    /// How many instances of each stage it runs, over all jobs.
+    pub slots: usize,
+    /// About the bytes that its jobs may use together.
+    pub memory: Option<u64>,
+    /// Its name; by default the machine's and its port.
+    pub name: Option<String>,
+    /// The cluster's token.
+    pub token: Option<String>,
+    /// What it shows to others, and whom it trusts.
+    pub tls: Option<Tls>,
+    /// Listen beyond this machine without token or certificates.
+    pub insecure: bool,
+}
+
+/// How far someone wants an agent to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// Not at all.
+    No,
+    /// Once its tasks have moved.
+    Drain,
+    /// At once.
+    Now,
+}
+
+/// Runs an agent until it is told to end. `say` is told what a person should know, a line each.
+///
+/// # Errors
+/// If it cannot listen, or the server refuses it for good: another build, another token.
+pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending>, say: impl Fn(&str) + Send + Sync) -> Result<()> {
+    let client = Client::new(&options.join, options.token.clone())?;
+    let mut waited = AGAIN.0;
+    let first = loop {
+        match client.post::<JoinView>("/v1/join", &Build::this()?).await {
+            Ok(view) => break view,
+            Err(e @ (Error::Usage(_) | Error::Data { .. })) => return Err(e),
+            Err(e) => say(&format!("{e}; trying again")),
+        }
+        if paused(&mut ending, &mut waited).await {
+            return Ok(());
+        }
+    };
+    let key = TicketKey::new(first.ticket_key.as_bytes())?;
+    let token = options.token.as_deref().map(Token::new).transpose()?;
+    let node = Node::start(
+        &NodeOptions {
+            listen: options.listen,
+            token: token.clone(),
+            tls: options.tls.clone(),
+            tickets: Some(key.clone()),
+            insecure: options.insecure,
+        },
+        &Handle::current(),
+    )?;
+    let address = advertised(&options, node.address())?;
+    let registration = Registration {
+        name: options.name.clone().unwrap_or_else(|| format!("{}-{}", host(), node.address().port())),
+        address,
+        slots: options.slots,
+        memory: options.memory,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        pid: std::process::id(),
+        build: Build::this()?,
+    };
+    let peers = PeerOptions { token, tls: options.tls.clone(), ..PeerOptions::default() };
+    let shares = Arc::new(Shares::new(carriers(&node, &peers, key.clone())));
+    let mut control = first.control;
+    waited = AGAIN.0;
+    loop {
+        let server = Peer::new("the server", &control, &peers, &Handle::current())?;
+        let over = session::session(&server, &registration, &shares, &key, &mut ending, &say).await;
+        // nobody leads them any more
+        let abandoned = Arc::clone(&shares);
+        tokio::task::spawn_blocking(move || abandoned.abandon()).await.map_err(|e| Error::internal(format!("ending the shares: {e}")))?;
+        match over {
+            Over::Left => {
+                node.stop();
+                return Ok(());
+            }
+            Over::Refused(why) => return Err(Error::Usage(why)),
+            Over::Again { why, joined } => {
+                say(&format!("{why}; joining again"));
+                if joined {
+                    waited = AGAIN.0;
+                }
+            }
+        }
+        if paused(&mut ending, &mut waited).await {
+            node.stop();
+            return Ok(());
+        }
+        // a server that was started again may listen elsewhere
+        if let Ok(view) = client.post::<JoinView>("/v1/join", &registration.build).await {
+            control = view.control;
+        }
+    }
+}
+
+/// Waits, longer each time; whether the agent shall end instead.
+async fn paused(ending: &mut watch::Receiver<Ending>, wait: &mut Duration) -> bool {
+    let pause = std::mem::replace(wait, (*wait * 2).min(AGAIN.1));
+    let told = async {
+        while *ending.borrow_and_update() == Ending::No {
+            if ending.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::time::timeout(pause, told).await.is_ok()
+}
+
+/// How other agents reach this one.
+fn advertised(options: &AgentOptions, bound: SocketAddr) -> Result<String> {
+    match &options.advertise {
+        Some(address) if address.contains(':') => Ok(address.clone()),
+        Some(host) => Ok(format!("{host}:{}", bound.port())),
+        None if bound.ip().is_unspecified() => Err(Error::usage(format!(
+            "{bound} is every address of this machine: say under which one other agents reach it, `--advertise host`"
+        ))),
+        None => Ok(bound.to_string()),
+    }
+}
+
+/// What carries rows between this agent and those of a deployment.
+fn carriers(node: &Node, options: &PeerOptions, key: TicketKey) -> Carriers {
+    let (node, options) = (node.clone(), options.clone());
+    let runtime = Handle::current();
+    Arc::new(move |deployment| {
+        let grant = key.open(&deployment.ticket)?;
+        if (grant.job.as_str(), grant.attempt, &grant.purpose)
+            != (deployment.id.job.as_str(), deployment.share.generation, &Purpose::Exchange)
+        {
+            return Err(Error::usage("the deployment's ticket is for another job"));
+        }
+        let me = deployment.id.share;
+        let peer = |(number, (name, address)): (usize, &(String, String))| -> Result<Option<Peer>> {
+            (number != me).then(|| Peer::new(&format!("agent `{name}`"), address, &options, &runtime)).transpose()
+        };
+        Ok(Arc::new(FlightCarrier::new(CarrierOptions {
+            node: node.clone(),
+            peers: deployment.peers.iter().enumerate().map(peer).collect::<Result<Vec<_>>>()?,
+            me,
+            job: deployment.id.job.clone(),
+            generation: deployment.share.generation,
+            ticket: deployment.ticket.clone(),
+        })) as Arc<dyn Carrier>)
+    })
+}
+
+/// This machine's name.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "agent".into() } else { name.to_owned() }
+}

@@ -1,0 +1,162 @@
+//! One membership: from joining until the stream breaks, the lease runs out, or the agent leaves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Ending;
+use super::shares::Shares;
+use super::usage::Usage;
+use crate::cluster::membership::{BEAT, Beat, Lease, Registration};
+use crate::cluster::wire::{Deployment, STREAM, ToAgent, ToServer, from_bytes, reading, to_bytes};
+use crate::runtime::share::{Fault, FromShare};
+use crate::shuffle::flight::{FrameSender, Peer, Purpose, TicketKey};
+use crate::{Error, Result};
+
+/// How often the lease is looked at, while nothing happens.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long an agent that leaves waits for its tasks to move.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// How it ended.
+pub(super) enum Over {
+    /// The agent has left, as it was told to.
+    Left,
+    /// The server refuses it for good.
+    Refused(String),
+    /// It may join again. `joined`: whether it was a member.
+    Again { why: String, joined: bool },
+}
+
+/// Joins, and serves until it is over. The shares may still run then.
+pub(super) async fn session(
+    server: &Peer,
+    registration: &Registration,
+    shares: &Arc<Shares>,
+    key: &TicketKey,
+    ending: &mut watch::Receiver<Ending>,
+    say: &(impl Fn(&str) + Send + Sync),
+) -> Over {
+    let mut joined = false;
+    match serve(server, registration, shares, key, ending, say, &mut joined).await {
+        Ok(over) => over,
+        Err(e) => Over::Again { why: e.to_string(), joined },
+    }
+}
+
+async fn serve(
+    server: &Peer,
+    registration: &Registration,
+    shares: &Arc<Shares>,
+    key: &TicketKey,
+    ending: &mut watch::Receiver<Ending>,
+    say: &(impl Fn(&str) + Send + Sync),
+    joined: &mut bool,
+) -> Result<Over> {
+    let start = Instant::now();
+    let mut lease = Lease::new(Duration::ZERO);
+    let frames = server.frames(STREAM, Vec::new()).await?;
+    let sender = frames.sender;
+    let mut down = reading(frames.receiver);
+    let send = |message: &ToServer| sender.send(to_bytes(message)?);
+    send(&ToServer::Join(registration.clone()))?;
+    let (up, mut from_shares) = mpsc::unbounded_channel::<ToServer>();
+    let mut usage = Usage::new();
+    let mut beats = interval(BEAT);
+    let mut looks = interval(LOOK);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut leaving: Option<Instant> = None;
+    // whom to ask for the end may be gone: then it is not asked again
+    let mut watched = true;
+    loop {
+        tokio::select! {
+            biased;
+            _ = looks.tick() => {}
+            told = ending.changed(), if watched => watched = told.is_ok(),
+            frame = down.recv() => {
+                let Some(frame) = frame else {
+                    return Ok(Over::Again { why: "the server has ended the stream".into(), joined: *joined });
+                };
+                let frame = frame?;
+                // a process that was stopped reads here what was meant for before: its lease decides
+                if !lease.runs(start.elapsed()) {
+                    return Ok(expired(*joined));
+                }
+                match from_bytes::<ToAgent>(&frame, "the server")? {
+                    ToAgent::Joined { epoch } => {
+                        *joined = true;
+                        say(&format!("agent `{}` at {} has joined with {} slots (epoch {epoch})", registration.name, registration.address, registration.slots));
+                    }
+                    ToAgent::Refused { why, again: true } => return Ok(Over::Again { why, joined: false }),
+                    ToAgent::Refused { why, again: false } => return Ok(Over::Refused(why)),
+                    ToAgent::Beat { number } => lease.answered(number),
+                    ToAgent::Share(id, message) => shares.tell(&id, message),
+                    ToAgent::Deploy(deployment) => deploy(shares, registration, key, *deployment, &up),
+                    ToAgent::Drained if leaving.is_some() => {
+                        send(&ToServer::Left)?;
+                        return Ok(left(&sender).await);
+                    }
+                    ToAgent::Drained => {}
+                }
+            }
+            Some(message) = from_shares.recv() => send(&message)?,
+            _ = beats.tick(), if *joined => {
+                let (resident, busy) = usage.measure();
+                let number = lease.sent(start.elapsed());
+                send(&ToServer::Beat(Beat { number, tasks: shares.tasks(), resident, busy }))?;
+            }
+        }
+        if !lease.runs(start.elapsed()) {
+            return Ok(expired(*joined));
+        }
+        let asked = *ending.borrow();
+        if asked == Ending::Now || leaving.is_some_and(|since| since.elapsed() > FAREWELL) {
+            send(&ToServer::Left)?;
+            return Ok(left(&sender).await);
+        }
+        if asked == Ending::Drain && leaving.is_none() && *joined {
+            say("leaving: the tasks that run here move to other agents first");
+            leaving = Some(Instant::now());
+            send(&ToServer::Drain)?;
+        }
+        if asked == Ending::Drain && !*joined {
+            return Ok(Over::Left);
+        }
+    }
+}
+
+fn expired(joined: bool) -> Over {
+    Over::Again { why: "the server has not answered for the lease: everything was stopped".into(), joined }
+}
+
+/// Lets the last words go out.
+async fn left(sender: &FrameSender) -> Over {
+    let deadline = Instant::now() + Duration::from_millis(300);
+    while !sender.is_closed() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Over::Left
+}
+
+/// Begins a share, if the control plane has signed for it.
+fn deploy(shares: &Shares, registration: &Registration, key: &TicketKey, mut deployment: Deployment, up: &mpsc::UnboundedSender<ToServer>) {
+    let id = deployment.id.clone();
+    let checked = key.open(&deployment.ticket).and_then(|grant| {
+        let fits = (grant.job.as_str(), grant.attempt, grant.purpose) == (id.job.as_str(), deployment.share.generation, Purpose::Exchange);
+        if fits { Ok(()) } else { Err(Error::usage(format!("a deployment of job {} has a ticket that is for something else", id.job))) }
+    });
+    if let Err(error) = checked {
+        let _ = up.send(ToServer::Share(id.clone(), FromShare::Failed(Fault::from(&error))));
+        let _ = up.send(ToServer::Ended(id));
+        return;
+    }
+    // of the agent's memory a share may use what its slots are of all
+    if let Some(memory) = registration.memory {
+        let part = usize::try_from(memory).unwrap_or(usize::MAX) / registration.slots.max(1) * deployment.slots.max(1);
+        deployment.options.memory_budget = Some(deployment.options.memory_budget.map_or(part, |budget| budget.min(part)));
+    }
+    shares.begin(deployment, up.clone());
+}

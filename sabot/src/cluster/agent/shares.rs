@@ -1,0 +1,114 @@
+//! The shares that an agent runs, each waited for by a thread.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::cluster::wire::{Deployment, ShareId, ToServer};
+use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
+use crate::stream::{Job, JobSpec};
+use crate::{Error, Result};
+
+/// Makes what carries a share's rows to other agents.
+pub(super) type Carriers = Arc<dyn Fn(&Deployment) -> Result<Arc<dyn Carrier>> + Send + Sync>;
+
+/// The shares that run.
+pub(super) struct Shares {
+    running: Arc<Mutex<BTreeMap<ShareId, One>>>,
+    carriers: Carriers,
+}
+
+struct One {
+    down: Option<Sender<ToShare>>,
+    tasks: usize,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Shares {
+    pub(super) fn new(carriers: Carriers) -> Self {
+        Shares { running: Arc::default(), carriers }
+    }
+    /// Begins one. What it says goes to `up`, and at last that it has ended.
+    pub(super) fn begin(&self, deployment: Deployment, up: UnboundedSender<ToServer>) {
+        let id = deployment.id.clone();
+        let (sender, receiver) = channel();
+        let mut running = self.lock();
+        if running.contains_key(&id) {
+            return; // told twice
+        }
+        let tasks = deployment.share.placement.stages.iter().flatten().filter(|s| **s == id.share).count();
+        let (carriers, own, all) = (Arc::clone(&self.carriers), id.clone(), Arc::clone(&self.running));
+        let (ended, tell) = (up.clone(), up.clone());
+        let body = move || {
+            let id = own.clone();
+            let say = move |message: FromShare| drop(tell.send(ToServer::Share(id.clone(), message)));
+            let told = Arc::new(Mutex::new(false));
+            let first = Arc::clone(&told);
+            let say: Arc<dyn Fn(FromShare) + Send + Sync> = Arc::new(move |message| {
+                if matches!(message, FromShare::Failed(_) | FromShare::Over(_)) {
+                    *first.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                }
+                say(message);
+            });
+            let result = run(&deployment, &carriers, Arc::clone(&say), receiver);
+            // what failed before it was a share
+            if let Err(error) = &result
+                && !*told.lock().unwrap_or_else(PoisonError::into_inner)
+            {
+                say(FromShare::Failed(Fault::from(error)));
+            }
+            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&own);
+            let _ = ended.send(ToServer::Ended(own));
+        };
+        match std::thread::Builder::new().name(format!("share-{}", id.job)).spawn(body) {
+            Ok(thread) => drop(running.insert(id, One { down: Some(sender), tasks, thread: Some(thread) })),
+            Err(e) => {
+                let fault = Fault::from(&Error::io("a thread", "cannot start it for a share of a job", e));
+                let _ = up.send(ToServer::Share(id.clone(), FromShare::Failed(fault)));
+                let _ = up.send(ToServer::Ended(id));
+            }
+        }
+    }
+    /// Tells one something. Of one that has ended nothing is left to tell.
+    pub(super) fn tell(&self, id: &ShareId, message: ToShare) {
+        if let Some(down) = self.lock().get(id).and_then(|one| one.down.as_ref()) {
+            let _ = down.send(message);
+        }
+    }
+    /// Ends all of them, as nobody leads them any more, and waits until they have.
+    pub(super) fn abandon(&self) {
+        let threads: Vec<_> = self
+            .lock()
+            .values_mut()
+            .filter_map(|one| {
+                one.down = None;
+                one.thread.take()
+            })
+            .collect();
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+    /// How many tasks they have.
+    pub(super) fn tasks(&self) -> usize {
+        self.lock().values().map(|one| one.tasks).sum()
+    }
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShareId, One>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run(
+    deployment: &Deployment,
+    carriers: &Carriers,
+    up: Arc<dyn Fn(FromShare) + Send + Sync>,
+    down: std::sync::mpsc::Receiver<ToShare>,
+) -> Result<()> {
+    let spec: JobSpec = serde_json::from_str(&deployment.spec).map_err(|e| Error::internal(format!("a job's specification: {e}")))?;
+    let options = deployment.options.clone();
+    let job = Job::from_spec(&spec)?.options(move |o| *o = options);
+    job.run_share(deployment.share.clone(), carriers(deployment)?, up, down)?;
+    Ok(())
+}

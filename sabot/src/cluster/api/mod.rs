@@ -1,0 +1,11 @@
+//! The server's API over HTTP: JSON, documented in `docs/cluster.md`.
+
+mod routes;
+mod shapes;
+
+pub(super) use routes::routes;
+
+pub use shapes::{
+    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, Refused, RescaleAsked, SavepointAsked, ServerView,
+    StepView, Submission,
+};

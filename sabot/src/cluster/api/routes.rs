@@ -1,0 +1,238 @@
+//! The endpoints.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use sha2::{Digest, Sha256};
+
+use super::shapes::{
+    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
+    Submission,
+};
+use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
+use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
+use crate::cluster::{Build, server};
+use crate::{Error, Result};
+
+/// Specifications hold plans and parameters; more than this is no job.
+const LARGEST: usize = 64 << 20;
+/// How long a submission may take until it is written down.
+const PERSISTED: Duration = Duration::from_secs(10);
+
+type Shared = State<Arc<Core>>;
+
+/// An error as an answer.
+pub(super) struct Failed(Error);
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed(error)
+    }
+}
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let text = self.0.to_string();
+        let status = match &self.0 {
+            Error::Usage(_) if text.starts_with("there is no ") => StatusCode::NOT_FOUND,
+            Error::Usage(_) | Error::Plan(_) | Error::Schema { .. } => StatusCode::BAD_REQUEST,
+            Error::Control(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(Refused { error: text })).into_response()
+    }
+}
+type Answer<T> = Result<Json<T>, Failed>;
+
+/// The API of a server; with a token, every request must have it.
+pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Router {
+    let digest = token.map(|t| Sha256::digest(t));
+    Router::new()
+        .route("/v1/server", get(show_server))
+        .route("/v1/join", post(join))
+        .route("/v1/jobs", get(list_jobs).post(submit))
+        .route("/v1/jobs/{id}", get(show_job))
+        .route("/v1/jobs/{id}/cancel", post(cancel))
+        .route("/v1/jobs/{id}/savepoint", post(savepoint))
+        .route("/v1/jobs/{id}/rescale", post(rescale))
+        .route("/v1/agents", get(list_agents))
+        .route("/v1/agents/{name}/drain", post(drain))
+        .route("/v1/operations", get(list_operations))
+        .route("/v1/operations/{id}", get(show_operation))
+        .route("/v1/logs", get(logs))
+        .route("/metrics", get(metrics))
+        .fallback(nothing)
+        .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
+        .layer(middleware::from_fn(move |request: Request, next: Next| async move {
+            let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+            // hashes are compared, so that the time says nothing of the token
+            match (&digest, given) {
+                (Some(wanted), given) if given.is_none_or(|g| Sha256::digest(g) != *wanted) => {
+                    let error = match given {
+                        Some(_) => "the token is another than the server's (`--token-file`, or the variable SABOT_TOKEN)",
+                        None => "the server wants a token: `--token-file FILE`, or the variable SABOT_TOKEN",
+                    };
+                    (StatusCode::UNAUTHORIZED, Json(Refused { error: error.into() })).into_response()
+                }
+                _ => next.run(request).await,
+            }
+        }))
+        .with_state(core)
+}
+
+async fn nothing(request: Request) -> Response {
+    let error = format!("there is no {} {}; docs/cluster.md lists what there is", request.method(), request.uri().path());
+    (StatusCode::NOT_FOUND, Json(Refused { error })).into_response()
+}
+
+async fn show_server(State(core): Shared) -> Json<ServerView> {
+    Json(view::server(&core))
+}
+
+/// What an agent needs to know before it can join.
+async fn join(State(core): Shared, Json(build): Json<Build>) -> Answer<JoinView> {
+    if let Some(why) = core.build.refusal(&build) {
+        return Err(Error::Usage(format!("the agent is refused: {why}")).into());
+    }
+    Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone() }))
+}
+
+async fn list_jobs(State(core): Shared) -> Answer<Vec<JobSummary>> {
+    Ok(Json(view::jobs(&core).await?))
+}
+
+async fn show_job(State(core): Shared, Path(id): Path<String>) -> Answer<JobView> {
+    Ok(Json(view::job(&core, &id).await?))
+}
+
+/// A job's id: its pipeline's name, and digits of the request's key.
+fn id_of(submission: &Submission) -> String {
+    let digest = Sha256::digest(format!("{} {}", submission.spec.pipeline, submission.key));
+    let digits: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+    format!("{}-{digits}", submission.spec.pipeline)
+}
+
+async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answer<Begun> {
+    if submission.spec.build != core.build.id {
+        let (theirs, ours) = (&submission.spec.build, &core.build.id);
+        return Err(Error::Usage(format!("the job is of build {theirs}, this server is build {ours}: use one executable for all")).into());
+    }
+    let job = id_of(&submission);
+    let operation = flow_of(&job);
+    let input = Submitted { job: job.clone(), submission };
+    let input = serde_json::to_value(input).map_err(|e| Error::internal(format!("a submission cannot be written: {e}")))?;
+    core.workflows()?.start(&operation, "submit", input).await?;
+    // once it is written down, others see it
+    let since = Instant::now();
+    while core.store.job(&job).await?.is_none() {
+        if since.elapsed() > PERSISTED {
+            return Err(Error::Control(format!("job {job} was not written down within {} s", PERSISTED.as_secs())).into());
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    Ok(Json(Begun { job, operation }))
+}
+
+/// Begins an operation on a job.
+async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, asked: Asked, key: &str) -> Answer<Begun> {
+    let row = core.row(id).await?;
+    let operation = format!("{name}-{id}-{key}");
+    let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    begin(core, &operation, kind, Some(&row.id), &input).await?;
+    core.workflows()?.start(&operation, name, input).await?;
+    Ok(Json(Begun { job: row.id, operation }))
+}
+
+/// Digits that tell this request from others.
+fn digits() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    format!("{now:x}")
+}
+
+async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
+    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: 0 };
+    operate(&core, OperationKind::Cancel, "cancel", &id, asked, &digits()).await
+}
+
+async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
+    let dir = checkpoints_of(&core, &id).await?;
+    let name = body.name.clone();
+    let known =
+        tokio::task::spawn_blocking(move || crate::runtime::savepoints(&dir)).await.map_err(|e| Error::internal(e.to_string()))??;
+    if known.into_iter().flatten().any(|s| s.name == name) {
+        return Err(Error::Usage(format!("job {id} has a savepoint `{name}` already: delete it, or choose another name")).into());
+    }
+    let kind = if body.stop { OperationKind::Suspend } else { OperationKind::Savepoint };
+    let asked = Asked { job: id.clone(), name: body.name.clone(), stop: body.stop, parallelism: 0 };
+    operate(&core, kind, "savepoint", &id, asked, &format!("{}-{}", body.name, digits())).await
+}
+
+async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<RescaleAsked>) -> Answer<Begun> {
+    if body.parallelism == 0 {
+        return Err(Error::usage("a job has a parallelism of at least 1").into());
+    }
+    checkpoints_of(&core, &id).await?;
+    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: body.parallelism };
+    operate(&core, OperationKind::Rescale, "rescale", &id, asked, &digits()).await
+}
+
+async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {
+    Json(view::agents(&core))
+}
+
+async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
+    let epoch = {
+        let mut members = core.hub.members();
+        let found = members.named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
+        found.filter(|epoch| members.drain(*epoch))
+    };
+    let Some(epoch) = epoch else {
+        let known: Vec<String> = view::agents(&core).into_iter().filter(|a| a.standing.holds()).map(|a| a.name).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        return Err(Error::Usage(crate::words::unknown("there is no agent", &name, "those that are there are", &known)).into());
+    };
+    core.hub.say(Level::Info, None, Some(&name), format!("agent `{name}` was asked to leave: its tasks move"));
+    let operation = begin_drain(&core, &name, epoch).await?;
+    Ok(Json(Begun { job: String::new(), operation }))
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    job: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn list_operations(State(core): Shared, Query(asked): Query<Listed>) -> Answer<Vec<Operation>> {
+    Ok(Json(core.store.operations(asked.job.as_deref(), asked.limit.unwrap_or(100)).await?))
+}
+
+async fn show_operation(State(core): Shared, Path(id): Path<String>) -> Answer<OperationView> {
+    let operation = core.store.operation(&id).await?.ok_or_else(|| Error::Usage(format!("there is no operation `{id}`")))?;
+    let steps = core.workflows()?.steps(&id).await?;
+    let steps = steps.into_iter().map(|s| StepView { name: s.name, error: s.error, started: s.started, finished: s.finished }).collect();
+    Ok(Json(OperationView { operation, steps }))
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    job: Option<String>,
+    agent: Option<String>,
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+async fn logs(State(core): Shared, Query(asked): Query<Wanted>) -> Answer<Logs> {
+    let filter = EventFilter { job: asked.job, agent: asked.agent, after: asked.after, limit: asked.limit.unwrap_or(100) };
+    Ok(Json(Logs { events: core.store.events(&filter).await? }))
+}
+
+async fn metrics(State(core): Shared) -> Result<Response, Failed> {
+    let text = server::view::metrics(&core).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}

@@ -1,0 +1,136 @@
+//! The tool's way to a server: its API over HTTP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::api::Refused;
+use crate::{Error, Result};
+
+/// How long to wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection to a server.
+///
+/// ```no_run
+/// # async fn show() -> sabot::Result<()> {
+/// let client = sabot::cluster::Client::new("http://127.0.0.1:7480", None)?;
+/// let agents: Vec<sabot::cluster::api::AgentView> = client.get("/v1/agents").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    base: String,
+    token: Option<String>,
+    http: Http<HttpConnector, Full<Bytes>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.base)
+    }
+}
+
+impl Client {
+    /// A client of the server at `address`: `http://host:port`, or `host:port`. `token` is the cluster's, if it has one.
+    ///
+    /// # Errors
+    /// If the address is none.
+    pub fn new(address: &str, token: Option<String>) -> Result<Self> {
+        let given = address.trim();
+        if given.starts_with("https://") {
+            return Err(Error::Usage(format!(
+                "`{given}`: the server's API is plain HTTP; put a proxy before it for HTTPS, or write http://"
+            )));
+        }
+        let authority = given.trim_start_matches("http://").trim_end_matches('/');
+        let base = format!("http://{authority}");
+        if authority.is_empty() || authority.contains('/') || base.parse::<hyper::Uri>().is_err() {
+            return Err(Error::Usage(format!("`{address}` is no address of a server: write host:port, as in 127.0.0.1:7480")));
+        }
+        let connector = HttpConnector::new();
+        Ok(Client { base, token, http: Http::builder(TokioExecutor::new()).build(connector) })
+    }
+    /// The server's address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, refuses, or answers something else.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.parse(path, &self.send("GET", path, Bytes::new()).await?)
+    }
+    /// Asks for text.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn text(&self, path: &str) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.send("GET", path, Bytes::new()).await?).into_owned())
+    }
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|e| Error::internal(format!("a request cannot be written: {e}")))?;
+        self.parse(path, &self.send("POST", path, Bytes::from(body)).await?)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T> {
+        serde_json::from_slice(bytes).map_err(|e| Error::Data {
+            place: format!("{}{path}", self.base),
+            what: format!("the answer makes no sense ({e}); is it a Sabot server of this version?"),
+        })
+    }
+    async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base)).header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body)).map_err(|e| Error::Usage(format!("`{}{path}`: {e}", self.base)))?;
+        let late = |_| self.unreachable(std::io::ErrorKind::TimedOut.into());
+        let answer = tokio::time::timeout(PATIENCE, self.http.request(request)).await.map_err(late)?;
+        let answer = answer.map_err(|e| self.unreachable(cause(&e)))?;
+        let status = answer.status();
+        let bytes = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.map_err(late)?;
+        let bytes = bytes.map_err(|e| self.unreachable(std::io::Error::other(e)))?.to_bytes();
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        let said = serde_json::from_slice::<Refused>(&bytes).ok().map(|r| r.error);
+        Err(match (status.as_u16(), said) {
+            (401, said) => Error::Usage(said.unwrap_or_else(|| format!("{} refuses the token", self.base))),
+            (400..500, Some(said)) => Error::Usage(said),
+            (_, Some(said)) => Error::Control(said),
+            (code, None) => Error::Usage(format!("{} answers {code} to {path}; is it a Sabot server?", self.base)),
+        })
+    }
+    fn unreachable(&self, source: std::io::Error) -> Error {
+        let what = match source.kind() {
+            std::io::ErrorKind::TimedOut => "the server does not answer",
+            _ => "cannot reach the server; start one with `server`, or name another with `--server host:port`",
+        };
+        Error::io(self.base.clone(), what, source)
+    }
+}
+
+/// The operating system's error behind one of the client's.
+fn cause(error: &(dyn std::error::Error + 'static)) -> std::io::Error {
+    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = at {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return std::io::Error::new(io.kind(), io.to_string());
+        }
+        at = error.source();
+    }
+    std::io::Error::other(error.to_string())
+}

@@ -1,0 +1,27 @@
+//! Several machines: a job manager that survives anything, and agents that run its jobs.
+//!
+//! A program with pipelines is the server (`program server`), the agents (`program agent --join ..`) and the tool (`program submit`,
+//! `program jobs`): one executable everywhere. The server lets agents in, places the tasks of a job on their slots, coordinates its checkpoints, and
+//! brings it up again when something is lost.
+//!
+//! `durable` runs actions of several steps to their end whoever is killed, `store` holds jobs, agents, placements and operations.
+
+mod agent;
+pub mod api;
+mod build;
+mod client;
+pub mod durable;
+mod membership;
+mod placement;
+mod server;
+pub mod store;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use agent::{AgentOptions, Ending, run_agent};
+pub use build::Build;
+pub use client::Client;
+pub use membership::{BEAT, Beat, Change, Fenced, LEASE, Lease, Member, Membership, Refusal, Registration, Standing};
+pub use placement::{Assigned, Assignments, Demand, Offer, TooFew, place};
+pub use server::{ServerOptions, run_server};

@@ -1,0 +1,166 @@
+//! What the server's workflows and its API share.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::hub::{Hub, News};
+use crate::cluster::Build;
+use crate::cluster::durable::Workflows;
+use crate::cluster::membership::{Registration, Standing};
+use crate::cluster::store::{AgentState, ControlStore, Event, Fence, Job as Row, Level, NewAgent};
+use crate::runtime::RunOptions;
+use crate::runtime::share::StageShape;
+use crate::shuffle::flight::TicketKey;
+use crate::stream::{Job, JobSpec};
+use crate::{Error, Result};
+
+/// Events that the store keeps.
+const EVENTS: u32 = 20_000;
+
+/// The server's memory, and the way to what lasts.
+pub(in crate::cluster) struct Core {
+    pub(in crate::cluster) build: Build,
+    pub(in crate::cluster) store: Arc<ControlStore>,
+    pub(in crate::cluster) fence: Fence,
+    pub(in crate::cluster) hub: Arc<Hub>,
+    pub(in crate::cluster) key: TicketKey,
+    pub(in crate::cluster) ticket_key: String,
+    pub(in crate::cluster) control: String,
+    pub(in crate::cluster) tls: bool,
+    pub(in crate::cluster) since: i64,
+    pub(in crate::cluster) workflows: OnceLock<Arc<dyn Workflows>>,
+}
+
+impl Core {
+    /// The engine of workflows.
+    ///
+    /// # Errors
+    /// While the server starts.
+    pub(in crate::cluster) fn workflows(&self) -> Result<&Arc<dyn Workflows>> {
+        self.workflows.get().ok_or_else(|| Error::Control("the server is starting: ask again in a moment".into()))
+    }
+    /// A job's row.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(in crate::cluster) async fn row(&self, id: &str) -> Result<Row> {
+        self.store.job(id).await?.ok_or_else(|| Error::Usage(format!("there is no job `{id}`; `jobs --all` lists them")))
+    }
+    /// Registers an agent in the store; its epoch.
+    pub(super) async fn register(store: &ControlStore, fence: Fence, registration: &Registration) -> Result<u64> {
+        let new = NewAgent {
+            id: registration.name.clone(),
+            address: registration.address.clone(),
+            build: registration.build.id.clone(),
+            resources: serde_json::json!({ "cores": registration.cores, "memory": registration.memory, "pid": registration.pid }),
+            slots: u32::try_from(registration.slots).unwrap_or(u32::MAX),
+        };
+        Ok(store.register(fence, &new, now()).await?.0.epoch)
+    }
+    /// Writes down what happens, and lets agents leave that want to.
+    pub(super) async fn chronicle(self: Arc<Self>, mut news: UnboundedReceiver<News>) {
+        let mut written = 0_u32;
+        while let Some(first) = news.recv().await {
+            let mut all = vec![first];
+            while let Ok(more) = news.try_recv() {
+                all.push(more);
+            }
+            let events: Vec<Event> = all
+                .iter()
+                .map(|n| Event {
+                    number: 0,
+                    at: now(),
+                    level: n.level,
+                    job: n.job.clone(),
+                    agent: n.agent.clone(),
+                    message: n.message.clone(),
+                })
+                .collect();
+            for e in &events {
+                eprintln!("{:7} {}", e.level.word(), e.message);
+            }
+            // a store that does not answer ends the server elsewhere
+            let _ = self.store.log(self.fence, &events).await;
+            written += events.len() as u32;
+            if written > EVENTS / 10 {
+                written = 0;
+                let _ = self.store.trim_events(self.fence, EVENTS).await;
+            }
+            for n in all {
+                let Some(epoch) = n.agent_changed else { continue };
+                let member = self.hub.members().get(epoch).map(|m| (m.registration.name.clone(), m.standing));
+                let Some((name, standing)) = member else { continue };
+                let state = match standing {
+                    Standing::Alive | Standing::Suspect => AgentState::Ready,
+                    Standing::Draining => AgentState::Draining,
+                    Standing::Lost => AgentState::Lost,
+                    Standing::Left => AgentState::Left,
+                };
+                let _ = self.store.change_agent(self.fence, &name, epoch, state).await;
+                if n.drains
+                    && let Err(error) = super::flows::begin_drain(&self, &name, epoch).await
+                {
+                    self.hub.say(Level::Error, None, Some(&name), format!("agent `{name}` cannot be drained: {error}"));
+                }
+            }
+        }
+    }
+    /// The job of a row, and its options.
+    ///
+    /// # Errors
+    /// If it is of another build.
+    pub(super) fn job_of(&self, row: &Row) -> Result<(JobSpec, RunOptions)> {
+        if row.build != self.build.id {
+            return Err(Error::Usage(format!(
+                "job {} is of build {}, this server is build {}: stop it with a savepoint by a server of its build, then submit it from there (`--from-savepoint`)",
+                row.id, row.build, self.build.id
+            )));
+        }
+        Ok((read(&row.spec, "a job's specification")?, read(&row.options, "a job's options")?))
+    }
+}
+
+/// The stages of a job at a parallelism.
+///
+/// # Errors
+/// If it does not fit this program, or a source cannot be opened.
+pub(super) fn compiled(spec: &JobSpec, options: &RunOptions, parallelism: usize) -> Result<Vec<StageShape>> {
+    let options = options.clone();
+    Job::from_spec(spec)?.options(move |o| *o = options).stages(parallelism)
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T> {
+    T::deserialize(value).map_err(|e| Error::Control(format!("{what} in the control store makes no sense: {e}")))
+}
+pub(super) fn write<T: Serialize>(value: &T, what: &str) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| Error::internal(format!("{what} cannot be written: {e}")))
+}
+
+/// Runs what blocks on a thread for such.
+///
+/// # Errors
+/// Its own.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("work of the server: {e}")))?
+}
+
+/// Waits between two looks.
+pub(super) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// A directory of checkpoints, for messages.
+pub(super) fn shown(dir: Option<&PathBuf>) -> Option<String> {
+    dir.map(|d| d.display().to_string())
+}

@@ -1,0 +1,182 @@
+//! The server: job manager of a cluster.
+//!
+//! `hub` has the agents' streams and leases, `run` one attempt of a job with its lead, `flows` and `attempt` the durable workflows, `view` what the API
+//! shows. A server leads its control store before it does anything else.
+
+mod attempt;
+mod core;
+mod flows;
+mod hub;
+mod run;
+pub(super) mod view;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::store::{ControlStore, JobState, Level, Place, Server};
+use super::{Build, api, durable, wire};
+use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
+use crate::{Error, Result};
+pub(super) use core::Core;
+pub(super) use flows::{Asked, Submitted, begin, begin_drain, checkpoints_of};
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where the API is served.
+    pub listen: SocketAddr,
+    /// Where agents connect.
+    pub control: SocketAddr,
+    /// How agents reach that, if not there: `host:port`.
+    pub advertise: Option<String>,
+    /// Where jobs and operations are kept: a directory, or `postgres://..`.
+    pub store: Place,
+    /// Where the key of tickets is kept: a directory of the server's own.
+    pub dir: PathBuf,
+    /// The cluster's token.
+    pub token: Option<String>,
+    /// What it shows to agents, and whom it trusts.
+    pub tls: Option<Tls>,
+    /// Listen beyond this machine without token or certificates.
+    pub insecure: bool,
+}
+
+/// The operation that submits a job.
+pub(super) fn flow_of(job: &str) -> String {
+    format!("submit-{job}")
+}
+
+/// Serves until `ending` says so, or the leader's place is lost. `say` is told what a person should know.
+///
+/// # Errors
+/// If it cannot listen, another server leads an embedded store, or the store does not answer.
+pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool>, say: impl Fn(&str)) -> Result<()> {
+    if !options.listen.ip().is_loopback() && options.token.is_none() && !options.insecure {
+        return Err(Error::Usage(format!(
+            "{} can be reached from other machines: that needs a token (`--token-file`), or `--insecure` if the network is trusted",
+            options.listen
+        )));
+    }
+    let place = |address: SocketAddr| format!("tcp://{address}");
+    let listener = TcpListener::bind(options.listen).await.map_err(|e| listening(&place(options.listen), e))?;
+    let api_address = listener.local_addr().map_err(|e| Error::io(place(options.listen), "cannot listen", e))?;
+    let store = Arc::new(ControlStore::open(&options.store).await?);
+    let since = core::now();
+    let here = Server::here(api_address.to_string(), since);
+    let leader = tokio::select! {
+        leader = store.lead(&here) => leader?,
+        _ = ending.wait_for(|e| *e) => return Ok(()),
+    };
+    let ticket_key = ticket_key(&options)?;
+    let key = TicketKey::new(ticket_key.as_bytes())?;
+    let token = options.token.as_deref().map(Token::new).transpose()?;
+    let node = Node::start(
+        &NodeOptions { listen: options.control, token, tls: options.tls.clone(), tickets: Some(key.clone()), insecure: options.insecure },
+        &Handle::current(),
+    )?;
+    let control = match &options.advertise {
+        Some(address) if address.contains(':') => address.clone(),
+        Some(host) => format!("{host}:{}", node.address().port()),
+        None if node.address().ip().is_unspecified() => {
+            return Err(Error::Usage(format!(
+                "{} is every address of this machine: say under which one agents reach it, `--advertise host`",
+                node.address()
+            )));
+        }
+        None => node.address().to_string(),
+    };
+    let (sender, news) = hub::news();
+    let hub = hub::Hub::new(Build::this()?, Arc::clone(&store), leader.fence(), sender);
+    let core = Arc::new(Core {
+        build: Build::this()?,
+        store: Arc::clone(&store),
+        fence: leader.fence(),
+        hub: Arc::clone(&hub),
+        key,
+        ticket_key,
+        control,
+        tls: options.tls.is_some(),
+        since,
+        workflows: OnceLock::new(),
+    });
+    let calls = Arc::downgrade(&hub);
+    node.frames(wire::STREAM, move |call| {
+        if let Some(hub) = calls.upgrade() {
+            hub.call(call);
+        }
+    });
+    let definitions = flows::definitions(&core);
+    let workflows = durable::open(&store, &leader, &definitions).await?;
+    let resumed = workflows.recovered().resumed.len();
+    let _ = core.workflows.set(Arc::clone(&workflows));
+    let chronicle = tokio::spawn(Arc::clone(&core).chronicle(news));
+    let watching = tokio::spawn(attempt::watch(Arc::clone(&core)));
+    say(&format!("server at http://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
+    if resumed > 0 {
+        hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
+    }
+    let app = api::routes(Arc::clone(&core), options.token.clone());
+    let serving = axum::serve(listener, app);
+    let over = tokio::select! {
+        served = serving => served.map_err(|e| Error::io(place(api_address), "cannot serve", e)),
+        why = leader.lost() => Err(Error::Control(format!("this server does not lead any more: {why}"))),
+        _ = ending.wait_for(|e| *e) => Ok(()),
+    };
+    chronicle.abort();
+    watching.abort();
+    // workflows go on when a server is started again
+    let _ = workflows.stop().await;
+    node.stop();
+    over
+}
+
+fn listening(place: &str, e: std::io::Error) -> Error {
+    let what = match e.kind() {
+        std::io::ErrorKind::AddrInUse => "cannot listen: another process does; stop it, or take another port with `--listen`",
+        _ => "cannot listen",
+    };
+    Error::io(place, what, e)
+}
+
+/// The key of tickets: made of the token, so that a server that stands by has the same; else a random one that is kept.
+fn ticket_key(options: &ServerOptions) -> Result<String> {
+    use sha2::Digest;
+    if let Some(token) = &options.token {
+        let digest = sha2::Sha256::digest(format!("sabot tickets {token}"));
+        return Ok(digest.iter().map(|b| format!("{b:02x}")).collect());
+    }
+    let path = options.dir.join("ticket-key");
+    if let Ok(known) = std::fs::read_to_string(&path)
+        && known.trim().len() >= 32
+    {
+        return Ok(known.trim().to_owned());
+    }
+    let mut bytes = [0_u8; 32];
+    let mut source = std::fs::File::open("/dev/urandom").map_err(|e| Error::io("/dev/urandom", "cannot open", e))?;
+    std::io::Read::read_exact(&mut source, &mut bytes).map_err(|e| Error::io("/dev/urandom", "cannot read", e))?;
+    let key: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    std::fs::create_dir_all(&options.dir).map_err(|e| Error::io(&options.dir, "cannot make the directory", e))?;
+    private(&path, &key).map_err(|e| Error::io(&path, "cannot write the key of tickets", e))?;
+    Ok(key)
+}
+
+/// Writes a file that only its owner reads.
+fn private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::io::Write::write_all(&mut options.open(path)?, text.as_bytes())
+}
+
+impl JobState {
+    /// Whether tasks of it may run.
+    pub(super) fn has_tasks(self) -> bool {
+        matches!(self, JobState::Running | JobState::Starting | JobState::Stopping)
+    }
+}

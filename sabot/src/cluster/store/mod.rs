@@ -1,0 +1,32 @@
+//! The control store: what the job manager must not forget.
+//!
+//! Idea: jobs, their tasks, agents, placements, operations, checkpoints and events are rows of one database, and every change of them is one transaction
+//! that begins with the question whether the writer still leads ([`Fence`]). A server that lost its place while it slept can change nothing any more.
+//!
+//! `control` is the store, `leader` who leads it; `jobs`, `agents`, `placement`, `operations`, `checkpoints` and `events` are its methods, `types` the rows,
+//! `schema` the tables. Their statements are written once, and run by two small drivers (`database`): `sqlite`, embedded, and `postgres`.
+
+mod agents;
+mod checkpoints;
+mod control;
+mod database;
+mod events;
+mod jobs;
+mod leader;
+mod operations;
+mod placement;
+#[cfg(feature = "cluster-postgres")]
+mod postgres;
+mod schema;
+mod sqlite;
+mod types;
+
+pub use agents::{Bereft, NewAgent};
+pub(super) use control::Engine;
+pub use control::{ControlStore, Place};
+pub use jobs::NewJob;
+pub use leader::{Claim, Fence, Leader};
+pub use types::{
+    Agent, AgentState, Assignment, Checkpoint, CheckpointKind, Event, EventFilter, Job, JobChange, JobState, Level, Operation,
+    OperationKind, OperationState, Placed, Server, Task, TaskId, TaskState,
+};

@@ -1,0 +1,74 @@
+//! The program that the tests with real processes start as server, agents and tool.
+
+use sabot::prelude::*;
+
+/// The `n`-th row of its key.
+#[derive(Record, Clone, Debug)]
+struct Tick {
+    key: i64,
+    n: i64,
+    #[event_time]
+    at: Timestamp<Micros>,
+}
+
+/// How many rows a key had.
+#[derive(State, Default)]
+struct Seen {
+    count: i64,
+}
+#[operator]
+fn counted(seen: &mut Seen, n: i64) -> i64 {
+    seen.count += 1 + (n - n);
+    seen.count
+}
+
+/// Breaks at a row.
+#[operator]
+fn brittle(n: i64, at: i64) -> i64 {
+    assert!(n != at, "row {n} is poison");
+    n
+}
+
+const PARTITIONS: u32 = 4;
+const KEYS: u64 = 50;
+
+/// The rows of all partitions take turns: row `number` is the `number / KEYS`-th of its key.
+fn tick(partition: u32, row: u64) -> Tick {
+    let number = row * u64::from(PARTITIONS) + u64::from(partition);
+    Tick { key: (number % KEYS) as i64, n: (number / KEYS) as i64, at: Timestamp::new(number as i64 * 1000) }
+}
+
+pipeline! {
+    /// Each row with how many its key had: whatever happens, `count` is `n + 1`.
+    pub fn ledger(per_second: f64);
+    ticks   = source(Source::<Tick>::from(generate(PARTITIONS, tick).rows_per_second(per_second)));
+    entries = ticks -> key_by(key) -> keyed(|t| row { count: counted(t.n) });
+    entries -> sink;
+}
+
+pipeline! {
+    /// The same, until a row on which user code panics.
+    pub fn poison(per_second: f64, poisoned: i64);
+    ticks   = source(Source::<Tick>::from(generate(PARTITIONS, tick).rows_per_second(per_second)));
+    entries = ticks -> with(|t| row { same: brittle(t.n, poisoned) }) -> key_by(key) -> keyed(|t| row { count: counted(t.n) });
+    entries -> sink;
+}
+
+pipeline! {
+    /// Rows and sums per key, of a source that ends.
+    pub fn totals(rows: u64);
+    ticks  = source(generate(PARTITIONS, tick).rows(rows));
+    totals = ticks -> key_by(key) -> aggregate(|t| row { rows: count(), total: sum(t.n) }) -> sort(key);
+    totals -> sink;
+}
+
+pipeline! {
+    /// What the caller binds.
+    pub fn bound(ticks: Source<Tick, Bounded>);
+    kept = ticks -> filter(|t| t.n >= 0);
+    kept -> sink;
+}
+
+fn main() -> Result<()> {
+    sabot::main()
+}

@@ -1,0 +1,58 @@
+//! Durable workflows: one suite, over each engine.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "durable/basics.rs"]
+mod basics;
+#[path = "durable/killed.rs"]
+mod killed;
+#[path = "durable/speed.rs"]
+mod speed;
+
+#[cfg(feature = "postgres")]
+#[path = "durable/tools.rs"]
+mod tools;
+
+use sabot_cluster_tests::Home;
+
+/// Runs each test of a module over each kind of store.
+macro_rules! suite {
+    ($($module:ident :: $test:ident,)+) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$module::$test(super::Home::embedded().unwrap()).await;
+            })+
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let home = tokio::task::spawn_blocking(super::Home::postgres).await.unwrap();
+                let Some(home) = home else { return };
+                super::$module::$test(home).await;
+            })+
+        }
+    };
+}
+
+suite! {
+    basics::values_messages_and_events,
+    basics::errors_are_recorded,
+    basics::cancelled_resumed_forked,
+    basics::stopped_and_opened_again,
+    basics::other_versions_wait,
+    basics::joined_steps,
+    basics::another_step_than_recorded,
+    basics::steps_only_where_they_are_recorded,
+    basics::workflows_from_within,
+    killed::at_every_boundary_and_inside_every_step,
+    killed::while_it_waits,
+    killed::cancelled_before_the_kill_stays_cancelled,
+    speed::steps_take_little,
+}
+
+/// Does nothing, unless a test starts this binary once more.
+#[test]
+fn child() {
+    killed::child();
+}

@@ -1,0 +1,13 @@
+//! Server, agents and tool as real processes on 127.0.0.1: what is killed, stopped or full, and what becomes of the rows.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "processes/broken.rs"]
+mod broken;
+#[path = "processes/kit.rs"]
+mod kit;
+#[path = "processes/newcomer.rs"]
+mod newcomer;
+#[path = "processes/rescaled.rs"]
+mod rescaled;
+#[path = "processes/returned.rs"]
+mod returned;

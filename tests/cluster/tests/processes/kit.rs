@@ -1,0 +1,212 @@
+//! A cluster of processes, and the ledger of what its jobs write.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The program.
+pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_cluster_tool");
+
+/// A server with agents; all end with it.
+pub(crate) struct Cluster {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) address: String,
+    server: Option<Child>,
+    agents: BTreeMap<String, Child>,
+}
+
+/// Ports of this test process: two for each cluster.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 20_000 + (std::process::id() % 1000) as u16 * 40 + NEXT.fetch_add(2, Ordering::Relaxed) % 40;
+        let free = |p: u16| std::net::TcpListener::bind(("127.0.0.1", p)).is_ok();
+        if free(port) && free(port + 1) {
+            return port;
+        }
+    }
+}
+
+impl Cluster {
+    /// A server, and so many agents of so many slots.
+    pub(crate) fn start(agents: usize, slots: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", port());
+        let mut cluster = Cluster { dir, address, server: None, agents: BTreeMap::new() };
+        cluster.start_server();
+        for n in 1..=agents {
+            cluster.start_agent(&format!("a{n}"), slots, &[]);
+        }
+        cluster
+    }
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+    fn log(&self, name: &str) -> std::fs::File {
+        std::fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap()
+    }
+    pub(crate) fn start_server(&mut self) {
+        let mut command = Command::new(TOOL);
+        command
+            .args(["server", "--listen", &self.address, "--dir"])
+            .arg(self.path("server"))
+            .stderr(self.log("server"))
+            .stdout(Stdio::null());
+        self.server = Some(command.spawn().unwrap());
+        let began = Instant::now();
+        while !self.tool(&["agents"]).status.success() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the server does not answer: {}", self.logs("server"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    pub(crate) fn start_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
+        let mut command = Command::new(TOOL);
+        command.args(["agent", "--join", &self.address, "--name", name, "--slots", &slots.to_string()]).args(more);
+        self.agents.insert(name.to_owned(), command.stderr(self.log(name)).stdout(Stdio::null()).spawn().unwrap());
+        self.until(&format!("agent {name} has joined"), 60, || self.agent(name).is_some_and(|a| a["standing"] == "alive"));
+    }
+    pub(crate) fn agent_pid(&self, name: &str) -> u32 {
+        self.agents[name].id()
+    }
+    /// `kill -9`.
+    pub(crate) fn kill_agent(&mut self, name: &str) {
+        let mut child = self.agents.remove(name).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    pub(crate) fn kill_server(&mut self) {
+        let mut child = self.server.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    /// A signal by its name.
+    pub(crate) fn signal(&self, pid: u32, name: &str) {
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+    }
+    /// Waits until an agent's process has ended; whether well.
+    pub(crate) fn agent_ends(&mut self, name: &str) -> bool {
+        self.agents.remove(name).unwrap().wait().unwrap().success()
+    }
+    pub(crate) fn logs(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
+    }
+    /// Runs the tool.
+    pub(crate) fn tool(&self, args: &[&str]) -> Output {
+        Command::new(TOOL)
+            .args(args)
+            .env("SABOT_SERVER", &self.address)
+            .env_remove("SABOT_TOKEN")
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
+    }
+    /// The tool's answer as JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let mut all = args.to_vec();
+        all.push("--json");
+        let output = self.tool(&all);
+        assert!(output.status.success(), "{args:?}: {}\n{}", String::from_utf8_lossy(&output.stderr), self.logs("server"));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+    pub(crate) fn agent(&self, name: &str) -> Option<Value> {
+        self.json(&["agents"]).as_array()?.iter().rev().find(|a| a["name"] == name).cloned()
+    }
+    pub(crate) fn job(&self, job: &str) -> Value {
+        self.json(&["job", "show", job])
+    }
+    /// Waits until it is so; how long that took.
+    pub(crate) fn until(&self, what: &str, seconds: u64, so: impl Fn() -> bool) -> Duration {
+        let began = Instant::now();
+        while !so() {
+            assert!(began.elapsed() < Duration::from_secs(seconds), "not so after {seconds} s: {what}\nserver: {}", self.logs("server"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        began.elapsed()
+    }
+    /// Submits the ledger at a parallelism, with checkpoints.
+    pub(crate) fn submit_ledger(&self, pipeline: &str, parallelism: usize, more: &[&str]) -> String {
+        let state = self.path("state").display().to_string();
+        let sink = format!("entries=csv:{}/", self.path("out").display());
+        let p = parallelism.to_string();
+        let mut args = vec!["submit", pipeline, "--per_second", "500", "--checkpoint-dir", &state, "--checkpoint-every", "500ms"];
+        args.extend(["--sink", &sink, "--parallelism", &p]);
+        args.extend(more);
+        let job = self.json(&args);
+        job["id"].as_str().unwrap().to_owned()
+    }
+    /// Waits until an attempt runs and has read rows; how long that took.
+    pub(crate) fn until_attempt_works(&self, job: &str, attempt: u64, seconds: u64) -> Duration {
+        self.until(&format!("attempt {attempt} of {job} works"), seconds, || {
+            let view = self.job(job);
+            view["state"] == "running" && view["attempt"].as_u64() >= Some(attempt) && works(&view)
+        })
+    }
+    /// Waits until the newest checkpoint is later than any now.
+    pub(crate) fn another_checkpoint(&self, job: &str) {
+        let newest = || self.job(job)["checkpoint"].as_u64();
+        let now = newest();
+        self.until("another checkpoint", 60, || newest() > now);
+    }
+    /// Stops a job with a savepoint, so that all that it has read is written.
+    pub(crate) fn stop_with_savepoint(&self, job: &str, name: &str) {
+        let output = self.tool(&["job", "savepoint", job, name, "--stop"]);
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.logs("server"));
+        assert_eq!(self.job(job)["state"], "suspended");
+    }
+    /// Checks that the rows written are a whole: for each key the counts 1 to some number, once each, as the rows are numbered; rows.
+    pub(crate) fn check_ledger(&self) -> usize {
+        let entries = entries(&self.path("out"));
+        assert!(!entries.is_empty(), "nothing was written");
+        let rows: usize = entries.values().map(Vec::len).sum();
+        for (key, counts) in entries {
+            let mut counts = counts;
+            counts.sort_unstable();
+            let whole: Vec<(i64, i64)> = (0..counts.len() as i64).map(|n| (n, n + 1)).collect();
+            assert!(
+                counts == whole,
+                "key {key}: rows are lost, repeated or miscounted: {:?}",
+                counts.iter().zip(&whole).find(|(a, b)| a != b)
+            );
+        }
+        rows
+    }
+}
+
+/// Whether the sources have read rows.
+pub(crate) fn works(view: &Value) -> bool {
+    view["operators"].as_array().is_some_and(|o| o.iter().any(|o| o["rows"]["rows_in"].as_u64() > Some(0)))
+}
+
+/// (n, count) of each key.
+pub(crate) fn entries(dir: &Path) -> BTreeMap<i64, Vec<(i64, i64)>> {
+    let mut out: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|e| e != "csv") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines = text.lines();
+        let Some(head) = lines.next() else { continue };
+        let at = |name: &str| head.split(',').position(|c| c == name).unwrap();
+        let (key, n, count) = (at("key"), at("n"), at("count"));
+        for line in lines {
+            let cells: Vec<&str> = line.split(',').collect();
+            out.entry(cells[key].parse().unwrap()).or_default().push((cells[n].parse().unwrap(), cells[count].parse().unwrap()));
+        }
+    }
+    out
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.agents.values_mut().chain(self.server.as_mut()) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Jobs, operations, checkpoints, events.
+
+use std::time::Instant;
+
+use sabot::cluster::store::{Checkpoint, CheckpointKind, Event, EventFilter, JobState, Level, NewJob, OperationKind, OperationState};
+use sabot_cluster_tests::Home;
+use serde_json::json;
+
+pub(super) fn new_job(id: &str) -> NewJob {
+    NewJob {
+        id: id.into(),
+        name: "flights".into(),
+        build: "b1".into(),
+        spec: json!({"plan": [1, "zwei", null]}),
+        options: json!({"threads": 2}),
+    }
+}
+
+pub(super) async fn jobs_and_their_states(home: Home) {
+    let (store, leader) = home.led().await;
+    let fence = leader.fence();
+    assert!(store.jobs().await.unwrap().is_empty() && store.job("j").await.unwrap().is_none());
+    let job = store.submit(fence, &new_job("j"), 1000).await.unwrap();
+    assert_eq!((job.state, job.attempt, job.restarts, job.created, &job.spec), (JobState::Submitted, 0, 0, 1000, &new_job("j").spec));
+    // again is the same, another is not
+    assert_eq!(store.submit(fence, &new_job("j"), 2000).await.unwrap(), job);
+    let error = store.submit(fence, &NewJob { name: "other".into(), ..new_job("j") }, 2000).await.unwrap_err().to_string();
+    assert!(error.contains("job `j` is there already, and another"), "{error}");
+    // every pair of states goes as `may_become` says, and a refused change leaves no trace
+    let mut at = 3000;
+    for from in JobState::ALL {
+        for to in JobState::ALL {
+            let id = format!("{from}-{to}");
+            store.submit(fence, &new_job(&id), 1).await.unwrap();
+            for step in path(*from) {
+                at += 1;
+                store.change_job(fence, &id, step, "on the way", at).await.unwrap();
+            }
+            let before = (store.job(&id).await.unwrap().unwrap(), store.job_changes(&id).await.unwrap());
+            let changed = store.change_job(fence, &id, *to, "for the test", at + 1).await;
+            let changes = store.job_changes(&id).await.unwrap();
+            if from == to {
+                assert_eq!((changed.unwrap(), changes), before);
+            } else if from.may_become(*to) {
+                let job = changed.unwrap();
+                assert_eq!((job.state, job.updated), (*to, at + 1));
+                assert_eq!(changes.len(), before.1.len() + 1);
+                assert_eq!((changes.last().unwrap().state, changes.last().unwrap().reason.as_str()), (*to, "for the test"));
+            } else {
+                let error = changed.unwrap_err().to_string();
+                assert!(error.contains(&format!("is {from}, and cannot become {to} (for the test)")), "{error}");
+                assert_eq!((store.job(&id).await.unwrap().unwrap(), changes), before);
+            }
+        }
+    }
+    // failures are counted, and their reason is kept
+    for (state, reason) in
+        [(JobState::Starting, "go"), (JobState::Running, "runs"), (JobState::Restarting, "no luck"), (JobState::Starting, "again")]
+    {
+        store.change_job(fence, "j", state, reason, 9000).await.unwrap();
+    }
+    let job = store.job("j").await.unwrap().unwrap();
+    assert_eq!((job.restarts, job.error.as_deref()), (1, Some("no luck")));
+    let reasons: Vec<String> = store.job_changes("j").await.unwrap().into_iter().map(|c| c.reason).collect();
+    assert_eq!(reasons, ["submitted", "go", "runs", "no luck", "again"]);
+    let job = store.respecify(fence, "j", "b2", &json!(1), &json!({"threads": 4}), 9001).await.unwrap();
+    assert_eq!((job.build.as_str(), &job.spec, &job.options), ("b2", &json!(1), &json!({"threads": 4})));
+    let error = store.change_job(fence, "nobody", JobState::Failed, "x", 1).await.unwrap_err().to_string();
+    assert!(error.contains("there is no job `nobody`"), "{error}");
+    let ids: Vec<String> = store.jobs().await.unwrap().into_iter().map(|j| j.id).collect();
+    assert_eq!((ids.len(), ids[0].as_str()), (1 + JobState::ALL.len().pow(2), "j"));
+}
+
+/// How a job gets to a state.
+fn path(to: JobState) -> Vec<JobState> {
+    use JobState as S;
+    match to {
+        S::Submitted => vec![],
+        S::Starting | S::Stopping | S::Failed | S::Cancelled => vec![to],
+        S::Running | S::Restarting | S::Finished => vec![S::Starting, to],
+        S::Suspended => vec![S::Starting, S::Running, to],
+    }
+}
+
+pub(super) async fn operations_checkpoints_and_events(home: Home) {
+    let (store, leader) = home.led().await;
+    let fence = leader.fence();
+    store.submit(fence, &new_job("j"), 1).await.unwrap();
+    let begun = store.begin_operation(fence, "o1", OperationKind::Rescale, Some("j"), &json!({"to": 8}), 10).await.unwrap();
+    assert_eq!((begun.state, begun.progress.as_str(), begun.job.as_deref()), (OperationState::Running, "", Some("j")));
+    assert_eq!(store.begin_operation(fence, "o1", OperationKind::Cancel, None, &json!(0), 11).await.unwrap(), begun);
+    store.progress(fence, "o1", "checkpoint", 12).await.unwrap();
+    let o = store.operation("o1").await.unwrap().unwrap();
+    assert_eq!((o.progress.as_str(), o.updated), ("checkpoint", 12));
+    store.end_operation(fence, "o1", None, 13).await.unwrap();
+    assert_eq!(store.operation("o1").await.unwrap().unwrap().state, OperationState::Cancelled);
+    store.end_operation(fence, "o1", Some(Ok(&json!({"slots": 8}))), 14).await.unwrap();
+    // the end counts
+    store.end_operation(fence, "o1", Some(Err("too late")), 15).await.unwrap();
+    store.progress(fence, "o1", "too late", 16).await.unwrap();
+    let o = store.operation("o1").await.unwrap().unwrap();
+    assert_eq!((o.state, o.outcome, o.error, o.updated), (OperationState::Done, Some(json!({"slots": 8})), None, 14));
+    for (n, kind) in OperationKind::ALL.iter().enumerate() {
+        let id = format!("p{n}");
+        store.begin_operation(fence, &id, *kind, None, &json!(null), 20 + i64::try_from(n).unwrap()).await.unwrap();
+        store.end_operation(fence, &id, Some(Err("no agents")), 30).await.unwrap();
+        let o = store.operation(&id).await.unwrap().unwrap();
+        assert_eq!((o.kind, o.state, o.error.as_deref(), o.outcome), (*kind, OperationState::Failed, Some("no agents"), None));
+    }
+    let ids = async |job: Option<&str>, limit| store.operations(job, limit).await.unwrap().into_iter().map(|o| o.id).collect::<Vec<_>>();
+    assert_eq!(ids(Some("j"), 10).await, ["o1"]);
+    assert_eq!(ids(None, 2).await, ["p7", "p6"]);
+    assert_eq!(ids(None, 100).await.len(), 1 + OperationKind::ALL.len());
+    assert!(store.operation("nothing").await.unwrap().is_none());
+
+    let checkpoint = |number, kind, name: Option<&str>| Checkpoint {
+        number,
+        kind,
+        name: name.map(str::to_owned),
+        attempt: 2,
+        location: format!("s3://b/{number}"),
+        bytes: 1 << 40,
+        took: 7,
+        at: 100,
+    };
+    for n in 1..=3 {
+        store.add_checkpoint(fence, "j", &checkpoint(n, CheckpointKind::Checkpoint, None)).await.unwrap();
+    }
+    store.add_checkpoint(fence, "j", &checkpoint(4, CheckpointKind::Savepoint, Some("before"))).await.unwrap();
+    store.add_checkpoint(fence, "j", &checkpoint(4, CheckpointKind::Checkpoint, None)).await.unwrap();
+    store.remove_checkpoint(fence, "j", 1).await.unwrap();
+    store.remove_checkpoint(fence, "j", 1).await.unwrap();
+    let all = store.checkpoints("j").await.unwrap();
+    assert_eq!(all[0], checkpoint(4, CheckpointKind::Savepoint, Some("before")));
+    assert_eq!(all.iter().map(|c| c.number).collect::<Vec<_>>(), [4, 3, 2]);
+    assert!(store.checkpoints("nobody").await.unwrap().is_empty());
+    assert!(store.add_checkpoint(fence, "nobody", &all[0]).await.is_err());
+
+    let event = |at, level, job: Option<&str>, agent: Option<&str>| Event {
+        number: 0,
+        at,
+        level,
+        job: job.map(str::to_owned),
+        agent: agent.map(str::to_owned),
+        message: format!("at {at}: 'quoted' \"twice\" ü\n"),
+    };
+    let events = [
+        event(1, Level::Info, Some("j"), None),
+        event(2, Level::Warning, None, Some("a")),
+        event(3, Level::Error, Some("j"), Some("a")),
+        event(4, Level::Info, None, None),
+    ];
+    store.log(fence, &events[..2]).await.unwrap();
+    store.log(fence, &events[2..]).await.unwrap();
+    let listed = async |filter: EventFilter| store.events(&filter).await.unwrap().into_iter().map(|e| e.number).collect::<Vec<_>>();
+    let all = store.events(&EventFilter::default()).await.unwrap();
+    assert_eq!(all.iter().map(|e| Event { number: 0, ..e.clone() }).collect::<Vec<_>>(), events);
+    assert_eq!(listed(EventFilter { job: Some("j".into()), ..EventFilter::default() }).await, [1, 3]);
+    assert_eq!(listed(EventFilter { agent: Some("a".into()), job: Some("j".into()), ..EventFilter::default() }).await, [3]);
+    assert_eq!(listed(EventFilter { after: Some(1), limit: 2, ..EventFilter::default() }).await, [2, 3]);
+    assert_eq!(listed(EventFilter { limit: 2, ..EventFilter::default() }).await, [3, 4]);
+    store.trim_events(fence, 3).await.unwrap();
+    store.log(fence, &events[..1]).await.unwrap();
+    assert_eq!(listed(EventFilter::default()).await, [2, 3, 4, 5]);
+}
+
+pub(super) async fn the_speed_of_a_write(home: Home) {
+    const WRITES: u32 = 200;
+    let (store, leader) = home.led().await;
+    store.submit(leader.fence(), &new_job("j"), 1).await.unwrap();
+    let mut times = Vec::new();
+    for n in 0..WRITES {
+        let begun = Instant::now();
+        store.begin_operation(leader.fence(), &format!("o{n}"), OperationKind::Savepoint, Some("j"), &json!(n), 1).await.unwrap();
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    println!("{WRITES} writes: p50 {:?}, p99 {:?}", times[100], times[198]);
+    assert!(times[100].as_millis() < 50, "{times:?}");
+}
