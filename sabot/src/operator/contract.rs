@@ -252,7 +252,7 @@ pub trait Operator: Send {
     }
 
     /// As [`snapshot`](Self::snapshot), by a runtime that has stored the last cut of this instance: key groups that are as they were
-    /// then may be named as [unchanged](Delta::unchanged) instead of written again. Before the first cut, "then" is when the
+    /// then may be named as [unchanged](super::Delta::unchanged) instead of written again. Before the first cut, "then" is when the
     /// instance was [restored](Self::restore). Each call of `snapshot` or of this one is the last cut for the next. An operator
     /// that does not know what has changed writes all: what comes out as the same bytes is not stored twice either. One that writes
     /// [layers](super::Layer) may put one on top of those of the last cut.

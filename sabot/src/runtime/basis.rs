@@ -86,6 +86,11 @@ impl Basis {
         if last.layers.len() >= LAYERS || written > 2 * live + SLACK_ROWS {
             return true;
         }
+        // what is small stays in the checkpoint: better one layer of it than many
+        let here = |(l, _): &(Last, LayerRows)| if let Last::Here(bytes) = l { Some(bytes.len()) } else { None };
+        if last.layers.iter().map(here).sum::<Option<usize>>().is_some_and(|bytes| bytes > INLINE / 2) {
+            return true;
+        }
         let all = || last.groups.values().chain(last.layers.iter().map(|(l, _)| l));
         let stored = || all().filter_map(|l| if let Last::File(s) = l { Some(s) } else { None });
         let used: u64 = stored().map(|s| s.length).sum();
