@@ -75,7 +75,8 @@ pub(super) fn command(args: &[OsString], pipelines: &[&'static PipelineEntry]) -
                 .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(clap::value_parser!(clap_complete::Shell))),
         );
     #[cfg(feature = "cluster")]
-    let command = super::cluster::commands(command.subcommand(per("submit", "Run a pipeline on the agents of a server", super::cluster::submitting)));
+    let command =
+        super::cluster::commands(command.subcommand(per("submit", "Run a pipeline on the agents of a server", super::cluster::submitting)));
     command
 }
 

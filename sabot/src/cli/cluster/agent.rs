@@ -16,9 +16,7 @@ pub(super) fn agent(sub: &ArgMatches) -> Result<i32> {
         join: sub.get_one::<String>("join").cloned().unwrap_or_default(),
         listen: net::address(sub.get_one::<String>("listen").map_or("127.0.0.1:0", String::as_str), "listen")?,
         advertise: sub.get_one::<String>("advertise").cloned(),
-        slots: sub
-            .get_one::<u16>("slots")
-            .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |n| usize::from(*n)),
+        slots: sub.get_one::<u16>("slots").map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |n| usize::from(*n)),
         memory: sub.get_one::<usize>("memory").map(|n| *n as u64),
         name: sub.get_one::<String>("name").cloned(),
         token: token(sub)?,

@@ -36,10 +36,11 @@ fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
 }
 fn token() -> Arg {
-    valued("token-file", "FILE", "A file whose first line is the cluster's token; else the variable SABOT_TOKEN").value_parser(value_parser!(PathBuf))
+    valued("token-file", "FILE", "A file whose first line is the cluster's token; else the variable SABOT_TOKEN")
+        .value_parser(value_parser!(PathBuf))
 }
 fn asking(command: Command) -> Command {
-    let help = "The server: host:port; else the variable SABOT_SERVER, else 127.0.0.1:7480";
+    let help = "The server: host:port, or several with commas; else the variable SABOT_SERVER, else 127.0.0.1:7480";
     command.arg(valued("server", "ADDRESS", help)).arg(token())
 }
 
@@ -75,9 +76,10 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
     command
         .subcommand(server())
         .subcommand(agent())
-        .subcommand(listing("jobs", "List the jobs of a server").arg(
-            Arg::new("all").long("all").action(ArgAction::SetTrue).help("Those that are over too"),
-        ))
+        .subcommand(
+            listing("jobs", "List the jobs of a server")
+                .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Those that are over too")),
+        )
         .subcommand(
             group("job", "Show, cancel, save or rescale a job of a server")
                 .subcommand(on_job("show", "Show a job: state, tasks and why they are where they are, steps, checkpoints, history"))
@@ -95,10 +97,11 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
                     ),
                 ),
         )
-        .subcommand(
-            listing("agents", "List the agents of a server")
-                .arg(valued("drain", "AGENT", "Let this agent's tasks move to others, and the agent leave")),
-        )
+        .subcommand(listing("agents", "List the agents of a server").arg(valued(
+            "drain",
+            "AGENT",
+            "Let this agent's tasks move to others, and the agent leave",
+        )))
         .subcommand(
             listing("logs", "Show what happened on a cluster")
                 .arg(valued("job", "JOB", "To this job"))
@@ -115,7 +118,11 @@ fn serving(command: Command) -> Command {
     command
         .arg(valued("advertise", "ADDRESS", "How others reach it, if that is not where it listens: host, or host:port"))
         .arg(token())
-        .arg(file("tls-cert", "Its certificate, in PEM: agents and server then talk over TLS, and both show one").requires("tls-key").requires("tls-ca"))
+        .arg(
+            file("tls-cert", "Its certificate, in PEM: agents and server then talk over TLS, and both show one")
+                .requires("tls-key")
+                .requires("tls-ca"),
+        )
         .arg(file("tls-key", "The key of its certificate, in PEM").requires("tls-cert"))
         .arg(file("tls-ca", "The certificate of the authority that signed those of the others, in PEM").requires("tls-cert"))
         .arg(
@@ -135,10 +142,15 @@ fn server() -> Command {
 }
 
 fn agent() -> Command {
-    serving(Command::new("agent").about("Serve as agent: run tasks of a server's jobs until it is ended; SIGTERM lets its tasks move first"))
-        .arg(valued("join", "ADDRESS", "The server's API: host:port").required(true))
-        .arg(valued("listen", "ADDRESS", "Where other agents connect; by default a free port of 127.0.0.1"))
-        .arg(valued("slots", "N", "Instances of each step of a job that it runs at most; by default its cores").value_parser(value_parser!(u16).range(1..)))
-        .arg(valued("memory", "BYTES", "About what its jobs may use together, shared by slots: 500M, 8G").value_parser(bytes))
-        .arg(valued("name", "NAME", "Its name, unique in the cluster; by default the machine's and its port"))
+    serving(
+        Command::new("agent").about("Serve as agent: run tasks of a server's jobs until it is ended; SIGTERM lets its tasks move first"),
+    )
+    .arg(valued("join", "ADDRESS", "The server's API: host:port, or several with commas, of which one leads").required(true))
+    .arg(valued("listen", "ADDRESS", "Where other agents connect; by default a free port of 127.0.0.1"))
+    .arg(
+        valued("slots", "N", "Instances of each step of a job that it runs at most; by default its cores")
+            .value_parser(value_parser!(u16).range(1..)),
+    )
+    .arg(valued("memory", "BYTES", "About what its jobs may use together, shared by slots: 500M, 8G").value_parser(bytes))
+    .arg(valued("name", "NAME", "Its name, unique in the cluster; by default the machine's and its port"))
 }

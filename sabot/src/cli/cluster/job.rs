@@ -42,7 +42,9 @@ pub(super) fn job(matches: &ArgMatches) -> Result<i32> {
             return pretty(&done);
         }
         let outcome = done.operation.outcome.as_ref();
-        let text = |key: &str| outcome.and_then(|o| o.get(key)).map_or_else(|| "?".into(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+        let text = |key: &str| {
+            outcome.and_then(|o| o.get(key)).map_or_else(|| "?".into(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+        };
         print(&match verb {
             "cancel" => format!("job {id} is {}\n", text("state")),
             "savepoint" => format!("{} is checkpoint {}, {} bytes, in {}\n", text("name"), text("epoch"), text("bytes"), text("path")),
@@ -97,7 +99,18 @@ fn shown(view: &JobView) -> String {
     let s = &view.summary;
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "job {} `{}`, pipeline {}: {} for {}, parallelism {}, attempt {}, {} restarts", s.id, s.name, s.pipeline, s.state, since(s.updated), s.parallelism, s.attempt, s.restarts);
+    let _ = writeln!(
+        out,
+        "job {} `{}`, pipeline {}: {} for {}, parallelism {}, attempt {}, {} restarts",
+        s.id,
+        s.name,
+        s.pipeline,
+        s.state,
+        since(s.updated),
+        s.parallelism,
+        s.attempt,
+        s.restarts
+    );
     if let Some(error) = &s.error {
         let _ = writeln!(out, "last error: {error}");
     }
@@ -106,7 +119,14 @@ fn shown(view: &JobView) -> String {
         .iter()
         .map(|t| {
             let stage = view.stages.get(t.id.stage as usize).map(|s| s.nodes.join(" → ")).unwrap_or_default();
-            vec![t.id.to_string(), t.state.word().to_owned(), t.placed.agent.clone(), t.placed.slot.to_string(), t.placed.reason.clone(), stage]
+            vec![
+                t.id.to_string(),
+                t.state.word().to_owned(),
+                t.placed.agent.clone(),
+                t.placed.slot.to_string(),
+                t.placed.reason.clone(),
+                stage,
+            ]
         })
         .collect();
     let _ = write!(out, "\n{}", table(&["TASK", "STATE", "AGENT", "#SLOT", "WHY THERE", "STEPS"], &rows));
@@ -137,12 +157,26 @@ fn shown(view: &JobView) -> String {
             .checkpoints
             .iter()
             .take(5)
-            .map(|c| vec![c.number.to_string(), c.name.clone().unwrap_or_else(|| "-".into()), bytes(c.bytes), format!("{} ms", c.took), moment(c.at)])
+            .map(|c| {
+                vec![
+                    c.number.to_string(),
+                    c.name.clone().unwrap_or_else(|| "-".into()),
+                    bytes(c.bytes),
+                    format!("{} ms", c.took),
+                    moment(c.at),
+                ]
+            })
             .collect();
         let _ = write!(out, "\n{}", table(&["#CHECKPOINT", "SAVEPOINT", "#BYTES", "#TOOK", "AT"], &rows));
     }
-    let rows: Vec<Vec<String>> =
-        view.history.iter().rev().take(12).rev().map(|h| vec![moment(h.at), h.state.word().to_owned(), h.attempt.to_string(), h.reason.clone()]).collect();
+    let rows: Vec<Vec<String>> = view
+        .history
+        .iter()
+        .rev()
+        .take(12)
+        .rev()
+        .map(|h| vec![moment(h.at), h.state.word().to_owned(), h.attempt.to_string(), h.reason.clone()])
+        .collect();
     let _ = write!(out, "\n{}", table(&["AT", "STATE", "#ATTEMPT", "WHY"], &rows));
     out
 }

@@ -36,7 +36,11 @@ pub(super) fn jobs(sub: &ArgMatches) -> Result<i32> {
     print(&table(&["JOB", "NAME", "STATE", "#PARALLELISM", "AGENTS", "#ROWS/S", "#CHECKPOINT", "#RESTARTS", "#SINCE"], &rows))?;
     if jobs.len() < all {
         let over = all - jobs.len();
-        say(&format!("{over} {} over (`--all` shows {})", if over == 1 { "job is" } else { "jobs are" }, if over == 1 { "it" } else { "them" }));
+        say(&format!(
+            "{over} {} over (`--all` shows {})",
+            if over == 1 { "job is" } else { "jobs are" },
+            if over == 1 { "it" } else { "them" }
+        ));
     }
     Ok(0)
 }
@@ -46,7 +50,11 @@ pub(super) fn agents(sub: &ArgMatches) -> Result<i32> {
     let client = client(sub)?;
     if let Some(name) = sub.get_one::<String>("drain") {
         let begun: Begun = wait(client.post(&format!("/v1/agents/{name}/drain"), &serde_json::json!({})))?;
-        return if sub.get_flag("json") { pretty(&begun) } else { print(&format!("agent `{name}` leaves when its tasks have moved (operation {})\n", begun.operation)) };
+        return if sub.get_flag("json") {
+            pretty(&begun)
+        } else {
+            print(&format!("agent `{name}` leaves when its tasks have moved (operation {})\n", begun.operation))
+        };
     }
     let agents: Vec<AgentView> = wait(client.get("/v1/agents"))?;
     if sub.get_flag("json") {

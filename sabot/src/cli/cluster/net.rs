@@ -10,7 +10,9 @@ use crate::{Error, Result};
 
 /// An address to listen at.
 pub(super) fn address(text: &str, option: &str) -> Result<SocketAddr> {
-    let wrong = |e: std::io::Error| Error::Usage(format!("`--{option} {text}` is no address of this machine ({e}): write host:port, as in 127.0.0.1:7480"));
+    let wrong = |e: std::io::Error| {
+        Error::Usage(format!("`--{option} {text}` is no address of this machine ({e}): write host:port, as in 127.0.0.1:7480"))
+    };
     let mut found = text.to_socket_addrs().map_err(wrong)?;
     found.next().ok_or_else(|| wrong(std::io::Error::other("it names nothing")))
 }

@@ -32,7 +32,8 @@ pub(super) fn submit(matches: &ArgMatches) -> Result<i32> {
     let cwd = std::env::current_dir().map_err(|e| Error::io(".", "cannot find the working directory", e))?;
     let absolute = |path: &PathBuf| if path.to_string_lossy().contains("://") { path.clone() } else { cwd.join(path) };
     let kept = sub.get_one::<PathBuf>("checkpoint-dir").map(&absolute);
-    let savepoint = sub.get_one::<String>("from-savepoint").map(|name| find_savepoint(kept.as_deref(), name)).transpose()?.map(|p| absolute(&p));
+    let savepoint =
+        sub.get_one::<String>("from-savepoint").map(|name| find_savepoint(kept.as_deref(), name)).transpose()?.map(|p| absolute(&p));
     let endless = job.may_be_endless();
     let job = bind::options(job, sub, savepoint.as_ref()).options(|o| {
         o.threads = sub.get_one::<u16>("parallelism").map_or(0, |n| usize::from(*n));

@@ -64,4 +64,3 @@ pub(super) fn count(n: f64) -> String {
         n => format!("{:.1}M", n / 1_000_000.0),
     }
 }
-

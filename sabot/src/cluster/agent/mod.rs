@@ -79,7 +79,13 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
     let key = TicketKey::new(first.ticket_key.as_bytes())?;
     let token = options.token.as_deref().map(Token::new).transpose()?;
     let node = Node::start(
-        &NodeOptions { listen: options.listen, token: token.clone(), tls: options.tls.clone(), tickets: Some(key.clone()), insecure: options.insecure },
+        &NodeOptions {
+            listen: options.listen,
+            token: token.clone(),
+            tls: options.tls.clone(),
+            tickets: Some(key.clone()),
+            insecure: options.insecure,
+        },
         &Handle::current(),
     )?;
     let address = advertised(&options, node.address())?;
@@ -157,7 +163,9 @@ fn carriers(node: &Node, options: &PeerOptions, key: TicketKey) -> Carriers {
     let runtime = Handle::current();
     Arc::new(move |deployment| {
         let grant = key.open(&deployment.ticket)?;
-        if (grant.job.as_str(), grant.attempt, &grant.purpose) != (deployment.id.job.as_str(), deployment.share.generation, &Purpose::Exchange) {
+        if (grant.job.as_str(), grant.attempt, &grant.purpose)
+            != (deployment.id.job.as_str(), deployment.share.generation, &Purpose::Exchange)
+        {
             return Err(Error::usage("the deployment's ticket is for another job"));
         }
         let me = deployment.id.share;

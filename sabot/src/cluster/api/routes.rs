@@ -14,7 +14,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::shapes::{
-    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView, Submission,
+    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
+    Submission,
 };
 use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
 use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
@@ -162,7 +163,8 @@ async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
 async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
     let dir = checkpoints_of(&core, &id).await?;
     let name = body.name.clone();
-    let known = tokio::task::spawn_blocking(move || crate::runtime::savepoints(&dir)).await.map_err(|e| Error::internal(e.to_string()))??;
+    let known =
+        tokio::task::spawn_blocking(move || crate::runtime::savepoints(&dir)).await.map_err(|e| Error::internal(e.to_string()))??;
     if known.into_iter().flatten().any(|s| s.name == name) {
         return Err(Error::Usage(format!("job {id} has a savepoint `{name}` already: delete it, or choose another name")).into());
     }

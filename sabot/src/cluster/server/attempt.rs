@@ -67,11 +67,8 @@ pub(super) async fn assign(
     if !core.store.tasks(id, Some(attempt)).await?.is_empty() {
         return Ok(Assign::Over(forgotten()));
     }
-    let demands: Vec<Demand> = shapes
-        .iter()
-        .enumerate()
-        .map(|(stage, s)| Demand { stage, instances: s.instances, outer: s.source || s.sink })
-        .collect();
+    let demands: Vec<Demand> =
+        shapes.iter().enumerate().map(|(stage, s)| Demand { stage, instances: s.instances, outer: s.source || s.sink }).collect();
     let since = Instant::now();
     loop {
         let row = core.row(id).await?;
@@ -112,14 +109,7 @@ pub(super) async fn assign(
 }
 
 /// Finds slots and takes them, at once.
-fn reserve(
-    core: &Core,
-    id: &str,
-    attempt: u32,
-    demands: &[Demand],
-    shapes: &[StageShape],
-    before: &[String],
-) -> Result<Arc<Run>, TooFew> {
+fn reserve(core: &Core, id: &str, attempt: u32, demands: &[Demand], shapes: &[StageShape], before: &[String]) -> Result<Arc<Run>, TooFew> {
     let mut runs = core.hub.runs();
     let assignments = place(demands, &core.hub.offers(&runs), before)?;
     let run = Run::new(id, attempt, assignments, shapes.to_vec());
@@ -207,7 +197,14 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
                 ticket: ticket.clone(),
             };
             if let Err(error) = core.hub.tell(epoch, &ToAgent::Deploy(Box::new(deployment))) {
-                lead.lost(number, Error::io(format!("agent `{name}`"), "was lost before it was given its share", std::io::Error::other(error.to_string())));
+                lead.lost(
+                    number,
+                    Error::io(
+                        format!("agent `{name}`"),
+                        "was lost before it was given its share",
+                        std::io::Error::other(error.to_string()),
+                    ),
+                );
             }
         }
         // whoever went between the placement and this was not told of the run
@@ -316,7 +313,8 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
                 Stage::Over(End::Finished) => tasks(core, &run, TaskState::Finished, None).await?,
                 Stage::Over(End::Failed { error, .. }) => {
                     let failed = run.failed_tasks();
-                    let states: Vec<(TaskId, TaskState, Option<String>)> = failed.into_iter().map(|t| (t, TaskState::Failed, Some(error.clone()))).collect();
+                    let states: Vec<(TaskId, TaskState, Option<String>)> =
+                        failed.into_iter().map(|t| (t, TaskState::Failed, Some(error.clone()))).collect();
                     core.store.change_tasks(core.fence, id, attempt, &states).await?;
                 }
                 _ => {}

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -73,7 +73,14 @@ impl Core {
             }
             let events: Vec<Event> = all
                 .iter()
-                .map(|n| Event { number: 0, at: now(), level: n.level, job: n.job.clone(), agent: n.agent.clone(), message: n.message.clone() })
+                .map(|n| Event {
+                    number: 0,
+                    at: now(),
+                    level: n.level,
+                    job: n.job.clone(),
+                    agent: n.agent.clone(),
+                    message: n.message.clone(),
+                })
                 .collect();
             for e in &events {
                 eprintln!("{:7} {}", e.level.word(), e.message);

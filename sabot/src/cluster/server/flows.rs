@@ -93,7 +93,10 @@ pub(super) fn definitions(core: &Arc<Core>) -> Definitions {
 type Flowing = std::pin::Pin<Box<dyn Future<Output = Result<Value>> + Send>>;
 
 /// Gives a workflow the core.
-fn with<I>(core: &Arc<Core>, body: impl Fn(Arc<Core>, Flow, I) -> Flowing + Send + Sync + 'static) -> impl Fn(Flow, I) -> Flowing + Send + Sync + 'static {
+fn with<I>(
+    core: &Arc<Core>,
+    body: impl Fn(Arc<Core>, Flow, I) -> Flowing + Send + Sync + 'static,
+) -> impl Fn(Flow, I) -> Flowing + Send + Sync + 'static {
     let core = Arc::downgrade(core);
     move |flow, input| match core.upgrade() {
         Some(core) => body(core, flow, input),
@@ -151,11 +154,13 @@ async fn job(core: &Arc<Core>, flow: &Flow, input: &Submitted) -> Result<Value> 
         let name = |what: &str| if attempt == 1 { what.to_owned() } else { format!("{what} {attempt}") };
         let compiled: Compiled = step(core, flow, &name("compile"), || compile(core, id)).await?;
         let assigned: Assign =
-            step(core, flow, &name("assign"), || attempt::assign(core, id, attempt, compiled.parallelism, &compiled.shapes, &before)).await?;
+            step(core, flow, &name("assign"), || attempt::assign(core, id, attempt, compiled.parallelism, &compiled.shapes, &before))
+                .await?;
         let end = match assigned {
             Assign::Placed(assignments) => {
                 before = assignments.by_slot();
-                let mut going: Going = step(core, flow, &name("deploy"), || attempt::deploy(core, id, attempt, compiled.parallelism)).await?;
+                let mut going: Going =
+                    step(core, flow, &name("deploy"), || attempt::deploy(core, id, attempt, compiled.parallelism)).await?;
                 if going == Going::On {
                     going = step(core, flow, &name("activate"), || attempt::activate(core, flow.id(), id, attempt)).await?;
                 }
@@ -215,7 +220,14 @@ async fn optimise(core: &Arc<Core>, input: &Submitted) -> Result<()> {
     })
     .await?;
     core.store
-        .respecify(core.fence, &input.job, &spec.build, &write(&spec, "a job's specification")?, &write(&options, "a job's options")?, now())
+        .respecify(
+            core.fence,
+            &input.job,
+            &spec.build,
+            &write(&spec, "a job's specification")?,
+            &write(&options, "a job's options")?,
+            now(),
+        )
         .await?;
     Ok(())
 }
@@ -308,7 +320,9 @@ async fn decide(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
             let why = match (again, endless) {
                 (false, _) => Some(String::new()),
                 (true, true) => Some(": it keeps no checkpoints, so nothing says where to go on (`--checkpoint-dir`)".to_owned()),
-                (true, false) if failures > limit => Some(format!(" (attempt {attempt}; {failures} have failed without a checkpoint between them)")),
+                (true, false) if failures > limit => {
+                    Some(format!(" (attempt {attempt}; {failures} have failed without a checkpoint between them)"))
+                }
                 (true, false) => None,
             };
             if let Some(why) = why {
@@ -436,7 +450,9 @@ pub(in crate::cluster) async fn checkpoints_of(core: &Arc<Core>, id: &str) -> Re
     }
     let options: RunOptions = read(&row.options, "a job's options")?;
     options.checkpoint_dir.ok_or_else(|| {
-        Error::Usage(format!("job {id} keeps no checkpoints, which this needs: submit it with `--checkpoint-dir` and a directory that all agents reach"))
+        Error::Usage(format!(
+            "job {id} keeps no checkpoints, which this needs: submit it with `--checkpoint-dir` and a directory that all agents reach"
+        ))
     })
 }
 

@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Something that happened, for people.
 #[derive(Clone, Debug)]
-pub(super) struct News {
+pub(in crate::cluster) struct News {
     pub(super) level: Level,
     pub(super) job: Option<String>,
     pub(super) agent: Option<String>,
@@ -46,7 +46,7 @@ pub(in crate::cluster) struct Hub {
 
 impl Hub {
     /// No agents yet.
-    pub(super) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
+    pub(in crate::cluster) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
         let members = Mutex::new(Membership::new(build));
         let hub = Arc::new(Hub { start: Instant::now(), members, wires: Mutex::default(), runs: Mutex::default(), news, store, fence });
         let ticking = Arc::downgrade(&hub);
@@ -79,8 +79,14 @@ impl Hub {
     }
     /// Something happened.
     pub(in crate::cluster) fn say(&self, level: Level, job: Option<&str>, agent: Option<&str>, message: impl Into<String>) {
-        let news =
-            News { level, job: job.map(Into::into), agent: agent.map(Into::into), message: message.into(), agent_changed: None, drains: false };
+        let news = News {
+            level,
+            job: job.map(Into::into),
+            agent: agent.map(Into::into),
+            message: message.into(),
+            agent_changed: None,
+            drains: false,
+        };
         let _ = self.news.send(news);
     }
 
@@ -119,7 +125,7 @@ impl Hub {
     }
 
     /// An agent has called.
-    pub(super) fn call(self: &Arc<Self>, call: Call) {
+    pub(in crate::cluster) fn call(self: &Arc<Self>, call: Call) {
         let hub = Arc::clone(self);
         tokio::spawn(async move {
             let from = call.remote.map_or_else(|| "an agent".to_owned(), |a| a.to_string());
@@ -162,7 +168,12 @@ impl Hub {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(()) => {
-                    self.say(Level::Warning, None, Some(&name), format!("agent `{name}` (epoch {epoch}) speaks after its lease: refused, it has to join again"));
+                    self.say(
+                        Level::Warning,
+                        None,
+                        Some(&name),
+                        format!("agent `{name}` (epoch {epoch}) speaks after its lease: refused, it has to join again"),
+                    );
                     break;
                 }
             }
@@ -238,7 +249,12 @@ impl Hub {
                 Change::Returned(_) => {}
                 Change::Lost(epoch) => {
                     lock(&self.wires).remove(&epoch);
-                    self.changed(epoch, Level::Error, format!("agent `{}` (epoch {epoch}) was lost: it was silent for its lease", name(epoch)), false);
+                    self.changed(
+                        epoch,
+                        Level::Error,
+                        format!("agent `{}` (epoch {epoch}) was lost: it was silent for its lease", name(epoch)),
+                        false,
+                    );
                     self.lose(epoch, "it was silent for its lease");
                 }
             }
@@ -246,7 +262,12 @@ impl Hub {
         self.members().forget();
     }
     /// How a lead's words to its shares go out: in order, by the agents' streams.
-    pub(super) fn outward(self: &Arc<Self>, job: &str, attempt: u32, epochs: Vec<u64>) -> Arc<dyn Fn(usize, crate::runtime::share::ToShare) + Send + Sync> {
+    pub(super) fn outward(
+        self: &Arc<Self>,
+        job: &str,
+        attempt: u32,
+        epochs: Vec<u64>,
+    ) -> Arc<dyn Fn(usize, crate::runtime::share::ToShare) + Send + Sync> {
         let (hub, job) = (Arc::downgrade(self), job.to_owned());
         Arc::new(move |share, message| {
             let (Some(hub), Some(epoch)) = (hub.upgrade(), epochs.get(share)) else { return };
@@ -262,6 +283,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A channel for news.
-pub(super) fn news() -> (UnboundedSender<News>, tokio::sync::mpsc::UnboundedReceiver<News>) {
+pub(in crate::cluster) fn news() -> (UnboundedSender<News>, tokio::sync::mpsc::UnboundedReceiver<News>) {
     unbounded_channel()
 }

@@ -11,8 +11,8 @@ use super::hub::lock;
 use crate::cluster::placement::Assignments;
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
-use crate::runtime::{CheckpointReport, CheckpointTaken, Report};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
+use crate::runtime::{CheckpointReport, CheckpointTaken, Report};
 use crate::{Error, Result};
 
 /// How an attempt ended.

@@ -26,7 +26,11 @@ pub(in crate::cluster) fn server(core: &Core) -> ServerView {
         since: core.since,
         agents: there.len(),
         slots: there.iter().map(|(m, _)| m.registration.slots).sum(),
-        free_slots: there.iter().filter(|(m, _)| m.standing == Standing::Alive).map(|(m, taken)| m.registration.slots.saturating_sub(*taken)).sum(),
+        free_slots: there
+            .iter()
+            .filter(|(m, _)| m.standing == Standing::Alive)
+            .map(|(m, taken)| m.registration.slots.saturating_sub(*taken))
+            .sum(),
         store: core.store.place(),
     }
 }
@@ -165,7 +169,8 @@ pub(in crate::cluster) async fn metrics(core: &Arc<Core>) -> Result<String> {
     };
     let label = |name: &str, value: &str| format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
     let agents = agents(core);
-    let of = |pick: &dyn Fn(&AgentView) -> f64| -> Vec<(String, f64)> { agents.iter().map(|a| (label("agent", &a.name), pick(a))).collect() };
+    let of =
+        |pick: &dyn Fn(&AgentView) -> f64| -> Vec<(String, f64)> { agents.iter().map(|a| (label("agent", &a.name), pick(a))).collect() };
     family("sabot_agent_up", "gauge", "1 while the agent's lease runs.", &of(&|a| f64::from(u8::from(a.standing.holds()))));
     family("sabot_agent_slots", "gauge", "Slots of the agent.", &of(&|a| a.slots as f64));
     family("sabot_agent_slots_taken", "gauge", "Slots that jobs have.", &of(&|a| a.taken as f64));
@@ -177,10 +182,25 @@ pub(in crate::cluster) async fn metrics(core: &Arc<Core>) -> Result<String> {
     let job_label = |j: &JobSummary| format!("{},{}", label("job", &j.id), label("name", &j.name));
     let state = |j: &JobSummary| (format!("{},{}", job_label(j), label("state", j.state.word())), 1.0);
     family("sabot_job_state", "gauge", "1 for the state that the job is in.", &jobs.iter().map(state).collect::<Vec<_>>());
-    family("sabot_job_restarts_total", "counter", "Restarts after failures.", &jobs.iter().map(|j| (job_label(j), f64::from(j.restarts))).collect::<Vec<_>>());
-    family("sabot_job_parallelism", "gauge", "Instances of each parallel step.", &jobs.iter().map(|j| (job_label(j), j.parallelism as f64)).collect::<Vec<_>>());
+    family(
+        "sabot_job_restarts_total",
+        "counter",
+        "Restarts after failures.",
+        &jobs.iter().map(|j| (job_label(j), f64::from(j.restarts))).collect::<Vec<_>>(),
+    );
+    family(
+        "sabot_job_parallelism",
+        "gauge",
+        "Instances of each parallel step.",
+        &jobs.iter().map(|j| (job_label(j), j.parallelism as f64)).collect::<Vec<_>>(),
+    );
     let checkpoint = |j: &JobSummary| j.checkpoint.map(|n| (job_label(j), n as f64));
-    family("sabot_job_checkpoint", "gauge", "The number of the newest checkpoint.", &jobs.iter().filter_map(checkpoint).collect::<Vec<_>>());
+    family(
+        "sabot_job_checkpoint",
+        "gauge",
+        "The number of the newest checkpoint.",
+        &jobs.iter().filter_map(checkpoint).collect::<Vec<_>>(),
+    );
     let mut steps: Vec<(String, OperatorView)> = Vec::new();
     for job in jobs.iter().filter(|j| j.state.has_tasks()) {
         if let Some(run) = core.hub.run_of(&job.id) {
@@ -190,7 +210,12 @@ pub(in crate::cluster) async fn metrics(core: &Arc<Core>) -> Result<String> {
     let of = |pick: &dyn Fn(&OperatorView) -> f64| -> Vec<(String, f64)> { steps.iter().map(|(l, o)| (l.clone(), pick(o))).collect() };
     family("sabot_step_rows_in_total", "counter", "Rows that came in.", &of(&|o| o.rows.rows_in as f64));
     family("sabot_step_rows_out_total", "counter", "Rows that went out.", &of(&|o| o.rows.rows_out as f64));
-    family("sabot_step_rows_used_total", "counter", "Rows that reached an output, or a state that was emitted.", &of(&|o| o.rows.used as f64));
+    family(
+        "sabot_step_rows_used_total",
+        "counter",
+        "Rows that reached an output, or a state that was emitted.",
+        &of(&|o| o.rows.used as f64),
+    );
     family("sabot_step_rows_filtered_total", "counter", "Rows that a predicate dropped.", &of(&|o| o.rows.filtered as f64));
     family("sabot_step_rows_late_total", "counter", "Rows behind the watermark.", &of(&|o| o.rows.late as f64));
     family("sabot_step_rows_failed_total", "counter", "Rows on which user code failed.", &of(&|o| o.rows.failed as f64));
@@ -202,4 +227,3 @@ pub(in crate::cluster) async fn metrics(core: &Arc<Core>) -> Result<String> {
     family("sabot_step_watermark_lag_seconds", "gauge", "Event time behind the furthest step, if it counts microseconds.", &lag);
     Ok(out)
 }
-

@@ -23,7 +23,11 @@ fn an_agent_is_killed() {
     let view = cluster.job(&job);
     assert_eq!((view["restarts"].as_u64(), view["attempt"].as_u64()), (Some(1), Some(2)), "{view}");
     assert!(view["tasks"].as_array().unwrap().iter().all(|t| t["placed"]["agent"] != victim.as_str()));
-    assert!(view["operations"].as_array().unwrap().iter().any(|o| o["kind"] == "recover-agent" && o["state"] == "done"), "{}", view["operations"]);
+    assert!(
+        view["operations"].as_array().unwrap().iter().any(|o| o["kind"] == "recover-agent" && o["state"] == "done"),
+        "{}",
+        view["operations"]
+    );
     cluster.stop_with_savepoint(&job, "end");
     println!("{} rows, none lost or repeated", cluster.check_ledger());
 }
@@ -62,13 +66,16 @@ fn the_server_is_killed_while_jobs_begin_and_end() {
             .spawn()
             .unwrap();
         // it takes a moment until the request is out
-        cluster.until("the job is known", 20, || cluster.json(&["jobs", "--all"]).as_array().unwrap().iter().any(|j| j["name"] == name.as_str()));
+        cluster.until("the job is known", 20, || {
+            cluster.json(&["jobs", "--all"]).as_array().unwrap().iter().any(|j| j["name"] == name.as_str())
+        });
         std::thread::sleep(Duration::from_millis(wait));
         cluster.kill_server();
         let _ = submitting.wait();
         cluster.start_server();
         cluster.until("the job has finished", 60, || cluster.job(&name)["state"] == "finished");
-        let rows: u64 = std::fs::read_to_string(&out).unwrap().lines().skip(1).map(|l| l.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
+        let rows: u64 =
+            std::fs::read_to_string(&out).unwrap().lines().skip(1).map(|l| l.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
         assert_eq!(rows, 4 * 20_000, "killed after {wait} ms");
     }
 }
@@ -106,8 +113,23 @@ fn a_zombie_is_refused() {
 fn a_poison_row_fails_the_job_and_nothing_else() {
     let cluster = Cluster::start(2, 2);
     let output = cluster.tool(&[
-        "submit", "poison", "--per_second", "2000", "--poisoned", "400", "--parallelism", "2", "--restarts", "1", "--wait",
-        "--checkpoint-dir", "state", "--checkpoint-every", "100ms", "--sink", "entries=csv:out/",
+        "submit",
+        "poison",
+        "--per_second",
+        "2000",
+        "--poisoned",
+        "400",
+        "--parallelism",
+        "2",
+        "--restarts",
+        "1",
+        "--wait",
+        "--checkpoint-dir",
+        "state",
+        "--checkpoint-every",
+        "100ms",
+        "--sink",
+        "entries=csv:out/",
     ]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -51,7 +51,11 @@ impl Cluster {
     }
     pub(crate) fn start_server(&mut self) {
         let mut command = Command::new(TOOL);
-        command.args(["server", "--listen", &self.address, "--dir"]).arg(self.path("server")).stderr(self.log("server")).stdout(Stdio::null());
+        command
+            .args(["server", "--listen", &self.address, "--dir"])
+            .arg(self.path("server"))
+            .stderr(self.log("server"))
+            .stdout(Stdio::null());
         self.server = Some(command.spawn().unwrap());
         let began = Instant::now();
         while !self.tool(&["agents"]).status.success() {
@@ -92,7 +96,13 @@ impl Cluster {
     }
     /// Runs the tool.
     pub(crate) fn tool(&self, args: &[&str]) -> Output {
-        Command::new(TOOL).args(args).env("SABOT_SERVER", &self.address).env_remove("SABOT_TOKEN").current_dir(self.dir.path()).output().unwrap()
+        Command::new(TOOL)
+            .args(args)
+            .env("SABOT_SERVER", &self.address)
+            .env_remove("SABOT_TOKEN")
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
     }
     /// The tool's answer as JSON.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
@@ -156,7 +166,11 @@ impl Cluster {
             let mut counts = counts;
             counts.sort_unstable();
             let whole: Vec<(i64, i64)> = (0..counts.len() as i64).map(|n| (n, n + 1)).collect();
-            assert!(counts == whole, "key {key}: rows are lost, repeated or miscounted: {:?}", counts.iter().zip(&whole).find(|(a, b)| a != b));
+            assert!(
+                counts == whole,
+                "key {key}: rows are lost, repeated or miscounted: {:?}",
+                counts.iter().zip(&whole).find(|(a, b)| a != b)
+            );
         }
         rows
     }

@@ -21,7 +21,10 @@ fn errors_say_what_to_do() {
     let said = refusal(&cluster, &[&totals[..], &["--parallelism", "3"]].concat());
     assert!(said.contains("1 slot missing") && said.contains("--parallelism 2"), "{said}");
     let said = refusal(&cluster, &["submit", "totals", "--rows", "10"]);
-    assert!(said.contains("sink `totals` would print its rows, which only `run` can") && said.contains("--sink totals=out.parquet"), "{said}");
+    assert!(
+        said.contains("sink `totals` would print its rows, which only `run` can") && said.contains("--sink totals=out.parquet"),
+        "{said}"
+    );
     let said = refusal(&cluster, &["submit", "totals", "--rows", "10", "--sink", "totals=t.csv", "--server", "127.0.0.1:9"]);
     assert!(said.contains("cannot reach the server; start one with `server`, or name another with `--server host:port`"), "{said}");
     let said = refusal(&cluster, &["jobs", "--server", "http://"]);
@@ -73,7 +76,9 @@ fn a_token_is_asked_for() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    cluster.until("the server asks for a token", 30, || String::from_utf8_lossy(&cluster.tool(&["agents"]).stderr).contains("the server wants a token"));
+    cluster.until("the server asks for a token", 30, || {
+        String::from_utf8_lossy(&cluster.tool(&["agents"]).stderr).contains("the server wants a token")
+    });
     std::fs::write(cluster.path("wrong"), "sesame\n").unwrap();
     let said = refusal(&cluster, &["agents", "--token-file", "wrong"]);
     assert!(said.contains("the token is another than the server's"), "{said}");
@@ -85,7 +90,19 @@ fn a_token_is_asked_for() {
     cluster.until("an agent with the token joins", 30, || {
         cluster.json(&["agents", "--token-file", &file]).as_array().unwrap().iter().any(|a| a["name"] == "b" && a["standing"] == "alive")
     });
-    let job = cluster.json(&["submit", "totals", "--rows", "1000", "--sink", "totals=t.csv", "--parallelism", "2", "--wait", "--token-file", &file]);
+    let job = cluster.json(&[
+        "submit",
+        "totals",
+        "--rows",
+        "1000",
+        "--sink",
+        "totals=t.csv",
+        "--parallelism",
+        "2",
+        "--wait",
+        "--token-file",
+        &file,
+    ]);
     assert_eq!(job["state"], "finished");
     for child in [&mut server, &mut agent] {
         child.kill().unwrap();
@@ -99,7 +116,10 @@ fn everything_is_shown() {
     let job = cluster.submit_ledger("ledger", 4, &["--name", "books"]);
     cluster.another_checkpoint(&job);
     let view = cluster.job("books");
-    assert_eq!((view["state"].as_str(), view["pipeline"].as_str(), view["agents"].as_array().map(Vec::len)), (Some("running"), Some("ledger"), Some(2)));
+    assert_eq!(
+        (view["state"].as_str(), view["pipeline"].as_str(), view["agents"].as_array().map(Vec::len)),
+        (Some("running"), Some("ledger"), Some(2))
+    );
     for task in view["tasks"].as_array().unwrap() {
         assert!(task["placed"]["reason"].as_str().is_some_and(|r| !r.is_empty()) && task["state"] == "running", "{task}");
     }
@@ -111,7 +131,13 @@ fn everything_is_shown() {
     assert!(view["mermaid"].as_str().unwrap().starts_with("flowchart") && !view["plan"]["nodes"].as_array().unwrap().is_empty());
     cluster.until("a rate is known", 20, || cluster.job(&job)["rows_per_second"].as_f64() > Some(100.0));
     let text = String::from_utf8(cluster.tool(&["metrics"]).stdout).unwrap();
-    for family in ["sabot_agent_up{agent=\"a1\"} 1", "sabot_job_state{", "sabot_step_rows_in_total{", "sabot_step_backpressure{", "sabot_step_state_bytes{"] {
+    for family in [
+        "sabot_agent_up{agent=\"a1\"} 1",
+        "sabot_job_state{",
+        "sabot_step_rows_in_total{",
+        "sabot_step_backpressure{",
+        "sabot_step_state_bytes{",
+    ] {
         assert!(text.contains(family), "{family}: {text}");
     }
     // every sample belongs to a family that is declared, as Prometheus wants it
@@ -121,7 +147,9 @@ fn everything_is_shown() {
         assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
     }
     let samples = cluster.json(&["metrics"]);
-    assert!(samples.as_array().unwrap().iter().any(|s| s["name"] == "sabot_agent_slots" && s["labels"]["agent"] == "a2" && s["value"] == 2.0));
+    assert!(
+        samples.as_array().unwrap().iter().any(|s| s["name"] == "sabot_agent_slots" && s["labels"]["agent"] == "a2" && s["value"] == 2.0)
+    );
     let logs = cluster.json(&["logs", "--job", &job]);
     assert!(logs.as_array().unwrap().iter().any(|e| e["message"].as_str().unwrap().contains("runs (attempt 1)")), "{logs}");
     for args in [&["jobs"][..], &["agents"], &["job", "show", "books"], &["logs"]] {

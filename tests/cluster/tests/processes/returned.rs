@@ -12,8 +12,21 @@ fn files_and_threads_of_failed_jobs_are_returned() {
     let fail = |n: usize| {
         let (state, sink) = (format!("state-{n}"), format!("entries=csv:out-{n}/"));
         let output = cluster.tool(&[
-            "submit", "poison", "--per_second", "5000", "--poisoned", "3", "--parallelism", "4", "--restarts", "0", "--wait",
-            "--checkpoint-dir", &state, "--sink", &sink,
+            "submit",
+            "poison",
+            "--per_second",
+            "5000",
+            "--poisoned",
+            "3",
+            "--parallelism",
+            "4",
+            "--restarts",
+            "0",
+            "--wait",
+            "--checkpoint-dir",
+            &state,
+            "--sink",
+            &sink,
         ]);
         assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     };
