@@ -67,6 +67,18 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
     }
 }
 
+/// How many rows one statement has at most: SQLite takes 32,766 cells, Postgres 65,535.
+pub(super) const AT_ONCE: usize = 1000;
+
+/// `($n, $n + 1), ($n + 2, $n + 3)`: so many rows of so many cells, behind `before` others.
+pub(super) fn places(rows: usize, columns: usize, before: usize) -> String {
+    let row = |row: usize| {
+        let cells: Vec<String> = (1..=columns).map(|at| format!("${}", before + row * columns + at)).collect();
+        format!("({})", cells.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
 /// The cells of these values.
 macro_rules! cells {
     ($($value:expr),* $(,)?) => { &[$($crate::cluster::store::database::Cell::from($value)),*] };
