@@ -115,17 +115,18 @@ impl ControlStore {
     /// If this server does not lead any more.
     pub async fn change_tasks(&self, fence: Fence, job: &str, attempt: u32, tasks: &[(TaskId, TaskState, Option<String>)]) -> Result<()> {
         let mut tx = self.write(fence).await?;
-        let mut alike: BTreeMap<(&str, Option<&str>), Vec<TaskId>> = BTreeMap::new();
+        // by stage, so that the table's key leads to each; Postgres would compare all with all otherwise
+        let mut alike: BTreeMap<(&str, Option<&str>, u32), Vec<u32>> = BTreeMap::new();
         for (id, state, error) in tasks {
-            alike.entry((state.word(), error.as_deref())).or_default().push(*id);
+            alike.entry((state.word(), error.as_deref(), id.stage)).or_default().push(id.instance);
         }
-        for ((state, error), ids) in alike {
-            for some in ids.chunks(AT_ONCE) {
-                let mut cells = cells![job, attempt, state, error, TaskState::Placed.word(), TaskState::Running.word()].to_vec();
-                cells.extend(some.iter().flat_map(|id| [Cell::from(id.stage), Cell::from(id.instance)]));
+        for ((state, error, stage), instances) in alike {
+            for some in instances.chunks(AT_ONCE) {
+                let mut cells = cells![job, attempt, state, error, TaskState::Placed.word(), TaskState::Running.word(), stage].to_vec();
+                cells.extend(some.iter().map(|instance| Cell::from(*instance)));
                 let sql = format!(
-                    "UPDATE sabot_tasks SET state = $3, error = $4 WHERE job = $1 AND attempt = $2 AND state IN ($5, $6) AND (stage, instance) IN (VALUES {})",
-                    places(some.len(), 2, 6)
+                    "UPDATE sabot_tasks SET state = $3, error = $4 WHERE job = $1 AND attempt = $2 AND state IN ($5, $6) AND stage = $7 AND instance IN {}",
+                    places(1, some.len(), 7)
                 );
                 tx.run(&sql, &cells).await?;
             }
