@@ -1,4 +1,7 @@
 //! Overlapping windows, put together from their panes.
+//!
+//! The panes of the next window that have ended are merged before it is due, a few with each morsel: then what is left to do when the window
+//! ends is its last panes and its results, and these come sooner. It is the same work in the same order, so results are the same.
 
 use super::last::{FinalAggregate, MANY};
 use super::spec::Groups;
@@ -6,11 +9,33 @@ use super::window::Units;
 use crate::Result;
 use crate::operator::{Account, EventTime, Kept, Output};
 
+/// The beginning of the next window.
+pub(super) struct Ahead {
+    /// Where the window starts.
+    start: i64,
+    /// The pane to merge next, and how many of its groups are merged.
+    next: (i64, usize),
+    windows: Groups,
+}
+
+impl Ahead {
+    pub(super) fn bytes(&self) -> usize {
+        self.windows.bytes()
+    }
+}
+
 impl FinalAggregate {
     /// As [`emit_windows`](Self::emit_windows), for windows of several panes: the states of the panes are merged in the
     /// order of time.
     pub(super) fn emit_hops(&mut self, units: Units, from: EventTime, until: EventTime, out: &mut dyn Output) -> Result<()> {
-        let mut windows = Groups::new(&self.spec, &self.fields)?;
+        let first = self.open.first_key_value().map(|(pane, _)| units.first_window(*pane, from));
+        if first.is_none_or(|start| units.end(start) > until) {
+            return Ok(());
+        }
+        let (mut windows, mut merged) = match self.ahead.take() {
+            Some(ahead) if first == Some(ahead.start) => (ahead.windows, Some(ahead.next)),
+            _ => (Groups::new(&self.spec, &self.fields)?, None),
+        };
         let (mut panes, mut starts, mut done) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = i64::MIN;
         while let Some((pane, _)) = self.open.first_key_value() {
@@ -18,8 +43,9 @@ impl FinalAggregate {
             if units.end(start) > until {
                 break;
             }
-            for (_, groups) in self.open.range(start..start.saturating_add(units.size)) {
-                panes.extend_from_slice(groups);
+            let (pane, groups) = merged.take().unwrap_or((start, 0));
+            for (at, of) in self.open.range(pane..start.saturating_add(units.size)) {
+                panes.extend_from_slice(of.get(if *at == pane { groups } else { 0 }..).unwrap_or(&[]));
             }
             starts.resize(panes.len(), start);
             next = start.saturating_add(units.slide);
@@ -41,7 +67,32 @@ impl FinalAggregate {
         self.emit_combined(&mut windows, out)?;
         let rows = self.groups.rows_of(&done);
         out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
-        self.bury(done.len())
+        self.dead += done.len();
+        Ok(())
+    }
+    /// Merges some groups of panes that have ended into the next window. Whether there was something to merge.
+    pub(super) fn merge_ahead(&mut self, units: Units) -> Result<bool> {
+        let Some((first, _)) = self.open.first_key_value() else { return Ok(false) };
+        let start = units.first_window(*first, self.watermark);
+        let mut ahead = match self.ahead.take() {
+            Some(ahead) if ahead.start == start => ahead,
+            _ => Ahead { start, next: (start, 0), windows: Groups::new(&self.spec, &self.fields)? },
+        };
+        let (pane, groups) = ahead.next;
+        let mut ended = self
+            .open
+            .range(pane..start.saturating_add(units.size))
+            .take_while(|(at, _)| units.pane_end(**at) <= self.watermark)
+            .map(|(at, of)| (*at, of.get(if *at == pane { groups } else { 0 }..).unwrap_or(&[]), of.len()))
+            .filter(|(_, rest, _)| !rest.is_empty());
+        let some = ended.next().map(|(at, rest, all)| (at, rest.get(..MANY).unwrap_or(rest).to_vec(), all - rest.len()));
+        let merged = some.is_some();
+        if let Some((at, some, before)) = some {
+            self.combine(units, &mut ahead.windows, &some, vec![start; some.len()])?;
+            ahead.next = (at, before + some.len());
+        }
+        self.ahead = Some(ahead);
+        Ok(merged)
     }
     /// Merges the states of panes into those of their windows, which begin at `starts`.
     fn combine(&self, units: Units, windows: &mut Groups, panes: &[u32], starts: Vec<i64>) -> Result<()> {

@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::emission::Emission;
 use super::extent::bounds;
 use super::finished::finished;
+use super::hops::Ahead;
 use super::sessions::Sessions;
 use super::spec::{Groups, state_slices};
 use super::window::{Units, words};
@@ -54,6 +55,10 @@ pub struct FinalAggregate {
     /// Groups of each pane of open windows, by its start; not of sessions.
     pub(super) open: BTreeMap<i64, Vec<u32>>,
     pub(super) sessions: Option<Sessions>,
+    /// The next of windows that overlap, as far as it can be known.
+    pub(super) ahead: Option<Ahead>,
+    /// Whether more of it may be known than is merged.
+    behind: bool,
     /// Groups whose windows were emitted; dropped when they are the majority.
     pub(super) dead: usize,
     pub(super) watermark: EventTime,
@@ -111,6 +116,8 @@ impl FinalAggregate {
             groups: Groups::new(&spec, &fields)?,
             fields,
             open: BTreeMap::new(),
+            ahead: None,
+            behind: false,
             dead: 0,
             watermark: EventTime::MIN,
             emitted: vec![0; usize::from(KEY_GROUPS)],
@@ -200,7 +207,8 @@ impl FinalAggregate {
         let mut emission = self.emission(&self.groups, &groups)?;
         while self.emit_some(&mut emission, u16::MAX, out)? {}
         self.emit_windows_on_disk(until, out)?;
-        self.bury(groups.len())
+        self.dead += groups.len();
+        Ok(())
     }
     /// Takes the tumbling windows, or the sessions, that end by `until`: their groups, in order.
     fn close(&mut self, until: EventTime) -> Result<Vec<u32>> {
@@ -233,10 +241,15 @@ impl FinalAggregate {
         }
         Ok(())
     }
-    /// Notes that so many groups are dead, and drops the dead if they are many.
-    pub(super) fn bury(&mut self, groups: usize) -> Result<()> {
-        self.dead += groups;
-        if self.dead * 2 > self.groups.keys.len() { self.compact() } else { Ok(()) }
+    /// What results need not wait for: drops dead groups if they are many, and merges what is known of the next window.
+    fn tidy(&mut self) -> Result<()> {
+        if self.dead * 2 > self.groups.keys.len() {
+            self.compact()?;
+        }
+        if let Some(units) = self.window.filter(|_| self.behind) {
+            self.behind = self.merge_ahead(units)?;
+        }
+        Ok(())
     }
     /// Whether this instance gets the rows of an aggregation without keys.
     fn owns_all(&self) -> Result<bool> {
@@ -330,6 +343,7 @@ fn rows_at(groups: &Groups, some: &[u32]) -> Vec<u64> {
 
 impl Operator for FinalAggregate {
     fn process(&mut self, _port: usize, morsel: Morsel, out: &mut dyn Output) -> Result<Progress> {
+        self.tidy()?;
         let mut list = std::mem::take(&mut self.list);
         let kept = list.of(&morsel);
         let result = self.take(&morsel.batch, kept, out);
@@ -339,8 +353,14 @@ impl Operator for FinalAggregate {
     fn watermark(&mut self, _port: usize, time: EventTime, out: &mut dyn Output) -> Result<()> {
         let before = self.watermark;
         self.watermark = before.max(time);
+        self.behind = self.hops();
         // at the end of time `finish` follows, which may pause between windows
-        if time == END_OF_TIME && !self.hops() { Ok(()) } else { self.emit_windows(before, self.watermark, out) }
+        if time == END_OF_TIME && !self.hops() {
+            return Ok(());
+        }
+        let dead = self.dead;
+        self.emit_windows(before, self.watermark, out)?;
+        if self.dead == dead { self.tidy() } else { Ok(()) }
     }
     fn hold(&self) -> EventTime {
         if let Some(sessions) = &self.sessions {
@@ -380,7 +400,8 @@ impl Operator for FinalAggregate {
     }
     fn held_bytes(&self) -> usize {
         let disk = self.disk.as_ref().map_or(0, |d| d.parts.bytes());
-        self.table_bytes() + disk + self.finishing.as_ref().map_or(0, Emission::bytes)
+        let ahead = self.ahead.as_ref().map_or(0, Ahead::bytes);
+        self.table_bytes() + disk + ahead + self.finishing.as_ref().map_or(0, Emission::bytes)
     }
     fn memory(&mut self, memory: Memory) {
         self.memory = Some(memory);
@@ -432,6 +453,7 @@ impl Operator for FinalAggregate {
         }))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
+        self.ahead = None;
         let mut bytes = state.bytes.as_slice();
         while let Some(batch) = ipc::pop(&mut bytes)? {
             let number = |name| {
@@ -449,6 +471,7 @@ impl Operator for FinalAggregate {
         self.reenter()
     }
     fn release(&mut self, group: u16) {
+        self.ahead = None;
         if let Some(slot) = self.emitted.get_mut(usize::from(group)) {
             *slot = 0;
         }
