@@ -27,40 +27,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    base: String,
+    /// Servers, of which one leads.
+    bases: Vec<String>,
     token: Option<String>,
     http: Http<HttpConnector, Full<Bytes>>,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Client({})", self.base)
+        write!(f, "Client({})", self.base())
     }
 }
 
 impl Client {
-    /// A client of the server at `address`: `http://host:port`, or `host:port`. `token` is the cluster's, if it has one.
+    /// A client of the server at `address`: `http://host:port`, or `host:port`; several, of which one leads, are separated by commas. `token` is
+    /// the cluster's, if it has one.
     ///
     /// # Errors
-    /// If the address is none.
+    /// If an address is none.
     pub fn new(address: &str, token: Option<String>) -> Result<Self> {
-        let given = address.trim();
-        if given.starts_with("https://") {
-            return Err(Error::Usage(format!(
-                "`{given}`: the server's API is plain HTTP; put a proxy before it for HTTPS, or write http://"
-            )));
-        }
-        let authority = given.trim_start_matches("http://").trim_end_matches('/');
-        let base = format!("http://{authority}");
-        if authority.is_empty() || authority.contains('/') || base.parse::<hyper::Uri>().is_err() {
-            return Err(Error::Usage(format!("`{address}` is no address of a server: write host:port, as in 127.0.0.1:7480")));
-        }
+        let bases = address.split(',').map(base).collect::<Result<Vec<_>>>()?;
         let connector = HttpConnector::new();
-        Ok(Client { base, token, http: Http::builder(TokioExecutor::new()).build(connector) })
+        Ok(Client { bases, token, http: Http::builder(TokioExecutor::new()).build(connector) })
     }
-    /// The server's address.
-    pub fn base(&self) -> &str {
-        &self.base
+    /// The servers' addresses, for messages.
+    pub fn base(&self) -> String {
+        self.bases.join(" or ")
     }
     /// Asks for something.
     ///
@@ -87,16 +79,27 @@ impl Client {
 
     fn parse<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T> {
         serde_json::from_slice(bytes).map_err(|e| Error::Data {
-            place: format!("{}{path}", self.base),
+            place: format!("{}{path}", self.base()),
             what: format!("the answer makes no sense ({e}); is it a Sabot server of this version?"),
         })
     }
     async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let mut last = Error::internal("a client without a server");
+        for base in &self.bases {
+            match self.send_to(base, method, path, body.clone()).await {
+                // one that does not lead does not listen
+                Err(e @ Error::Io { .. }) => last = e,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+    async fn send_to(&self, base: &str, method: &str, path: &str, body: Bytes) -> Result<Bytes> {
+        let mut request = Request::builder().method(method).uri(format!("{base}{path}")).header("content-type", "application/json");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(body)).map_err(|e| Error::Usage(format!("`{}{path}`: {e}", self.base)))?;
+        let request = request.body(Full::new(body)).map_err(|e| Error::Usage(format!("`{base}{path}`: {e}")))?;
         let late = |_| self.unreachable(std::io::ErrorKind::TimedOut.into());
         let answer = tokio::time::timeout(PATIENCE, self.http.request(request)).await.map_err(late)?;
         let answer = answer.map_err(|e| self.unreachable(cause(&e)))?;
@@ -108,10 +111,10 @@ impl Client {
         }
         let said = serde_json::from_slice::<Refused>(&bytes).ok().map(|r| r.error);
         Err(match (status.as_u16(), said) {
-            (401, said) => Error::Usage(said.unwrap_or_else(|| format!("{} refuses the token", self.base))),
+            (401, said) => Error::Usage(said.unwrap_or_else(|| format!("{base} refuses the token"))),
             (400..500, Some(said)) => Error::Usage(said),
             (_, Some(said)) => Error::Control(said),
-            (code, None) => Error::Usage(format!("{} answers {code} to {path}; is it a Sabot server?", self.base)),
+            (code, None) => Error::Usage(format!("{base} answers {code} to {path}; is it a Sabot server?")),
         })
     }
     fn unreachable(&self, source: std::io::Error) -> Error {
@@ -119,8 +122,22 @@ impl Client {
             std::io::ErrorKind::TimedOut => "the server does not answer",
             _ => "cannot reach the server; start one with `server`, or name another with `--server host:port`",
         };
-        Error::io(self.base.clone(), what, source)
+        Error::io(self.base(), what, source)
     }
+}
+
+/// The address of a server, as a user writes it.
+fn base(address: &str) -> Result<String> {
+    let given = address.trim();
+    if given.starts_with("https://") {
+        return Err(Error::Usage(format!("`{given}`: the server's API is plain HTTP; put a proxy before it for HTTPS, or write http://")));
+    }
+    let authority = given.trim_start_matches("http://").trim_end_matches('/');
+    let base = format!("http://{authority}");
+    if authority.is_empty() || authority.contains('/') || base.parse::<hyper::Uri>().is_err() {
+        return Err(Error::Usage(format!("`{address}` is no address of a server: write host:port, as in 127.0.0.1:7480")));
+    }
+    Ok(base)
 }
 
 /// The operating system's error behind one of the client's.

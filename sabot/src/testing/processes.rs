@@ -17,6 +17,7 @@ pub(crate) struct Processes {
     pub(crate) lead: Arc<Lead>,
     lead_life: Arc<Mortal>,
     wires: Arc<Wires>,
+    placement: Placement,
     done: Done,
     members: Mutex<Vec<Process>>,
     mail: Mutex<Vec<Mail>>,
@@ -55,12 +56,19 @@ impl Processes {
         let sim = Arc::clone(executor) as Arc<dyn Executor>;
         let lead_life = Arc::new(Mortal::new(Arc::clone(&sim)));
         let lead = lead(Arc::clone(&lead_life) as Arc<dyn Executor>)?;
+        // tasks are anywhere: which share has which instance follows from the seed
+        let place = |stage: &StageShape| {
+            (0..stage.instances).map(|i| ((sim.random() >> 32) as usize % 3 * i + sim.random() as usize) % shares).collect()
+        };
+        let stages = lead.stages().iter().map(place).collect();
+        let placement = Placement { shares, names: Vec::new(), stages };
         let process = |_| Process { life: Arc::new(Mortal::new(Arc::clone(&sim))), member: None, ended: false, error: None };
         let processes = Arc::new(Processes {
             executor: Arc::clone(executor),
             lead: Arc::clone(&lead),
             lead_life,
             wires: Wires::new(Arc::clone(&sim)),
+            placement: placement.clone(),
             done: Done::default(),
             members: Mutex::new((0..shares).map(process).collect()),
             mail: Mutex::new((0..shares).map(|_| Mail::default()).collect()),
@@ -68,12 +76,6 @@ impl Processes {
         let weak = Arc::downgrade(&processes);
         let look = move || weak.upgrade().iter().for_each(Processes::look_soon);
         processes.lead_life.on_nudge(look);
-        // tasks are anywhere: which share has which instance follows from the seed
-        let place = |stage: &StageShape| {
-            (0..stage.instances).map(|i| ((sim.random() >> 32) as usize % 3 * i + sim.random() as usize) % shares).collect()
-        };
-        let stages = lead.stages().iter().map(place).collect();
-        let placement = Placement { shares, names: Vec::new(), stages };
         let weak = Arc::downgrade(&processes);
         let send = move |share, message| weak.upgrade().map_or((), |c| c.down(share, message));
         for share in lead.begin(placement, Arc::new(send))? {
@@ -130,6 +132,10 @@ impl Processes {
     /// The error with which a share ended.
     pub(crate) fn error(&self, share: usize) -> Option<String> {
         lock(&self.members).get(share).and_then(|p| p.error.clone())
+    }
+    /// Whether a share has tasks.
+    pub(crate) fn has_tasks(&self, share: usize) -> bool {
+        self.placement.stages.iter().flatten().any(|s| *s == share)
     }
     /// What is on its way to a share.
     pub(crate) fn falling(&self, share: usize) -> Vec<ToShare> {

@@ -38,6 +38,7 @@ suite! {
     placing::agents_come_and_go,
     placing::a_placement_is_whole_or_not_at_all,
     placing::placements_at_once_never_share_a_slot,
+    placing::ten_thousand_tasks_on_two_hundred_agents,
     placing::any_order_of_changes_keeps_the_slots_right,
     leaders::a_second_server,
     leaders::who_led_before_writes_nothing,

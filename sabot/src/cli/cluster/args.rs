@@ -40,7 +40,7 @@ fn token() -> Arg {
         .value_parser(value_parser!(PathBuf))
 }
 fn asking(command: Command) -> Command {
-    let help = "The server: host:port; else the variable SABOT_SERVER, else 127.0.0.1:7480";
+    let help = "The server: host:port, or several with commas; else the variable SABOT_SERVER, else 127.0.0.1:7480";
     command.arg(valued("server", "ADDRESS", help)).arg(token())
 }
 
@@ -145,7 +145,7 @@ fn agent() -> Command {
     serving(
         Command::new("agent").about("Serve as agent: run tasks of a server's jobs until it is ended; SIGTERM lets its tasks move first"),
     )
-    .arg(valued("join", "ADDRESS", "The server's API: host:port").required(true))
+    .arg(valued("join", "ADDRESS", "The server's API: host:port, or several with commas, of which one leads").required(true))
     .arg(valued("listen", "ADDRESS", "Where other agents connect; by default a free port of 127.0.0.1"))
     .arg(
         valued("slots", "N", "Instances of each step of a job that it runs at most; by default its cores")

@@ -52,7 +52,7 @@ type Answer<T> = Result<Json<T>, Failed>;
 
 /// The API of a server; with a token, every request must have it.
 pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Router {
-    let digest = token.map(|t| Sha256::digest(t));
+    let digest = token.map(Sha256::digest);
     Router::new()
         .route("/v1/server", get(show_server))
         .route("/v1/join", post(join))

@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Something that happened, for people.
 #[derive(Clone, Debug)]
-pub(super) struct News {
+pub(in crate::cluster) struct News {
     pub(super) level: Level,
     pub(super) job: Option<String>,
     pub(super) agent: Option<String>,
@@ -46,7 +46,7 @@ pub(in crate::cluster) struct Hub {
 
 impl Hub {
     /// No agents yet.
-    pub(super) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
+    pub(in crate::cluster) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
         let members = Mutex::new(Membership::new(build));
         let hub = Arc::new(Hub { start: Instant::now(), members, wires: Mutex::default(), runs: Mutex::default(), news, store, fence });
         let ticking = Arc::downgrade(&hub);
@@ -125,7 +125,7 @@ impl Hub {
     }
 
     /// An agent has called.
-    pub(super) fn call(self: &Arc<Self>, call: Call) {
+    pub(in crate::cluster) fn call(self: &Arc<Self>, call: Call) {
         let hub = Arc::clone(self);
         tokio::spawn(async move {
             let from = call.remote.map_or_else(|| "an agent".to_owned(), |a| a.to_string());
@@ -283,6 +283,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A channel for news.
-pub(super) fn news() -> (UnboundedSender<News>, tokio::sync::mpsc::UnboundedReceiver<News>) {
+pub(in crate::cluster) fn news() -> (UnboundedSender<News>, tokio::sync::mpsc::UnboundedReceiver<News>) {
     unbounded_channel()
 }

@@ -18,12 +18,14 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::store::{ControlStore, JobState, Level, Place, Server};
+use super::store::{Claim, ControlStore, JobState, Level, Place, Server};
 use super::{Build, api, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
 pub(super) use core::Core;
 pub(super) use flows::{Asked, Submitted, begin, begin_drain, checkpoints_of};
+#[cfg(test)]
+pub(super) use hub::{Hub, news};
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -63,14 +65,27 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         )));
     }
     let place = |address: SocketAddr| format!("tcp://{address}");
-    let listener = TcpListener::bind(options.listen).await.map_err(|e| listening(&place(options.listen), e))?;
+    let bind = || async { TcpListener::bind(options.listen).await.map_err(|e| listening(&place(options.listen), e)) };
+    let listener = bind().await?;
     let api_address = listener.local_addr().map_err(|e| Error::io(place(options.listen), "cannot listen", e))?;
     let store = Arc::new(ControlStore::open(&options.store).await?);
     let since = core::now();
     let here = Server::here(api_address.to_string(), since);
-    let leader = tokio::select! {
-        leader = store.lead(&here) => leader?,
-        _ = ending.wait_for(|e| *e) => return Ok(()),
+    // one that stands by does not listen, so that the tool and agents ask the next
+    let (leader, listener) = match store.claim(&here).await? {
+        Claim::Leads(leader) => (leader, listener),
+        Claim::Held(holder) => {
+            drop(listener);
+            if matches!(options.store, Place::Postgres(_)) {
+                let holder = holder.map_or_else(|| "another server".to_owned(), |h| h.to_string());
+                say(&format!("standing by: {holder} leads (store {})", store.place()));
+            }
+            let leader = tokio::select! {
+                leader = store.lead(&here) => leader?,
+                _ = ending.wait_for(|e| *e) => return Ok(()),
+            };
+            (leader, bind().await?)
+        }
     };
     let ticket_key = ticket_key(&options)?;
     let key = TicketKey::new(ticket_key.as_bytes())?;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::control::ControlStore;
-use super::database::{Row, Transaction, cells};
+use super::database::{AT_ONCE, Cell, Row, Transaction, cells, places};
 use super::leader::Fence;
 use super::{Agent, AgentState, TaskState};
 use crate::{Error, Result};
@@ -108,8 +108,13 @@ impl ControlStore {
     /// If this server does not lead any more.
     pub async fn heard(&self, fence: Fence, beats: &[(String, u64, i64)]) -> Result<()> {
         let mut tx = self.write(fence).await?;
-        for (id, epoch, at) in beats {
-            tx.run("UPDATE sabot_agents SET heard = $3 WHERE id = $1 AND epoch = $2 AND heard < $3", cells![id, *epoch, *at]).await?;
+        for some in beats.chunks(AT_ONCE) {
+            let cells: Vec<Cell> = some.iter().flat_map(|(id, epoch, at)| cells![id, *epoch, *at].to_vec()).collect();
+            let sql = format!(
+                "UPDATE sabot_agents SET heard = v.column3 FROM (VALUES {}) AS v WHERE id = v.column1 AND epoch = v.column2 AND heard < v.column3",
+                places(some.len(), 3, 0)
+            );
+            tx.run(&sql, &cells).await?;
         }
         tx.commit().await
     }

@@ -41,7 +41,7 @@ pub struct ControlStore {
 pub(in crate::cluster) enum Engine {
     Embedded(Embedded),
     #[cfg(feature = "cluster-postgres")]
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl ControlStore {
@@ -53,7 +53,7 @@ impl ControlStore {
         let engine = match place {
             Place::Directory(dir) => Engine::Embedded(Embedded::open(dir).await?),
             #[cfg(feature = "cluster-postgres")]
-            Place::Postgres(url) => Engine::Postgres(Postgres::open(url).await?),
+            Place::Postgres(url) => Engine::Postgres(Box::new(Postgres::open(url).await?)),
             #[cfg(not(feature = "cluster-postgres"))]
             Place::Postgres(_) => {
                 return Err(Error::usage("a control store in Postgres needs a program that was built with the feature `cluster-postgres`"));
@@ -79,7 +79,7 @@ impl ControlStore {
         match &self.engine {
             Engine::Embedded(embedded) => embedded,
             #[cfg(feature = "cluster-postgres")]
-            Engine::Postgres(postgres) => postgres,
+            Engine::Postgres(postgres) => &**postgres,
         }
     }
     /// Where it is, without a password.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::control::ControlStore;
-use super::database::{Row, Transaction, cells};
+use super::database::{AT_ONCE, Cell, Row, Transaction, cells, places};
 use super::leader::Fence;
 use super::{AgentState, Assignment, Placed, Task, TaskId, TaskState, agents, jobs};
 use crate::{Error, Result};
@@ -79,17 +79,18 @@ impl ControlStore {
         if let Some(why) = refused(&mut *tx, &wanted).await? {
             return Ok(Placed::Refused(why));
         }
-        for ((agent, _), slots) in &wanted {
-            for slot in slots {
-                tx.run("INSERT INTO sabot_slots (agent, slot, job, attempt) VALUES ($1, $2, $3, $4)", cells![*agent, *slot, job, attempt])
-                    .await?;
-            }
+        let slots: Vec<_> = wanted.iter().flat_map(|((agent, _), slots)| slots.iter().map(|slot| (*agent, *slot))).collect();
+        for some in slots.chunks(AT_ONCE) {
+            let cells: Vec<Cell> = some.iter().flat_map(|(agent, slot)| cells![*agent, *slot, job, attempt].to_vec()).collect();
+            tx.run(&format!("INSERT INTO sabot_slots (agent, slot, job, attempt) VALUES {}", places(some.len(), 4, 0)), &cells).await?;
         }
-        let sql = "INSERT INTO sabot_tasks (job, attempt, stage, instance, state, error, agent, epoch, slot, reason) \
-                   VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9)";
-        for Assignment { task, agent, epoch, slot, reason } in tasks {
-            let state = TaskState::Placed.word();
-            tx.run(sql, cells![job, attempt, task.stage, task.instance, state, agent, *epoch, *slot, reason]).await?;
+        for some in tasks.chunks(AT_ONCE) {
+            let row = |Assignment { task, agent, epoch, slot, reason }: &Assignment| {
+                cells![job, attempt, task.stage, task.instance, TaskState::Placed.word(), agent, *epoch, *slot, reason].to_vec()
+            };
+            let cells: Vec<Cell> = some.iter().flat_map(row).collect();
+            let columns = "(job, attempt, stage, instance, state, agent, epoch, slot, reason)";
+            tx.run(&format!("INSERT INTO sabot_tasks {columns} VALUES {}", places(some.len(), 9, 0)), &cells).await?;
         }
         tx.run("UPDATE sabot_jobs SET attempt = $2, updated = $3 WHERE id = $1", cells![job, attempt, at]).await?;
         tx.commit().await?;
@@ -114,10 +115,21 @@ impl ControlStore {
     /// If this server does not lead any more.
     pub async fn change_tasks(&self, fence: Fence, job: &str, attempt: u32, tasks: &[(TaskId, TaskState, Option<String>)]) -> Result<()> {
         let mut tx = self.write(fence).await?;
-        let sql = "UPDATE sabot_tasks SET state = $5, error = $6 WHERE job = $1 AND attempt = $2 AND stage = $3 AND instance = $4 AND state IN ($7, $8)";
+        // by stage, so that the table's key leads to each; Postgres would compare all with all otherwise
+        let mut alike: BTreeMap<(&str, Option<&str>, u32), Vec<u32>> = BTreeMap::new();
         for (id, state, error) in tasks {
-            let (placed, running) = (TaskState::Placed.word(), TaskState::Running.word());
-            tx.run(sql, cells![job, attempt, id.stage, id.instance, state.word(), error.as_deref(), placed, running]).await?;
+            alike.entry((state.word(), error.as_deref(), id.stage)).or_default().push(id.instance);
+        }
+        for ((state, error, stage), instances) in alike {
+            for some in instances.chunks(AT_ONCE) {
+                let mut cells = cells![job, attempt, state, error, TaskState::Placed.word(), TaskState::Running.word(), stage].to_vec();
+                cells.extend(some.iter().map(|instance| Cell::from(*instance)));
+                let sql = format!(
+                    "UPDATE sabot_tasks SET state = $3, error = $4 WHERE job = $1 AND attempt = $2 AND state IN ($5, $6) AND stage = $7 AND instance IN {}",
+                    places(1, some.len(), 7)
+                );
+                tx.run(&sql, &cells).await?;
+            }
         }
         tx.commit().await
     }

@@ -1,6 +1,7 @@
 //! The pure parts of the cluster, under virtual time and over seeds.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
 
+mod load;
 mod membership;
 mod placement;
 

@@ -77,7 +77,7 @@ impl SpillDir {
         Ok(dir.clone())
     }
     /// A new file.
-    pub(super) fn file(&self, operator: &str) -> Result<(PathBuf, File)> {
+    pub(crate) fn file(&self, operator: &str) -> Result<(PathBuf, File)> {
         let dir = self.made(|e| cannot_write(&self.0.base, operator, e))?;
         let path = dir.join(format!("{}.arrow", self.0.files.fetch_add(1, SeqCst)));
         let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(|e| cannot_write(&path, operator, e))?;

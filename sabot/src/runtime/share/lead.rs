@@ -69,6 +69,8 @@ pub(super) enum Event {
     Want(Asked),
     /// It is time for a checkpoint.
     Due,
+    /// Someone wants one.
+    Now,
     /// The checkpoint on its way was written, so many bytes.
     Wrote(Result<u64>),
     Pruned(Result<()>),
@@ -213,7 +215,7 @@ impl Lead {
     }
     /// Asks for a checkpoint now; they also come by themselves.
     pub fn request_checkpoint(self: &Arc<Self>) {
-        self.post(Event::Due);
+        self.post(Event::Now);
     }
     /// Asks for a savepoint of this name; with `stop` the job then ends with [`Error::Suspended`].
     pub fn request_savepoint(self: &Arc<Self>, name: &str, stop: bool) -> Ticket<Savepoint> {

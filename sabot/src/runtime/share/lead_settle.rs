@@ -41,9 +41,8 @@ impl State {
             lead.after(lead.options.checkpoint_every, Event::Due);
         }
     }
-    /// It is time for a checkpoint.
+    /// A checkpoint is wanted.
     pub(super) fn due(&mut self, lead: &Arc<Lead>) {
-        self.armed = false;
         if self.phase == Phase::Running && lead.settling.is_some() {
             let epoch = self.coordinator.request(None);
             self.begin(lead, epoch);

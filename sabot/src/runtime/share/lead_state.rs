@@ -143,7 +143,11 @@ impl State {
             Event::Lost(share, error) => self.abort(lead, Some(share), error),
             Event::Ended(share, error) => self.gone(lead, share, Some(error)),
             Event::Want(asked) => self.want(lead, asked),
-            Event::Due => self.due(lead),
+            Event::Due => {
+                self.armed = false;
+                self.due(lead);
+            }
+            Event::Now => self.due(lead),
             Event::Wrote(result) => self.wrote(lead, result),
             Event::Pruned(result) => self.pruned(lead, result),
             Event::Answered(end) => self.answered(lead, end),

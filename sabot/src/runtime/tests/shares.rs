@@ -94,7 +94,8 @@ fn dies(half: u64) {
                     (0..shares).filter(|_| noticed).for_each(|share| p.hang_up(share));
                 } else {
                     p.kill(victim);
-                    if noticed {
+                    // else a job of which it has no task goes on until its lease is over
+                    if noticed || !p.has_tasks(victim) {
                         p.hang_up(victim);
                     }
                 }

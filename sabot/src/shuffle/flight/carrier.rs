@@ -8,8 +8,10 @@ use super::ended::Ended;
 use super::hello::Edge;
 use super::inbound::Inbound;
 use super::node::{Node, lock};
-use super::outbound::Outbound;
+use super::outbound::{Outbound, To};
 use super::peer::Peer;
+use super::replay::Replay;
+use crate::operator::SpillDir;
 use crate::shuffle::{Carrier, Links, Remote};
 use crate::{Error, Result};
 
@@ -38,6 +40,7 @@ pub struct FlightCarrier {
     options: CarrierOptions,
     ticket: Arc<Mutex<String>>,
     ended: Arc<Ended>,
+    replay: Arc<Replay>,
     routes: OnceLock<Routes>,
     outbound: Mutex<Vec<Arc<Outbound>>>,
     inbound: Mutex<Vec<(Edge, Arc<Inbound>)>>,
@@ -63,10 +66,22 @@ impl FlightCarrier {
             options,
             ticket,
             ended: Arc::default(),
+            replay: Arc::new(Replay::in_memory()),
             routes: OnceLock::new(),
             outbound: Mutex::default(),
             inbound: Mutex::default(),
         }
+    }
+    /// Keeps no more than `budget` bytes in memory of what was sent and is not acknowledged (else without bound but that of credits), and
+    /// the others in files of this directory. Before it is started.
+    #[must_use]
+    pub fn spill(mut self, budget: usize, dir: SpillDir) -> Self {
+        self.replay = Arc::new(Replay::bounded(budget, dir));
+        self
+    }
+    /// Bytes that were written to files because they did not fit into memory.
+    pub fn spilled(&self) -> u64 {
+        self.replay.spilled()
     }
     /// Connections that are made from now on show this ticket: the one before may expire while the job runs.
     pub fn renew(&self, ticket: String) {
@@ -115,8 +130,8 @@ impl Carrier for FlightCarrier {
         for (edge, links) in self.exchanges(outgoing, true) {
             let peer = self.peer(edge.to as usize)?.clone();
             let (numbers, links): (Vec<_>, Vec<_>) = links.into_iter().unzip();
-            let end = Outbound::new(edge, peer, Arc::clone(&self.ticket), links, Arc::clone(&host), Arc::clone(&self.ended));
-            let end = Arc::new(end);
+            let (ticket, ended, replay) = (Arc::clone(&self.ticket), Arc::clone(&self.ended), Arc::clone(&self.replay));
+            let end = Arc::new(Outbound::new(edge, To { peer, ticket, ended, replay }, links, Arc::clone(&host)));
             put(&mut routes.sends, &numbers, &end);
             outbound.push(end);
         }

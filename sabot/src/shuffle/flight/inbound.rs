@@ -122,18 +122,15 @@ impl Inbound {
         }
     }
     async fn read(self: Arc<Self>, connection: u64, mut frames: Streaming<FlightData>) {
-        loop {
-            match frames.message().await {
-                Ok(Some(data)) => match self.receive(connection, data) {
-                    Ok(true) => self.notify.notify_one(),
-                    Ok(false) => return,
-                    Err(error) => {
-                        lock(&self.state).refused = Some(Status::failed_precondition(error.to_string()));
-                        self.notify.notify_one();
-                        return;
-                    }
-                },
-                Ok(None) | Err(_) => break,
+        while let Ok(Some(data)) = frames.message().await {
+            match self.receive(connection, data) {
+                Ok(true) => self.notify.notify_one(),
+                Ok(false) => return,
+                Err(error) => {
+                    lock(&self.state).refused = Some(Status::failed_precondition(error.to_string()));
+                    self.notify.notify_one();
+                    return;
+                }
             }
         }
         let mut state = lock(&self.state);

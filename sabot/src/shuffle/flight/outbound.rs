@@ -17,9 +17,10 @@ use super::hello::{Edge, Hello};
 use super::inbound::Reply;
 use super::node::lock;
 use super::peer::{Peer, within};
+use super::replay::Replay;
 use super::status::{from_status, may_pass};
 use super::wire::{Chunk, Packer, to_flight};
-use crate::shuffle::session::Producer;
+use crate::shuffle::session::{Frame, Producer};
 use crate::shuffle::{Host, Remote};
 use crate::{Error, Result};
 
@@ -36,11 +37,20 @@ pub(super) struct Outbound {
     links: Vec<Remote>,
     host: Arc<dyn Host>,
     ended: Arc<Ended>,
+    replay: Arc<Replay>,
     state: Mutex<State>,
     notify: Notify,
     given_up: AtomicBool,
     /// Told once it is given up.
     over: Notify,
+}
+
+/// What the exchanges of a share have in common, and whom one of them sends to.
+pub(super) struct To {
+    pub(super) peer: Peer,
+    pub(super) ticket: Arc<Mutex<String>>,
+    pub(super) ended: Arc<Ended>,
+    pub(super) replay: Arc<Replay>,
 }
 
 struct State {
@@ -61,14 +71,8 @@ enum Next {
 }
 
 impl Outbound {
-    pub(super) fn new(
-        edge: Edge,
-        peer: Peer,
-        ticket: Arc<Mutex<String>>,
-        links: Vec<Remote>,
-        host: Arc<dyn Host>,
-        ended: Arc<Ended>,
-    ) -> Self {
+    pub(super) fn new(edge: Edge, to: To, links: Vec<Remote>, host: Arc<dyn Host>) -> Self {
+        let To { peer, ticket, ended, replay } = to;
         let state = State {
             session: Producer::new(edge.generation, links.len()),
             packers: links.iter().map(|_| Packer::new()).collect(),
@@ -84,6 +88,7 @@ impl Outbound {
             links,
             host,
             ended,
+            replay,
             state: Mutex::new(state),
             notify: Notify::new(),
             given_up: AtomicBool::new(false),
@@ -108,21 +113,24 @@ impl Outbound {
     }
     /// Runs until all is delivered, the peer cannot be reached, or it is given up.
     pub(super) async fn run(self: Arc<Self>) {
-        let mut heard = Instant::now();
+        let mut away = Instant::now();
         let mut pause = SHORTEST_PAUSE;
         loop {
-            let before = heard;
+            let mut lived = false;
             // The peer may wait for this end to stop before it ends its answers: who gives up does not wait for them.
             let connected = tokio::select! {
                 biased;
                 () = self.over.notified() => break,
-                connected = self.connect(&mut heard) => connected,
+                connected = self.connect(&mut lived) => connected,
             };
             let Err(status) = connected else { break };
             if self.given_up.load(SeqCst) {
                 break;
             }
-            if !may_pass(&status) || heard.elapsed() >= self.peer.patience() {
+            if lived {
+                (away, pause) = (Instant::now(), SHORTEST_PAUSE);
+            }
+            if !may_pass(&status) || away.elapsed() >= self.peer.patience() {
                 let what = if may_pass(&status) {
                     format!("cannot be reached for {:?}; {} cannot go on", self.peer.patience(), self.edge)
                 } else {
@@ -130,9 +138,6 @@ impl Outbound {
                 };
                 self.failed(from_status(self.peer.place(), &what, &status));
                 break;
-            }
-            if heard > before {
-                pause = SHORTEST_PAUSE;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -143,8 +148,8 @@ impl Outbound {
         self.ended.failed(&error);
         self.host.failed(error);
     }
-    /// One connection, until everything is delivered.
-    async fn connect(self: &Arc<Self>, heard: &mut Instant) -> Result<(), Status> {
+    /// One connection, until everything is delivered. It has `lived` if the peer has answered.
+    async fn connect(self: &Arc<Self>, lived: &mut bool) -> Result<(), Status> {
         let connection = {
             let mut state = lock(&self.state);
             state.session.cut();
@@ -177,7 +182,7 @@ impl Outbound {
                     lock(&self.state).session.answered(&answer).map_err(|e| Status::failed_precondition(e.to_string()))?;
                 }
             }
-            *heard = Instant::now();
+            *lived = true;
             if lock(&self.state).session.delivered() {
                 return Ok(());
             }
@@ -220,6 +225,9 @@ impl Outbound {
             }
         };
         let Some((frame, new)) = frame else { return Ok(Next::Wait) };
+        if let Some(Frame { payload: Some(kept), .. }) = state.session.kept_mut().next_back().filter(|_| new) {
+            self.replay.keep(&mut kept.body)?;
+        }
         let link = frame.head.link as usize;
         let popped = match state.popped.get_mut(link) {
             Some(popped) if new => std::mem::take(popped),
@@ -231,7 +239,7 @@ impl Outbound {
         {
             self.host.wake(remote.channel.producer);
         }
-        Ok(Next::Frame(to_flight(frame)?))
+        Ok(Next::Frame(to_flight(frame, &self.replay)?))
     }
 }
 

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MESSAGE;
 use super::ipc::{Decoder, Encoder, Part};
+use super::replay::{Body, Replay};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::EventTime;
 use crate::shuffle::session::{Frame, Head};
@@ -28,6 +29,9 @@ use crate::{Error, Result};
 const ENOUGH: usize = MESSAGE / 2;
 /// A body of up to so many bytes is not cut.
 const UNCUT: usize = 2 * MESSAGE;
+
+/// Of a body, as far as an allocation can give it.
+const ALIGNMENT: usize = 64;
 
 /// One message of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +64,7 @@ pub(super) struct Chunk {
     /// Begins an Arrow message, if not empty.
     pub(super) header: Bytes,
     /// More of its body.
-    pub(super) body: Bytes,
+    pub(super) body: Body,
     meta: Meta,
 }
 
@@ -170,14 +174,14 @@ impl Unit {
             loop {
                 let meta = Meta { body: if header.is_empty() { 0 } else { whole }, items: Vec::new() };
                 let piece = body.split_to(size.min(body.len()));
-                chunks.push((0, Chunk { header: std::mem::take(&mut header), body: piece, meta }));
+                chunks.push((0, Chunk { header: std::mem::take(&mut header), body: Body::Memory(piece), meta }));
                 if body.is_empty() {
                     break;
                 }
             }
         }
         if chunks.is_empty() {
-            chunks.push((0, Chunk { header: Bytes::new(), body: Bytes::new(), meta: Meta::default() }));
+            chunks.push((0, Chunk { header: Bytes::new(), body: Body::Memory(Bytes::new()), meta: Meta::default() }));
         }
         if let Some((of_first, _)) = chunks.first_mut() {
             *of_first = bytes as u64;
@@ -187,6 +191,13 @@ impl Unit {
         }
         Ok(chunks)
     }
+}
+
+/// A [`Chunk`] that came.
+pub(super) struct Received {
+    header: Bytes,
+    body: Bytes,
+    meta: Meta,
 }
 
 /// Puts the frames of a link together to messages.
@@ -211,9 +222,9 @@ impl Unpacker {
     ///
     /// # Errors
     /// If it is not what a [`Packer`] makes.
-    pub(super) fn take(&mut self, head: &Head, chunk: Chunk) -> Result<VecDeque<Message>> {
+    pub(super) fn take(&mut self, head: &Head, chunk: Received) -> Result<VecDeque<Message>> {
         self.pending += head.bytes;
-        let Chunk { header, body, meta } = chunk;
+        let Received { header, body, meta } = chunk;
         if !header.is_empty() {
             if body.len() as u64 == meta.body {
                 self.decoded(&header, body)?;
@@ -284,21 +295,37 @@ fn broken(what: &str) -> Error {
 /// A frame as it travels.
 ///
 /// # Errors
-/// Never in practice: what is written is plain data.
-pub(super) fn to_flight(frame: Frame<Chunk>) -> Result<FlightData> {
+/// If its body is on disk and cannot be read.
+pub(super) fn to_flight(frame: Frame<Chunk>, replay: &Replay) -> Result<FlightData> {
     let Frame { head, payload } = frame;
     let metadata = rmp_serde::to_vec(&(head, payload.as_ref().map(|p| &p.meta)));
     let metadata = metadata.map_err(|e| Error::internal(format!("a frame of an exchange cannot be written: {e}")))?;
-    let (header, body) = payload.map_or_else(Default::default, |p| (p.header, p.body));
+    let (header, body) = match payload {
+        Some(chunk) => (chunk.header, replay.load(&chunk.body)?),
+        None => Default::default(),
+    };
+    let mut metadata = metadata;
+    metadata.resize(metadata.len() + padding(header.len(), metadata.len(), body.len()), 0);
     Ok(FlightData { flight_descriptor: None, data_header: header, app_metadata: metadata.into(), data_body: body })
+}
+
+/// How many bytes to put behind the metadata so that the body begins [aligned](ALIGNMENT) within its message. gRPC's buffer for a
+/// large message mostly begins where the message does, and then columns need not be copied to be read: seen in two of three bodies, and
+/// in one of eight without this.
+fn padding(header: usize, metadata: usize, body: usize) -> usize {
+    // a field of protobuf: its number, its length, and so many bytes; empty ones are left out
+    let length = |n: usize| (usize::BITS - n.leading_zeros()).div_ceil(7) as usize;
+    let field = |number: usize, n: usize| if n == 0 { 0 } else { number + length(n) + n };
+    let begins = |padding: usize| field(1, header) + field(1, metadata + padding) + if body == 0 { 0 } else { 2 + length(body) };
+    (0..2 * ALIGNMENT).find(|padding| begins(*padding) % ALIGNMENT == 0).unwrap_or(0)
 }
 
 /// A frame that came.
 ///
 /// # Errors
 /// If it is none.
-pub(super) fn from_flight(data: FlightData) -> Result<Frame<Chunk>> {
+pub(super) fn from_flight(data: FlightData) -> Result<Frame<Received>> {
     let read = rmp_serde::from_slice::<(Head, Option<Meta>)>(&data.app_metadata);
     let (head, meta) = read.map_err(|e| broken(&format!("a frame cannot be read, is it of another version of Sabot? {e}")))?;
-    Ok(Frame { head, payload: meta.map(|meta| Chunk { header: data.data_header, body: data.data_body, meta }) })
+    Ok(Frame { head, payload: meta.map(|meta| Received { header: data.data_header, body: data.data_body, meta }) })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sabot::cluster::store::{AgentState, Assignment, Bereft, ControlStore, Fence, JobState, NewAgent, Placed, TaskId, TaskState};
 use sabot_cluster_tests::{Home, mix};
@@ -241,4 +242,35 @@ pub(super) async fn any_order_of_changes_keeps_the_slots_right(home: Home) {
         }
         consistent(&store, &jobs).await;
     }
+}
+
+/// The size that the design names.
+pub(super) async fn ten_thousand_tasks_on_two_hundred_agents(home: Home) {
+    let (store, leader) = home.led().await;
+    let fence = leader.fence();
+    let agents: Vec<String> = (0..200).map(|n| format!("agent-{n:03}")).collect();
+    for (n, agent) in agents.iter().enumerate() {
+        let (known, _) = store.register(fence, &new_agent(agent, 50), 1).await.unwrap();
+        assert_eq!(known.epoch, n as u64 + 1);
+    }
+    started(&store, fence, "j").await;
+    let task = |n: u32| {
+        let agent = usize::try_from(n % 200).unwrap();
+        on((n / 1000, n % 1000), &agents[agent], agent as u64 + 1, n / 200)
+    };
+    let tasks: Vec<Assignment> = (0..10_000).map(task).collect();
+    let begun = Instant::now();
+    assert_eq!(store.place_tasks(fence, "j", 1, &tasks, 2).await.unwrap(), Placed::Done);
+    let placed = begun.elapsed();
+    let running: Vec<_> = tasks.iter().map(|a| (a.task, TaskState::Running, None)).collect();
+    let begun = Instant::now();
+    store.change_tasks(fence, "j", 1, &running).await.unwrap();
+    let changed = begun.elapsed();
+    let beats: Vec<_> = agents.iter().enumerate().map(|(n, a)| (a.clone(), n as u64 + 1, 1000)).collect();
+    let begun = Instant::now();
+    store.heard(fence, &beats).await.unwrap();
+    println!("10,000 tasks placed in {placed:?}, said to run in {changed:?}; 200 agents heard in {:?}", begun.elapsed());
+    assert!(store.tasks("j", None).await.unwrap().iter().all(|t| t.state == TaskState::Running));
+    assert!(store.agents().await.unwrap().iter().all(|a| (a.taken, a.heard) == (50, 1000)));
+    assert!(placed < Duration::from_secs(10) && changed < Duration::from_secs(10));
 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::FlightCarrier;
 use super::proxy::Proxy;
 use super::share::*;
+use crate::operator::SpillDir;
 use crate::shuffle::{Carrier, Message};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -38,10 +40,17 @@ fn what_a_cut_connection_lost_is_sent_again() {
     let runtime = runtime();
     let (a, b) = (node(&runtime), node(&runtime));
     let (to_b, to_a) = (Proxy::new(b.address()), Proxy::new(a.address()));
-    let (mut dice, mut cuts) = (Dice::new(2), 0);
+    let (mut dice, mut cuts, mut spilled) = (Dice::new(2), 0, 0);
+    let base = tempfile::tempdir().unwrap();
     for generation in 1..6 {
         let there = [link(4, 0, 0), link(4, 0, 1), link(4, 1, 0)];
-        let one = Side::new(&a, 0, generation, peer("agent b", &to_b.address(), LONG, &runtime), &there, &[], 50_000);
+        let other = peer("agent b", &to_b.address(), LONG, &runtime);
+        // every other time, of what was sent 30 kB stay in memory
+        let set_up = |carrier: FlightCarrier| match generation % 2 {
+            0 => carrier,
+            _ => carrier.spill(30_000, SpillDir::new(base.path()).unwrap()),
+        };
+        let one = Side::with(&a, 0, generation, other, (&there, &[]), 50_000, set_up);
         let two = Side::new(&b, 1, generation, peer("agent a", &to_a.address(), LONG, &runtime), &[], &there, 50_000);
         let sent: Vec<_> = (0..3).map(|_| messages(&mut dice, 150, 3000)).collect();
         let mut next = 100_000 + to_b.passed();
@@ -57,8 +66,16 @@ fn what_a_cut_connection_lost_is_sent_again() {
         }
         one.carrier.stop(true).unwrap();
         two.carrier.stop(true).unwrap();
+        assert!(generation % 2 == 1 || one.carrier.spilled() == 0);
+        spilled += one.carrier.spilled();
     }
-    assert!(cuts > 10, "{cuts}");
+    assert!(cuts > 10 && spilled > 1_000_000, "{cuts}, {spilled}");
+    // nothing stays behind, once the connections are closed
+    let begun = Instant::now();
+    while std::fs::read_dir(base.path()).unwrap().count() > 0 {
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(begun.elapsed() < DEADLINE);
+    }
 }
 
 #[test]
@@ -88,6 +105,31 @@ fn a_link_that_is_down_or_stalled_for_a_while_goes_on() {
     to_b.rate(0);
     one.carrier.stop(true).unwrap();
     two.carrier.stop(true).unwrap();
+}
+
+#[test]
+fn patience_begins_when_a_connection_is_cut_and_not_when_there_was_nothing_to_say() {
+    let runtime = runtime();
+    let (a, b) = (node(&runtime), node(&runtime));
+    let to_b = Proxy::new(b.address());
+    let (there, patience) = ([link(4, 0, 0)], Duration::from_secs(1));
+    let one = Side::new(&a, 0, 1, peer("agent b", &to_b.address(), patience, &runtime), &there, &[], 1000);
+    let two = Side::new(&b, 1, 1, peer("agent a", &a.address().to_string(), patience, &runtime), &[], &there, 1000);
+    let mut got = Vec::new();
+    for time in 0..3 {
+        one.outgoing[0].push(Message::Watermark(time));
+        one.carrier.pushed(0);
+        let begun = Instant::now();
+        while got.len() as i64 <= time {
+            two.pop(0, &mut got);
+            std::thread::sleep(Duration::from_millis(1));
+            assert!(begun.elapsed() < DEADLINE);
+        }
+        std::thread::sleep(patience * 3 / 2);
+        to_b.cut();
+    }
+    one.carrier.stop(true).unwrap();
+    assert_eq!((one.failure(), two.failure()), (None, None));
 }
 
 #[test]

@@ -65,10 +65,22 @@ pub(super) fn link(consumer: u32, from: u32, to: u32) -> LinkId {
 impl Side {
     /// Agent `me` of two, with these links to and from the other, each of `limit` bytes.
     pub(super) fn new(node: &Node, me: usize, generation: u64, other: Peer, out: &[LinkId], into: &[LinkId], limit: usize) -> Self {
+        Side::with(node, me, generation, other, (out, into), limit, |carrier| carrier)
+    }
+    /// The same, with a carrier that is set up further.
+    pub(super) fn with(
+        node: &Node,
+        me: usize,
+        generation: u64,
+        other: Peer,
+        (out, into): (&[LinkId], &[LinkId]),
+        limit: usize,
+        set_up: impl FnOnce(FlightCarrier) -> FlightCarrier,
+    ) -> Self {
         let mut peers = vec![None, None];
         peers[1 - me] = Some(other);
         let options = CarrierOptions { node: node.clone(), job: "job".into(), generation, me, peers, ticket: ticket(generation) };
-        let carrier = FlightCarrier::new(options);
+        let carrier = set_up(FlightCarrier::new(options));
         let host = Arc::new(Watcher::default());
         let remote = |link: &LinkId| Remote { link: *link, peer: 1 - me, channel: Arc::new(Channel::new(0, 0, limit)) };
         let links =
@@ -211,7 +223,7 @@ fn rows(dice: &mut Dice, origin: Origin, largest: u64, other_columns: bool, dict
         ),
     ];
     let keys = (0..all).map(|i| (i % 9 > 0).then_some((i % 3) as i32)).collect();
-    let values = if origin.row % 2 == 0 { Arc::clone(dictionary) } else { Arc::new(StringArray::from(vec!["x", "y", "z"])) };
+    let values = if origin.row.is_multiple_of(2) { Arc::clone(dictionary) } else { Arc::new(StringArray::from(vec!["x", "y", "z"])) };
     columns.push(("d", Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values).unwrap())));
     if other_columns {
         columns.truncate(2);

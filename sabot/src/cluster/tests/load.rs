@@ -1,0 +1,118 @@
+//! What a server does for many agents: 200 of them with 10,000 tasks, over real streams, in one process with both ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use crate::cluster::membership::{BEAT, Beat, Registration, Standing};
+use crate::cluster::server::{Hub, news};
+use crate::cluster::store::{ControlStore, Server};
+use crate::cluster::wire::{STREAM, ShareId, ToAgent, ToServer, from_bytes, reading, to_bytes};
+use crate::cluster::{Build, Demand, Offer, place};
+use crate::operator::Account;
+use crate::runtime::share::{FromShare, NodeMetrics};
+use crate::shuffle::flight::{Node, NodeOptions, Peer, PeerOptions};
+
+const AGENTS: usize = 200;
+const TASKS: usize = 10_000;
+/// Steps of the jobs, whose instances an agent tells of.
+const STEPS: usize = 10;
+const SECONDS: u64 = 8;
+
+/// Processor time of this process.
+fn processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks: u64 = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn metrics() -> FromShare {
+    let account = Account { rows_in: 123_456_789, used: 123_456_000, filtered: 789, rows_out: 123_456_000, ..Account::default() };
+    let node =
+        |node| NodeMetrics { node, instances: TASKS / AGENTS / STEPS, account, queued: 65_536, held: 1 << 20, ..NodeMetrics::default() };
+    FromShare::Metrics((0..STEPS).map(node).collect())
+}
+
+/// One agent: heartbeats and the numbers of its tasks each second. How long each heartbeat took to be answered.
+async fn agent(number: usize, server: Peer) -> Vec<Duration> {
+    let frames = server.frames(STREAM, Vec::new()).await.unwrap();
+    let mut down = reading(frames.receiver);
+    let registration = Registration {
+        name: format!("agent-{number}"),
+        address: "127.0.0.1:1".into(),
+        slots: TASKS / AGENTS / STEPS,
+        memory: None,
+        cores: 8,
+        pid: 1,
+        build: Build::this().unwrap(),
+    };
+    frames.sender.send(to_bytes(&ToServer::Join(registration)).unwrap()).unwrap();
+    let first = down.recv().await.unwrap().unwrap();
+    assert!(matches!(from_bytes(&first, "it").unwrap(), ToAgent::Joined { .. }));
+    // agents do not beat all at once
+    tokio::time::sleep(BEAT * u32::try_from(number).unwrap() / u32::try_from(AGENTS).unwrap()).await;
+    let mut times = Vec::new();
+    let id = ShareId { job: "job".into(), attempt: 1, share: number };
+    for beat in 1..=SECONDS {
+        let due = tokio::time::Instant::now() + BEAT;
+        frames.sender.send(to_bytes(&ToServer::Share(id.clone(), metrics())).unwrap()).unwrap();
+        let sent = Instant::now();
+        let told = Beat { number: beat, tasks: TASKS / AGENTS, ..Beat::default() };
+        frames.sender.send(to_bytes(&ToServer::Beat(told)).unwrap()).unwrap();
+        let answer = down.recv().await.unwrap().unwrap();
+        assert!(matches!(from_bytes(&answer, "it").unwrap(), ToAgent::Beat { number } if number == beat));
+        times.push(sent.elapsed());
+        tokio::time::sleep_until(due).await;
+    }
+    times
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_agents_with_ten_thousand_tasks_take_less_than_a_core() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(ControlStore::embedded(dir.path()).await.unwrap());
+    let leader = store.lead(&Server::here("here", 0)).await.unwrap();
+    let (sender, mut told) = news();
+    tokio::spawn(async move { while told.recv().await.is_some() {} });
+    let hub = Hub::new(Build::this().unwrap(), store, leader.fence(), sender);
+    let node = Node::start(&NodeOptions::default(), &Handle::current()).unwrap();
+    let calls = Arc::clone(&hub);
+    node.frames(STREAM, move |call| calls.call(call));
+    let address = node.address().to_string();
+    let agents: Vec<_> = (0..AGENTS)
+        .map(|n| {
+            let peer = Peer::new("the server", &address, &PeerOptions::default(), &Handle::current()).unwrap();
+            tokio::spawn(agent(n, peer))
+        })
+        .collect();
+    while hub.members().all().count() < AGENTS {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // all tasks of one job are placed on them
+    let offers: Vec<Offer> = hub
+        .members()
+        .all()
+        .map(|m| Offer { agent: m.registration.name.clone(), epoch: m.epoch, slots: m.registration.slots, free: m.registration.slots })
+        .collect();
+    let stages: Vec<Demand> = (0..STEPS).map(|stage| Demand { stage, instances: TASKS / STEPS, outer: stage == 0 }).collect();
+    let began = Instant::now();
+    let placed = place(&stages, &offers, &[]).unwrap();
+    let placing = began.elapsed();
+    assert_eq!((placed.tasks.len(), placed.agents.len()), (TASKS, AGENTS));
+    tokio::time::sleep(BEAT).await;
+    let (from, at) = (processor(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(SECONDS - 3)).await;
+    let share = (processor() - from).as_secs_f64() / at.elapsed().as_secs_f64();
+    let mut times = Vec::new();
+    for agent in agents {
+        times.extend(agent.await.unwrap());
+    }
+    times.sort_unstable();
+    let p99 = times[times.len() * 99 / 100];
+    println!(
+        "{AGENTS} agents with {TASKS} tasks: {share:.2} cores for both ends of all streams; heartbeats answered within {p99:?} (p99); {TASKS} tasks placed in {placing:?}"
+    );
+    assert!(hub.members().all().filter(|m| m.standing == Standing::Alive || !m.connected).count() == AGENTS);
+    assert!(share < 1.0, "{share} cores");
+}
