@@ -396,6 +396,8 @@ fn messages_are_bytes() {
         instance: 1,
         state: crate::operator::GroupState { group: 3, bytes: vec![0, 200, 7] },
         stored,
+        rows: None,
+        of: 0,
     };
     let stored = Stored { file: "f".into(), offset: 1, length: 2, hash: u64::MAX };
     let part = Part {
