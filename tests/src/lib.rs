@@ -90,7 +90,8 @@ pub fn restart(job: &impl Fn() -> Job, seed: u64) -> Restart {
     };
     let steps = trial(threads, processes).seed(seed).snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| fail(e)).steps;
     let cut = steps * (1 + seed % 5) / 6;
-    let ran = trial(threads, processes).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
+    let ran =
+        trial(threads, processes).seed(seed).snapshot_at(cut).crash_at(steps.saturating_sub(1)).run(job()).unwrap_or_else(|e| fail(e));
     let checkpoint = ran.checkpoint;
     let ran = trial(later, after).seed(seed + 100).from(checkpoint.clone()).run(job()).unwrap_or_else(|e| fail(e));
     Restart { what, checkpoint, ran }

@@ -154,4 +154,3 @@ fn account_of(node: &PhysicalNode, now: usize, checkpoint: Option<&Checkpoint>) 
     }
     account
 }
-

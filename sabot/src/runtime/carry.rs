@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use super::checkpoint::{Checkpoint, SourcePosition};
 use super::begin::list;
+use super::checkpoint::{Checkpoint, SourcePosition};
 use super::shape::{StepShape, shapes};
 use crate::operator::{Exchange, Instance, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};

@@ -161,7 +161,8 @@ fn attempt(
     let settling = match store {
         Some(store) => {
             let from = (checkpoint, savepoint);
-            let taking = Publishers::begin((store.generation, false), plan, sinks, from, (&executor, options, &mut events)).map_err(abort)?;
+            let taking =
+                Publishers::begin((store.generation, false), plan, sinks, from, (&executor, options, &mut events)).map_err(abort)?;
             Some(Settling::new(store, taking, checkpoint.map(|c| c.epoch)))
         }
         None => None,

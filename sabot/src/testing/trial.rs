@@ -213,10 +213,13 @@ impl Trial {
             }
         };
         if let Some(step) = self.stop {
-            executor = executor.at(step, at(&processes, |c| {
-                c.lead.stop();
-                None
-            }));
+            executor = executor.at(
+                step,
+                at(&processes, |c| {
+                    c.lead.stop();
+                    None
+                }),
+            );
         }
         for step in &self.snapshots {
             executor = executor.at(*step, at(&processes, |c| Some(c.lead.request_snapshot())));

@@ -167,5 +167,9 @@ impl Job {
 
 pub(super) fn unheard(lease: Duration) -> Error {
     let source = std::io::Error::from(std::io::ErrorKind::TimedOut);
-    Error::io("the lead of the job", format!("was not heard for {lease:?}, so this share of the job ends before another takes its place"), source)
+    Error::io(
+        "the lead of the job",
+        format!("was not heard for {lease:?}, so this share of the job ends before another takes its place"),
+        source,
+    )
 }

@@ -111,9 +111,12 @@ impl Lead {
     ) -> Result<Arc<Lead>> {
         let opened = Store::open(options)?;
         if opened.is_some() && given.is_some() {
-            return Err(Error::usage("a job continues from the checkpoints in its directory, or from the one given to it: give it one or the other"));
+            return Err(Error::usage(
+                "a job continues from the checkpoints in its directory, or from the one given to it: give it one or the other",
+            ));
         }
-        let (owner, store, begin) = opened.map_or((None, None, Begin::Nothing), |Opened { owner, store, begin }| (owner, Some(store), begin));
+        let (owner, store, begin) =
+            opened.map_or((None, None, Begin::Nothing), |Opened { owner, store, begin }| (owner, Some(store), begin));
         let splits = list(&plan)?;
         let steps = shapes(&plan, &splits)?;
         let (from, checkpoint) = match begin {

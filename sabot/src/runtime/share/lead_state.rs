@@ -57,15 +57,8 @@ pub(super) struct Team {
 
 impl Team {
     pub(super) fn new(placement: Placement, send: Send, now: Duration) -> Team {
-        let member = |_| Member {
-            said_hello: false,
-            ready: false,
-            heard: now,
-            answered: None,
-            gone: false,
-            report: None,
-            metrics: Vec::new(),
-        };
+        let member =
+            |_| Member { said_hello: false, ready: false, heard: now, answered: None, gone: false, report: None, metrics: Vec::new() };
         Team { members: (0..placement.shares).map(member).collect(), placement, send }
     }
 }

@@ -189,7 +189,8 @@ impl<'a> Member<'a> {
         let mut checkpoint = match &share.from {
             From::Start => None,
             From::Checkpoint(epoch) => {
-                let store = store.as_ref().ok_or_else(|| Error::internal("a share begins with a checkpoint, but knows of no place for them"))?;
+                let store =
+                    store.as_ref().ok_or_else(|| Error::internal("a share begins with a checkpoint, but knows of no place for them"))?;
                 Some(store.manifest(*epoch)?)
             }
             From::Given(checkpoint) => Some(checkpoint.as_ref().clone()),
@@ -228,7 +229,8 @@ impl<'a> Member<'a> {
         let ledger = Mutex::new(Ledger::new(options.memory_budget, dir, plan.nodes.len()));
         let mine = Some((&share.placement, share.number));
         let (checkpoint, epoch) = (checkpoint.as_ref(), share.epoch);
-        let mut wired = Build { plan, graph, options, sinks: &sinks, splits, checkpoint, epoch, state_disk, ledger: &ledger, mine }.wire()?;
+        let mut wired =
+            Build { plan, graph, options, sinks: &sinks, splits, checkpoint, epoch, state_disk, ledger: &ledger, mine }.wire()?;
         if let Some(store) = &store {
             store.restored(std::mem::take(&mut wired.restored));
         }
@@ -266,8 +268,7 @@ impl<'a> Member<'a> {
         let is_sink = |node: &usize| self.plan.nodes.get(*node).is_some_and(|n| matches!(n.work, Work::Sink));
         let stages = graph.stages.iter().enumerate().filter(|(number, _)| here(*number));
         let nodes: Vec<usize> = stages.flat_map(|(_, stage)| stage.nodes.iter().copied().filter(is_sink)).collect();
-        let opened: HashMap<usize, SharedSink> =
-            (self.open)(&nodes)?.into_iter().map(|s| (s.node, Arc::new(Mutex::new(s.sink)))).collect();
+        let opened: HashMap<usize, SharedSink> = (self.open)(&nodes)?.into_iter().map(|s| (s.node, Arc::new(Mutex::new(s.sink)))).collect();
         lock(&self.sinks).clone_from(&opened);
         Ok(opened)
     }
@@ -337,7 +338,8 @@ fn wanted(plan: &PhysicalPlan, graph: &Graph, share: &Share, state: &NodeState) 
     let of = graph.instances.get(node).copied().unwrap_or(0);
     let root = graph.stages.get(stage).and_then(|s| s.nodes.first()).and_then(|n| plan.nodes.get(*n));
     // what is kept by split goes to whoever reads it on, and what a broadcast built to all
-    let by_split = root.is_some_and(|r| (matches!(r.work, Work::Source(_)) && r.bounded) || r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
+    let by_split =
+        root.is_some_and(|r| (matches!(r.work, Work::Source(_)) && r.bounded) || r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
     let to_all = plan.nodes.get(node).is_some_and(|n| n.inputs.iter().any(|i| i.exchange == Exchange::Broadcast));
     if state.state.group == SHARED || by_split || to_all {
         return (0..of).any(here);

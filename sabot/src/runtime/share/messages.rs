@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fault, Placement};
 use crate::operator::{Account, EventTime};
-use crate::runtime::{Checkpoint, WorkerReport};
 pub use crate::runtime::coordinate::Part;
+use crate::runtime::{Checkpoint, WorkerReport};
 use crate::shuffle::LinkId;
 
 /// What a process needs to know to run its share of a job, beside the job itself and its options. Made by [`Lead::begin`](super::Lead::begin).
@@ -254,7 +254,8 @@ mod bytes {
     use crate::{Error, Result};
 
     fn to<T: Serialize>(message: &T) -> Result<Vec<u8>> {
-        rmp_serde::to_vec_named(message).map_err(|e| Error::internal(format!("a message between a share and its lead cannot be written: {e}")))
+        rmp_serde::to_vec_named(message)
+            .map_err(|e| Error::internal(format!("a message between a share and its lead cannot be written: {e}")))
     }
     fn from<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         rmp_serde::from_slice(bytes).map_err(|e| Error::Data {

@@ -391,14 +391,26 @@ fn shares_run_on_threads() {
 #[test]
 fn messages_are_bytes() {
     use crate::runtime::share::{FromShare, Part};
-    let state = |stored| NodeState { node: "a".into(), instance: 1, state: crate::operator::GroupState { group: 3, bytes: vec![0, 200, 7] }, stored };
+    let state = |stored| NodeState {
+        node: "a".into(),
+        instance: 1,
+        state: crate::operator::GroupState { group: 3, bytes: vec![0, 200, 7] },
+        stored,
+    };
     let stored = Stored { file: "f".into(), offset: 1, length: 2, hash: u64::MAX };
     let part = Part {
         states: vec![state(None), state(Some(stored))],
         position: Some(SourcePosition {
             node: "s".into(),
             done: vec![(1, 2)],
-            open: vec![OpenSplit { partition: 0, sequence: 9, row: 4, position: serde_json::json!({"at": [1, null, "x", -3.5]}), time: Some(-7), proof: None }],
+            open: vec![OpenSplit {
+                partition: 0,
+                sequence: 9,
+                row: 4,
+                position: serde_json::json!({"at": [1, null, "x", -3.5]}),
+                time: Some(-7),
+                proof: None,
+            }],
         }),
         in_flight: vec![InFlight { node: "a".into(), instance: 0, edge: 1, producer: 2, origin: (1, 2, 3, 4), rows: vec![255; 40] }],
         ..Part::default()

@@ -124,6 +124,11 @@ fn each_checkpoint_arrives_once_and_a_zombie_sends_nothing() {
     second.two_phase().unwrap().publish(&two).or_else(|_| second.two_phase().unwrap().publish(&two)).unwrap();
     second.two_phase().unwrap().publish(&two).unwrap();
     assert_eq!(numbers(), [0, 1, 2, 3]);
-    let older = open().two_phase().unwrap().begin(Beginning { generation: 3, from: Some(&one), savepoint: false, fenced: false }).unwrap_err().to_string();
+    let older = open()
+        .two_phase()
+        .unwrap()
+        .begin(Beginning { generation: 3, from: Some(&one), savepoint: false, fenced: false })
+        .unwrap_err()
+        .to_string();
     assert!(older.contains("rows of checkpoint 2") && older.contains("twice"), "{older}");
 }

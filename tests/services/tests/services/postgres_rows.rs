@@ -212,6 +212,11 @@ fn each_checkpoint_arrives_once_and_a_zombie_stores_nothing() {
     second.open(&batch(0).schema()).unwrap();
     assert_eq!(amounts(), [0, 1, 2, 3, 4, 5]);
     assert!(first.two_phase().unwrap().publish(&two).is_err());
-    let older = open().two_phase().unwrap().begin(Beginning { generation: 3, from: Some(&one), savepoint: false, fenced: false }).unwrap_err().to_string();
+    let older = open()
+        .two_phase()
+        .unwrap()
+        .begin(Beginning { generation: 3, from: Some(&one), savepoint: false, fenced: false })
+        .unwrap_err()
+        .to_string();
     assert!(older.contains("rows of checkpoint 2") && older.contains("twice"), "{older}");
 }
