@@ -51,7 +51,7 @@ pub(super) enum Going {
 }
 
 /// A server that was killed does not know what became of the attempt; nobody leads it any more.
-fn forgotten() -> End {
+pub(super) fn forgotten() -> End {
     End::Failed { error: "the server was started again".into(), again: true }
 }
 

@@ -140,6 +140,11 @@ async fn submit(core: Arc<Core>, flow: Flow, input: Submitted) -> Result<Value> 
             core.hub.say(Level::Error, Some(&input.job), None, format!("job {} failed: {sentence}", input.job));
         }
     }
+    // an operation whose job failed before it ran has failed too
+    if let Some(row) = core.store.job(&input.job).await?.filter(|r| r.state == JobState::Failed) {
+        let sentence = row.error.unwrap_or_else(|| "the job failed".into());
+        core.store.end_operation(core.fence, flow.id(), Some(Err(&sentence)), now()).await?;
+    }
     ended(&core, &flow, outcome).await
 }
 
@@ -173,7 +178,13 @@ async fn job(core: &Arc<Core>, flow: &Flow, input: &Submitted) -> Result<Value> 
                     Going::On => return Err(Error::internal("a job is monitored no more, but goes on")),
                 }
             }
-            Assign::Over(end) => end,
+            Assign::Over(end) => {
+                // what a server that was killed has placed is given back
+                if end == attempt::forgotten() {
+                    step(core, flow, &name("fence"), || attempt::fence(core, id, attempt)).await?;
+                }
+                end
+            }
         };
         let limit = input.submission.restarts.unwrap_or(RESTARTS);
         let state = Decision { id, attempt, failures, checkpoint, endless, limit, end: &end };
@@ -271,6 +282,13 @@ async fn decide(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
     let (_, mut options) = core.job_of(&row)?;
     let enter = async |state: JobState, reason: &str| core.store.change_job(core.fence, id, state, reason, now()).await.map(drop);
     let over = |state: JobState| Ok(Next::Over(state));
+    // what was to bring this attempt up is over, if that did not end it already
+    let brought_up = recovery(id, attempt);
+    if core.store.operation(&brought_up).await?.is_some() {
+        let done = json!({ "job": id, "attempt": attempt });
+        let how = if let End::Failed { error, .. } = end { Err(error.as_str()) } else { Ok(&done) };
+        core.store.end_operation(core.fence, &brought_up, Some(how), now()).await?;
+    }
     match end {
         End::Finished => {
             enter(JobState::Finished, "all rows are where they belong").await?;
@@ -297,7 +315,7 @@ async fn decide(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
             }
             _ => {
                 if row.state != JobState::Suspended {
-                    if row.state == JobState::Running {
+                    if !stopping && !row.state.is_over() {
                         enter(JobState::Stopping, "it was asked to stop with a savepoint").await?;
                     }
                     enter(JobState::Suspended, &format!("it was stopped with savepoint `{name}`")).await?;
