@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::retry::patiently;
 use super::task::Root;
 use super::{Checkpoint, Control, Done, Executor, Inline, RunOptions, SourcePosition, StepShape};
-use crate::operator::{Account, Exchange, PhysicalNode, PhysicalPlan, Split, Work};
+use crate::operator::{Account, Exchange, Input, PhysicalNode, PhysicalPlan, Split, Work};
 use crate::{Error, Result};
 
 /// The splits of all sources. One that cannot be asked now is asked again.
@@ -99,7 +99,7 @@ pub(super) fn coordinator(
     steps: Vec<StepShape>,
     epoch: u64,
 ) -> Coordinator {
-    let base = plan.nodes.iter().zip(instances).map(|(node, now)| account_of(node, *now, checkpoint)).collect();
+    let base = plan.nodes.iter().zip(instances).map(|(node, now)| account_of(plan, node, *now, checkpoint)).collect();
     let done = checkpoint.iter().flat_map(|c| &c.positions).map(|p| SourcePosition { open: Vec::new(), ..p.clone() }).collect();
     Coordinator::new(steps, tasks, epoch, base, done)
 }
@@ -161,18 +161,28 @@ pub(super) fn assemble(plan: &PhysicalPlan, instances: &[usize], wired: Wired, p
     Arc::new(job)
 }
 
-/// What a node did before the checkpoint. Rows that every instance holds a copy of count once per instance, so they are
-/// counted anew for the instances of now.
-fn account_of(node: &PhysicalNode, now: usize, checkpoint: Option<&Checkpoint>) -> Account {
+/// What a node did before the checkpoint. Rows that every instance holds a copy of, or held until it was over, count once per instance, so they
+/// are counted anew for the instances of now.
+fn account_of(plan: &PhysicalPlan, node: &PhysicalNode, now: usize, checkpoint: Option<&Checkpoint>) -> Account {
     let Some(checkpoint) = checkpoint else { return Account::default() };
-    let mut account = checkpoint.accounts.iter().find(|a| a.0 == node.name).map_or_else(Account::default, |a| a.1);
-    if node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast) {
-        let copies: HashSet<usize> = checkpoint.states.iter().filter(|s| s.node == node.name).map(|s| s.instance).collect();
-        if !copies.is_empty() {
-            let held = account.held / copies.len() as i64 * now as i64;
-            account.rows_in = account.rows_in.saturating_add_signed(held - account.held);
-            account.held = held;
-        }
+    let of = |name: &str| checkpoint.accounts.iter().find(|a| a.0 == name).map_or_else(Account::default, |a| a.1);
+    let mut account = of(&node.name);
+    if node.inputs.iter().all(|i| i.exchange != Exchange::Broadcast) {
+        return account;
+    }
+    if checkpoint.finished.contains(&node.name) {
+        let copies = |i: &Input| if i.exchange == Exchange::Broadcast { now as u64 } else { 1 };
+        let sent = |i: &Input| plan.nodes.get(i.from).map_or(0, |from| of(&from.name).rows_out) * copies(i);
+        let rows: u64 = node.inputs.iter().map(sent).sum();
+        account.used = account.used.saturating_add_signed(rows as i64 - account.rows_in as i64);
+        account.rows_in = rows;
+        return account;
+    }
+    let copies: HashSet<usize> = checkpoint.states.iter().filter(|s| s.node == node.name).map(|s| s.instance).collect();
+    if !copies.is_empty() {
+        let held = account.held / copies.len() as i64 * now as i64;
+        account.rows_in = account.rows_in.saturating_add_signed(held - account.held);
+        account.held = held;
     }
     account
 }

@@ -47,7 +47,7 @@ fn cluster(topic: &str) -> Faulty {
 }
 fn begun(cluster: &Faulty, topic: &str, options: &str, generation: u64, from: Option<&Prepared>) -> Box<dyn Sink> {
     let mut sink = SinkSpec::from_uri(&cluster.uri(topic, options)).unwrap().open().unwrap();
-    sink.two_phase().unwrap().begin(Beginning { generation, from, savepoint: false }).unwrap();
+    sink.two_phase().unwrap().begin(Beginning { generation, from, savepoint: false, fenced: false }).unwrap();
     sink.open(&batch(0).schema()).unwrap();
     sink
 }
@@ -189,7 +189,7 @@ fn a_transaction_that_fails() {
     // an identity that may not be used
     cluster.fail(Request::InitProducerId, &[Fault::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED; 10]);
     let mut other = SinkSpec::from_uri(&cluster.uri(topic, "")).unwrap().open().unwrap();
-    let error = other.two_phase().unwrap().begin(Beginning { generation: 9, from: None, savepoint: false }).unwrap_err();
+    let error = other.two_phase().unwrap().begin(Beginning { generation: 9, from: None, savepoint: false, fenced: false }).unwrap_err();
     let said = error.to_string();
     assert!(!error.is_transient() && said.contains("cannot begin to write") && said.contains("give its user the right"), "{said}");
 }
