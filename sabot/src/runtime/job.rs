@@ -56,6 +56,8 @@ impl Slot {
 }
 
 /// Who collects the parts of checkpoints, and says when the job is over.
+// One per job: a large one costs nothing.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Head {
     /// The job itself, which may keep them.
     Here(Mutex<Coordinator>, Option<Settling>),

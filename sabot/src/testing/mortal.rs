@@ -55,9 +55,11 @@ impl Mortal {
         self.life.state.load(SeqCst) == STOPPED
     }
     /// Nothing of it runs until it goes on.
+    #[cfg(test)]
     pub(crate) fn stop(&self) {
         let _ = self.life.state.compare_exchange(ALIVE, STOPPED, SeqCst, SeqCst);
     }
+    #[cfg(test)]
     pub(crate) fn go_on(&self) {
         if self.life.state.compare_exchange(STOPPED, ALIVE, SeqCst, SeqCst).is_ok() {
             let parked = std::mem::take(&mut *self.life.parked.lock().unwrap_or_else(PoisonError::into_inner));

@@ -17,6 +17,7 @@ pub(crate) struct Processes {
     pub(crate) lead: Arc<Lead>,
     lead_life: Arc<Mortal>,
     wires: Arc<Wires>,
+    #[cfg(test)]
     placement: Placement,
     done: Done,
     members: Mutex<Vec<Process>>,
@@ -28,6 +29,7 @@ struct Process {
     life: Arc<Mortal>,
     member: Option<Arc<Member<'static>>>,
     ended: bool,
+    #[cfg(test)]
     error: Option<String>,
 }
 
@@ -62,12 +64,19 @@ impl Processes {
         };
         let stages = lead.stages().iter().map(place).collect();
         let placement = Placement { shares, names: Vec::new(), stages };
-        let process = |_| Process { life: Arc::new(Mortal::new(Arc::clone(&sim))), member: None, ended: false, error: None };
+        let process = |_| Process {
+            life: Arc::new(Mortal::new(Arc::clone(&sim))),
+            member: None,
+            ended: false,
+            #[cfg(test)]
+            error: None,
+        };
         let processes = Arc::new(Processes {
             executor: Arc::clone(executor),
             lead: Arc::clone(&lead),
             lead_life,
             wires: Wires::new(Arc::clone(&sim)),
+            #[cfg(test)]
             placement: placement.clone(),
             done: Done::default(),
             members: Mutex::new((0..shares).map(process).collect()),
@@ -120,52 +129,6 @@ impl Processes {
             _ => Err(Error::internal("the executor stopped before the job was over")),
         }
     }
-    /// Stops the process of a share, until it [goes on](Self::go_on).
-    pub(crate) fn stop(self: &Arc<Self>, share: usize) {
-        self.mortal(share).iter().for_each(|life| life.stop());
-        self.look_soon();
-    }
-    pub(crate) fn go_on(self: &Arc<Self>, share: usize) {
-        self.mortal(share).iter().for_each(|life| life.go_on());
-        self.look_soon();
-    }
-    /// The error with which a share ended.
-    pub(crate) fn error(&self, share: usize) -> Option<String> {
-        lock(&self.members).get(share).and_then(|p| p.error.clone())
-    }
-    /// Whether a share has tasks.
-    pub(crate) fn has_tasks(&self, share: usize) -> bool {
-        self.placement.stages.iter().flatten().any(|s| *s == share)
-    }
-    /// What is on its way to a share.
-    pub(crate) fn falling(&self, share: usize) -> Vec<ToShare> {
-        lock(&self.mail).get(share).map(|m| m.down.iter().cloned().collect()).unwrap_or_default()
-    }
-    /// The connection between a share and the lead breaks, and both notice.
-    pub(crate) fn hang_up(self: &Arc<Self>, share: usize) {
-        let error = || Error::io(format!("share {share}"), "has hung up", std::io::ErrorKind::ConnectionReset.into());
-        self.lead.lost(share, error());
-        if let Some(member) = self.member(share) {
-            member.fail(error());
-        }
-    }
-    /// Kills the process of a share.
-    pub(crate) fn kill(self: &Arc<Self>, share: usize) {
-        let member = lock(&self.members).get_mut(share).and_then(|p| {
-            p.life.die();
-            p.ended = true;
-            p.member.take()
-        });
-        drop(member);
-        self.wires.cut(share);
-        self.look_soon();
-    }
-    /// Kills the process of the lead.
-    pub(crate) fn kill_lead(self: &Arc<Self>) {
-        self.lead_life.die();
-        self.look_soon();
-    }
-
     fn mortal(&self, share: usize) -> Option<Arc<Mortal>> {
         lock(&self.members).get(share).map(|p| Arc::clone(&p.life))
     }
@@ -251,10 +214,12 @@ impl Processes {
                 over.push((number, Arc::clone(member)));
             }
         }
-        for (number, member) in over {
-            let error = member.end().err().map(|e| e.to_string());
-            if let Some(process) = lock(&self.members).get_mut(number) {
-                process.error = error;
+        for (_number, member) in over {
+            // The lead is told.
+            let _error = member.end().err().map(|e| e.to_string());
+            #[cfg(test)]
+            if let Some(process) = lock(&self.members).get_mut(_number) {
+                process.error = _error;
             }
         }
         let all = lock(&self.members).iter().all(|p| p.ended || p.life.is_stopped());
@@ -262,6 +227,56 @@ impl Processes {
             self.done.set();
             self.executor.nudge();
         }
+    }
+}
+
+/// What may happen to processes.
+#[cfg(test)]
+impl Processes {
+    /// Stops the process of a share, until it [goes on](Self::go_on).
+    pub(crate) fn stop(self: &Arc<Self>, share: usize) {
+        self.mortal(share).iter().for_each(|life| life.stop());
+        self.look_soon();
+    }
+    pub(crate) fn go_on(self: &Arc<Self>, share: usize) {
+        self.mortal(share).iter().for_each(|life| life.go_on());
+        self.look_soon();
+    }
+    /// The error with which a share ended.
+    pub(crate) fn error(&self, share: usize) -> Option<String> {
+        lock(&self.members).get(share).and_then(|p| p.error.clone())
+    }
+    /// Whether a share has tasks.
+    pub(crate) fn has_tasks(&self, share: usize) -> bool {
+        self.placement.stages.iter().flatten().any(|s| *s == share)
+    }
+    /// What is on its way to a share.
+    pub(crate) fn falling(&self, share: usize) -> Vec<ToShare> {
+        lock(&self.mail).get(share).map(|m| m.down.iter().cloned().collect()).unwrap_or_default()
+    }
+    /// The connection between a share and the lead breaks, and both notice.
+    pub(crate) fn hang_up(self: &Arc<Self>, share: usize) {
+        let error = || Error::io(format!("share {share}"), "has hung up", std::io::ErrorKind::ConnectionReset.into());
+        self.lead.lost(share, error());
+        if let Some(member) = self.member(share) {
+            member.fail(error());
+        }
+    }
+    /// Kills the process of a share.
+    pub(crate) fn kill(self: &Arc<Self>, share: usize) {
+        let member = lock(&self.members).get_mut(share).and_then(|p| {
+            p.life.die();
+            p.ended = true;
+            p.member.take()
+        });
+        drop(member);
+        self.wires.cut(share);
+        self.look_soon();
+    }
+    /// Kills the process of the lead.
+    pub(crate) fn kill_lead(self: &Arc<Self>) {
+        self.lead_life.die();
+        self.look_soon();
     }
 }
 

@@ -104,7 +104,7 @@ impl Way {
             threads: 1 + (random >> 8) as usize % 4,
             later: 1 + (random >> 12) as usize % 4,
             morsel: [1, 7, 64, 1000].get((random >> 16) as usize % 4).copied().unwrap_or(64),
-            shares: ((random >> 20) % 4 == 0).then_some((1 + (random >> 24) as usize % 3, 1 + (random >> 28) as usize % 3)),
+            shares: (random >> 20).is_multiple_of(4).then_some((1 + (random >> 24) as usize % 3, 1 + (random >> 28) as usize % 3)),
             crash: (crashes && seed % 2 == 1).then(|| (cut, cut + (1.0 - cut) * (0.4 + 0.6 * part(random >> 40)))),
         }
     }
