@@ -174,7 +174,10 @@ fn account_of(plan: &PhysicalPlan, node: &PhysicalNode, now: usize, checkpoint: 
         let copies = |i: &Input| if i.exchange == Exchange::Broadcast { now as u64 } else { 1 };
         let sent = |i: &Input| plan.nodes.get(i.from).map_or(0, |from| of(&from.name).rows_out) * copies(i);
         let rows: u64 = node.inputs.iter().map(sent).sum();
-        account.used = account.used.saturating_add_signed(rows as i64 - account.rows_in as i64);
+        // a step that says nothing has used all
+        if account.used + account.filtered + account.late + account.failed > 0 {
+            account.used = account.used.saturating_add_signed(rows as i64 - account.rows_in as i64);
+        }
         account.rows_in = rows;
         return account;
     }
