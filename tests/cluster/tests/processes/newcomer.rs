@@ -115,6 +115,14 @@ fn everything_is_shown() {
     let cluster = Cluster::start(2, 2);
     let job = cluster.submit_ledger("ledger", 4, &["--name", "books"]);
     cluster.another_checkpoint(&job);
+    let keyed = |view: &serde_json::Value| {
+        view["operators"].as_array().unwrap().iter().find(|s| s["name"].as_str().unwrap().contains("keyed")).unwrap().clone()
+    };
+    // agents tell of their steps each second
+    cluster.until("all agents have told of the step", 20, || {
+        let keyed = keyed(&cluster.job("books"));
+        keyed["instances"] == 4 && keyed["state_bytes"].as_u64() > Some(0)
+    });
     let view = cluster.job("books");
     assert_eq!(
         (view["state"].as_str(), view["pipeline"].as_str(), view["agents"].as_array().map(Vec::len)),
@@ -123,11 +131,9 @@ fn everything_is_shown() {
     for task in view["tasks"].as_array().unwrap() {
         assert!(task["placed"]["reason"].as_str().is_some_and(|r| !r.is_empty()) && task["state"] == "running", "{task}");
     }
-    let steps = view["operators"].as_array().unwrap();
-    let keyed = steps.iter().find(|s| s["name"].as_str().unwrap().contains("keyed")).unwrap();
+    let keyed = keyed(&view);
     let number = |name: &str| keyed["rows"][name].as_i64().unwrap();
     assert_eq!(number("rows_in"), number("used") + number("filtered") + number("late") + number("failed") + number("held"));
-    assert!(keyed["state_bytes"].as_u64() > Some(0) && keyed["instances"] == 4, "{keyed}");
     assert!(view["mermaid"].as_str().unwrap().starts_with("flowchart") && !view["plan"]["nodes"].as_array().unwrap().is_empty());
     cluster.until("a rate is known", 20, || cluster.job(&job)["rows_per_second"].as_f64() > Some(100.0));
     let text = String::from_utf8(cluster.tool(&["metrics"]).stdout).unwrap();
