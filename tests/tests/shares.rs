@@ -88,7 +88,7 @@ fn files_have_every_row_once_however_often_all_processes_die() {
             let (shares, threads) = (1 + (seed + attempt) as usize % 3, 1 + (seed / 2 + attempt) as usize % 4);
             let trial = Trial::new().threads(threads).morsel_rows(4).seed(seed * 100 + attempt).shares(shares);
             // later and later, so that it ends
-            let trial = trial.crash_at(100 + (seed * 37 + attempt * 211) % 600 + attempt * 200);
+            let trial = trial.crash_at(60 + (seed * 37 + attempt * 211) % 160 + attempt * 50);
             let ran = trial.run(job()).unwrap_or_else(|e| panic!("seed {seed}, attempt {attempt}: {e}"));
             let Some(report) = ran.report else {
                 crashed += 1;
@@ -100,5 +100,5 @@ fn files_have_every_row_once_however_often_all_processes_die() {
         assert_eq!(lines(&dir.path().join("large")), large, "seed {seed}");
         assert_eq!(lines(&dir.path().join("totals")), totals, "seed {seed}");
     }
-    assert!(crashed > 40 && restored > 20, "{crashed} crashes, {restored} continued at the end");
+    assert!(crashed > 40 && restored > 10, "{crashed} crashes, {restored} continued at the end");
 }
