@@ -73,7 +73,7 @@ fn the_server_is_killed_while_jobs_begin_and_end() {
         cluster.kill_server();
         let _ = submitting.wait();
         cluster.start_server();
-        cluster.until("the job has finished", 60, || cluster.job(&name)["state"] == "finished");
+        cluster.until("the job has finished", 120, || cluster.job(&name)["state"] == "finished");
         let rows: u64 =
             std::fs::read_to_string(&out).unwrap().lines().skip(1).map(|l| l.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
         assert_eq!(rows, 4 * 20_000, "killed after {wait} ms");

@@ -94,6 +94,11 @@ impl Cluster {
     pub(crate) fn logs(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
     }
+    /// What all of them say, for messages.
+    fn all_logs(&self) -> String {
+        let names = std::iter::once("server").chain(self.agents.keys().map(String::as_str));
+        names.map(|name| format!("{name}: {}\n", self.logs(name))).collect()
+    }
     /// Runs the tool.
     pub(crate) fn tool(&self, args: &[&str]) -> Output {
         Command::new(TOOL)
@@ -122,7 +127,7 @@ impl Cluster {
     pub(crate) fn until(&self, what: &str, seconds: u64, so: impl Fn() -> bool) -> Duration {
         let began = Instant::now();
         while !so() {
-            assert!(began.elapsed() < Duration::from_secs(seconds), "not so after {seconds} s: {what}\nserver: {}", self.logs("server"));
+            assert!(began.elapsed() < Duration::from_secs(seconds), "not so after {seconds} s: {what}\n{}", self.all_logs());
             std::thread::sleep(Duration::from_millis(20));
         }
         began.elapsed()
