@@ -97,7 +97,7 @@ impl JobState {
     pub fn may_become(self, next: JobState) -> bool {
         use JobState as S;
         match self {
-            S::Submitted => matches!(next, S::Starting | S::Stopping | S::Failed | S::Cancelled),
+            S::Submitted => matches!(next, S::Starting | S::Restarting | S::Stopping | S::Failed | S::Cancelled),
             S::Starting => matches!(next, S::Running | S::Restarting | S::Stopping | S::Failed | S::Cancelled | S::Finished),
             S::Running => matches!(next, S::Starting | S::Restarting | S::Stopping | S::Suspended | S::Finished | S::Failed | S::Cancelled),
             S::Restarting => matches!(next, S::Starting | S::Stopping | S::Failed | S::Cancelled),
