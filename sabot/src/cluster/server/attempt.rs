@@ -11,7 +11,7 @@ use super::flows::recovery;
 use super::run::{End, Run, Stage};
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
-use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
+use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, Job as Row, JobState, Level, Placed, TaskId, TaskState};
 use crate::cluster::wire::{Deployment, ShareId, ToAgent};
 use crate::runtime::Inline;
 use crate::runtime::share::{Placement, StageShape};
@@ -55,6 +55,11 @@ pub(super) fn forgotten() -> End {
     End::Failed { error: "the server was started again".into(), again: true }
 }
 
+/// Whether a job was submitted to a server before this one, which was killed: agents that were there may not have joined yet.
+fn older(core: &Core, row: &Row) -> bool {
+    row.created < core.since
+}
+
 /// Gives the tasks slots.
 pub(super) async fn assign(
     core: &Arc<Core>,
@@ -93,13 +98,13 @@ pub(super) async fn assign(
                 }
             }
             Err(few) => {
-                if attempt == 1 {
+                if attempt == 1 && !older(core, &row) {
                     return Ok(Assign::Over(End::Failed { error: few.to_string(), again: false }));
                 }
                 few.to_string()
             }
         };
-        let patience = if attempt == 1 { SETTLING } else { PATIENCE };
+        let patience = if attempt == 1 && !older(core, &row) { SETTLING } else { PATIENCE };
         if since.elapsed() > patience {
             return Ok(Assign::Over(End::Failed { error: refusal, again: false }));
         }
