@@ -6,6 +6,7 @@ extern crate self as sabot;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod clock;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod connect;
@@ -21,6 +22,7 @@ mod secret;
 #[doc(hidden)]
 pub mod shuffle;
 pub mod stream;
+mod sync;
 pub mod testing;
 mod words;
 

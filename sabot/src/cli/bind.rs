@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::ArgMatches;
 
 use super::args::PARAM;
+use super::show;
 use crate::connect::{SinkSpec, SourceSpec};
 use crate::kernel::catch;
 use crate::stream::{Job, Params, PipelineEntry, SourceBinding};
@@ -133,6 +134,16 @@ pub(super) fn sinks(mut job: Job, pipeline: &PipelineEntry, matches: &ArgMatches
         }
     }
     Ok((job, printed))
+}
+
+/// The pipeline that a command line names, with its parameters and sources.
+pub(super) fn chosen(matches: &ArgMatches) -> Result<(Job, &'static PipelineEntry, &ArgMatches)> {
+    let (pipeline, sub) = show::chosen(matches)?;
+    let (params, missing) = params(pipeline, sub)?;
+    if !missing.is_empty() {
+        return Err(self::missing(pipeline, &missing));
+    }
+    Ok((sources(job(pipeline, params)?, pipeline, sub)?, pipeline, sub))
 }
 
 /// Sets the options that a command line names, of a job that may run anywhere.

@@ -8,20 +8,14 @@ use clap::ArgMatches;
 use super::interrupt::Interrupts;
 use super::meter::Meter;
 use super::stdout::{Format, StdoutSink};
-use super::{INTERRUPTED, bind, savepoint, say, show, stats};
+use super::{INTERRUPTED, bind, savepoint, say, stats};
 use crate::runtime::{Checkpoint, Control, find_savepoint, newest_checkpoint};
 use crate::stream::Sink;
 use crate::{Error, Result};
 
 /// Runs; returns the exit code.
 pub(super) fn run(matches: &ArgMatches) -> Result<i32> {
-    let (pipeline, sub) = show::chosen(matches)?;
-    let (params, missing) = bind::params(pipeline, sub)?;
-    if !missing.is_empty() {
-        return Err(bind::missing(pipeline, &missing));
-    }
-    let job = bind::job(pipeline, params)?;
-    let job = bind::sources(job, pipeline, sub)?;
+    let (job, pipeline, sub) = bind::chosen(matches)?;
     let kept = sub.get_one::<std::path::PathBuf>("checkpoint-dir");
     let savepoint = sub.get_one::<String>("from-savepoint").map(|name| find_savepoint(kept.map(|d| d.as_path()), name)).transpose()?;
     if let Some(path) = savepoint.as_ref().filter(|_| sub.get_flag("dry-run")) {

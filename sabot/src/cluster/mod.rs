@@ -25,3 +25,9 @@ pub use client::Client;
 pub use membership::{BEAT, Beat, Change, Fenced, LEASE, Lease, Member, Membership, Refusal, Registration, Standing};
 pub use placement::{Assigned, Assignments, Demand, Offer, TooFew, place};
 pub use server::{ServerOptions, run_server};
+
+/// This machine's name, if the system tells it.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}

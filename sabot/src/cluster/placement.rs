@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::store::TaskId;
+
 /// An agent that can take tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -49,6 +51,14 @@ pub struct Assigned {
     pub epoch: u64,
     /// Why there.
     pub reason: String,
+}
+
+impl Assigned {
+    /// The task, as the store names it.
+    pub(super) fn task(&self) -> TaskId {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        TaskId { stage: number(self.stage), instance: number(self.instance) }
+    }
 }
 
 /// The tasks of a job on agents.

@@ -17,6 +17,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
+use arrow_buffer::ScalarBuffer;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 
 use crate::{Error, Result};
@@ -129,6 +130,20 @@ fn mix(mut x: u64) -> u64 {
 #[inline(always)]
 pub fn float_bits(value: f64) -> u64 {
     if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
+}
+
+/// The values of a column without nulls whose hash is that of [each value](hash_integer): 64-bit integers and times.
+pub fn words_hashed_alone(column: &dyn Array) -> Option<ScalarBuffer<i64>> {
+    let wide = matches!(
+        column.data_type(),
+        DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) | DataType::Date64 | DataType::Time64(_) | DataType::Duration(_)
+    );
+    if !wide || column.null_count() > 0 {
+        return None;
+    }
+    let data = column.to_data();
+    let values = data.buffers().first()?.clone();
+    Some(ScalarBuffer::new(values, data.offset(), data.len()))
 }
 
 fn wide(value: i128) -> u64 {

@@ -17,7 +17,7 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, SortOptions};
 use arrow_select::concat::concat_batches;
 
 use super::kept::{RowList, batch_with, no_column, plain, plain_type, positions};
-use super::keys::{NO_GROUP, key_groups};
+use super::keys::{NO_GROUP, key_groups, rows_of};
 use super::layers::{Changes, Written};
 use super::numbered::Numbered;
 use super::weights::{Carried, WEIGHT, weights, with_weight_field};
@@ -375,9 +375,4 @@ impl Operator for NetTop {
         }
         self.changes.forget();
     }
-}
-
-/// The rows of key groups that are `mine`.
-fn rows_of(keys: &[ArrayRef], rows: usize, mine: &dyn Fn(u16) -> bool) -> Result<Vec<u32>> {
-    Ok(key_groups(keys, rows)?.into_iter().zip(0..).filter(|(group, _)| mine(*group)).map(|(_, row)| row).collect())
 }

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::retry::patiently;
 use super::task::Root;
 use super::{Checkpoint, Control, Done, Executor, Inline, RunOptions, SourcePosition, StepShape};
-use crate::operator::{Account, Exchange, Input, PhysicalNode, PhysicalPlan, Split, Work};
+use crate::operator::{Account, Exchange, Input, PhysicalNode, PhysicalPlan, Source, Split, Work};
 use crate::{Error, Result};
 
 /// The splits of all sources. One that cannot be asked now is asked again.
@@ -24,27 +24,25 @@ pub(super) fn ask(
     events: &mut Vec<String>,
 ) -> Result<BTreeMap<usize, Vec<Split>>> {
     let executor = executor.map_or_else(|| Arc::new(Inline::default()) as Arc<dyn Executor>, Arc::clone);
-    let mut splits = BTreeMap::new();
-    for (n, node) in plan.nodes.iter().enumerate() {
-        if let Work::Source(source) = &node.work {
-            patiently(&executor, options, events, &source.describe(), || {
-                splits.insert(n, source.splits()?);
-                Ok(())
-            })?;
-        }
-    }
-    Ok(splits)
+    list_by(plan, |source| {
+        let mut splits = Vec::new();
+        patiently(&executor, options, events, &source.describe(), || {
+            splits = source.splits()?;
+            Ok(())
+        })?;
+        Ok(splits)
+    })
 }
 
 /// The same, asked once.
 pub(super) fn list(plan: &PhysicalPlan) -> Result<BTreeMap<usize, Vec<Split>>> {
-    let mut splits = BTreeMap::new();
-    for (n, node) in plan.nodes.iter().enumerate() {
-        if let Work::Source(source) = &node.work {
-            splits.insert(n, source.splits()?);
-        }
-    }
-    Ok(splits)
+    list_by(plan, |source| source.splits())
+}
+
+fn list_by(plan: &PhysicalPlan, mut splits: impl FnMut(&dyn Source) -> Result<Vec<Split>>) -> Result<BTreeMap<usize, Vec<Split>>> {
+    let source = |node: &PhysicalNode| if let Work::Source(source) = &node.work { Some(Arc::clone(source)) } else { None };
+    let sources = plan.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, source(node)?)));
+    sources.map(|(n, source)| Ok((n, splits(source.as_ref())?))).collect()
 }
 
 /// Refuses a source that cannot be read again, for a job that may continue.

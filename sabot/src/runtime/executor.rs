@@ -77,11 +77,6 @@ impl Done {
     }
 }
 
-/// The system's time of day, since the Unix epoch.
-pub(super) fn time_of_day() -> Duration {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
-}
-
 /// The next number of the SplitMix64 generator.
 pub(super) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -38,7 +38,7 @@ impl Default for Inline {
     fn default() -> Self {
         Inline {
             start: Instant::now(),
-            epoch: super::executor::time_of_day(),
+            epoch: crate::clock::time_of_day(),
             state: Mutex::default(),
             nudged: Condvar::new(),
             #[cfg(feature = "async")]

@@ -87,7 +87,7 @@ impl Pool {
         Ok(Pool {
             pool,
             start: Instant::now(),
-            epoch: super::executor::time_of_day(),
+            epoch: crate::clock::time_of_day(),
             timers: Mutex::default(),
             due: Arc::default(),
             nudged: Condvar::new(),

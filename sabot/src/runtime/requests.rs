@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::storage::Storage;
 use super::{Savepoint, claims, place};
+use crate::clock::time_of_day;
 use crate::{Error, Result};
 
 const DIR: &str = "requests/";
@@ -84,7 +85,7 @@ pub fn ask_for_savepoint(dir: &Path, name: &str, stop: bool, patience: Duration)
     if job.idle()?.unwrap_or_else(|| claims::look(job).is_ok_and(|seen| seen.generation == 0)) {
         return Err(none());
     }
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos());
+    let nanos = time_of_day().as_nanos();
     let id = format!("{DIR}{}-{nanos}", std::process::id());
     let (request, answer) = (format!("{id}.request"), format!("{id}.answer"));
     let text = serde_json::to_vec(&Request { name: name.to_owned(), stop, answer: String::new() });

@@ -8,14 +8,12 @@
 //! counters of rows that follow each other apart. Keys that are one column of 64-bit integers or times without nulls are hashed as they
 //! are counted, without a vector of hashes.
 
-use arrow_array::{Array, RecordBatch, UInt32Array};
-use arrow_buffer::ScalarBuffer;
-use arrow_schema::DataType;
+use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 
 use crate::Result;
 use crate::kernel::Morsel;
-use crate::kernel::hash::{KEY_GROUPS, hash_columns, hash_integer, instance_of, key_group};
+use crate::kernel::hash::{KEY_GROUPS, hash_columns, hash_integer, instance_of, key_group, words_hashed_alone};
 
 /// Key groups that a byte can name.
 const GROUPS: usize = KEY_GROUPS as usize;
@@ -82,7 +80,7 @@ impl Partitioner {
     fn groups(&self, batch: &RecordBatch, kept: Option<&[u32]>) -> Result<Vec<u8>> {
         let group = |hash: u64| key_group(hash, KEY_GROUPS) as u8;
         let integers = match self.columns.as_slice() {
-            [one] => batch.column_by_name(one).and_then(|column| integers(column.as_ref())),
+            [one] => batch.column_by_name(one).and_then(|column| words_hashed_alone(column.as_ref())),
             _ => None,
         };
         Ok(match (integers, kept) {
@@ -121,20 +119,6 @@ impl Partitioner {
         }
         order
     }
-}
-
-/// The values of a column that is hashed by them alone: 64-bit integers and times, without nulls.
-fn integers(column: &dyn Array) -> Option<ScalarBuffer<i64>> {
-    let wide = matches!(
-        column.data_type(),
-        DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) | DataType::Date64 | DataType::Time64(_) | DataType::Duration(_)
-    );
-    if !wide || column.null_count() > 0 {
-        return None;
-    }
-    let data = column.to_data();
-    let values = data.buffers().first()?.clone();
-    Some(ScalarBuffer::new(values, data.offset(), data.len()))
 }
 
 #[cfg(test)]

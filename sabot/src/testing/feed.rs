@@ -1,7 +1,7 @@
 //! A source that a test fills while the job runs.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -9,6 +9,7 @@ use arrow_schema::SchemaRef;
 use crate::operator::{EventTime, Read, Source as Opened, Split, SplitReader};
 use crate::record::{Duration, Micros, Named, schema_of, to_batch};
 use crate::stream::Source;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// An endless source with partitions, which a test fills by [`Driver::feed`](super::Driver::feed). It keeps what it was given, so that a
@@ -31,10 +32,6 @@ impl<R> std::fmt::Debug for Feed<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Feed")
     }
-}
-
-fn lock(shared: &Mutex<Vec<Partition>>) -> MutexGuard<'_, Vec<Partition>> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<R: Named> Feed<R> {

@@ -1,10 +1,11 @@
 //! An executor of one process among several, which may be stopped, go on, or die.
 
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::runtime::{Done, Executor, Run};
+use crate::sync::lock;
 
 const ALIVE: u8 = 0;
 const STOPPED: u8 = 1;
@@ -28,7 +29,7 @@ impl Life {
     fn run(&self, run: Run) {
         match self.state.load(SeqCst) {
             ALIVE => run(),
-            STOPPED => self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(run),
+            STOPPED => lock(&self.parked).push(run),
             _ => {}
         }
     }
@@ -46,7 +47,7 @@ impl Mortal {
     /// Nothing of it runs any more.
     pub(crate) fn die(&self) {
         self.life.state.store(DEAD, SeqCst);
-        self.life.parked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.life.parked).clear();
     }
     pub(crate) fn is_dead(&self) -> bool {
         self.life.state.load(SeqCst) == DEAD
@@ -62,7 +63,7 @@ impl Mortal {
     #[cfg(test)]
     pub(crate) fn go_on(&self) {
         if self.life.state.compare_exchange(STOPPED, ALIVE, SeqCst, SeqCst).is_ok() {
-            let parked = std::mem::take(&mut *self.life.parked.lock().unwrap_or_else(PoisonError::into_inner));
+            let parked = std::mem::take(&mut *lock(&self.life.parked));
             parked.into_iter().for_each(|run| self.spawn(run));
         }
     }

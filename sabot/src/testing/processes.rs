@@ -2,13 +2,14 @@
 //! choice follows from a seed.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::mortal::Mortal;
 use super::wires::Wires;
 use crate::runtime::share::{BEAT, Carrier, Fault, FromShare, Lead, Member, Placement, Share, StageShape, ToShare, Up};
 use crate::runtime::{Done, Executor, Report, Simulated};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// The processes of one attempt to run a job.
@@ -41,10 +42,6 @@ struct Mail {
     /// Whether the next one is about to arrive.
     rising: bool,
     falling: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Processes {

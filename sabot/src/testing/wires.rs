@@ -1,12 +1,13 @@
 //! Carries the links between the shares of a job within a process, each with a delay of its own.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use crate::Result;
 use crate::runtime::Executor;
 use crate::shuffle::{Carrier, Channel, Host, LinkId, Links, Message};
+use crate::sync::lock;
 
 /// What is taken from a channel at once.
 const BATCH: usize = 4;
@@ -65,7 +66,7 @@ impl Wires {
         state.links.retain(|_, w| w.from.iter().chain(&w.to).all(|end| end.share != share));
     }
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
     fn after(self: &Arc<Self>, delay: Duration, link: LinkId, then: fn(&Arc<Wires>, LinkId)) {
         let wires = Arc::downgrade(self);

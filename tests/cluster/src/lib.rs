@@ -53,6 +53,28 @@ impl Home {
     }
 }
 
+/// Runs each test of a module over each kind of store.
+#[macro_export]
+macro_rules! suite {
+    ($($module:ident :: $test:ident,)+) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$module::$test($crate::Home::embedded().unwrap()).await;
+            })+
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let home = tokio::task::spawn_blocking($crate::Home::postgres).await.unwrap();
+                let Some(home) = home else { return };
+                super::$module::$test(home).await;
+            })+
+        }
+    };
+}
+
 /// This process, as a server.
 pub fn here() -> Server {
     Server::here("127.0.0.1:1", now())

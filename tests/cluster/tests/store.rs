@@ -8,28 +8,7 @@ mod placing;
 #[path = "store/rows.rs"]
 mod rows;
 
-use sabot_cluster_tests::Home;
-
-/// Runs each test of a module over each kind of store.
-macro_rules! suite {
-    ($($module:ident :: $test:ident,)+) => {
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$module::$test(super::Home::embedded().unwrap()).await;
-            })+
-        }
-        #[cfg(feature = "postgres")]
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                let home = tokio::task::spawn_blocking(super::Home::postgres).await.unwrap();
-                let Some(home) = home else { return };
-                super::$module::$test(home).await;
-            })+
-        }
-    };
-}
+use sabot_cluster_tests::{Home, suite};
 
 suite! {
     rows::jobs_and_their_states,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::text::{bytes, count, moment, since, table};
+use super::text::{bytes, count, since, table};
 use super::{client, pretty, wait};
 use crate::cli::print;
+use crate::clock::utc;
 use crate::cluster::Client;
 use crate::cluster::api::{Begun, JobSummary, JobView, OperationView, RescaleAsked, SavepointAsked};
 use crate::cluster::store::OperationState;
@@ -163,7 +164,7 @@ fn shown(view: &JobView) -> String {
                     c.name.clone().unwrap_or_else(|| "-".into()),
                     bytes(c.bytes),
                     format!("{} ms", c.took),
-                    moment(c.at),
+                    utc(c.at),
                 ]
             })
             .collect();
@@ -175,7 +176,7 @@ fn shown(view: &JobView) -> String {
         .rev()
         .take(12)
         .rev()
-        .map(|h| vec![moment(h.at), h.state.word().to_owned(), h.attempt.to_string(), h.reason.clone()])
+        .map(|h| vec![utc(h.at), h.state.word().to_owned(), h.attempt.to_string(), h.reason.clone()])
         .collect();
     let _ = write!(out, "\n{}", table(&["AT", "STATE", "#ATTEMPT", "WHY"], &rows));
     out

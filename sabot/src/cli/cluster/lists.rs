@@ -2,10 +2,11 @@
 
 use clap::ArgMatches;
 
-use super::text::{bytes, count, moment, since, table};
+use super::text::{bytes, count, since, table};
 use super::{client, pretty, wait};
 use crate::Result;
 use crate::cli::{print, say};
+use crate::clock::utc;
 use crate::cluster::api::{AgentView, Begun, JobSummary, Logs};
 
 /// Lists jobs.
@@ -102,7 +103,7 @@ pub(super) fn logs(sub: &ArgMatches) -> Result<i32> {
                     serde_json::to_string(e).unwrap_or_default()
                 } else {
                     let about: Vec<&str> = e.job.as_deref().into_iter().chain(e.agent.as_deref()).collect();
-                    format!("{}  {:7}  {}  {}", moment(e.at), e.level.word(), about.join(" "), e.message)
+                    format!("{}  {:7}  {}  {}", utc(e.at), e.level.word(), about.join(" "), e.message)
                 };
                 print(&(line + "\n"))?;
             }

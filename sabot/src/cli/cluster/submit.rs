@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::{client, pretty, wait};
-use crate::cli::{FAILED, bind, print, say, show};
+use crate::cli::{FAILED, bind, print, say};
+use crate::clock::time_of_day;
 use crate::cluster::Client;
 use crate::cluster::api::{Begun, JobView, ServerView, Submission};
 use crate::cluster::store::JobState;
@@ -16,13 +17,7 @@ use crate::{Error, Result};
 
 /// Submits; returns the exit code.
 pub(super) fn submit(matches: &ArgMatches) -> Result<i32> {
-    let (pipeline, sub) = show::chosen(matches)?;
-    let (params, missing) = bind::params(pipeline, sub)?;
-    if !missing.is_empty() {
-        return Err(bind::missing(pipeline, &missing));
-    }
-    let job = bind::job(pipeline, params)?;
-    let job = bind::sources(job, pipeline, sub)?;
+    let (job, pipeline, sub) = bind::chosen(matches)?;
     let (job, printed) = bind::sinks(job, pipeline, sub)?;
     if let Some(name) = printed {
         return Err(Error::Usage(format!(
@@ -103,6 +98,6 @@ async fn until(client: &Client, id: &str, reached: impl Fn(JobState) -> bool) ->
 
 /// A number that nobody else has: by time and process.
 fn unique() -> u128 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let now = time_of_day().as_nanos();
     (now << 32) | u128::from(std::process::id())
 }

@@ -1,5 +1,7 @@
 //! Tables, times and sizes for people.
 
+use crate::clock::time_of_day;
+
 /// Rows of text under names, aligned; columns whose name begins with `#` to the right.
 pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     let right: Vec<bool> = names.iter().map(|n| n.starts_with('#')).collect();
@@ -26,15 +28,9 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
-/// A time of day in UTC, with the date.
-pub(super) fn moment(ms: i64) -> String {
-    let micros = arrow_array::TimestampMillisecondArray::from(vec![ms]);
-    arrow_cast::display::array_value_to_string(&micros, 0).map_or_else(|_| ms.to_string(), |text| text.replace('T', " "))
-}
-
 /// How long ago.
 pub(super) fn since(ms: i64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+    let now = time_of_day().as_millis() as i64;
     let seconds = (now - ms).max(0) / 1000;
     match seconds {
         0..=119 => format!("{seconds}s"),

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::api::JoinView;
 use super::{Build, Client, Registration};
+use crate::cluster::host_name;
 use crate::shuffle::Carrier;
 use crate::shuffle::flight::{CarrierOptions, FlightCarrier, Node, NodeOptions, Peer, PeerOptions, Purpose, TicketKey, Tls, Token};
 use crate::{Error, Result};
@@ -90,7 +91,10 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
     )?;
     let address = advertised(&options, node.address())?;
     let registration = Registration {
-        name: options.name.clone().unwrap_or_else(|| format!("{}-{}", host(), node.address().port())),
+        name: options
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}-{}", host_name().unwrap_or_else(|| "agent".into()), node.address().port())),
         address,
         slots: options.slots,
         memory: options.memory,
@@ -181,11 +185,4 @@ fn carriers(node: &Node, options: &PeerOptions, key: TicketKey) -> Carriers {
             ticket: deployment.ticket.clone(),
         })) as Arc<dyn Carrier>)
     })
-}
-
-/// This machine's name.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "agent".into() } else { name.to_owned() }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
 use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
 use crate::stream::{Job, JobSpec};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Makes what carries a share's rows to other agents.
@@ -48,18 +49,18 @@ impl Shares {
             let first = Arc::clone(&told);
             let say: Arc<dyn Fn(FromShare) + Send + Sync> = Arc::new(move |message| {
                 if matches!(message, FromShare::Failed(_) | FromShare::Over(_)) {
-                    *first.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                    *lock(&first) = true;
                 }
                 say(message);
             });
             let result = run(&deployment, &carriers, Arc::clone(&say), receiver);
             // what failed before it was a share
             if let Err(error) = &result
-                && !*told.lock().unwrap_or_else(PoisonError::into_inner)
+                && !*lock(&told)
             {
                 say(FromShare::Failed(Fault::from(error)));
             }
-            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&own);
+            lock(&all).remove(&own);
             let _ = ended.send(ToServer::Ended(own));
         };
         match std::thread::Builder::new().name(format!("share-{}", id.job)).spawn(body) {
@@ -96,7 +97,7 @@ impl Shares {
         self.lock().values().map(|one| one.tasks).sum()
     }
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShareId, One>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 }
 

@@ -17,6 +17,7 @@ use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
     Submission,
 };
+use crate::clock::time_of_day;
 use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
 use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
 use crate::cluster::{Build, server};
@@ -151,8 +152,7 @@ async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, as
 
 /// Digits that tell this request from others.
 fn digits() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-    format!("{now:x}")
+    format!("{:x}", time_of_day().as_nanos())
 }
 
 async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {

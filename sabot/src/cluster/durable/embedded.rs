@@ -2,7 +2,7 @@
 //!
 //! Cost, one idle machine with an SSD: see `docs/cluster.md`, "Control store". Recovery, resume and fork are seen within 0.1 s.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durare::{DurableContext, DurableEngine, ErrorCode, ListFilter, SqliteProvider, StateProvider, WorkflowOptions, WorkflowStatus};
@@ -10,8 +10,9 @@ use serde_json::Value;
 use sqlx::SqlitePool;
 
 use super::running::{Ended, Running};
-use super::workflows::wait;
+use super::workflows::{is_a, step_number, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// The one process that runs workflows of a file at a time.
@@ -135,11 +136,7 @@ impl Workflows for Embedded {
                 Err(durare::Error::UnknownWorkflow(_)) => return Err(Error::Control(format!("no workflow is defined as `{name}`"))),
                 started => drop(started.map_err(|e| failed("start one", &e))?),
             }
-            let there = self.known(id).await?;
-            match there.name == name {
-                true => Ok(()),
-                false => Err(Error::Control(format!("workflow `{id}` is there already, and is a `{}`, not a `{name}`", there.name))),
-            }
+            is_a(id, &self.known(id).await?.name, name)
         })
     }
     fn outcome<'a>(&'a self, id: &'a str) -> Pending<'a, Value> {
@@ -178,7 +175,7 @@ impl Workflows for Embedded {
             if self.status(new).await?.is_some() {
                 return Ok(());
             }
-            let from = i32::try_from(from).map_err(|_| Error::Control(format!("workflow `{id}` has no step {from}")))?;
+            let from = step_number(id, from)?;
             self.engine.fork_workflow::<Value>(id, from, WorkflowOptions::with_id(new)).await.map_err(|e| failed("be forked", &e))?;
             Ok(())
         })
@@ -235,7 +232,7 @@ struct Context {
 }
 impl Context {
     fn heard(&self) -> Option<durare::Error> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.heard).take()
     }
     /// An error of a step: what was recorded stays with the function, the engine's own is kept for the end.
     fn hear(&self, what: &str, e: durare::Error) -> Error {
@@ -243,7 +240,7 @@ impl Context {
             return Error::Control(e.to_string());
         }
         let error = Error::Control(format!("workflow `{}` cannot {what}: {e}", self.id));
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+        lock(&self.heard).get_or_insert(e);
         error
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dbos::sysdb::Error as Database;
@@ -21,8 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::running::{Ended, Running};
-use super::workflows::wait;
+use super::workflows::{is_a, step_number, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// The application, to DBOS.
@@ -209,11 +210,7 @@ impl Workflows for Postgres {
                 }
             });
             started.await?;
-            let there = self.known(id).await?;
-            match there.name == name {
-                true => Ok(()),
-                false => Err(Error::Control(format!("workflow `{id}` is there already, and is a `{}`, not a `{name}`", there.name))),
-            }
+            is_a(id, &self.known(id).await?.name, name)
         })
     }
     fn outcome<'a>(&'a self, id: &'a str) -> Pending<'a, Value> {
@@ -260,7 +257,7 @@ impl Workflows for Postgres {
                 return Ok(());
             }
             self.known(id).await?;
-            let from = i32::try_from(from).map_err(|_| Error::Control(format!("workflow `{id}` has no step {from}")))?;
+            let from = step_number(id, from)?;
             let (id, new) = (id.to_owned(), new.to_owned());
             let fork = move |dbos: DBOS| async move {
                 let options = ForkOptions { forked_id: Some(&new), ..ForkOptions::default() };
@@ -327,7 +324,7 @@ struct Context {
 }
 impl Context {
     fn heard(&self) -> Option<Fault> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.heard).take()
     }
     /// An error of a step: what was recorded stays with the function, the engine's own is kept for the end.
     fn hear(&self, what: &str, e: Fault) -> Error {
@@ -338,7 +335,7 @@ impl Context {
         // the history belongs to another function: nothing that is tried again helps
         let e =
             if matches!(e, Fault::SystemDatabase(Database::UnexpectedStep { .. })) { Fault::Application(Failure(text.clone())) } else { e };
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+        lock(&self.heard).get_or_insert(e);
         Error::Control(text)
     }
     /// Whether this is the task of the workflow, and no step of it.
@@ -347,7 +344,7 @@ impl Context {
             return Ok(());
         }
         let text = format!("workflow `{}` cannot {what} here: only its own function can, in its own task, and not in a step", self.id);
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Fault::Application(Failure(text.clone())));
+        lock(&self.heard).get_or_insert(Fault::Application(Failure(text.clone())));
         Err(Error::Control(text))
     }
     /// What waits for a call, which was made already if this is the place for it.

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// How the run of a body ended.
@@ -58,7 +59,7 @@ pub(super) struct Running {
 }
 impl Running {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
     /// Runs a body until it ends or is ended. When it is ended, it is dropped at its `await` before this returns. A panic is an error.
     pub(super) async fn run(&self, id: &str, body: impl Future<Output = Result<Value>> + Send) -> Ended {

@@ -156,6 +156,19 @@ pub trait Workflows: Send + Sync {
     fn stop(&self) -> Pending<'_, ()>;
 }
 
+/// Refuses a workflow that is there under this id, and is another one than this.
+pub(super) fn is_a(id: &str, there: &str, name: &str) -> Result<()> {
+    match there == name {
+        true => Ok(()),
+        false => Err(Error::Control(format!("workflow `{id}` is there already, and is a `{there}`, not a `{name}`"))),
+    }
+}
+
+/// The number of a step, as the engines have it.
+pub(super) fn step_number(id: &str, from: u32) -> Result<i32> {
+    i32::try_from(from).map_err(|_| Error::Control(format!("workflow `{id}` has no step {from}")))
+}
+
 /// Waits for the end of a workflow. Looks often at first, since most are short.
 pub(super) async fn wait(engine: &dyn Workflows, id: &str) -> Result<Value> {
     const FIRST: Duration = Duration::from_millis(4);

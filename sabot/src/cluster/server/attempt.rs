@@ -11,7 +11,7 @@ use super::flows::recovery;
 use super::run::{End, Run, Stage};
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
-use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, Job as Row, JobState, Level, Placed, TaskId, TaskState};
+use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
 use crate::cluster::wire::{Deployment, ShareId, ToAgent};
 use crate::runtime::Inline;
 use crate::runtime::share::{Placement, StageShape};
@@ -55,11 +55,6 @@ pub(super) fn forgotten() -> End {
     End::Failed { error: "the server was started again".into(), again: true }
 }
 
-/// Whether a job was submitted to a server before this one, which was killed: agents that were there may not have joined yet.
-fn older(core: &Core, row: &Row) -> bool {
-    row.created < core.since
-}
-
 /// Gives the tasks slots.
 pub(super) async fn assign(
     core: &Arc<Core>,
@@ -80,10 +75,12 @@ pub(super) async fn assign(
         if row.state == JobState::Stopping {
             return Ok(Assign::Over(End::Cancelled));
         }
+        // one that is older than this server was submitted to one that was killed: agents that were there may not have joined yet
+        let new = attempt == 1 && row.created >= core.since;
         let placed = reserve(core, id, attempt, &demands, shapes, before);
         let refusal = match placed {
             Ok(run) => {
-                let tasks = rows(core, &run);
+                let tasks = rows(&run);
                 match core.store.place_tasks(core.fence, id, attempt, &tasks, now()).await? {
                     Placed::Done => {
                         let agents: Vec<&str> = run.assignments.agents.iter().map(|(name, _)| name.as_str()).collect();
@@ -98,13 +95,13 @@ pub(super) async fn assign(
                 }
             }
             Err(few) => {
-                if attempt == 1 && !older(core, &row) {
+                if new {
                     return Ok(Assign::Over(End::Failed { error: few.to_string(), again: false }));
                 }
                 few.to_string()
             }
         };
-        let patience = if attempt == 1 && !older(core, &row) { SETTLING } else { PATIENCE };
+        let patience = if new { SETTLING } else { PATIENCE };
         if since.elapsed() > patience {
             return Ok(Assign::Over(End::Failed { error: refusal, again: false }));
         }
@@ -145,14 +142,13 @@ fn reserve(core: &Core, id: &str, attempt: u32, demands: &[Demand], shapes: &[St
 }
 
 /// The placement as the store has it.
-fn rows(_core: &Core, run: &Run) -> Vec<Assignment> {
+fn rows(run: &Run) -> Vec<Assignment> {
     let numbers = run.slot_numbers();
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     run.assignments
         .tasks
         .iter()
         .map(|t| Assignment {
-            task: TaskId { stage: number(t.stage), instance: number(t.instance) },
+            task: t.task(),
             agent: t.agent.clone(),
             epoch: t.epoch,
             slot: numbers.get(t.slot).copied().unwrap_or(0),
@@ -282,13 +278,8 @@ pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attemp
 
 /// Notes where all tasks are.
 async fn tasks(core: &Core, run: &Run, state: TaskState, error: Option<&str>) -> Result<()> {
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let all: Vec<(TaskId, TaskState, Option<String>)> = run
-        .assignments
-        .tasks
-        .iter()
-        .map(|t| (TaskId { stage: number(t.stage), instance: number(t.instance) }, state, error.map(str::to_owned)))
-        .collect();
+    let all: Vec<(TaskId, TaskState, Option<String>)> =
+        run.assignments.tasks.iter().map(|t| (t.task(), state, error.map(str::to_owned))).collect();
     core.store.change_tasks(core.fence, &run.job, run.attempt, &all).await
 }
 

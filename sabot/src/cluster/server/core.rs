@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::hub::{Hub, News};
+use crate::clock::time_of_day;
 use crate::cluster::Build;
 use crate::cluster::durable::Workflows;
 use crate::cluster::membership::{Registration, Standing};
@@ -137,7 +138,7 @@ pub(super) fn compiled(spec: &JobSpec, options: &RunOptions, parallelism: usize)
 
 /// Milliseconds since 1970.
 pub(super) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+    i64::try_from(time_of_day().as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T> {

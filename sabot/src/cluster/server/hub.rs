@@ -1,7 +1,7 @@
 //! The agents as the server reaches them: one stream of frames each, behind which are their shares.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -15,6 +15,7 @@ use crate::cluster::wire::{ShareId, ToAgent, ToServer, from_bytes, reading, to_b
 use crate::cluster::{Build, Refusal};
 use crate::runtime::share::FromShare;
 use crate::shuffle::flight::{Call, FrameSender};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// How often leases are looked at.
@@ -276,10 +277,6 @@ impl Hub {
             let _ = hub.tell(*epoch, &ToAgent::Share(id, message));
         })
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A channel for news.

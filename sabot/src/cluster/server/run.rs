@@ -7,12 +7,12 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::hub::lock;
-use crate::cluster::placement::Assignments;
+use crate::cluster::placement::{Assigned, Assignments};
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
 use crate::runtime::{CheckpointReport, CheckpointTaken, Report};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// How an attempt ended.
@@ -124,9 +124,8 @@ impl Run {
     /// The tasks of the share whose error ended it.
     pub(super) fn failed_tasks(&self) -> Vec<TaskId> {
         let Some(share) = lock(&self.last).failed else { return Vec::new() };
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let here = self.assignments.tasks.iter().filter(|t| self.assignments.slots.get(t.slot) == Some(&share));
-        here.map(|t| TaskId { stage: number(t.stage), instance: number(t.instance) }).collect()
+        here.map(Assigned::task).collect()
     }
     /// Its lead, whose end is waited for by a thread.
     pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>) -> Result<()> {

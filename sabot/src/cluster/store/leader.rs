@@ -73,9 +73,7 @@ impl Leader {
 impl Server {
     /// This process, reached at an address, from a time on.
     pub fn here(address: impl Into<String>, since: i64) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|h| h.trim().to_owned());
-        let host =
-            host.ok().filter(|h| !h.is_empty()).or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "this machine".to_owned());
+        let host = super::super::host_name().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "this machine".to_owned());
         Server { pid: std::process::id(), host, address: address.into(), since }
     }
 }

@@ -5,7 +5,7 @@
 //! in its session that it is there, and gives up the place when there is no answer within [`ANSWER`]: before Postgres gives it to another. A leader that
 //! stands still (its process is stopped, its machine hangs) has a session that lives: who stands by ends it, when nothing was said there for [`DEAD`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -21,6 +21,7 @@ use super::control::next_generation;
 use super::database::{Cell, Database, Row, Transaction};
 use super::leader::Fence;
 use crate::connect::postgres_error;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// How long to wait for a server that does not answer.
@@ -47,10 +48,6 @@ pub(in crate::cluster) struct Postgres {
     idle: Arc<Mutex<Vec<Client>>>,
 }
 
-fn all(idle: &Mutex<Vec<Client>>) -> MutexGuard<'_, Vec<Client>> {
-    idle.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Postgres {
     pub(super) async fn open(url: &str) -> Result<Self> {
         // the address may hold a password, which no message shows
@@ -67,7 +64,7 @@ impl Postgres {
         let place = format!("postgres at {host}:{port}/{}", config.get_dbname().unwrap_or_default());
         let postgres = Postgres { url: url.to_owned(), config, place, idle: Arc::default() };
         let client = postgres.connect().await?;
-        all(&postgres.idle).push(client);
+        lock(&postgres.idle).push(client);
         Ok(postgres)
     }
     pub(in crate::cluster) fn url(&self) -> &str {
@@ -88,7 +85,7 @@ impl Postgres {
     }
     async fn begin(&self, how: &str) -> Result<Box<dyn Transaction>> {
         loop {
-            let idle = all(&self.idle).pop();
+            let idle = lock(&self.idle).pop();
             let pooled = idle.is_some();
             let client = match idle {
                 Some(client) if client.is_closed() => continue,
@@ -212,7 +209,7 @@ impl Drop for Open {
 }
 
 fn keep(idle: &Mutex<Vec<Client>>, client: Client) {
-    let mut idle = all(idle);
+    let mut idle = lock(idle);
     if idle.len() < IDLE {
         idle.push(client);
     }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock::utc;
+
 /// Enums that are a word in the database, in JSON and in messages.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -44,24 +46,8 @@ pub struct Server {
 }
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} on {} at {}, since {}", self.pid, self.host, self.address, Moment(self.since))
-    }
-}
-
-/// A time for people, in UTC.
-struct Moment(i64);
-impl std::fmt::Display for Moment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (days, second) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000) / 1000);
-        // days since 1 March of year 0, in eras of 400 years: the civil calendar from days
-        let z = days + 719_468;
-        let (era, day) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let of_year = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * of_year + 2) / 153;
-        let (d, m) = (of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-        let y = year + era * 400 + i64::from(m <= 2);
-        write!(f, "{y:04}-{m:02}-{d:02} {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
+        let second = self.since - self.since.rem_euclid(1000);
+        write!(f, "process {} on {} at {}, since {} UTC", self.pid, self.host, self.address, utc(second))
     }
 }
 

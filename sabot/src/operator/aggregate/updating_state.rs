@@ -17,7 +17,7 @@ use super::cut::{load, with_rows};
 use super::updating::{NONE, Told, UpdatingAggregate};
 use super::window::words;
 use crate::operator::kept::batch_with;
-use crate::operator::keys::{NO_GROUP, key_groups};
+use crate::operator::keys::{NO_GROUP, key_groups, rows_of};
 use crate::operator::layers::Written;
 use crate::operator::{EventTime, Frozen, Kept, Keys, Layer, LayerRows, ipc, packed};
 use crate::{Error, Result};
@@ -204,8 +204,7 @@ impl UpdatingAggregate {
     }
     /// The rows of key groups that are `mine`.
     fn of(&self, batch: &RecordBatch, mine: &dyn Fn(u16) -> bool) -> Result<Vec<u32>> {
-        let groups = key_groups(batch.columns().get(..self.spec.keys.len()).unwrap_or(&[]), batch.num_rows())?;
-        Ok(groups.into_iter().zip(0..).filter(|(group, _)| mine(*group)).map(|(_, row)| row).collect())
+        rows_of(batch.columns().get(..self.spec.keys.len()).unwrap_or(&[]), batch.num_rows(), mine)
     }
 }
 

@@ -33,6 +33,14 @@ pub(crate) fn key_groups(columns: &[ArrayRef], rows: usize) -> Result<Vec<u16>> 
     Ok(hashes.into_iter().map(|h| key_group(h, KEY_GROUPS)).collect())
 }
 
+/// The rows whose key groups are `mine`, of these key columns.
+///
+/// # Errors
+/// If a type cannot be a key.
+pub(crate) fn rows_of(columns: &[ArrayRef], rows: usize, mine: &dyn Fn(u16) -> bool) -> Result<Vec<u32>> {
+    Ok(key_groups(columns, rows)?.into_iter().zip(0..).filter(|(group, _)| mine(*group)).map(|(_, row)| row).collect())
+}
+
 /// The rows of each key group, in order; `keys` are the key columns of the same rows.
 ///
 /// # Errors

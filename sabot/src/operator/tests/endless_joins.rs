@@ -42,7 +42,7 @@ fn times(batch: &RecordBatch, column: &str) -> Vec<Option<i64>> {
     micros.iter().collect()
 }
 
-fn spec(kind: JoinKind, matching: Matching) -> Arc<JoinSpec> {
+pub(super) fn spec(kind: JoinKind, matching: Matching) -> Arc<JoinSpec> {
     let names = |n: &[&str]| n.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     let t = EventColumn { column: "t".into(), offset: 0 };
     Arc::new(JoinSpec {
@@ -60,14 +60,18 @@ fn spec(kind: JoinKind, matching: Matching) -> Arc<JoinSpec> {
     })
 }
 
-fn make(spec: &Arc<JoinSpec>, left: &SchemaRef, right: &SchemaRef) -> Box<dyn Operator> {
+pub(super) fn factory(spec: &Arc<JoinSpec>, left: &SchemaRef, right: &SchemaRef) -> Arc<dyn OperatorFactory> {
     let needed = TimesNeeded { left: true, right: true };
     let factory = match spec.matching {
         Matching::AsOf { .. } => AsOfJoin::factory(Arc::clone(spec), left, right),
         Matching::SameWindow { .. } => WindowJoin::factory(Arc::clone(spec), None, left, right, needed),
         _ => IntervalJoin::factory(Arc::clone(spec), None, left, right, needed),
     };
-    factory.unwrap().create(Instance { index: 0, of: 1 }).unwrap()
+    factory.unwrap()
+}
+
+fn make(spec: &Arc<JoinSpec>, left: &SchemaRef, right: &SchemaRef) -> Box<dyn Operator> {
+    factory(spec, left, right).create(Instance { index: 0, of: 1 }).unwrap()
 }
 
 /// The same rows through the batch join.

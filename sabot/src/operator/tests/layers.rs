@@ -8,12 +8,12 @@ use arrow_array::types::Int8Type;
 use arrow_array::{Int8Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array, cast::AsArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::{Out, Rng, lines};
+use super::{Out, Rng, endless_joins, lines};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::aggregate::{AggregateSpec, Function, OverChanges, bag, count, last, max, min, sum};
 use crate::operator::*;
-use crate::plan::{Emit, EventColumn, JoinKind, Matching, Span, When};
+use crate::plan::{Emit, JoinKind, Matching, Span, When};
 
 const SECOND: i64 = 1_000_000;
 
@@ -370,27 +370,8 @@ fn first_rows_that_change() {
 }
 
 fn join(kind: JoinKind, matching: Matching, rng: &mut Rng) -> Case {
-    let names = |n: &[&str]| n.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-    let t = EventColumn { column: "t".into(), offset: 0 };
-    let spec = Arc::new(JoinSpec {
-        name: "p/j".into(),
-        kind,
-        matching,
-        left_on: names(&["k"]),
-        right_on: names(&["k"]),
-        left: names(&["v", "k", "t"]),
-        right: if kind.pairs() { names(&["t", "v"]) } else { Vec::new() },
-        times: Some((t.clone(), t)),
-        node: 9,
-        by_group: false,
-        mirrored: false,
-    });
-    let (schema, needed) = (schema(false), TimesNeeded { left: true, right: true });
-    let factory = match matching {
-        Matching::SameWindow { .. } => WindowJoin::factory(spec, None, &schema, &schema, needed),
-        _ => IntervalJoin::factory(spec, None, &schema, &schema, needed),
-    };
-    let factory = factory.unwrap();
+    let schema = schema(false);
+    let factory = endless_joins::factory(&endless_joins::spec(kind, matching), &schema, &schema);
     let steps = steps(rng, 2, false, 90);
     Case { name: format!("{kind:?} {matching:?}"), new: Box::new(move |i| factory.create(i).unwrap()), ports: 2, steps }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use sha2::Sha256;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 
+use crate::clock::time_of_day;
 use crate::{Error, Result};
 
 /// The shortest key that tickets are signed with, in bytes.
@@ -168,7 +169,7 @@ impl TicketKey {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    time_of_day().as_secs()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use super::ended::Ended;
 use super::hello::Edge;
 use super::inbound::Inbound;
-use super::node::{Node, lock};
+use super::node::Node;
 use super::outbound::{Outbound, To};
 use super::peer::Peer;
 use super::replay::Replay;
 use crate::operator::SpillDir;
 use crate::shuffle::{Carrier, Links, Remote};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// How often a share that has ended looks whether its producers know.

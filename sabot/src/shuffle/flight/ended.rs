@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::node::lock;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 #[derive(Default)]

@@ -11,10 +11,11 @@ use tokio::sync::Notify;
 use tonic::{Status, Streaming};
 
 use super::hello::Edge;
-use super::node::{Arrivals, lock};
+use super::node::Arrivals;
 use super::wire::{Unpacker, from_flight};
 use crate::shuffle::session::{Answer, Consumer, Resume, Taken};
 use crate::shuffle::{Host, Remote};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// What the consuming end says.

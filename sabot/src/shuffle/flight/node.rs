@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow_flight::FlightData;
@@ -22,6 +22,7 @@ use super::outputs::{Output, Outputs};
 use super::service::Service;
 use super::tls::Tls;
 use super::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, LARGEST_MESSAGE, STREAM_WINDOW};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// How long connections may take to end when the node stops.
@@ -215,8 +216,4 @@ impl Node {
     pub(super) fn registry(&self) -> &Arc<Registry> {
         &self.0.registry
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,13 +15,13 @@ use tonic::Status;
 use super::ended::Ended;
 use super::hello::{Edge, Hello};
 use super::inbound::Reply;
-use super::node::lock;
 use super::peer::{Peer, within};
 use super::replay::Replay;
 use super::status::{from_status, may_pass};
 use super::wire::{Chunk, Packer, to_flight};
 use crate::shuffle::session::{Frame, Producer};
 use crate::shuffle::{Host, Remote};
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Between two attempts to connect.

@@ -1,7 +1,7 @@
 //! What a job puts out, for any Flight client with a ticket: `DoGet`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 use arrow_flight::FlightData;
@@ -14,6 +14,7 @@ use super::MESSAGE;
 use super::auth::{Grant, Purpose};
 use super::ipc::{Encoder, Part};
 use crate::Result;
+use crate::sync::lock;
 
 /// Batches that were encoded and wait for the client.
 const AHEAD: usize = 2;
@@ -77,7 +78,7 @@ impl Outputs {
         Ok(stream::poll_fn(move |context| encoded.poll_recv(context)).boxed())
     }
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, u64, String), Arc<dyn Output>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
-use super::node::lock;
 use crate::operator::SpillDir;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Smaller bodies are not worth a write.

@@ -14,7 +14,7 @@ use arrow_schema::{DataType, Field, Schema};
 
 use super::pieces::Pieces;
 use super::shape::Shape;
-use crate::operator::keys::key_groups;
+use crate::operator::keys::rows_of;
 use crate::operator::{Frozen, Layer, LayerRows, ipc, packed};
 use crate::{Error, Result};
 
@@ -102,8 +102,7 @@ impl Stretched {
         let mut from = 0;
         let mut out = Vec::new();
         for batch in &self.batches {
-            let groups = key_groups(&shape.keys(batch), batch.num_rows())?;
-            let rows = groups.into_iter().zip(0..).filter(|(group, _)| mine(*group)).map(|(_, row)| row).collect();
+            let rows = rows_of(&shape.keys(batch), batch.num_rows(), mine)?;
             out.push((batch, self.fates.get(from..from + batch.num_rows()).unwrap_or(&[]), rows));
             from += batch.num_rows();
         }
