@@ -3,19 +3,13 @@
 #
 #   s3.sh cargo test -p sabot --features aws --lib -- runtime::tests::objects
 #
-# The server is installed into target/services/moto if it is missing, and ended with the command. Exit code 3: it cannot be had here; the last
+# The server is installed into target/services if it is missing, and ended with the command. Exit code 3: it cannot be had here; the last
 # line says why.
 set -euo pipefail
 cannot() { echo "$1"; exit 3; }
 
-home=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)/target/services/moto
+home=$("$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/python.sh" 'moto[s3,server]==5.2.5') || cannot "$home"
 server=$home/bin/moto_server
-if [ ! -x "$server" ]; then
-    command -v python3 > /dev/null || cannot 'there is no python3 to run the S3 server of the tests'
-    mkdir -p "$(dirname "$home")"
-    { python3 -m venv "$home" && "$home/bin/pip" install --quiet 'moto[s3,server]>=5.1'; } > "$home.log" 2>&1 \
-        || cannot "pip cannot install moto (see $home.log)"
-fi
 port=$("$home/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 "$server" -H 127.0.0.1 -p "$port" > "$home.server.log" 2>&1 &
 pid=$!

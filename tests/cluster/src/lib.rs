@@ -175,26 +175,7 @@ pub fn dbos_tools() -> Option<&'static Path> {
     use std::path::PathBuf;
     use std::sync::OnceLock;
 
-    const PACKAGE: &str = "dbos==2.31.1";
     static TOOLS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let make = || {
-        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/services").join(PACKAGE);
-        let tool = place.join("bin/dbos");
-        if tool.exists() {
-            return Ok(tool);
-        }
-        let run = |program: &Path, args: &[&str]| {
-            let ran = Command::new(program).args(args).output().map_err(|e| format!("{}: {e}", program.display()))?;
-            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-            if ran.status.success() {
-                Ok(())
-            } else {
-                Err(format!("{} {args:?}: {}", program.display(), said.trim().lines().last().unwrap_or_default()))
-            }
-        };
-        run(Path::new("python3"), &["-m", "venv", &place.display().to_string()])?;
-        run(&place.join("bin/pip"), &["install", "--quiet", "--disable-pip-version-check", PACKAGE])?;
-        Ok(tool)
-    };
+    let make = || Ok(sabot_services::python("dbos==2.31.1")?.join("bin/dbos"));
     sabot_services::needed("dbos from PyPI", TOOLS.get_or_init(make)).map(PathBuf::as_path)
 }

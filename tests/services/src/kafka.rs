@@ -60,7 +60,7 @@ impl Kafka {
         let watch = watch.map(|w| w.to_string());
         let mut args = vec!["start", &dir, &port, &controller];
         args.extend(watch.as_deref());
-        crate::script("kafka.sh", &args)
+        crate::script("kafka.sh", &args).map(drop)
     }
     /// Waits until it answers.
     fn wait(&self) {

@@ -57,14 +57,20 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port()).expect("a free port")
 }
 
-/// Runs a script; why the server cannot be had, if it cannot.
-fn script(name: &str, args: &[&str]) -> Result<(), String> {
+/// The directory of a Python environment with a package from PyPI, like `dbos==2.31.1`; why it cannot be had, if it cannot.
+pub fn python(package: &str) -> Result<PathBuf, String> {
+    script("python.sh", &[package]).map(Into::into)
+}
+
+/// Runs a script: the last line it printed, or why the server cannot be had, if it cannot.
+fn script(name: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(here().join(name)).args(args).output().map_err(|e| format!("{name}: {e}"))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = said.trim().lines().last().unwrap_or_default().to_owned();
     match output.status.code() {
-        Some(0) => Ok(()),
-        Some(3) => Err(said.trim().lines().last().unwrap_or_default().to_owned()),
-        _ => panic!("{name} {args:?}: {said}"),
+        Some(0) => Ok(last),
+        Some(3) => Err(last),
+        _ => panic!("{name} {args:?}: {said}{}", String::from_utf8_lossy(&output.stderr)),
     }
 }
 

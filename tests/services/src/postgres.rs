@@ -34,7 +34,7 @@ impl Postgres {
         let watch = watch.map(|w| w.to_string());
         let mut args = vec!["start", &dir, &port];
         args.extend(watch.as_deref());
-        crate::script("postgres.sh", &args)
+        crate::script("postgres.sh", &args).map(drop)
     }
     /// Ends it as a crash would, and starts it again.
     pub fn crash(&self, away: std::time::Duration) {
