@@ -10,6 +10,7 @@ use super::job::{Head, Job, Slot};
 use super::ledger::Ledger;
 use super::needs::Needs;
 use super::progress::Progress;
+use super::requests::Waiting;
 use super::retry::patiently;
 use super::task::Root;
 use super::{Checkpoint, Control, Done, Executor, Inline, RunOptions, SourcePosition, StepShape};
@@ -143,7 +144,7 @@ pub(super) fn assemble(plan: &PhysicalPlan, instances: &[usize], wired: Wired, p
         error: Mutex::new(None),
         head,
         epoch: AtomicU64::new(epoch),
-        answers: Mutex::default(),
+        answers: Waiting::default(),
         needs: Needs::new(plan, instances),
         ledger,
         drift: Arc::default(),

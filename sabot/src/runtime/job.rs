@@ -22,13 +22,13 @@ use super::drift::Drift;
 use super::ledger::Ledger;
 use super::needs::Needs;
 use super::progress::Progress;
-use super::requests::Request;
+use super::requests::Waiting;
 use super::settle::Settling;
 use super::share::{Away, FromShare};
 use super::store::Store;
 use super::task::{Moved, Task, Turn};
 use super::util::lock;
-use super::{Control, Done, Executor, RunOptions, Savepoint, Ticket, WorkerReport};
+use super::{Control, Done, Executor, RunOptions, WorkerReport};
 use crate::operator::Frozen;
 use crate::shuffle::Channel;
 use crate::{Error, Result};
@@ -90,7 +90,7 @@ pub(super) struct Job {
     pub(super) head: Head,
     pub(super) epoch: AtomicU64,
     /// Savepoints that other processes wait for.
-    pub(super) answers: Mutex<Vec<(Request, Ticket<Savepoint>)>>,
+    pub(super) answers: Waiting,
     pub(super) needs: Needs,
     pub(super) ledger: Ledger,
     pub(super) drift: Arc<Drift>,

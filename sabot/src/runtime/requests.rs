@@ -4,12 +4,14 @@
 //! removes what is left of former ones.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::storage::Storage;
-use super::{Savepoint, claims, place};
+use super::util::lock;
+use super::{Savepoint, Ticket, claims, place};
 use crate::clock::time_of_day;
 use crate::{Error, Result};
 
@@ -20,9 +22,9 @@ const PATIENCE: u32 = 3;
 
 /// A savepoint that another process wants.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Request {
-    pub(super) name: String,
-    pub(super) stop: bool,
+struct Request {
+    name: String,
+    stop: bool,
     /// The object that is to hold the answer.
     #[serde(skip)]
     answer: String,
@@ -35,7 +37,7 @@ enum Answer {
 }
 
 /// The requests that have come since; what is no request is left alone.
-pub(super) fn take(storage: &dyn Storage) -> Vec<Request> {
+fn take(storage: &dyn Storage) -> Vec<Request> {
     let mut found = Vec::new();
     // A store that cannot be reached is asked again soon.
     for file in storage.list(DIR).unwrap_or_default() {
@@ -49,6 +51,40 @@ pub(super) fn take(storage: &dyn Storage) -> Vec<Request> {
     found
 }
 
+/// Those who wait for a savepoint in other processes.
+#[derive(Default)]
+pub(super) struct Waiting(Mutex<Vec<(Request, Ticket<Savepoint>)>>);
+
+impl Waiting {
+    /// Takes in what was asked for since, which `ask` asks the job for, and answers what is ready.
+    pub(super) fn look(&self, storage: &dyn Storage, ask: impl Fn(&str, bool) -> Ticket<Savepoint>) {
+        for request in take(storage) {
+            let ticket = ask(&request.name, request.stop);
+            lock(&self.0).push((request, ticket));
+        }
+        self.answer(storage);
+    }
+    /// Gives the answers that are ready.
+    pub(super) fn answer(&self, storage: &dyn Storage) {
+        let mut ready = Vec::new();
+        lock(&self.0).retain_mut(|(request, ticket)| match ticket.try_take() {
+            None => true,
+            Some(answer) => {
+                ready.push((std::mem::take(request), answer));
+                false
+            }
+        });
+        ready.iter().for_each(|(request, answer)| request.answer(storage, answer));
+    }
+    /// The job is over: answers all.
+    pub(super) fn hang_up(&self, storage: &dyn Storage) {
+        for (request, ticket) in lock(&self.0).drain(..) {
+            let answer = ticket.try_take().unwrap_or_else(|| Err(Error::Checkpoint("the job ended before".into())));
+            request.answer(storage, &answer);
+        }
+    }
+}
+
 /// Removes what is left of former processes.
 pub(super) fn clear(storage: &dyn Storage) {
     for file in storage.list(DIR).unwrap_or_default() {
@@ -59,7 +95,7 @@ pub(super) fn clear(storage: &dyn Storage) {
 
 impl Request {
     /// Tells the one who asked. If that is not possible, they will see that the job has ended.
-    pub(super) fn answer(&self, storage: &dyn Storage, answer: &Result<Savepoint>) {
+    fn answer(&self, storage: &dyn Storage, answer: &Result<Savepoint>) {
         let answer = match answer {
             Ok(savepoint) => Answer::Done(savepoint.clone()),
             Err(error) => Answer::Refused(error.to_string()),

@@ -10,7 +10,6 @@ use super::checkpoint::Checkpoint;
 use super::control::Asked;
 use super::coordinate::Cost;
 use super::job::{Head, Job};
-use super::requests;
 use super::retry::{Retry, patiently};
 use super::seam::seam;
 use super::sink::{SharedSink, prepared_in};
@@ -193,19 +192,7 @@ impl Job {
         let job = Arc::downgrade(self);
         let look = move || {
             let Some(job) = job.upgrade().filter(|job| !job.is_aborted() && !job.done.is_set()) else { return };
-            for request in requests::take(storage.as_ref()) {
-                let ticket = job.control.request_savepoint(&request.name, request.stop);
-                lock(&job.answers).push((request, ticket));
-            }
-            let mut ready = Vec::new();
-            lock(&job.answers).retain_mut(|(request, ticket)| match ticket.try_take() {
-                None => true,
-                Some(answer) => {
-                    ready.push((std::mem::take(request), answer));
-                    false
-                }
-            });
-            ready.iter().for_each(|(request, answer)| request.answer(storage.as_ref(), answer));
+            job.answers.look(storage.as_ref(), |name, stop| job.control.request_savepoint(name, stop));
             job.listen();
         };
         let job = Arc::downgrade(self);
@@ -225,10 +212,8 @@ impl Job {
     }
     /// The job is over: answers those who still wait.
     pub(super) fn hang_up(&self) {
-        let Some(settling) = self.settling() else { return };
-        for (request, ticket) in lock(&self.answers).drain(..) {
-            let answer = ticket.try_take().unwrap_or_else(|| Err(Error::Checkpoint("the job ended before".into())));
-            request.answer(settling.store.storage.as_ref(), &answer);
+        if let Some(settling) = self.settling() {
+            self.answers.hang_up(settling.store.storage.as_ref());
         }
     }
     /// A checkpoint was asked for and begins.

@@ -12,7 +12,7 @@ use crate::runtime::begin::{apart, check, coordinator, list, replayable};
 use crate::runtime::carry::carry;
 use crate::runtime::control::{Asked, Saving};
 use crate::runtime::graph::Graph;
-use crate::runtime::requests::{self, Request};
+use crate::runtime::requests::Waiting;
 use crate::runtime::settle::{Publishers, Settling};
 use crate::runtime::shape::shapes;
 use crate::runtime::storage::Owner;
@@ -47,7 +47,7 @@ pub struct Lead {
     state: Mutex<State>,
     inbox: Mutex<Inbox>,
     /// Savepoints that other processes wait for.
-    answers: Mutex<Vec<(Request, Ticket<Savepoint>)>>,
+    answers: Waiting,
     /// The place of the checkpoints is this attempt's until it is over.
     owner: Mutex<Option<Owner>>,
 }
@@ -161,7 +161,7 @@ impl Lead {
             stages: graph.shapes(&plan),
             state: Mutex::new(State::new(coordinator, executor.now())),
             inbox: Mutex::default(),
-            answers: Mutex::default(),
+            answers: Waiting::default(),
             owner: Mutex::new(owner),
             options: options.clone(),
             executor,
@@ -333,11 +333,7 @@ impl Lead {
         let look = move || {
             let Some(lead) = lead.upgrade().filter(|lead| !lead.is_over()) else { return };
             let Some(storage) = lead.settling.as_ref().map(|s| &s.store.storage) else { return };
-            for request in requests::take(storage.as_ref()) {
-                let ticket = lead.request_savepoint(&request.name, request.stop);
-                lock(&lead.answers).push((request, ticket));
-            }
-            lead.answer();
+            lead.answers.look(storage.as_ref(), |name, stop| lead.request_savepoint(name, stop));
             lead.listen();
         };
         let remote = self.settling.as_ref().is_some_and(|s| s.store.remote);
@@ -350,16 +346,9 @@ impl Lead {
     }
     /// Gives the answers that are there to those who asked from other processes.
     pub(super) fn answer(&self) {
-        let Some(settling) = &self.settling else { return };
-        let mut ready = Vec::new();
-        lock(&self.answers).retain_mut(|(request, ticket)| match ticket.try_take() {
-            None => true,
-            Some(answer) => {
-                ready.push((std::mem::take(request), answer));
-                false
-            }
-        });
-        ready.iter().for_each(|(request, answer)| request.answer(settling.store.storage.as_ref(), answer));
+        if let Some(settling) = &self.settling {
+            self.answers.answer(settling.store.storage.as_ref());
+        }
     }
 }
 
