@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use crate::Result;
 use crate::operator::{BoundSink, PhysicalPlan};
 use crate::runtime::share::{self, Carrier, FromShare, Lead, Member, Share, ShareReport, StageShape, ToShare};
-use crate::runtime::{Checkpoint, Executor};
+use crate::runtime::{Checkpoint, Executor, Pool};
 
 use super::Job;
 use super::lower::Lowered;
@@ -31,12 +31,13 @@ impl Job {
         self.check_names()?;
         Lead::open_from(Arc::new(self.lowered(true)?.plan), &self.identified()?, parallelism, executor, from)
     }
-    /// Runs a share of this job to its end: see [`run_share`](share::run_share).
+    /// Runs a share of this job to its end, on the workers of `pool`: see [`run_share`](share::run_share).
     ///
     /// # Errors
     /// As for [`run_share`](share::run_share); the lead is told.
     pub fn run_share(
         &self,
+        pool: &Pool,
         share: Share,
         carrier: Arc<dyn Carrier>,
         up: Arc<dyn Fn(FromShare) + Send + Sync>,
@@ -45,7 +46,7 @@ impl Job {
         let lowered = self.check_names().and_then(|()| Ok((self.lowered(true)?, self.identified()?)));
         let (lowered, options) = lowered.inspect_err(|error| up(FromShare::Failed(error.into())))?;
         let plan = Arc::new(lowered.plan.clone());
-        share::run_share(plan, &options, &|nodes| self.sinks_of(&lowered, nodes), share, carrier, up, down)
+        share::run_share(plan, &options, pool, &|nodes| self.sinks_of(&lowered, nodes), share, carrier, up, down)
     }
     /// A share that someone else drives.
     pub(crate) fn member(

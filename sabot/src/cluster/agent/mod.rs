@@ -103,7 +103,7 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
         build: Build::this()?,
     };
     let peers = PeerOptions { token, tls: options.tls.clone(), ..PeerOptions::default() };
-    let shares = Arc::new(Shares::new(carriers(&node, &peers, key.clone())));
+    let shares = Arc::new(Shares::new(options.slots, carriers(&node, &peers, key.clone()))?);
     let mut control = first.control;
     waited = AGAIN.0;
     loop {

@@ -153,8 +153,6 @@ fn deploy(shares: &Shares, registration: &Registration, key: &TicketKey, mut dep
         let _ = up.send(ToServer::Ended(id));
         return;
     }
-    // a slot is worth a thread; the parallelism is that of the whole job
-    deployment.options.threads = deployment.slots.max(1);
     // of the agent's memory a share may use what its slots are of all
     if let Some(memory) = registration.memory {
         let part = usize::try_from(memory).unwrap_or(usize::MAX) / registration.slots.max(1) * deployment.slots.max(1);

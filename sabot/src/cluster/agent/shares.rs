@@ -1,4 +1,4 @@
-//! The shares that an agent runs, each waited for by a thread.
+//! The shares that an agent runs, all on the workers of one pool, each waited for by a thread.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
+use crate::runtime::Pool;
 use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
 use crate::stream::{Job, JobSpec};
 use crate::sync::lock;
@@ -19,6 +20,8 @@ pub(super) type Carriers = Arc<dyn Fn(&Deployment) -> Result<Arc<dyn Carrier>> +
 pub(super) struct Shares {
     running: Arc<Mutex<BTreeMap<ShareId, One>>>,
     carriers: Carriers,
+    /// A worker for each slot.
+    pool: Arc<Pool>,
 }
 
 struct One {
@@ -28,8 +31,12 @@ struct One {
 }
 
 impl Shares {
-    pub(super) fn new(carriers: Carriers) -> Self {
-        Shares { running: Arc::default(), carriers }
+    /// None yet, of so many slots.
+    ///
+    /// # Errors
+    /// If the system refuses threads.
+    pub(super) fn new(slots: usize, carriers: Carriers) -> Result<Self> {
+        Ok(Shares { running: Arc::default(), carriers, pool: Arc::new(Pool::new(slots.max(1))?) })
     }
     /// Begins one. What it says goes to `up`, and at last that it has ended.
     pub(super) fn begin(&self, deployment: Deployment, up: UnboundedSender<ToServer>) {
@@ -40,7 +47,8 @@ impl Shares {
             return; // told twice
         }
         let tasks = deployment.share.placement.stages.iter().flatten().filter(|s| **s == id.share).count();
-        let (carriers, own, all) = (Arc::clone(&self.carriers), id.clone(), Arc::clone(&self.running));
+        let (carriers, pool) = (Arc::clone(&self.carriers), Arc::clone(&self.pool));
+        let (own, all) = (id.clone(), Arc::clone(&self.running));
         let (ended, tell) = (up.clone(), up.clone());
         let body = move || {
             let id = own.clone();
@@ -53,7 +61,7 @@ impl Shares {
                 }
                 say(message);
             });
-            let result = run(&deployment, &carriers, Arc::clone(&say), receiver);
+            let result = run(&deployment, (&carriers, &pool), Arc::clone(&say), receiver);
             // what failed before it was a share
             if let Err(error) = &result
                 && !*lock(&told)
@@ -103,13 +111,13 @@ impl Shares {
 
 fn run(
     deployment: &Deployment,
-    carriers: &Carriers,
+    (carriers, pool): (&Carriers, &Pool),
     up: Arc<dyn Fn(FromShare) + Send + Sync>,
     down: std::sync::mpsc::Receiver<ToShare>,
 ) -> Result<()> {
     let spec: JobSpec = serde_json::from_str(&deployment.spec).map_err(|e| Error::internal(format!("a job's specification: {e}")))?;
     let options = deployment.options.clone();
     let job = Job::from_spec(&spec)?.options(move |o| *o = options);
-    job.run_share(deployment.share.clone(), carriers(deployment)?, up, down)?;
+    job.run_share(pool, deployment.share.clone(), carriers(deployment)?, up, down)?;
     Ok(())
 }

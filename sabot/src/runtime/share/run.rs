@@ -22,7 +22,7 @@ pub fn stages(plan: &PhysicalPlan, parallelism: usize) -> Result<Vec<StageShape>
     Ok(Graph::new(plan, parallelism, |_, _| false)?.shapes(plan))
 }
 
-/// Runs a share of a job to its end, on [`RunOptions::threads`] worker threads, while the calling thread waits. `sinks` opens the sinks of
+/// Runs a share of a job to its end, on the workers of `pool`, which other shares may use too, while the calling thread waits. `sinks` opens the sinks of
 /// these nodes, those that are here. `up` tells the lead, and must not block; `down` is what the lead says: if it hangs up, the share
 /// ends with an error.
 ///
@@ -32,18 +32,16 @@ pub fn stages(plan: &PhysicalPlan, parallelism: usize) -> Result<Vec<StageShape>
 pub fn run_share(
     plan: Arc<PhysicalPlan>,
     options: &RunOptions,
+    pool: &Pool,
     sinks: &(dyn Fn(&[usize]) -> Result<Vec<BoundSink>> + Sync),
     share: Share,
     carrier: Arc<dyn Carrier>,
     up: Arc<dyn Fn(FromShare) + Send + Sync>,
     down: Receiver<ToShare>,
 ) -> Result<ShareReport> {
-    let begun = Pool::new(options.threads).and_then(|pool| {
-        let executor: Arc<dyn Executor> = Arc::new(pool);
-        let open: OpenSinks<'_> = Box::new(sinks);
-        Member::begin(executor, (plan, options), open, share, carrier, Arc::clone(&up))
-    });
-    let member = match begun {
+    let executor: Arc<dyn Executor> = Arc::new(pool.beside());
+    let open: OpenSinks<'_> = Box::new(sinks);
+    let member = match Member::begin(executor, (plan, options), open, share, carrier, Arc::clone(&up)) {
         Ok(member) => member,
         Err(error) => {
             up(FromShare::Failed(Fault::from(&error)));

@@ -354,7 +354,7 @@ fn shares_run_on_threads() {
         let seen = Seen::default();
         let plan = Arc::new(counted(20_000).0);
         let node = plan.nodes.len() - 1;
-        let pool = Arc::new(Pool::new(1).unwrap());
+        let (pool, workers) = (Arc::new(Pool::new(1).unwrap()), Arc::new(Pool::new(2).unwrap()));
         let (wires, done) = (crate::testing::wires::Wires::new(Arc::clone(&pool) as Arc<dyn Executor>), Arc::new(Done::default()));
         let (driver, until) = (Arc::clone(&pool), Arc::clone(&done));
         let network = std::thread::spawn(move || driver.drive(&until));
@@ -372,7 +372,8 @@ fn shares_run_on_threads() {
                 let socket = wires.socket(number) as Arc<dyn Carrier>;
                 let open = move |nodes: &[usize]| Ok(bind(node, &seen).into_iter().filter(|s| nodes.contains(&s.node)).collect());
                 let up: Up = Arc::new(move |message| lead.on(number, message));
-                std::thread::spawn(move || crate::runtime::share::run_share(plan, &options(2, 100), &open, share, socket, up, down))
+                let workers = Arc::clone(&workers);
+                std::thread::spawn(move || crate::runtime::share::run_share(plan, &options(2, 100), &workers, &open, share, socket, up, down))
             })
             .collect();
         let report = lead.wait().unwrap();
