@@ -363,7 +363,7 @@ impl Job {
         if !self.options.cuts() {
             return asked.refuse(Error::Checkpoint("the job was started without checkpoints (`RunOptions::checkpoints`)".into()));
         }
-        if matches!(&asked, Asked::Save(_)) && self.settling().is_none() {
+        if !matches!(&asked, Asked::Cut(_)) && self.settling().is_none() {
             return asked.refuse(Error::Checkpoint(
                 "savepoints are kept beside checkpoints: start the job with a directory for them (`--checkpoint-dir`)".into(),
             ));

@@ -16,9 +16,9 @@ impl Job {
     /// The stages of this job with so many instances of each parallel step, as they are placed on processes.
     ///
     /// # Errors
-    /// If the plan or its sources do not allow it to run.
+    /// As for [`stages`](share::stages).
     pub fn stages(&self, parallelism: usize) -> Result<Vec<StageShape>> {
-        share::stages(&self.lowered(true)?.plan, parallelism)
+        share::stages(&self.lowered(true)?.plan, &self.identified()?, parallelism)
     }
     /// The lead of an attempt to run this job in several processes, with so many instances of each parallel step over all of them.
     ///

@@ -267,7 +267,7 @@ impl State {
     }
     fn want(&mut self, lead: &Arc<Lead>, asked: Asked) {
         let over = || Error::Checkpoint("the job is over".into());
-        if lead.settling.is_none() && (matches!(&asked, Asked::Save(_)) || !lead.options.cuts()) {
+        if lead.settling.is_none() && (!matches!(&asked, Asked::Cut(_)) || !lead.options.cuts()) {
             return asked.refuse(Error::Checkpoint(
                 "savepoints are kept beside checkpoints: start the job with a directory for them (`--checkpoint-dir`)".into(),
             ));

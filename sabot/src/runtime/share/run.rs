@@ -5,22 +5,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::member::{BEAT, Member, OpenSinks};
-use super::{Carrier, Fault, FromShare, Share, ShareReport, StageShape, ToShare};
+use super::{Carrier, Fault, FromShare, Share, ShareReport, ToShare};
 use crate::operator::{BoundSink, PhysicalPlan};
-use crate::runtime::graph::Graph;
 use crate::runtime::{Executor, Pool, RunOptions};
 use crate::{Error, Result};
 
 /// How long it takes at most until a share that failed by itself is over for its listener too.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// The stages of a plan that begins from its start, with so many instances of each parallel step.
-///
-/// # Errors
-/// If the plan is inconsistent.
-pub fn stages(plan: &PhysicalPlan, parallelism: usize) -> Result<Vec<StageShape>> {
-    Ok(Graph::new(plan, parallelism, |_, _| false)?.shapes(plan))
-}
 
 /// Runs a share of a job to its end, on the workers of `pool`, which other shares may use too, while the calling thread waits. `sinks` opens the sinks of
 /// these nodes, those that are here. `up` tells the lead, and must not block; `down` is what the lead says: if it hangs up, the share

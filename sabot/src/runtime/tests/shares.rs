@@ -16,7 +16,12 @@ type Sinks = Arc<dyn Fn() -> Vec<BoundSink> + Send + Sync>;
 
 /// Starts a job on so many shares.
 fn start(sim: &Arc<Simulated>, plan: &Arc<PhysicalPlan>, sinks: Sinks, options: &RunOptions, shares: usize) -> Result<Arc<Processes>> {
-    let lead = |executor| Lead::open(Arc::clone(plan), options, options.threads, executor);
+    let lead = |executor| {
+        let stages = crate::runtime::share::stages(plan, options, options.threads)?;
+        let lead = Lead::open(Arc::clone(plan), options, options.threads, executor)?;
+        assert_eq!(lead.stages(), stages, "what was placed is what is led");
+        Ok(lead)
+    };
     let member = |executor: Arc<dyn Executor>, share: Share, carrier: Arc<dyn Carrier>, up: Up| -> Result<Member<'static>> {
         let sinks = Arc::clone(&sinks);
         let open = move |nodes: &[usize]| Ok(sinks().into_iter().filter(|s| nodes.contains(&s.node)).collect());
@@ -289,6 +294,30 @@ fn a_savepoint_of_several_processes_begins_a_job_on_another_number() {
         let processes = start(&sim, &plan, shelved(&shelves, nodes), &options, 3).unwrap();
         let _ = started.set(Arc::clone(&processes));
         processes.drive().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        each_row_once(&shelves, 2, seed);
+    }
+}
+
+/// To several, to one, to several: with one instance each step could be in one task, but for what the checkpoint says of them.
+#[test]
+fn a_job_that_moves_goes_on_from_a_checkpoint() {
+    for seed in seeds(12) {
+        let dir = folder();
+        let shelves = [Shelf::default(), Shelf::default()];
+        let (plan, nodes) = plan(2);
+        let plan = Arc::new(plan.0);
+        for (life, (threads, shares)) in [(3, 2), (1, 1), (4, 3), (1, 2)].into_iter().enumerate() {
+            let ticket: Arc<OnceLock<Ticket<()>>> = Arc::default();
+            let asked = Arc::clone(&ticket);
+            let (sim, started) = at(seed * 10 + life as u64, 700, move |p| _ = asked.set(p.lead.request_end("elsewhere")));
+            let processes = start(&sim, &plan, shelved(&shelves, nodes), &kept(dir.path(), threads), shares).unwrap();
+            let _ = started.set(Arc::clone(&processes));
+            let ended = processes.drive();
+            assert!(matches!(&ended, Err(Error::Suspended(name)) if name == "elsewhere"), "seed {seed}, life {life}: {ended:?}");
+            assert!(matches!(ticket.get().and_then(Ticket::try_take), Some(Ok(()))));
+        }
+        assert!(!dir.path().join("savepoints").exists(), "nothing stays but the checkpoints");
+        finish(dir.path(), &plan, shelved(&shelves, nodes), seed, (2, 3));
         each_row_once(&shelves, 2, seed);
     }
 }
