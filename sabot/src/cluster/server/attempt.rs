@@ -165,6 +165,9 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
     }
     let row = core.row(id).await?;
     let (spec, options) = core.job_of(&row)?;
+    if let Some(dir) = &options.checkpoint_dir {
+        until_free(core, id, dir).await?;
+    }
     let text = serde_json::to_string(&spec).map_err(|e| Error::internal(format!("a job's specification cannot be written: {e}")))?;
     let (placing, sending) = (Arc::clone(core), Arc::clone(&run));
     let job = id.to_owned();
@@ -235,6 +238,22 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
     }
 }
 
+/// Waits, for a while, until no other process has the job's directory of checkpoints: a server that led before and stands still has it until it goes on,
+/// and gives it up.
+async fn until_free(core: &Arc<Core>, id: &str, dir: &std::path::Path) -> Result<()> {
+    let since = Instant::now();
+    loop {
+        let at = dir.to_owned();
+        let held = blocking(move || crate::runtime::is_held(&at)).await.unwrap_or(false);
+        if !held || since.elapsed() > PATIENCE || core.row(id).await?.state == JobState::Stopping {
+            return Ok(()); // if it is held still, opening it says so
+        }
+        let waits = format!("waits for {}, which another process has: end it (it may be a server that stands still)", dir.display());
+        core.store.progress(core.fence, &super::flow_of(id), &waits, now()).await?;
+        tokio::time::sleep(NOTED).await;
+    }
+}
+
 /// The assignments as shares know them.
 fn placement(assignments: &Assignments, shapes: &[StageShape]) -> Placement {
     let of = |(stage, shape): (usize, &StageShape)| -> Vec<usize> {
@@ -297,7 +316,7 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
     match core.hub.run(id, attempt) {
         // another server led it: its agents have stopped when their leases are over, counted from when this one began
         None => {
-            let wait = LEASE.saturating_sub(core.hub.now());
+            let wait = (LEASE + core.handover).saturating_sub(core.hub.now());
             tokio::time::sleep(wait).await;
         }
         Some(run) => {

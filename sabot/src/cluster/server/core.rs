@@ -35,6 +35,8 @@ pub(in crate::cluster) struct Core {
     pub(in crate::cluster) control: String,
     pub(in crate::cluster) tls: bool,
     pub(in crate::cluster) since: i64,
+    /// How long a server that led before may have led beside this one.
+    pub(in crate::cluster) handover: Duration,
     pub(in crate::cluster) workflows: OnceLock<Arc<dyn Workflows>>,
 }
 

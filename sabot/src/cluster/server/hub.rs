@@ -1,6 +1,7 @@
 //! The agents as the server reaches them: one stream of frames each, behind which are their shares.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -43,13 +44,15 @@ pub(in crate::cluster) struct Hub {
     news: UnboundedSender<News>,
     store: Arc<ControlStore>,
     fence: Fence,
+    closed: AtomicBool,
 }
 
 impl Hub {
     /// No agents yet.
     pub(in crate::cluster) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
         let members = Mutex::new(Membership::new(build));
-        let hub = Arc::new(Hub { start: Instant::now(), members, wires: Mutex::default(), runs: Mutex::default(), news, store, fence });
+        let (wires, runs, closed) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let hub = Arc::new(Hub { start: Instant::now(), members, wires, runs, news, store, fence, closed });
         let ticking = Arc::downgrade(&hub);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
@@ -112,12 +115,20 @@ impl Hub {
         members.all().map(|m| (m.clone(), Self::taken(&runs, m.epoch))).collect()
     }
 
+    /// This server leads no more: from now on no agent is heard, or told anything, not even that it is heard.
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+    fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
     /// Tells an agent something.
     ///
     /// # Errors
-    /// If it is not connected.
+    /// If it is not connected, or this server leads no more.
     pub(super) fn tell(&self, epoch: u64, message: &ToAgent) -> Result<()> {
-        let wire = lock(&self.wires).get(&epoch).cloned();
+        let wire = lock(&self.wires).get(&epoch).cloned().filter(|_| !self.is_closed());
         let gone = || {
             let name = self.members().get(epoch).map(|m| m.registration.name.clone()).unwrap_or_default();
             Error::io(format!("agent `{name}`"), "cannot be told", std::io::ErrorKind::NotConnected.into())
@@ -164,6 +175,9 @@ impl Hub {
         self.changed(epoch, Level::Info, format!("agent `{name}` has joined (epoch {epoch})"), false);
         while let Some(frame) = frames.recv().await {
             let Ok(frame) = frame else { break };
+            if self.is_closed() {
+                return Ok(()); // its stream ends with this
+            }
             // a lease that is over is over: what comes late is refused, and the stream with it
             match self.on(epoch, &name, from_bytes(&frame, from)?) {
                 Ok(true) => {}

@@ -13,6 +13,7 @@ pub(super) mod view;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -47,6 +48,9 @@ pub struct ServerOptions {
     /// Listen beyond this machine without token or certificates.
     pub insecure: bool,
 }
+
+/// A leader's place on Postgres is free when its session ends, which the leader sees when it says next that it is there, twice a second.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// The operation that submits a job.
 pub(super) fn flow_of(job: &str) -> String {
@@ -117,6 +121,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         control,
         tls: options.tls.is_some(),
         since,
+        handover: if matches!(options.store, Place::Postgres(_)) { HANDOVER } else { Duration::ZERO },
         workflows: OnceLock::new(),
     });
     let calls = Arc::downgrade(&hub);
@@ -142,6 +147,8 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         why = leader.lost() => Err(Error::Control(format!("this server does not lead any more: {why}"))),
         _ = ending.wait_for(|e| *e) => Ok(()),
     };
+    // not a moment longer than it leads; its leads are told nothing more, so that they write nothing more
+    hub.close();
     chronicle.abort();
     watching.abort();
     // workflows go on when a server is started again
