@@ -48,6 +48,9 @@ pub struct ServerOptions {
     pub insecure: bool,
 }
 
+/// How long workflows may take to stop.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// The operation that submits a job.
 pub(super) fn flow_of(job: &str) -> String {
     format!("submit-{job}")
@@ -144,8 +147,12 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     };
     chronicle.abort();
     watching.abort();
-    // workflows go on when a server is started again
-    let _ = workflows.stop().await;
+    // agents shall look for the one that leads now, whatever the rest takes
+    if over.is_err() {
+        node.stop();
+    }
+    // workflows go on when a server is started again; a store that is away may leave them waiting for it
+    let _ = tokio::time::timeout(FAREWELL, workflows.stop()).await;
     node.stop();
     over
 }
