@@ -109,6 +109,4 @@ pub use requests::ask_for_savepoint;
 pub use savepoints::{Savepoint, delete_savepoint, find_savepoint, savepoints};
 pub use shape::StepShape;
 pub use simulated::Simulated;
-#[cfg(feature = "cluster")]
-pub(crate) use store::is_held;
 pub use store::newest_checkpoint;

@@ -74,15 +74,6 @@ pub fn newest_checkpoint(dir: &Path) -> Result<Option<u64>> {
     claims::newest(place::open(dir, false, place::usual())?.as_ref())
 }
 
-/// Whether a process has the directory of checkpoints now, as far as that can be seen: also one that stands still has it.
-///
-/// # Errors
-/// As for [`newest_checkpoint`].
-#[cfg(feature = "cluster")]
-pub(crate) fn is_held(dir: &Path) -> Result<bool> {
-    Ok(place::open(dir, false, place::usual())?.idle()? == Some(false))
-}
-
 /// A directory that is this process's, and what the job begins with.
 pub(super) struct Opened {
     pub(super) owner: Option<Owner>,

@@ -46,6 +46,10 @@ impl Postgres {
     pub fn end(&self) {
         crate::script("postgres.sh", &["stop", &self.dir.display().to_string()]).expect("stops");
     }
+    /// `kill -9` of all its processes.
+    pub fn kill(&self) {
+        crate::script("postgres.sh", &["kill", &self.dir.display().to_string()]).expect("is killed");
+    }
     /// Starts it again.
     pub fn begin(&self) {
         self.go(None).expect("starts again");

@@ -39,6 +39,5 @@ pub(super) fn serve(sub: &ArgMatches) -> Result<i32> {
         let _ = end.send(true);
     })
     .map_err(|e| Error::usage(format!("cannot listen for signals: {e}")))?;
-    net::runtime()?.block_on(run_server(options, ending, say))?;
-    Ok(0)
+    net::serve(run_server(options, ending, say))
 }

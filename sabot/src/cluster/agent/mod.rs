@@ -29,7 +29,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// How an agent is started.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
-    /// The server's API: `host:port`.
+    /// The server's API: `host:port`, or several with commas, of which one leads.
     pub join: String,
     /// Where it listens for other agents.
     pub listen: SocketAddr,
@@ -66,9 +66,10 @@ pub enum Ending {
 /// If it cannot listen, or the server refuses it for good: another build, another token.
 pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending>, say: impl Fn(&str) + Send + Sync) -> Result<()> {
     let client = Client::new(&options.join, options.token.clone())?;
+    let build = Build::this()?;
     let mut waited = AGAIN.0;
     let first = loop {
-        match client.post::<JoinView>("/v1/join", &Build::this()?).await {
+        match ask(&client, &build, options.tls.is_some()).await {
             Ok(view) => break view,
             Err(e @ (Error::Usage(_) | Error::Data { .. })) => return Err(e),
             Err(e) => say(&format!("{e}; trying again")),
@@ -100,7 +101,7 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
         memory: options.memory,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         pid: std::process::id(),
-        build: Build::this()?,
+        build,
     };
     let peers = PeerOptions { token, tls: options.tls.clone(), ..PeerOptions::default() };
     let shares = Arc::new(Shares::new(options.slots, carriers(&node, &peers, key.clone()))?);
@@ -125,14 +126,41 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
                 }
             }
         }
-        if paused(&mut ending, &mut waited).await {
-            node.stop();
-            return Ok(());
-        }
-        // a server that was started again may listen elsewhere
-        if let Ok(view) = client.post::<JoinView>("/v1/join", &registration.build).await {
-            control = view.control;
-        }
+        // another server may lead now, which listens elsewhere and signs with another key
+        let mut said = String::new();
+        let view = loop {
+            if paused(&mut ending, &mut waited).await {
+                node.stop();
+                return Ok(());
+            }
+            match ask(&client, &registration.build, options.tls.is_some()).await {
+                Ok(view) => break view,
+                Err(e @ Error::Usage(_)) => return Err(e),
+                Err(e) => {
+                    let text = format!("{e}; trying again");
+                    if text != said {
+                        say(&text);
+                        said = text;
+                    }
+                }
+            }
+        };
+        key.renew(view.ticket_key.as_bytes())?;
+        control = view.control;
+    }
+}
+
+/// Asks the server that leads where and how to join it.
+async fn ask(client: &Client, build: &Build, tls: bool) -> Result<JoinView> {
+    let view = client.post::<JoinView>("/v1/join", build).await?;
+    match (view.tls, tls) {
+        (true, false) => Err(Error::usage(
+            "the server talks TLS with agents, and this one was started without certificates: give it `--tls-cert`, `--tls-key` and `--tls-ca`",
+        )),
+        (false, true) => Err(Error::usage(
+            "the server was started without certificates, and this agent with some: start the server with `--tls-cert`, `--tls-key` and `--tls-ca` too",
+        )),
+        _ => Ok(view),
     }
 }
 

@@ -40,9 +40,13 @@ pub(super) async fn session(
     say: &(impl Fn(&str) + Send + Sync),
 ) -> Over {
     let mut joined = false;
-    match serve(server, registration, shares, key, ending, say, &mut joined).await {
+    let served = serve(server, registration, shares, key, ending, say, &mut joined).await;
+    let why = served.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    match served {
         Ok(over) => over,
-        Err(e) => Over::Again { why: e.to_string(), joined },
+        // another token, or a certificate of another authority
+        Err(Error::Io { source, .. }) if !joined && source.kind() == std::io::ErrorKind::PermissionDenied => Over::Refused(why),
+        Err(_) => Over::Again { why, joined },
     }
 }
 

@@ -101,7 +101,7 @@ async fn join(State(core): Shared, Json(build): Json<Build>) -> Answer<JoinView>
     if let Some(why) = core.build.refusal(&build) {
         return Err(Error::Usage(format!("the agent is refused: {why}")).into());
     }
-    Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone() }))
+    Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone(), tls: core.tls }))
 }
 
 async fn list_jobs(State(core): Shared) -> Answer<Vec<JobSummary>> {

@@ -42,6 +42,8 @@ pub struct JoinView {
     pub control: String,
     /// The key with which tickets are signed.
     pub ticket_key: String,
+    /// Whether agents must show certificates there.
+    pub tls: bool,
 }
 
 /// `POST /v1/jobs`.

@@ -11,7 +11,7 @@ use super::flows::recovery;
 use super::run::{End, Run, Stage};
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
-use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
+use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, Job as Row, JobState, Level, Placed, TaskId, TaskState};
 use crate::cluster::wire::{Deployment, ShareId, ToAgent};
 use crate::runtime::Inline;
 use crate::runtime::share::{Placement, StageShape};
@@ -75,8 +75,7 @@ pub(super) async fn assign(
         if row.state == JobState::Stopping {
             return Ok(Assign::Over(End::Cancelled));
         }
-        // one that is older than this server was submitted to one that was killed: agents that were there may not have joined yet
-        let new = attempt == 1 && row.created >= core.since;
+        let new = is_new(core, &row, attempt);
         let placed = reserve(core, id, attempt, &demands, shapes, before);
         let refusal = match placed {
             Ok(run) => {
@@ -108,6 +107,16 @@ pub(super) async fn assign(
         core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
         pause().await;
     }
+}
+
+/// Whether the job was just submitted, to this server. One that is older was submitted to one that was killed: agents that were there may not have
+/// joined yet.
+fn is_new(core: &Core, row: &Row, attempt: u32) -> bool {
+    attempt == 1 && row.created >= core.since
+}
+/// Whether another process has the place of the job's checkpoints.
+fn is_held(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy)
 }
 
 /// Finds slots and takes them, at once.
@@ -165,17 +174,30 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
     }
     let row = core.row(id).await?;
     let (spec, options) = core.job_of(&row)?;
-    if let Some(dir) = &options.checkpoint_dir {
-        until_free(core, id, dir).await?;
-    }
     let text = serde_json::to_string(&spec).map_err(|e| Error::internal(format!("a job's specification cannot be written: {e}")))?;
+    let since = Instant::now();
+    let lead = loop {
+        let (spec, with) = (spec.clone(), options.clone());
+        let opened = blocking(move || Job::from_spec(&spec)?.options(move |o| *o = with).lead(parallelism, Arc::new(Inline::default())));
+        match opened.await {
+            // a server that stands still keeps the lock of the job's directory until it ends, or goes on and finds that it leads no more
+            Err(e) if is_held(&e) && !is_new(core, &row, attempt) && since.elapsed() < PATIENCE => {
+                core.store
+                    .progress(core.fence, &super::flow_of(id), &format!("waits for the place of its checkpoints: {e}"), now())
+                    .await?;
+                if core.row(id).await?.state == JobState::Stopping {
+                    run.over(End::Cancelled);
+                    return Ok(Going::Over(End::Cancelled));
+                }
+                pause().await;
+            }
+            opened => break opened,
+        }
+    };
     let (placing, sending) = (Arc::clone(core), Arc::clone(&run));
     let job = id.to_owned();
     let opened = blocking(move || {
-        let (core, run) = (placing, sending);
-        let with = options.clone();
-        let made = Job::from_spec(&spec)?.options(move |o| *o = with);
-        let lead = made.lead(parallelism, Arc::new(Inline::default()))?;
+        let (core, run, lead) = (placing, sending, lead?);
         if lead.stages() != run.shapes {
             return Err(Error::Plan(format!("the stages of job {job} are not those that were placed")));
         }
@@ -226,7 +248,7 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
     match opened {
         Ok(()) => Ok(Going::On),
         Err(error) => {
-            let again = error.is_transient();
+            let again = error.is_transient() && !(is_held(&error) && is_new(core, &row, attempt));
             let end = End::Failed { error: error.to_string(), again };
             if let Some(lead) = run.lead() {
                 lead.cancel(error);
@@ -235,22 +257,6 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
             }
             Ok(Going::Over(end))
         }
-    }
-}
-
-/// Waits, for a while, until no other process has the job's directory of checkpoints: a server that led before and stands still has it until it goes on,
-/// and gives it up.
-async fn until_free(core: &Arc<Core>, id: &str, dir: &std::path::Path) -> Result<()> {
-    let since = Instant::now();
-    loop {
-        let at = dir.to_owned();
-        let held = blocking(move || crate::runtime::is_held(&at)).await.unwrap_or(false);
-        if !held || since.elapsed() > PATIENCE || core.row(id).await?.state == JobState::Stopping {
-            return Ok(()); // if it is held still, opening it says so
-        }
-        let waits = format!("waits for {}, which another process has: end it (it may be a server that stands still)", dir.display());
-        core.store.progress(core.fence, &super::flow_of(id), &waits, now()).await?;
-        tokio::time::sleep(NOTED).await;
     }
 }
 

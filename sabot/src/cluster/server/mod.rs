@@ -51,6 +51,8 @@ pub struct ServerOptions {
 
 /// A leader's place on Postgres is free when its session ends, which the leader sees when it says next that it is there, twice a second.
 const HANDOVER: Duration = Duration::from_secs(1);
+/// How long workflows may take to stop.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The operation that submits a job.
 pub(super) fn flow_of(job: &str) -> String {
@@ -151,8 +153,12 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     hub.close();
     chronicle.abort();
     watching.abort();
-    // workflows go on when a server is started again
-    let _ = workflows.stop().await;
+    // agents shall look for the one that leads now, whatever the rest takes
+    if over.is_err() {
+        node.stop();
+    }
+    // workflows go on when a server is started again; a store that is away may leave them waiting for it
+    let _ = tokio::time::timeout(FAREWELL, workflows.stop()).await;
     node.stop();
     over
 }

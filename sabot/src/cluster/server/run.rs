@@ -137,7 +137,8 @@ impl Run {
             *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share() };
             drop(lock(&run.lead).take());
             drop(lead);
-            run.over(end_of(&result));
+            let began = *run.stage.borrow() != Stage::Deploying;
+            run.over(end_of(&result, run.attempt > 1 || began));
         };
         std::thread::Builder::new()
             .name(format!("lead-{}", self.job))
@@ -271,15 +272,16 @@ impl Run {
     }
 }
 
-/// What became of it.
-fn end_of(result: &Result<Report>) -> End {
+/// What became of it. `began`: whether the job has ever begun to run, as far as is known.
+fn end_of(result: &Result<Report>, began: bool) -> End {
     match result {
         Ok(_) => End::Finished,
         Err(Error::Suspended(name)) => End::Suspended(name.clone()),
         Err(Error::Cancelled) => End::Cancelled,
         Err(error) => {
-            // what a user wrote wrongly stays wrong
-            let again = !matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. });
+            // what a user wrote wrongly stays wrong, and so does a place of checkpoints that does not serve from the beginning
+            let wrong = matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. });
+            let again = !wrong && (began || !matches!(error, Error::Checkpoint(_)));
             End::Failed { error: error.to_string(), again }
         }
     }

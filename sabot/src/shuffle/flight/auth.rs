@@ -1,7 +1,7 @@
 //! Who may call: a bearer token on every call, and a signed ticket for what belongs to a job.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -11,6 +11,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 
 use crate::clock::time_of_day;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// The shortest key that tickets are signed with, in bytes.
@@ -102,9 +103,9 @@ impl Grant {
     }
 }
 
-/// The key with which the control plane signs tickets, and with which agents know them.
+/// The key with which the control plane signs tickets, and with which agents know them. Clones are one key.
 #[derive(Clone)]
-pub struct TicketKey(Arc<[u8]>);
+pub struct TicketKey(Arc<Mutex<Vec<u8>>>);
 
 impl std::fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -118,11 +119,21 @@ impl TicketKey {
     /// # Errors
     /// If it is shorter.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self> {
+        let key = TicketKey(Arc::default());
+        key.renew(secret)?;
+        Ok(key)
+    }
+    /// Takes another secret, here and in all clones: another server leads, and signs with its own. Tickets of before are worth nothing.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); the key stays as it was.
+    pub fn renew(&self, secret: impl AsRef<[u8]>) -> Result<()> {
         let secret = secret.as_ref();
         if secret.len() < SHORTEST_KEY {
             return Err(Error::usage(format!("a key for tickets has at least {SHORTEST_KEY} bytes, this one has {}", secret.len())));
         }
-        Ok(TicketKey(secret.into()))
+        *lock(&self.0) = secret.to_vec();
+        Ok(())
     }
     /// A ticket: the hexadecimal digits of an HMAC-SHA256 and of the grant.
     ///
@@ -164,7 +175,7 @@ impl TicketKey {
         Ok(grant)
     }
     fn mac(&self) -> Result<Hmac<Sha256>> {
-        Hmac::new_from_slice(&self.0).map_err(|e| Error::internal(format!("a key for tickets: {e}")))
+        Hmac::new_from_slice(&lock(&self.0)).map_err(|e| Error::internal(format!("a key for tickets: {e}")))
     }
 }
 
@@ -196,6 +207,10 @@ mod tests {
         assert_eq!(late, "the ticket for output `daily` of job `flights-1` expired 7 s ago");
         let other = TicketKey::new("a key of sixteen c").unwrap();
         assert!(other.open_at(&ticket, 0).is_err());
+        let clone = other.clone();
+        assert!(other.renew("short").is_err() && clone.open_at(&ticket, 0).is_err());
+        other.renew("a key of sixteen b").unwrap();
+        assert_eq!(clone.open_at(&ticket, 0).unwrap(), grant);
         // every digit counts
         for at in 0..ticket.len() {
             let digit = if ticket.as_bytes().get(at) == Some(&b'0') { "1" } else { "0" };
