@@ -162,7 +162,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 ///
 /// # Errors
 /// Its own, at last.
-pub(super) async fn patiently<T>(mut work: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub(super) async fn patiently<T, Fut: Future<Output = Result<T>>>(work: impl Fn() -> Fut) -> Result<T> {
     let mut tries = 0;
     loop {
         match work().await {
