@@ -18,7 +18,7 @@ use super::shapes::{
     Submission,
 };
 use crate::clock::time_of_day;
-use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
+use crate::cluster::server::{Asked, Core, MOVES, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
 use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
 use crate::cluster::{Build, server};
 use crate::{Error, Result};
@@ -115,7 +115,7 @@ async fn show_job(State(core): Shared, Path(id): Path<String>) -> Answer<JobView
 /// A job's id: its pipeline's name, and digits of the request's key.
 fn id_of(submission: &Submission) -> String {
     let digest = Sha256::digest(format!("{} {}", submission.spec.pipeline, submission.key));
-    let digits: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let digits: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
     format!("{}-{digits}", submission.spec.pipeline)
 }
 
@@ -128,7 +128,14 @@ async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answ
     let operation = flow_of(&job);
     let input = Submitted { job: job.clone(), submission };
     let input = serde_json::to_value(input).map_err(|e| Error::internal(format!("a submission cannot be written: {e}")))?;
-    core.workflows()?.start(&operation, "submit", input).await?;
+    core.workflows()?.start(&operation, "submit", input.clone()).await?;
+    let there = core.workflows()?.show(&operation).await?;
+    if there.is_some_and(|w| w.input != input) {
+        return Err(Error::Usage(format!(
+            "the key of this submission is that of job {job}, which is another: give each submission a key of its own"
+        ))
+        .into());
+    }
     // once it is written down, others see it
     let since = Instant::now();
     while core.store.job(&job).await?.is_none() {
@@ -145,8 +152,9 @@ async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, as
     let row = core.row(id).await?;
     let operation = format!("{name}-{id}-{key}");
     let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    core.workflows()?.start(&operation, name, input.clone()).await?;
+    // the workflow writes it down too: a server that is killed here leaves no operation that nobody does
     begin(core, &operation, kind, Some(&row.id), &input).await?;
-    core.workflows()?.start(&operation, name, input).await?;
     Ok(Json(Begun { job: row.id, operation }))
 }
 
@@ -162,6 +170,9 @@ async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
 
 async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
     let dir = checkpoints_of(&core, &id).await?;
+    if body.name.starts_with(MOVES) {
+        return Err(Error::Usage(format!("savepoints whose names begin with `{MOVES}` are the server's own: choose another name")).into());
+    }
     let name = body.name.clone();
     let known =
         tokio::task::spawn_blocking(move || crate::runtime::savepoints(&dir)).await.map_err(|e| Error::internal(e.to_string()))??;
@@ -188,9 +199,11 @@ async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {
 
 async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
     let epoch = {
-        let mut members = core.hub.members();
-        let found = members.named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
-        found.filter(|epoch| members.drain(*epoch))
+        let found = core.hub.members().named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
+        if let Some(why) = found.and_then(|epoch| core.hub.no_room(epoch, None)) {
+            return Err(Error::Usage(format!("agent `{name}` cannot leave: {why}")).into());
+        }
+        found.filter(|epoch| core.hub.members().drain(*epoch))
     };
     let Some(epoch) = epoch else {
         let known: Vec<String> = view::agents(&core).into_iter().filter(|a| a.standing.holds()).map(|a| a.name).collect();
@@ -198,7 +211,7 @@ async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
         return Err(Error::Usage(crate::words::unknown("there is no agent", &name, "those that are there are", &known)).into());
     };
     core.hub.say(Level::Info, None, Some(&name), format!("agent `{name}` was asked to leave: its tasks move"));
-    let operation = begin_drain(&core, &name, epoch).await?;
+    let operation = begin_drain(&core, &name, epoch, Some(&digits())).await?;
     Ok(Json(Begun { job: String::new(), operation }))
 }
 

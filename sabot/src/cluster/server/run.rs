@@ -1,17 +1,19 @@
 //! One attempt to run a job, as far as this process goes: its lead, where its shares are, and how it ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::core::{blocking, pause};
 use crate::cluster::placement::{Assigned, Assignments};
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
-use crate::runtime::{CheckpointReport, CheckpointTaken, Report};
+use crate::runtime::{CheckpointReport, CheckpointTaken, Report, Savepoint};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -54,6 +56,10 @@ pub(super) struct Run {
     pub(super) shapes: Vec<StageShape>,
     /// Gone when the attempt is over, since it holds the place of the checkpoints.
     lead: Mutex<Option<Arc<Lead>>>,
+    /// Whether its shares were begun, or are.
+    begun: AtomicBool,
+    /// Whether that goes on: a lead may follow.
+    opening: AtomicBool,
     /// What the lead said last.
     last: Mutex<Last>,
     names: OnceLock<Vec<String>>,
@@ -78,6 +84,8 @@ struct Last {
 /// Counts of steps over the last seconds: when, and rows in and out by step.
 type Samples = VecDeque<(Instant, BTreeMap<usize, Account>)>;
 
+/// How often is looked whether a savepoint is made.
+const ASKED: Duration = Duration::from_millis(5);
 /// How many samples rates are of; one a second is taken, as often as shares tell.
 const SAMPLES: usize = 6;
 
@@ -104,6 +112,8 @@ impl Run {
             assignments,
             shapes,
             lead: Mutex::default(),
+            begun: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
             last: Mutex::default(),
             names: OnceLock::new(),
             stage: watch::Sender::new(Stage::Deploying),
@@ -127,7 +137,71 @@ impl Run {
         let here = self.assignments.tasks.iter().filter(|t| self.assignments.slots.get(t.slot) == Some(&share));
         here.map(Assigned::task).collect()
     }
+    /// Whether it has still to be begun, by the caller then, who says when that is [done](Self::opened).
+    pub(super) fn open(&self) -> bool {
+        let first = !self.begun.swap(true, SeqCst);
+        if first {
+            self.opening.store(true, SeqCst);
+        }
+        first
+    }
+    /// It was begun, or has failed to, or that was broken off.
+    pub(super) fn opened(&self) {
+        self.opening.store(false, SeqCst);
+        if self.names.get().is_none() {
+            self.over(End::Failed { error: "its deployment was broken off".into(), again: true });
+        }
+    }
+    /// Whether it has, or may get, a lead: something of it may write then, though it be over.
+    pub(super) fn is_led(&self) -> bool {
+        self.opening.load(SeqCst) || lock(&self.lead).is_some()
+    }
+    /// Asks its lead for a savepoint. None if the attempt ends without it, or has no lead yet: to be asked again, or the next one.
+    ///
+    /// # Errors
+    /// If it cannot be made, or the job has ended.
+    pub(super) async fn save(&self, name: &str, stop: bool) -> Result<Option<Savepoint>> {
+        let Some(lead) = self.lead() else {
+            pause().await;
+            return Ok(None);
+        };
+        let name = name.to_owned();
+        let (made, ending) = blocking(move || {
+            let ticket = lead.request_savepoint(&name, stop);
+            loop {
+                // in this order: a lead that is over answers nobody any more
+                let over = lead.is_over();
+                if let Some(made) = ticket.try_take() {
+                    let ending = made.is_err() && lead.is_ending();
+                    return Ok((made, ending));
+                }
+                if over {
+                    return Ok((Err(Error::Checkpoint("the job has ended before".into())), true));
+                }
+                std::thread::sleep(ASKED);
+            }
+        })
+        .await?;
+        match made {
+            Ok(made) => Ok(Some(made)),
+            Err(error) if !ending => Err(error),
+            Err(error) => match self.until(|s| matches!(s, Stage::Over(_))).await {
+                Stage::Over(End::Finished | End::Cancelled) => Err(error),
+                _ => Ok(None),
+            },
+        }
+    }
+    /// Ends it, for a reason that is none of its own.
+    pub(super) fn give_up(&self, why: &str) {
+        match self.lead() {
+            Some(lead) => lead.cancel(Error::Control(why.to_owned())),
+            None => self.over(End::Failed { error: why.to_owned(), again: false }),
+        }
+    }
     /// Its lead, whose end is waited for by a thread.
+    ///
+    /// # Errors
+    /// If the attempt is over already: the lead is told to end then.
     pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>) -> Result<()> {
         let _ = self.names.set(lead.nodes());
         *lock(&self.lead) = Some(Arc::clone(lead));
@@ -140,11 +214,17 @@ impl Run {
             let began = *run.stage.borrow() != Stage::Deploying;
             run.over(end_of(&result, run.attempt > 1 || began));
         };
-        std::thread::Builder::new()
-            .name(format!("lead-{}", self.job))
-            .spawn(body)
-            .map(drop)
-            .map_err(|e| Error::io("a thread", "cannot start it for a job's lead", e))
+        std::thread::Builder::new().name(format!("lead-{}", self.job)).spawn(body).map_err(|e| {
+            drop(lock(&self.lead).take());
+            Error::io("a thread", "cannot start it for a job's lead", e)
+        })?;
+        match self.stage() {
+            Stage::Over(end) => Err(Error::Control(match end {
+                End::Failed { error, .. } => error,
+                _ => "the job ended while it was deployed".to_owned(),
+            })),
+            Stage::Deploying | Stage::Running => Ok(()),
+        }
     }
     /// Its lead, while it goes on. Not to be kept: see there.
     pub(super) fn lead(&self) -> Option<Arc<Lead>> {
@@ -278,11 +358,15 @@ fn end_of(result: &Result<Report>, began: bool) -> End {
         Ok(_) => End::Finished,
         Err(Error::Suspended(name)) => End::Suspended(name.clone()),
         Err(Error::Cancelled) => End::Cancelled,
+        // a place of checkpoints that does not serve from the beginning will not either
         Err(error) => {
-            // what a user wrote wrongly stays wrong, and so does a place of checkpoints that does not serve from the beginning
-            let wrong = matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. });
-            let again = !wrong && (began || !matches!(error, Error::Checkpoint(_)));
+            let again = may_pass(error) && (began || !matches!(error, Error::Checkpoint(_)));
             End::Failed { error: error.to_string(), again }
         }
     }
+}
+
+/// Whether another attempt may help. What a user wrote wrongly stays wrong.
+pub(super) fn may_pass(error: &Error) -> bool {
+    !matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. })
 }

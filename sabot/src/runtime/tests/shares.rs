@@ -402,7 +402,9 @@ fn shares_run_on_threads() {
                 let open = move |nodes: &[usize]| Ok(bind(node, &seen).into_iter().filter(|s| nodes.contains(&s.node)).collect());
                 let up: Up = Arc::new(move |message| lead.on(number, message));
                 let workers = Arc::clone(&workers);
-                std::thread::spawn(move || crate::runtime::share::run_share(plan, &options(2, 100), &workers, &open, share, socket, up, down))
+                std::thread::spawn(move || {
+                    crate::runtime::share::run_share(plan, &options(2, 100), &workers, &open, share, socket, up, down)
+                })
             })
             .collect();
         let report = lead.wait().unwrap();
