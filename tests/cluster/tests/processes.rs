@@ -7,6 +7,8 @@ mod broken;
 mod kit;
 #[path = "processes/newcomer.rs"]
 mod newcomer;
+#[path = "processes/outputs.rs"]
+mod outputs;
 #[path = "processes/rescaled.rs"]
 mod rescaled;
 #[path = "processes/returned.rs"]
