@@ -12,6 +12,7 @@ mod build;
 mod client;
 pub mod durable;
 mod membership;
+mod outputs;
 mod placement;
 mod server;
 pub mod store;

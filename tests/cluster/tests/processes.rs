@@ -13,6 +13,8 @@ mod namespaces;
 mod network;
 #[path = "processes/newcomer.rs"]
 mod newcomer;
+#[path = "processes/outputs.rs"]
+mod outputs;
 #[allow(dead_code)]
 #[path = "../../../sabot/src/shuffle/flight/tests/proxy.rs"]
 mod proxy;

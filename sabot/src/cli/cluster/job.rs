@@ -1,4 +1,4 @@
-//! `job show`, `job cancel`, `job savepoint`, `job rescale`.
+//! `job show`, `job output`, `job cancel`, `job savepoint`, `job rescale`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::{Error, Result};
 
 /// Runs the subcommand.
 pub(super) fn job(matches: &ArgMatches) -> Result<i32> {
-    let (verb, sub) = matches.subcommand().ok_or_else(|| Error::usage("which command? `show`, `cancel`, `savepoint` or `rescale`"))?;
+    let (verb, sub) =
+        matches.subcommand().ok_or_else(|| Error::usage("which command? `show`, `output`, `cancel`, `savepoint` or `rescale`"))?;
     let client = client(sub)?;
     let given = sub.get_one::<String>("job").map_or("", String::as_str);
     let json = sub.get_flag("json");
@@ -28,6 +29,7 @@ pub(super) fn job(matches: &ArgMatches) -> Result<i32> {
                 let view: JobView = client.get(&format!("/v1/jobs/{id}")).await?;
                 return if json { pretty(&view) } else { print(&shown(&view)) };
             }
+            "output" => return super::output::output(&client, &id, sub).await,
             "cancel" => client.post(&path("cancel"), &serde_json::json!({})).await?,
             "savepoint" => {
                 let name = sub.get_one::<String>("name").cloned().unwrap_or_default();

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::api::JoinView;
-use super::{Build, Client, Registration};
+use super::{Build, Client, Registration, outputs};
 use crate::cluster::host_name;
 use crate::shuffle::Carrier;
 use crate::shuffle::flight::{CarrierOptions, FlightCarrier, Node, NodeOptions, Peer, PeerOptions, Purpose, TicketKey, Tls, Token};
@@ -90,6 +90,7 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
         },
         &Handle::current(),
     )?;
+    outputs::offer(&node);
     let address = advertised(&options, node.address())?;
     let registration = Registration {
         name: options

@@ -6,6 +6,6 @@ mod shapes;
 pub(super) use routes::routes;
 
 pub use shapes::{
-    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, Refused, RescaleAsked, SavepointAsked, ServerView,
-    StepView, Submission,
+    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, OutputView, Refused, RescaleAsked, SavepointAsked,
+    ServerView, StepView, Submission, TicketAsked, TicketView,
 };

@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 
 use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
-    Submission,
+    Submission, TicketAsked, TicketView,
 };
 use crate::clock::time_of_day;
+use crate::cluster::server::outputs::{self, Unreadable};
 use crate::cluster::server::{Asked, Core, MOVES, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
 use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
 use crate::cluster::{Build, server};
@@ -31,22 +32,33 @@ const PERSISTED: Duration = Duration::from_secs(10);
 type Shared = State<Arc<Core>>;
 
 /// An error as an answer.
-pub(super) struct Failed(Error);
+pub(super) struct Failed(StatusCode, String);
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Failed(error)
-    }
-}
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        let text = self.0.to_string();
-        let status = match &self.0 {
+        let text = error.to_string();
+        let status = match &error {
             Error::Usage(_) if text.starts_with("there is no ") => StatusCode::NOT_FOUND,
             Error::Usage(_) | Error::Plan(_) | Error::Schema { .. } => StatusCode::BAD_REQUEST,
             Error::Control(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (status, Json(Refused { error: text })).into_response()
+        Failed(status, text)
+    }
+}
+impl From<Unreadable> for Failed {
+    fn from(why: Unreadable) -> Self {
+        let status = match why {
+            Unreadable::Unknown(_) => StatusCode::NOT_FOUND,
+            Unreadable::Elsewhere(_) => StatusCode::BAD_REQUEST,
+            Unreadable::NotYet(_) => StatusCode::CONFLICT,
+            Unreadable::Gone(_) => StatusCode::GONE,
+        };
+        Failed(status, why.sentence().to_owned())
+    }
+}
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, Json(Refused { error: self.1 })).into_response()
     }
 }
 type Answer<T> = Result<Json<T>, Failed>;
@@ -62,6 +74,7 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Rout
         .route("/v1/jobs/{id}/cancel", post(cancel))
         .route("/v1/jobs/{id}/savepoint", post(savepoint))
         .route("/v1/jobs/{id}/rescale", post(rescale))
+        .route("/v1/jobs/{id}/outputs/{name}/ticket", post(ticket))
         .route("/v1/agents", get(list_agents))
         .route("/v1/agents/{name}/drain", post(drain))
         .route("/v1/operations", get(list_operations))
@@ -191,6 +204,11 @@ async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<R
     checkpoints_of(&core, &id).await?;
     let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: body.parallelism };
     operate(&core, OperationKind::Rescale, "rescale", &id, asked, &digits()).await
+}
+
+/// A ticket for the rows of an output.
+async fn ticket(State(core): Shared, Path((id, name)): Path<(String, String)>, Json(body): Json<TicketAsked>) -> Answer<TicketView> {
+    Ok(Json(outputs::ticket(&core, &id, &name, body.seconds).await??))
 }
 
 async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {

@@ -143,6 +143,42 @@ pub struct JobView {
     pub history: Vec<JobChange>,
     /// The directory or address of its checkpoints.
     pub checkpoint_dir: Option<String>,
+    /// Its sinks, as outputs that others read.
+    pub outputs: Vec<OutputView>,
+}
+
+/// A sink of a job, as an output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputView {
+    /// Its name.
+    pub name: String,
+    /// The file or directory that its rows are in, if it is one.
+    pub place: Option<String>,
+    /// Why its rows cannot be read now; nothing if they can.
+    pub unreadable: Option<String>,
+}
+
+/// `POST /v1/jobs/{id}/outputs/{name}/ticket`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TicketAsked {
+    /// How long it lasts: an hour by default, a day at most.
+    #[serde(default)]
+    pub seconds: Option<u64>,
+}
+
+/// A ticket with which any Flight client reads an output by `DoGet`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketView {
+    /// The job.
+    pub job: String,
+    /// The output's name.
+    pub output: String,
+    /// Where to ask for the rows, one after the other: `grpc://host:port`, or `grpc+tls://host:port`. First the agent that wrote them.
+    pub addresses: Vec<String>,
+    /// The ticket.
+    pub ticket: String,
+    /// When it is worth nothing any more.
+    pub expires: i64,
 }
 
 /// A step of a job, over all of its instances.

@@ -7,6 +7,7 @@ mod attempt;
 mod core;
 mod flows;
 mod hub;
+pub(super) mod outputs;
 mod run;
 pub(super) mod view;
 
@@ -132,6 +133,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
             hub.call(call);
         }
     });
+    crate::cluster::outputs::offer(&node);
     let definitions = flows::definitions(&core);
     let workflows = durable::open(&store, &leader, &definitions).await?;
     let resumed = workflows.recovered().resumed.len();

@@ -110,6 +110,7 @@ pub(in crate::cluster) async fn job(core: &Arc<Core>, id: &str) -> Result<JobVie
     let spec: JobSpec = read(&row.spec, "a job's specification")?;
     let options: RunOptions = read(&row.options, "a job's options")?;
     let run = core.hub.run_of(id);
+    let outputs = super::outputs::views(core, &row, &spec, &options).await?;
     Ok(JobView {
         summary: summary(core, &row).await?,
         mermaid: mermaid(&spec.plan),
@@ -121,6 +122,7 @@ pub(in crate::cluster) async fn job(core: &Arc<Core>, id: &str) -> Result<JobVie
         operations: core.store.operations(Some(id), 100).await?,
         history: core.store.job_changes(id).await?,
         checkpoint_dir: shown(options.checkpoint_dir.as_ref()),
+        outputs,
     })
 }
 

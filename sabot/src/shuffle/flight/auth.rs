@@ -70,15 +70,20 @@ impl Token {
 pub enum Purpose {
     /// To send the rows of the job's edges.
     Exchange,
-    /// To read this output of the job.
-    Output(String),
+    /// To read an output of the job.
+    Output {
+        /// Its name.
+        name: String,
+        /// Where its rows are, as those understand it that [offer](super::Node::outputs) outputs.
+        place: String,
+    },
 }
 
 impl std::fmt::Display for Purpose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Purpose::Exchange => f.write_str("the exchange"),
-            Purpose::Output(name) => write!(f, "output `{name}`"),
+            Purpose::Output { name, .. } => write!(f, "output `{name}`"),
         }
     }
 }
@@ -200,7 +205,12 @@ mod tests {
     #[test]
     fn a_ticket_says_what_was_granted_and_nothing_else_is_taken() {
         let key = TicketKey::new("a key of sixteen b").unwrap();
-        let grant = Grant { job: "flights-1".into(), attempt: 3, purpose: Purpose::Output("daily".into()), expires: 1000 };
+        let grant = Grant {
+            job: "flights-1".into(),
+            attempt: 3,
+            purpose: Purpose::Output { name: "daily".into(), place: "/out".into() },
+            expires: 1000,
+        };
         let ticket = key.sign(&grant).unwrap();
         assert_eq!(key.open_at(&ticket, 999).unwrap(), grant);
         let late = key.open_at(&ticket, 1007).unwrap_err().to_string();

@@ -2,7 +2,7 @@
 //!
 //! A process listens with one [`Node`] and reaches others through [`Peer`]s. A [`FlightCarrier`] carries the links of one share of a
 //! job between them; [`Frames`] are streams of opaque bytes for control and heartbeats; any Flight client reads an [`Output`] of a
-//! job by `DoGet` with a signed ticket. Edges within a process never come here.
+//! job by `DoGet` with a signed ticket, which says where the rows are. Edges within a process never come here.
 //!
 //! # An exchange
 //!
@@ -51,6 +51,7 @@ mod node;
 mod outbound;
 mod outputs;
 mod peer;
+mod reader;
 mod replay;
 mod service;
 mod status;
@@ -65,8 +66,9 @@ pub use auth::{Grant, Purpose, TicketKey, Token};
 pub use carrier::{CarrierOptions, FlightCarrier};
 pub use frames::{FrameReceiver, FrameSender, Frames};
 pub use node::{Call, Node, NodeOptions, OnCall};
-pub use outputs::{Batches, Output};
+pub use outputs::{Batches, OnOutput, Output};
 pub use peer::{Peer, PeerOptions};
+pub use reader::OutputReader;
 pub use tls::Tls;
 
 /// Bytes of a message. Measured on loopback: messages of 256 KiB, which stay in the cache, 0.33 GB/s, of 2 MB 0.19 GB/s.

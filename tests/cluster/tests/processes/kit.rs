@@ -245,19 +245,19 @@ impl Cluster {
     pub(crate) fn check_ledger(&self) -> usize {
         let entries = entries(&self.path("out"));
         assert!(!entries.is_empty(), "nothing was written");
-        let rows: usize = entries.values().map(Vec::len).sum();
-        for (key, counts) in entries {
-            let mut counts = counts;
-            counts.sort_unstable();
-            let whole: Vec<(i64, i64)> = (0..counts.len() as i64).map(|n| (n, n + 1)).collect();
-            assert!(
-                counts == whole,
-                "key {key}: rows are lost, repeated or miscounted: {:?}",
-                counts.iter().zip(&whole).find(|(a, b)| a != b)
-            );
-        }
-        rows
+        check_whole(&entries)
     }
+}
+
+/// Checks that each key has the counts 1 to some number, once each, as the rows are numbered; rows.
+pub(crate) fn check_whole(entries: &BTreeMap<i64, Vec<(i64, i64)>>) -> usize {
+    for (key, counts) in entries {
+        let mut counts = counts.clone();
+        counts.sort_unstable();
+        let whole: Vec<(i64, i64)> = (0..counts.len() as i64).map(|n| (n, n + 1)).collect();
+        assert!(counts == whole, "key {key}: rows are lost, repeated or miscounted: {:?}", counts.iter().zip(&whole).find(|(a, b)| a != b));
+    }
+    entries.values().map(Vec::len).sum()
 }
 
 /// Whether the sources have read rows.
