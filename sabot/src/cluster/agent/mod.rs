@@ -26,6 +26,9 @@ use shares::{Carriers, Shares};
 /// The wait before the server is asked again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
+/// Shares that take longer to end are named.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// How an agent is started.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
@@ -113,7 +116,14 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
         let over = session::session(&server, &registration, &shares, &key, &mut ending, &say).await;
         // nobody leads them any more
         let abandoned = Arc::clone(&shares);
-        tokio::task::spawn_blocking(move || abandoned.abandon()).await.map_err(|e| Error::internal(format!("ending the shares: {e}")))?;
+        let mut ends = tokio::task::spawn_blocking(move || abandoned.abandon());
+        let ended = loop {
+            match tokio::time::timeout(SLOW, &mut ends).await {
+                Ok(ended) => break ended,
+                Err(_) => say(&format!("cannot join again yet: what ran here of {} has not ended", shares.jobs().join(", "))),
+            }
+        };
+        ended.map_err(|e| Error::internal(format!("ending the shares: {e}")))?;
         match over {
             Over::Left => {
                 node.stop();

@@ -1,5 +1,6 @@
 //! One membership: from joining until the stream breaks, the lease runs out, or the agent leaves.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use crate::{Error, Result};
 
 /// How often the lease is looked at, while nothing happens.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long an agent waits to be let in: the server writes it down first, and its disk or database may be slow.
+const JOINING: Duration = Duration::from_secs(60);
 /// How long an agent that leaves waits for its tasks to move.
 const FAREWELL: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,9 @@ async fn serve(
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leaving: Option<Instant> = None;
+    // let in late, it has no lease until a heartbeat is answered: what it is told before waits
+    let mut settled = false;
+    let mut early: VecDeque<ToAgent> = VecDeque::new();
     // whom to ask for the end may be gone: then it is not asked again
     let mut watched = true;
     loop {
@@ -86,10 +92,11 @@ async fn serve(
                 };
                 let frame = frame?;
                 // a process that was stopped reads here what was meant for before: its lease decides
-                if !lease.runs(start.elapsed()) {
+                if settled && !lease.runs(start.elapsed()) {
                     return Ok(expired(*joined));
                 }
                 match from_bytes::<ToAgent>(&frame, "the server")? {
+                    message @ (ToAgent::Share(..) | ToAgent::Deploy(_)) if !settled => early.push_back(message),
                     ToAgent::Joined { epoch } => {
                         *joined = true;
                         say(&format!("agent `{}` at {} has joined with {} slots (epoch {epoch})", registration.name, registration.address, registration.slots));
@@ -113,7 +120,18 @@ async fn serve(
                 send(&ToServer::Beat(Beat { number, tasks: shares.tasks(), resident, busy }))?;
             }
         }
-        if !lease.runs(start.elapsed()) {
+        let runs = lease.runs(start.elapsed());
+        if !settled && *joined && runs {
+            settled = true;
+            for message in early.drain(..) {
+                match message {
+                    ToAgent::Share(id, message) => shares.tell(&id, message),
+                    ToAgent::Deploy(deployment) => deploy(shares, registration, key, *deployment, &up),
+                    _ => {}
+                }
+            }
+        }
+        if !runs && (settled || start.elapsed() > JOINING) {
             return Ok(expired(*joined));
         }
         let asked = *ending.borrow();

@@ -100,6 +100,12 @@ impl Shares {
             let _ = thread.join();
         }
     }
+    /// The jobs that they are of.
+    pub(super) fn jobs(&self) -> Vec<String> {
+        let mut jobs: Vec<String> = self.lock().keys().map(|id| format!("job {}", id.job)).collect();
+        jobs.dedup();
+        jobs
+    }
     /// How many tasks they have.
     pub(super) fn tasks(&self) -> usize {
         self.lock().values().map(|one| one.tasks).sum()

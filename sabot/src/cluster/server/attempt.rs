@@ -73,7 +73,7 @@ pub(super) async fn assign(
     }
     let demands: Vec<Demand> =
         shapes.iter().enumerate().map(|(stage, s)| Demand { stage, instances: s.instances, outer: s.source || s.sink }).collect();
-    let (since, mut said) = (Instant::now(), String::new());
+    let (since, mut told) = (Instant::now(), String::new());
     loop {
         let row = core.row(id).await?;
         if row.state == JobState::Stopping {
@@ -114,12 +114,7 @@ pub(super) async fn assign(
         if since.elapsed() > patience {
             return Ok(Assign::Over(End::Failed { error: refusal, again: false }));
         }
-        // each write is synced to the disk
-        if said != refusal {
-            core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
-            said = refusal;
-        }
-        pause().await;
+        waits(core, id, attempt, &mut told, format!("for slots: {refusal}")).await?;
     }
 }
 
@@ -127,6 +122,18 @@ pub(super) async fn assign(
 /// joined yet.
 fn is_new(core: &Core, row: &Row, attempt: u32) -> bool {
     attempt == 1 && row.created >= core.since
+}
+/// Waits a moment, and says for what: in the operation that brings the attempt up and, when it is news, in the log.
+async fn waits(core: &Core, id: &str, attempt: u32, told: &mut String, what: String) -> Result<()> {
+    // each write is synced to the disk
+    if *told != what {
+        let operation = if attempt == 1 { super::flow_of(id) } else { recovery(id, attempt) };
+        core.store.progress(core.fence, &operation, &format!("waits {what}"), now()).await?;
+        core.hub.say(Level::Warning, Some(id), None, format!("job {id} waits {what}"));
+        *told = what;
+    }
+    pause().await;
+    Ok(())
 }
 /// Whether another process has the place of the job's checkpoints.
 fn is_held(error: &Error) -> bool {
@@ -204,21 +211,18 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         return Ok(Going::On);
     }
     let opening = Opening(Arc::clone(&run));
-    let since = Instant::now();
+    let (since, mut told) = (Instant::now(), String::new());
     let lead = loop {
         let (spec, with) = (spec.clone(), options.clone());
         let opened = blocking(move || Job::from_spec(&spec)?.options(move |o| *o = with).lead(parallelism, Arc::new(Inline::default())));
         match opened.await {
             // a server that stands still keeps the lock of the job's directory until it ends, or goes on and finds that it leads no more
             Err(e) if is_held(&e) && !is_new(core, &row, attempt) && since.elapsed() < PATIENCE => {
-                core.store
-                    .progress(core.fence, &super::flow_of(id), &format!("waits for the place of its checkpoints: {e}"), now())
-                    .await?;
+                waits(core, id, attempt, &mut told, format!("for the place of its checkpoints: {e}")).await?;
                 if core.row(id).await?.state == JobState::Stopping {
                     run.over(End::Cancelled);
                     return Ok(Going::Over(End::Cancelled));
                 }
-                pause().await;
             }
             opened => break opened,
         }

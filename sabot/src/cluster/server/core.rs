@@ -68,8 +68,21 @@ impl Core {
         };
         Ok(store.register(fence, &new, now()).await?.0.epoch)
     }
-    /// Writes down what happens, and lets agents leave that want to.
+    /// Prints what happens, at once, and has it written down.
     pub(super) async fn chronicle(self: Arc<Self>, mut news: UnboundedReceiver<News>) {
+        let (printed, waiting) = tokio::sync::mpsc::unbounded_channel();
+        let print = async move {
+            while let Some(n) = news.recv().await {
+                eprintln!("{:7} {}", n.level.word(), n.message);
+                if printed.send(n).is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(print, self.write_down(waiting));
+    }
+    /// Writes down what happens, and lets agents leave that want to.
+    async fn write_down(self: &Arc<Self>, mut news: UnboundedReceiver<News>) {
         let mut written = 0_u32;
         while let Some(first) = news.recv().await {
             let mut all = vec![first];
@@ -87,9 +100,6 @@ impl Core {
                     message: n.message.clone(),
                 })
                 .collect();
-            for e in &events {
-                eprintln!("{:7} {}", e.level.word(), e.message);
-            }
             // a store that does not answer ends the server elsewhere
             let _ = self.store.log(self.fence, &events).await;
             written += events.len() as u32;
@@ -109,7 +119,7 @@ impl Core {
                 };
                 let _ = self.store.change_agent(self.fence, &name, epoch, state).await;
                 if n.drains
-                    && let Err(error) = super::flows::begin_drain(&self, &name, epoch, None).await
+                    && let Err(error) = super::flows::begin_drain(self, &name, epoch, None).await
                 {
                     self.hub.say(Level::Error, None, Some(&name), format!("agent `{name}` cannot be drained: {error}"));
                 }

@@ -1,6 +1,7 @@
 //! The agents as the server reaches them: one stream of frames each, behind which are their shares.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::cluster::membership::{Change, Member, Membership, Standing};
 use crate::cluster::placement::Offer;
 use crate::cluster::store::{ControlStore, Fence, Level};
 use crate::cluster::wire::{ShareId, ToAgent, ToServer, from_bytes, reading, to_bytes};
-use crate::cluster::{Build, Refusal};
+use crate::cluster::{Build, Refusal, Registration};
 use crate::runtime::share::FromShare;
 use crate::shuffle::flight::{Call, FrameSender};
 use crate::sync::lock;
@@ -21,6 +22,8 @@ use crate::{Error, Result};
 
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// A write of the store that takes longer is told of.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Something that happened, for people.
 #[derive(Clone, Debug)]
@@ -171,7 +174,7 @@ impl Hub {
         let mut joined = self.members().check(&registration);
         let mut epoch = 0;
         if joined.is_ok() {
-            epoch = Core::register(&self.store, self.fence, &registration).await?;
+            epoch = self.register(&registration).await?;
             joined = self.members().register(self.now(), epoch, registration);
         }
         match joined {
@@ -215,6 +218,20 @@ impl Hub {
         // its shares are led by nobody now: they end by themselves
         self.lose(epoch, "its connection has broken");
         Ok(())
+    }
+    /// Writes an agent down; its epoch. A store that is slow is named: nothing else says why nobody comes in.
+    async fn register(&self, registration: &Registration) -> Result<u64> {
+        let since = Instant::now();
+        let mut writing = pin!(Core::register(&self.store, self.fence, registration));
+        loop {
+            if let Ok(epoch) = tokio::time::timeout(SLOW, &mut writing).await {
+                return epoch;
+            }
+            let (name, waited) = (&registration.name, since.elapsed().as_secs());
+            let what =
+                format!("agent `{name}` waits to be written down for {waited} s: the control store in {} is slow", self.store.place());
+            self.say(Level::Warning, None, Some(name), what);
+        }
     }
     /// A message; whether more may come. An error: the agent's lease is over.
     fn on(self: &Arc<Self>, epoch: u64, name: &str, message: ToServer) -> Result<bool, ()> {

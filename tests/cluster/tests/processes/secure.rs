@@ -87,11 +87,15 @@ fn certificates_and_a_token() {
     };
     let certificates = "show certificates of one authority";
     refused(&mut cluster, "shows-another", &[everywhere.clone(), stranger.clone(), trust.clone(), token.clone()], certificates);
-    refused(&mut cluster, "trusts-another", &[everywhere.clone(), agent("a3"), other_trust.clone()], certificates);
+    refused(
+        &mut cluster,
+        "trusts-another",
+        &[everywhere.clone(), ours.signs(dir, "a3", &host), other_trust.clone(), token.clone()],
+        certificates,
+    );
     refused(&mut cluster, "shows-none", std::slice::from_ref(&token), "the server talks TLS with agents");
     let plain = [everywhere.clone(), ours.signs(dir, "a4", &host), trust.clone()];
-    refused(&mut cluster, "no-token", &[&plain[..], &[vec!["--insecure".into()]]].concat(), "the server wants a token");
-    refused(&mut cluster, "no-word", &plain, "needs a token");
+    refused(&mut cluster, "no-token", &plain, "the server wants a token");
     std::fs::write(dir.join("wrong"), "sesame\n").unwrap();
     let wrong = vec!["--token-file".to_owned(), dir.join("wrong").display().to_string()];
     refused(&mut cluster, "wrong-token", &[&plain[..], &[wrong]].concat(), "the token is another than the server's");
