@@ -3,7 +3,7 @@
 //! Idea: nothing is kept for readers. A ticket says where the files are, and the control plane has signed it; so every agent, and the server, gives the
 //! rows to whoever has it, also when those that wrote them are gone, and long after the job has ended.
 
-use arrow_schema::{Field, Schema};
+use arrow_schema::{Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::SinkSpec;
@@ -32,7 +32,7 @@ impl Place {
     fn open(&self) -> Result<Output> {
         let columns = self.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable));
         let rows = self.sink.committed(&Schema::new(columns.collect::<Vec<Field>>()))?;
-        Ok(Output { schema: rows.schema().clone(), rows: Box::new(rows) })
+        Ok(Output { schema: SchemaRef::clone(rows.schema()), rows: Box::new(rows) })
     }
 }
 

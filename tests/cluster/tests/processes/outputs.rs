@@ -88,7 +88,7 @@ fn the_rows_of_a_job_on_two_agents() {
     let by_python = |ticket: &Value| {
         let Some(python) = pyarrow() else { return };
         let got = read(python, ticket).unwrap();
-        assert_eq!(got["columns"], serde_json::json!(["key: int64", "rows: int64", "total: int64"]));
+        assert_eq!(got["columns"], serde_json::json!(["key: int64", "rows: uint64", "total: int64"]));
         assert_eq!(got["rows"], Value::from(rows.clone()));
     };
     by_python(&ticket);
@@ -126,10 +126,10 @@ fn the_rows_of_a_job_on_two_agents() {
 fn readers_see_each_committed_row_once_while_an_agent_is_killed() {
     let mut cluster = Cluster::start(3, 2);
     let job = cluster.submit_ledger("ledger", 4, &[]);
-    cluster.another_checkpoint(&job);
-    cluster.another_checkpoint(&job);
+    // rows come out when they are not late any more
+    cluster.until("rows are committed", 60, || !cluster.ledger(&job).is_empty());
     let mut before = cluster.ledger(&job);
-    assert!(check_whole(&before) > 0);
+    check_whole(&before);
     let mut grown = |cluster: &Cluster, when: &str| {
         let now = cluster.ledger(&job);
         check_whole(&now);
