@@ -3,6 +3,8 @@
 
 #[path = "processes/apart.rs"]
 mod apart;
+#[path = "processes/asked.rs"]
+mod asked;
 #[path = "processes/broken.rs"]
 mod broken;
 #[path = "processes/kit.rs"]
