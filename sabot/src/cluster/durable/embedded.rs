@@ -248,6 +248,13 @@ impl Steps for Context {
     fn id(&self) -> &str {
         &self.id
     }
+    fn broken(&self) -> bool {
+        // other errors of the engine are recorded as the end of the workflow
+        let recorded = |e: &durare::Error| {
+            !matches!(e.code(), ErrorCode::RecoveryRequired | ErrorCode::Database | ErrorCode::WorkflowCancelled | ErrorCode::WorkflowConflict)
+        };
+        lock(&self.heard).as_ref().is_some_and(|e| !recorded(e))
+    }
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value> {
         let step = self.context.step(name, move || async move { retry.run(body).await.map_err(|e| durare::Error::app(e.to_string())) });
         Box::pin(async move { step.await.map_err(|e| self.hear(&format!("take step `{name}`"), e)) })

@@ -61,6 +61,8 @@ impl Retry {
 pub trait Steps: Send + Sync {
     /// The workflow's id.
     fn id(&self) -> &str;
+    /// Whether the engine itself has failed or was told to end this run: the function has not failed, and runs again, or was cancelled.
+    fn broken(&self) -> bool;
     /// A step: its body is called unless its value is recorded. Its place is taken by this call, not by the first poll.
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value>;
     /// Waits; after a crash, for the rest.
@@ -88,6 +90,11 @@ impl Flow {
     /// The workflow's id: with a step's name, the key of what the step does.
     pub fn id(&self) -> &str {
         self.0.id()
+    }
+    /// Whether the engine itself has ended this run (the database was away, the workflow was cancelled). Its function should then do nothing more: it runs
+    /// again, or was cancelled, and what it returns does not count.
+    pub fn broken(&self) -> bool {
+        self.0.broken()
     }
     /// A step, tried once. Its name says what it does, and to what (`deploy agent-3`). Its place among the steps is taken by this call, not by the first
     /// poll, so that steps may be joined.

@@ -357,6 +357,9 @@ impl Steps for Context {
     fn id(&self) -> &str {
         &self.id
     }
+    fn broken(&self) -> bool {
+        lock(&self.heard).as_ref().is_some_and(|e| !matches!(e, Fault::Application(_)))
+    }
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value> {
         // DBOS calls the body once: the retries are in it
         let mut body = Some(body);

@@ -65,7 +65,11 @@ pub(super) async fn assign(
     before: &[String],
 ) -> Result<Assign> {
     if !core.store.tasks(id, Some(attempt)).await?.is_empty() {
-        return Ok(Assign::Over(forgotten()));
+        // placed by a server that was killed, or by this one in a run of the workflow that was broken off
+        return Ok(match core.hub.run(id, attempt) {
+            Some(run) => Assign::Placed(run.assignments.clone()),
+            None => Assign::Over(forgotten()),
+        });
     }
     let demands: Vec<Demand> =
         shapes.iter().enumerate().map(|(stage, s)| Demand { stage, instances: s.instances, outer: s.source || s.sink }).collect();
@@ -81,11 +85,17 @@ pub(super) async fn assign(
         let refusal = match placed {
             Ok(run) => {
                 let tasks = rows(&run);
-                match core.store.place_tasks(core.fence, id, attempt, &tasks, now()).await? {
+                let placed = core.store.place_tasks(core.fence, id, attempt, &tasks, now()).await;
+                if placed.is_err() {
+                    core.hub.runs().remove(&(id.to_owned(), attempt));
+                }
+                match placed? {
                     Placed::Done => {
                         let agents: Vec<&str> = run.assignments.agents.iter().map(|(name, _)| name.as_str()).collect();
                         let reason = format!("attempt {attempt}, parallelism {parallelism}, on {}", agents.join(", "));
-                        core.store.change_job(core.fence, id, JobState::Starting, &reason, now()).await?;
+                        if !enter(core, id, JobState::Starting, &reason).await? {
+                            run.over(End::Cancelled);
+                        }
                         return Ok(Assign::Placed(run.assignments.clone()));
                     }
                     Placed::Refused(why) => {
@@ -107,6 +117,16 @@ pub(super) async fn assign(
         }
         core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
         pause().await;
+    }
+}
+
+/// Changes a job's state, unless it was asked to stop; whether it has.
+async fn enter(core: &Core, id: &str, state: JobState, reason: &str) -> Result<bool> {
+    match core.store.change_job(core.fence, id, state, reason, now()).await {
+        Ok(_) => Ok(true),
+        // looked at after, so that nothing comes between
+        Err(_) if core.row(id).await?.state == JobState::Stopping => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -168,8 +188,12 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
     let text = serde_json::to_string(&spec).map_err(|e| Error::internal(format!("a job's specification cannot be written: {e}")))?;
     let (placing, sending) = (Arc::clone(core), Arc::clone(&run));
     let job = id.to_owned();
-    let opened = blocking(move || {
-        let (core, run) = (placing, sending);
+    // a run of the workflow that was broken off does that, or did
+    if !run.open() {
+        return Ok(Going::On);
+    }
+    let open = move || {
+        let (core, run) = (&placing, &sending);
         let with = options.clone();
         let made = Job::from_spec(&spec)?.options(move |o| *o = with);
         let lead = made.lead(parallelism, Arc::new(Inline::default()))?;
@@ -218,20 +242,29 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
             run.lose(epoch, "its agent was lost while the job was deployed");
         }
         Ok(())
-    })
-    .await;
-    match opened {
-        Ok(()) => Ok(Going::On),
-        Err(error) => {
-            let again = error.is_transient();
-            let end = End::Failed { error: error.to_string(), again };
-            if let Some(lead) = run.lead() {
-                lead.cancel(error);
-            } else {
-                run.over(end.clone());
-            }
-            Ok(Going::Over(end))
+    };
+    let opening = Opening(run);
+    // all of it there, since whoever waits for it may be gone
+    let ended = blocking(move || {
+        let (Err(error), run) = (open(), &opening.0) else { return Ok(None) };
+        let end = match run.stage() {
+            Stage::Over(end) => end,
+            Stage::Deploying | Stage::Running => End::Failed { error: error.to_string(), again: error.is_transient() },
+        };
+        match run.lead() {
+            Some(lead) => lead.cancel(error),
+            None => run.over(end.clone()),
         }
+        Ok(Some(end))
+    });
+    Ok(ended.await?.map_or(Going::On, Going::Over))
+}
+
+/// A run that gets a lead, or not, while this is there.
+struct Opening(Arc<Run>);
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.opened();
     }
 }
 
@@ -262,9 +295,9 @@ pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attemp
             return Ok(Going::On);
         }
     }
-    let row = core.row(id).await?;
-    if row.state != JobState::Stopping {
-        core.store.change_job(core.fence, id, JobState::Running, &format!("attempt {attempt} runs"), now()).await?;
+    if !enter(core, id, JobState::Running, &format!("attempt {attempt} runs")).await? {
+        run.lead().into_iter().for_each(|lead| lead.cancel(Error::Cancelled));
+        return Ok(Going::On);
     }
     tasks(core, &run, TaskState::Running, None).await?;
     let outcome = serde_json::json!({ "job": id, "attempt": attempt });
@@ -303,6 +336,10 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
         Some(run) => {
             // a lead says that it is over when no share of it can write any more
             let end = run.until(|s| matches!(s, Stage::Over(_))).await;
+            // one that was over before it had a lead
+            while run.is_led() {
+                pause().await;
+            }
             note(core, &run).await?;
             run.release();
             match end {

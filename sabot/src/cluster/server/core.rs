@@ -21,6 +21,8 @@ use crate::shuffle::flight::TicketKey;
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
 
+/// How often something is tried that a busy store, or a network, may have kept from success.
+pub(super) const TRIES: u32 = 10;
 /// Events that the store keeps.
 const EVENTS: u32 = 20_000;
 
@@ -154,6 +156,23 @@ pub(super) fn write<T: Serialize>(value: &T, what: &str) -> Result<Value> {
 /// Its own.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("work of the server: {e}")))?
+}
+
+/// Does something outside a step, again while the store is busy.
+///
+/// # Errors
+/// Its own, at last.
+pub(super) async fn patiently<T, Fut: Future<Output = Result<T>>>(work: impl Fn() -> Fut) -> Result<T> {
+    let mut tries = 0;
+    loop {
+        match work().await {
+            Err(error) if error.is_transient() && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100) * tries).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Waits between two looks.

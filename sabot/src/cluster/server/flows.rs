@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::{self, Assign, Going};
-use super::core::{Core, blocking, compiled, now, pause, read, write};
-use super::run::{End, Stage};
+use super::core::{Core, TRIES, blocking, compiled, now, patiently, pause, read, write};
+use super::run::{End, Stage, may_pass};
 use crate::cluster::api::Submission;
-use crate::cluster::durable::{Definitions, Flow};
+use crate::cluster::durable::{Definitions, Flow, Retry};
 use crate::cluster::store::{JobState, Level, NewJob, Operation, OperationKind};
 use crate::runtime::share::StageShape;
 use crate::runtime::{RunOptions, delete_savepoint, newest_checkpoint};
@@ -66,6 +66,15 @@ struct Compiled {
     shapes: Vec<StageShape>,
 }
 
+/// Whether the next attempt can be placed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Ready {
+    Compiled(Compiled),
+    /// The attempt has ended before that.
+    Over(End),
+}
+
 /// What follows an attempt.
 #[derive(Clone, Serialize, Deserialize)]
 enum Next {
@@ -104,13 +113,13 @@ fn with<I>(
     }
 }
 
-/// Runs a step of an operation, which says so.
+/// Runs a step of an operation, which says so. What may pass by itself is tried again: the store is busy, say.
 async fn step<T, Fut>(core: &Arc<Core>, flow: &Flow, name: &str, body: impl Fn() -> Fut + Send + Sync) -> Result<T>
 where
     T: Serialize + serde::de::DeserializeOwned + Send,
     Fut: Future<Output = Result<T>> + Send,
 {
-    flow.step(name, || {
+    flow.try_step(name, Retry::transient(TRIES), || {
         let work = body();
         async {
             core.store.progress(core.fence, flow.id(), name, now()).await?;
@@ -123,49 +132,73 @@ where
 /// Ends an operation with what its workflow ends with.
 async fn ended(core: &Arc<Core>, flow: &Flow, outcome: Result<Value>) -> Result<Value> {
     let said = outcome.as_ref().map_err(ToString::to_string);
+    // the workflow is not over: it runs again, or was cancelled
+    if flow.broken() {
+        return outcome;
+    }
     let end = said.as_ref().map_err(String::as_str).copied();
-    core.store.end_operation(core.fence, flow.id(), Some(end), now()).await?;
+    patiently(|| core.store.end_operation(core.fence, flow.id(), Some(end), now())).await?;
     outcome
 }
 
 /// A job from its submission to its end.
 async fn submit(core: Arc<Core>, flow: Flow, input: Submitted) -> Result<Value> {
     let outcome = job(&core, &flow, &input).await;
-    if let Err(error) = &outcome {
-        // what could not even be tried
-        let row = core.store.job(&input.job).await?;
-        if row.is_some_and(|r| !r.state.is_over()) {
-            let sentence = error.to_string();
-            core.store.change_job(core.fence, &input.job, JobState::Failed, &sentence, now()).await?;
-            core.hub.say(Level::Error, Some(&input.job), None, format!("job {} failed: {sentence}", input.job));
+    // the job has not ended then: the workflow runs again
+    if flow.broken() {
+        return outcome;
+    }
+    patiently(|| async {
+        if let Err(error) = &outcome {
+            give_up(&core, &input.job, error).await?;
         }
-    }
-    // an operation whose job failed before it ran has failed too
-    if let Some(row) = core.store.job(&input.job).await?.filter(|r| r.state == JobState::Failed) {
-        let sentence = row.error.unwrap_or_else(|| "the job failed".into());
-        core.store.end_operation(core.fence, flow.id(), Some(Err(&sentence)), now()).await?;
-    }
+        // an operation whose job failed before it ran has failed too
+        if let Some(row) = core.store.job(&input.job).await?.filter(|r| r.state == JobState::Failed) {
+            let sentence = row.error.unwrap_or_else(|| "the job failed".into());
+            core.store.end_operation(core.fence, flow.id(), Some(Err(&sentence)), now()).await?;
+        }
+        Ok(())
+    })
+    .await?;
     ended(&core, &flow, outcome).await
+}
+
+/// Fails a job that cannot be brought further: nothing of it runs on, and its slots are free, before it is said to have failed.
+pub(super) async fn give_up(core: &Arc<Core>, id: &str, error: &Error) -> Result<()> {
+    let Some(row) = core.store.job(id).await?.filter(|r| !r.state.is_over()) else { return Ok(()) };
+    let sentence = error.to_string();
+    if let Some(run) = core.hub.run(id, row.attempt) {
+        run.give_up(&sentence);
+    }
+    if row.attempt > 0 {
+        attempt::fence(core, id, row.attempt).await?;
+    }
+    core.store.change_job(core.fence, id, JobState::Failed, &sentence, now()).await?;
+    core.hub.say(Level::Error, Some(id), None, format!("job {id} failed: {sentence}"));
+    Ok(())
 }
 
 async fn job(core: &Arc<Core>, flow: &Flow, input: &Submitted) -> Result<Value> {
     let id = input.job.as_str();
-    flow.step("persist", || persist(core, flow, input)).await?;
+    flow.try_step("persist", Retry::transient(TRIES), || persist(core, flow, input)).await?;
     step(core, flow, "optimise", || optimise(core, input)).await?;
     let endless = endless(&input.submission);
     let (mut attempt, mut failures, mut checkpoint, mut before) = (0_u32, 0_u32, None, Vec::<String>::new());
     loop {
         attempt += 1;
         let name = |what: &str| if attempt == 1 { what.to_owned() } else { format!("{what} {attempt}") };
-        let compiled: Compiled = step(core, flow, &name("compile"), || compile(core, id)).await?;
-        let assigned: Assign =
-            step(core, flow, &name("assign"), || attempt::assign(core, id, attempt, compiled.parallelism, &compiled.shapes, &before))
-                .await?;
+        let ready: Ready = step(core, flow, &name("compile"), || compile(core, id, attempt)).await?;
+        let (parallelism, assigned) = match ready {
+            Ready::Compiled(Compiled { parallelism, shapes }) => {
+                let assign = || attempt::assign(core, id, attempt, parallelism, &shapes, &before);
+                (parallelism, step(core, flow, &name("assign"), assign).await?)
+            }
+            Ready::Over(end) => (0, Assign::Over(end)),
+        };
         let end = match assigned {
             Assign::Placed(assignments) => {
                 before = assignments.by_slot();
-                let mut going: Going =
-                    step(core, flow, &name("deploy"), || attempt::deploy(core, id, attempt, compiled.parallelism)).await?;
+                let mut going: Going = step(core, flow, &name("deploy"), || attempt::deploy(core, id, attempt, parallelism)).await?;
                 if going == Going::On {
                     going = step(core, flow, &name("activate"), || attempt::activate(core, flow.id(), id, attempt)).await?;
                 }
@@ -243,8 +276,8 @@ async fn optimise(core: &Arc<Core>, input: &Submitted) -> Result<()> {
     Ok(())
 }
 
-/// The parallelism and the stages of the next attempt.
-async fn compile(core: &Arc<Core>, id: &str) -> Result<Compiled> {
+/// The parallelism and the stages of the next attempt. Sources are opened for that, which may be away: then the attempt has failed.
+async fn compile(core: &Arc<Core>, id: &str, attempt: u32) -> Result<Ready> {
     let row = core.row(id).await?;
     let (spec, mut options) = core.job_of(&row)?;
     if options.threads == 0 {
@@ -253,7 +286,16 @@ async fn compile(core: &Arc<Core>, id: &str) -> Result<Compiled> {
         core.store.respecify(core.fence, id, &row.build, &row.spec, &write(&options, "a job's options")?, now()).await?;
     }
     let parallelism = options.threads;
-    blocking(move || Ok(Compiled { parallelism, shapes: compiled(&spec, &options, parallelism)? })).await
+    match blocking(move || compiled(&spec, &options, parallelism)).await {
+        Ok(shapes) => Ok(Ready::Compiled(Compiled { parallelism, shapes })),
+        Err(error) => {
+            // an attempt without tasks
+            core.store.place_tasks(core.fence, id, attempt, &[], now()).await?;
+            // whoever submits is told of what is wrong at once; a job that ran is tried again
+            let again = if attempt == 1 { error.is_transient() } else { may_pass(&error) };
+            Ok(Ready::Over(End::Failed { error: error.to_string(), again }))
+        }
+    }
 }
 
 /// Whether a job cannot begin anew without losing its place.
@@ -276,8 +318,18 @@ struct Decision<'a> {
 
 /// What follows.
 async fn decide(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
+    match decided(core, at).await {
+        // it was asked to stop between the look and the change
+        Err(_) if core.row(at.id).await?.state == JobState::Stopping => decided(core, at).await,
+        other => other,
+    }
+}
+async fn decided(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
     let Decision { id, attempt, failures, checkpoint, endless, limit, end } = *at;
     let row = core.row(id).await?;
+    if row.state.is_over() {
+        return Ok(Next::Over(row.state));
+    }
     let stopping = row.state == JobState::Stopping;
     let (_, mut options) = core.job_of(&row)?;
     let enter = async |state: JobState, reason: &str| core.store.change_job(core.fence, id, state, reason, now()).await.map(drop);

@@ -1,6 +1,7 @@
 //! One attempt to run a job, as far as this process goes: its lead, where its shares are, and how it ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -54,6 +55,10 @@ pub(super) struct Run {
     pub(super) shapes: Vec<StageShape>,
     /// Gone when the attempt is over, since it holds the place of the checkpoints.
     lead: Mutex<Option<Arc<Lead>>>,
+    /// Whether its shares were begun, or are.
+    begun: AtomicBool,
+    /// Whether that goes on: a lead may follow.
+    opening: AtomicBool,
     /// What the lead said last.
     last: Mutex<Last>,
     names: OnceLock<Vec<String>>,
@@ -104,6 +109,8 @@ impl Run {
             assignments,
             shapes,
             lead: Mutex::default(),
+            begun: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
             last: Mutex::default(),
             names: OnceLock::new(),
             stage: watch::Sender::new(Stage::Deploying),
@@ -127,7 +134,33 @@ impl Run {
         let here = self.assignments.tasks.iter().filter(|t| self.assignments.slots.get(t.slot) == Some(&share));
         here.map(Assigned::task).collect()
     }
+    /// Whether it has still to be begun, by the caller then, who says when that is [done](Self::opened).
+    pub(super) fn open(&self) -> bool {
+        let first = !self.begun.swap(true, SeqCst);
+        if first {
+            self.opening.store(true, SeqCst);
+        }
+        first
+    }
+    /// It was begun, or has failed to.
+    pub(super) fn opened(&self) {
+        self.opening.store(false, SeqCst);
+    }
+    /// Whether it has, or may get, a lead: something of it may write then, though it be over.
+    pub(super) fn is_led(&self) -> bool {
+        self.opening.load(SeqCst) || lock(&self.lead).is_some()
+    }
+    /// Ends it, for a reason that is none of its own.
+    pub(super) fn give_up(&self, why: &str) {
+        match self.lead() {
+            Some(lead) => lead.cancel(Error::Control(why.to_owned())),
+            None => self.over(End::Failed { error: why.to_owned(), again: false }),
+        }
+    }
     /// Its lead, whose end is waited for by a thread.
+    ///
+    /// # Errors
+    /// If the attempt is over already: the lead is told to end then.
     pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>) -> Result<()> {
         let _ = self.names.set(lead.nodes());
         *lock(&self.lead) = Some(Arc::clone(lead));
@@ -142,8 +175,17 @@ impl Run {
         std::thread::Builder::new()
             .name(format!("lead-{}", self.job))
             .spawn(body)
-            .map(drop)
-            .map_err(|e| Error::io("a thread", "cannot start it for a job's lead", e))
+            .map_err(|e| {
+                drop(lock(&self.lead).take());
+                Error::io("a thread", "cannot start it for a job's lead", e)
+            })?;
+        match self.stage() {
+            Stage::Over(end) => Err(Error::Control(match end {
+                End::Failed { error, .. } => error,
+                _ => "the job ended while it was deployed".to_owned(),
+            })),
+            Stage::Deploying | Stage::Running => Ok(()),
+        }
     }
     /// Its lead, while it goes on. Not to be kept: see there.
     pub(super) fn lead(&self) -> Option<Arc<Lead>> {
@@ -277,10 +319,11 @@ fn end_of(result: &Result<Report>) -> End {
         Ok(_) => End::Finished,
         Err(Error::Suspended(name)) => End::Suspended(name.clone()),
         Err(Error::Cancelled) => End::Cancelled,
-        Err(error) => {
-            // what a user wrote wrongly stays wrong
-            let again = !matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. });
-            End::Failed { error: error.to_string(), again }
-        }
+        Err(error) => End::Failed { error: error.to_string(), again: may_pass(error) },
     }
+}
+
+/// Whether another attempt may help. What a user wrote wrongly stays wrong.
+pub(super) fn may_pass(error: &Error) -> bool {
+    !matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. })
 }
