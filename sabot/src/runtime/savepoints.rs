@@ -79,6 +79,18 @@ fn names(storage: &dyn Storage) -> Result<Vec<String>> {
     Ok(storage.list(DIR)?.iter().filter_map(|file| file.strip_suffix(ENDING).map(str::to_owned)).collect())
 }
 
+/// The names of the savepoints of a directory of checkpoints, or of its like in an object store.
+#[cfg(feature = "cluster")]
+pub(crate) fn savepoint_names(dir: &Path) -> Result<Vec<String>> {
+    names(at(dir)?.as_ref())
+}
+
+/// The savepoint of a name in a directory of checkpoints, or in its like in an object store.
+#[cfg(feature = "cluster")]
+pub(crate) fn savepoint_named(dir: &Path, name: &str) -> Result<Savepoint> {
+    savepoint_at(at(dir)?.as_ref(), name)
+}
+
 /// The savepoints of a directory of checkpoints, or of its like in an object store, in the order of their epochs, then names. Those that
 /// cannot be read come as errors.
 ///

@@ -18,7 +18,7 @@ use super::shapes::{
     Submission,
 };
 use crate::clock::time_of_day;
-use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
+use crate::cluster::server::{Asked, Core, MOVES, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
 use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
 use crate::cluster::{Build, server};
 use crate::{Error, Result};
@@ -162,6 +162,9 @@ async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
 
 async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
     let dir = checkpoints_of(&core, &id).await?;
+    if body.name.starts_with(MOVES) {
+        return Err(Error::Usage(format!("savepoints whose names begin with `{MOVES}` are the server's own: choose another name")).into());
+    }
     let name = body.name.clone();
     let known =
         tokio::task::spawn_blocking(move || crate::runtime::savepoints(&dir)).await.map_err(|e| Error::internal(e.to_string()))??;

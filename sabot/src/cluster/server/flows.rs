@@ -7,6 +7,7 @@
 //!
 //! All decisions are made of recorded values: of steps, whose bodies may be repeated.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,23 +16,35 @@ use serde_json::{Value, json};
 
 use super::attempt::{self, Assign, Going};
 use super::core::{Core, TRIES, blocking, compiled, now, patiently, pause, read, write};
-use super::run::{End, Stage, may_pass};
+use super::run::{End, may_pass};
 use crate::cluster::api::Submission;
 use crate::cluster::durable::{Definitions, Flow, Retry};
-use crate::cluster::store::{JobState, Level, NewJob, Operation, OperationKind};
+use crate::cluster::store::{JobState, Level, NewJob, Operation, OperationKind, OperationState};
 use crate::runtime::share::StageShape;
-use crate::runtime::{RunOptions, delete_savepoint, newest_checkpoint};
+use crate::runtime::{RunOptions, Savepoint, delete_savepoint, newest_checkpoint, savepoint_named, savepoint_names};
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
 
-/// Savepoints with which a job stops to go on elsewhere, or otherwise; a parallelism follows. They are deleted again.
-const MOVES: &str = "sabot-move-";
+/// Savepoints with which a job stops to go on elsewhere, or otherwise; a parallelism and the attempt follow. They are deleted again.
+pub(in crate::cluster) const MOVES: &str = "sabot-move-";
+/// More operations than a job has at a time.
+const OPERATIONS: u32 = 1000;
 /// Attempts that fail one after the other, without a checkpoint between them, until the job fails.
 pub(super) const RESTARTS: u32 = 10;
 /// The wait before the second attempt; doubled for each further one, up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Changed when a workflow takes other steps.
 const VERSION: &str = "sabot-1";
+
+/// The name of the savepoint with which an attempt stops, to go on with this parallelism.
+fn move_to(parallelism: usize, attempt: u32) -> String {
+    format!("{MOVES}{parallelism}-{attempt}")
+}
+/// The parallelism and the attempt of such a name.
+fn moves(name: &str) -> Option<(usize, u32)> {
+    let (parallelism, attempt) = name.strip_prefix(MOVES)?.split_once('-')?;
+    Some((parallelism.parse().ok()?, attempt.parse().ok()?))
+}
 
 /// What `submit` is given.
 #[derive(Clone, Serialize, Deserialize)]
@@ -332,6 +345,16 @@ async fn decided(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
     }
     let stopping = row.state == JobState::Stopping;
     let (_, mut options) = core.job_of(&row)?;
+    let newest = match (end, options.checkpoint_dir.clone()) {
+        (End::Failed { .. }, Some(dir)) => blocking(move || newest_checkpoint(&dir)).await.unwrap_or(checkpoint),
+        _ => None,
+    };
+    // it may have stopped as it was asked to, and the server was killed, or an agent lost, before that was noted
+    let stopped = match (end, &options.checkpoint_dir) {
+        (End::Failed { .. }, Some(dir)) if !stopping => stopped_with(core, id, attempt, dir, newest).await?.map(End::Suspended),
+        _ => None,
+    };
+    let end = stopped.as_ref().unwrap_or(end);
     let enter = async |state: JobState, reason: &str| core.store.change_job(core.fence, id, state, reason, now()).await.map(drop);
     let over = |state: JobState| Ok(Next::Over(state));
     // what was to bring this attempt up is over, if that did not end it already
@@ -352,18 +375,22 @@ async fn decided(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
             core.hub.say(Level::Info, Some(id), None, format!("job {id} was cancelled"));
             over(JobState::Cancelled)
         }
-        End::Suspended(name) => match name.strip_prefix(MOVES).and_then(|rest| rest.split('-').next()?.parse::<usize>().ok()) {
-            Some(parallelism) if !stopping => {
-                options.threads = parallelism;
-                let options_json = write(&options, "a job's options")?;
-                core.store.respecify(core.fence, id, &row.build, &row.spec, &options_json, now()).await?;
-                enter(JobState::Starting, &format!("it goes on with parallelism {parallelism}")).await?;
-                if let Some(dir) = options.checkpoint_dir.clone() {
-                    let name = name.clone();
-                    // it was only made to stop; the checkpoint of its number is what the job goes on from
-                    let _ = blocking(move || delete_savepoint(&dir, &name)).await;
-                }
-                Ok(Next::Attempt { failures: 0, wait_ms: 0, checkpoint })
+        End::Suspended(name) => match (moves(name), options.checkpoint_dir.clone()) {
+            (Some((parallelism, _)), Some(dir)) => {
+                let next = if stopping {
+                    enter(JobState::Cancelled, "it was cancelled").await?;
+                    Next::Over(JobState::Cancelled)
+                } else {
+                    options.threads = parallelism;
+                    let options_json = write(&options, "a job's options")?;
+                    core.store.respecify(core.fence, id, &row.build, &row.spec, &options_json, now()).await?;
+                    enter(JobState::Starting, &format!("it goes on with parallelism {parallelism}")).await?;
+                    Next::Attempt { failures: 0, wait_ms: 0, checkpoint }
+                };
+                let name = name.clone();
+                // it was only made to stop; the checkpoint of its number is what the job goes on from
+                let _ = blocking(move || delete_savepoint(&dir, &name)).await;
+                Ok(next)
             }
             _ => {
                 if row.state != JobState::Suspended {
@@ -381,11 +408,6 @@ async fn decided(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
             over(JobState::Cancelled)
         }
         End::Failed { error, again } => {
-            let dir = options.checkpoint_dir.clone();
-            let newest = match dir {
-                Some(dir) => blocking(move || newest_checkpoint(&dir)).await.unwrap_or(checkpoint),
-                None => None,
-            };
             let failures = if newest > checkpoint { 1 } else { failures + 1 };
             let why = match (again, endless) {
                 (false, _) => Some(String::new()),
@@ -410,6 +432,29 @@ async fn decided(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
             Ok(Next::Attempt { failures, wait_ms: u64::try_from(wait.as_millis()).unwrap_or(0), checkpoint: newest })
         }
     }
+}
+
+/// The savepoint with which an attempt has stopped as it was asked to, if it has: nothing of the job is newer than it.
+async fn stopped_with(core: &Arc<Core>, id: &str, attempt: u32, dir: &Path, newest: Option<u64>) -> Result<Option<String>> {
+    let asked: Vec<String> = core
+        .store
+        .operations(Some(id), OPERATIONS)
+        .await?
+        .into_iter()
+        .filter(|o| o.state == OperationState::Running && o.kind == OperationKind::Suspend)
+        .filter_map(|o| o.input.get("name").and_then(|n| n.as_str()).map(str::to_owned))
+        .collect();
+    let dir = dir.to_owned();
+    blocking(move || {
+        let stops = |name: &String| asked.contains(name) || moves(name).is_some_and(|(_, of)| of == attempt);
+        for name in savepoint_names(&dir)?.into_iter().filter(stops) {
+            if Some(savepoint_named(&dir, &name)?.epoch) >= newest {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    })
+    .await
 }
 
 /// The operation that brings an attempt up after one that failed.
@@ -456,31 +501,33 @@ async fn savepoint(core: Arc<Core>, flow: Flow, asked: Asked) -> Result<Value> {
 }
 async fn saved(core: &Arc<Core>, flow: &Flow, asked: &Asked) -> Result<Value> {
     let dir = step(core, flow, "validate", || async { checkpoints_of(core, &asked.job).await }).await?;
-    let made: Value = step(core, flow, "save", || async {
+    let made: Savepoint = step(core, flow, "save", || async {
         loop {
             // made before the server was killed, or by an attempt that has ended since
             let (at, name) = (dir.clone(), asked.name.clone());
-            let known = blocking(move || Ok(crate::runtime::savepoints(&at)?.into_iter().flatten().find(|s| s.name == name))).await?;
-            if let Some(found) = known {
-                return write(&found, "a savepoint");
+            let known = blocking(move || match savepoint_names(&at)?.contains(&name) {
+                true => savepoint_named(&at, &name).map(Some),
+                false => Ok(None),
+            });
+            if let Some(found) = known.await? {
+                return Ok(found);
             }
-            let row = running(core, &asked.job).await?;
-            let Some(run) = row.and_then(|attempt| core.hub.run(&asked.job, attempt)) else { continue };
-            let Some(lead) = run.lead() else { continue };
-            let (name, stop) = (asked.name.clone(), asked.stop);
-            match blocking(move || lead.request_savepoint(&name, stop).wait()).await {
-                Ok(made) => return write(&made, "a savepoint"),
-                // the attempt has failed meanwhile: the next one is asked
-                Err(e) if matches!(run.stage(), Stage::Over(End::Failed { .. })) => drop(e),
-                Err(e) => return Err(e),
+            let Some(attempt) = running(core, &asked.job).await? else { continue };
+            let Some(run) = core.hub.run(&asked.job, attempt) else {
+                pause().await;
+                continue;
+            };
+            // if the attempt has failed meanwhile, the next one is asked
+            if let Some(made) = run.save(&asked.name, asked.stop).await? {
+                return Ok(made);
             }
         }
     })
     .await?;
     if asked.stop {
-        step(core, flow, "stop", || until_over(core, &asked.job)).await?;
+        step(core, flow, "stop", || until_stopped(core, &asked.job, &dir, &made)).await?;
     }
-    Ok(made)
+    write(&made, "a savepoint")
 }
 
 /// Waits until a job runs; its attempt. None if it is not yet so: to be asked again.
@@ -499,11 +546,24 @@ async fn running(core: &Arc<Core>, id: &str) -> Result<Option<u32>> {
     Ok(None)
 }
 
-async fn until_over(core: &Arc<Core>, id: &str) -> Result<JobState> {
+/// Waits until a job has stopped with a savepoint.
+///
+/// # Errors
+/// If it goes on instead.
+async fn until_stopped(core: &Arc<Core>, id: &str, dir: &Path, made: &Savepoint) -> Result<JobState> {
     loop {
         let row = core.row(id).await?;
         if row.state.is_over() {
             return Ok(row.state);
+        }
+        if row.state == JobState::Running {
+            let dir = dir.to_owned();
+            if blocking(move || newest_checkpoint(&dir)).await? > Some(made.epoch) {
+                let name = &made.name;
+                return Err(Error::Checkpoint(format!(
+                    "job {id} was not stopped with savepoint `{name}`: it has a newer checkpoint, and goes on; ask again, with another name"
+                )));
+            }
         }
         pause().await;
     }
@@ -550,41 +610,62 @@ async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelism: usize, o
         Ok((now(), row.attempt))
     })
     .await?;
-    let moved = |attempt: u32| match off {
-        None => attempt > first,
-        Some(epoch) => core.hub.run(id, attempt).is_some_and(|r| r.attempt > first && r.assignments.slots_on(epoch) == 0),
-    };
-    step(core, flow, &label("checkpoint and stop"), || async {
+    let moved = |attempt: u32| has_moved(core, id, attempt, first, parallelism, off);
+    let asked: Option<u32> = step(core, flow, &label("checkpoint and stop"), || async {
         loop {
-            let row = core.row(id).await?;
-            let options: RunOptions = read(&row.options, "a job's options")?;
-            if row.attempt > first && options.threads == parallelism {
-                return Ok(());
-            }
             let Some(attempt) = running(core, id).await? else { continue };
-            let Some(run) = core.hub.run(id, attempt) else { continue };
-            let Some(lead) = run.lead() else { continue };
-            let name = format!("{MOVES}{parallelism}-{attempt}");
-            match blocking(move || lead.request_savepoint(&name, true).wait()).await {
-                Ok(_) => return Ok(()),
-                Err(e) if matches!(run.stage(), Stage::Over(End::Finished | End::Cancelled)) => return Err(e),
-                // the attempt has failed meanwhile: the next one is asked
-                Err(_) => pause().await,
+            if moved(attempt).await? {
+                return Ok(None);
+            }
+            // if the attempt has failed meanwhile, the next one is asked
+            if ask_to_move(core, id, attempt, parallelism).await? {
+                return Ok(Some(attempt));
             }
         }
     })
     .await?;
     step(core, flow, &label("redistribute, deploy and resume"), || async {
+        let mut asked = asked.unwrap_or(first);
         loop {
-            if let Some(attempt) = running(core, id).await?
-                && moved(attempt)
-            {
+            let Some(attempt) = running(core, id).await? else { continue };
+            if moved(attempt).await? {
                 return Ok(json!({ "parallelism": parallelism, "attempt": attempt, "took_ms": now() - begun }));
+            }
+            // it has come back as it was, or as somebody else has asked
+            if attempt > asked && ask_to_move(core, id, attempt, parallelism).await? {
+                asked = attempt;
             }
             pause().await;
         }
     })
     .await
+}
+
+/// Whether an attempt later than the `first` is what was asked for.
+async fn has_moved(core: &Arc<Core>, id: &str, attempt: u32, first: u32, parallelism: usize, off: Option<u64>) -> Result<bool> {
+    let options: RunOptions = read(&core.row(id).await?.options, "a job's options")?;
+    let off = off.is_none_or(|epoch| core.hub.run(id, attempt).is_some_and(|r| r.assignments.slots_on(epoch) == 0));
+    Ok(attempt > first && options.threads == parallelism && off)
+}
+
+/// Asks an attempt to stop with a checkpoint, so that the next has this parallelism; whether it does.
+///
+/// # Errors
+/// If it cannot write that, or the job has ended.
+async fn ask_to_move(core: &Arc<Core>, id: &str, attempt: u32, parallelism: usize) -> Result<bool> {
+    let (dir, name) = (checkpoints_of(core, id).await?, move_to(parallelism, attempt));
+    let Some(run) = core.hub.run(id, attempt) else {
+        pause().await;
+        return Ok(false);
+    };
+    // what another job with this directory has left behind
+    let old = name.clone();
+    blocking(move || match savepoint_names(&dir)?.contains(&old) {
+        true => delete_savepoint(&dir, &old),
+        false => Ok(()),
+    })
+    .await?;
+    Ok(run.save(&name, true).await?.is_some())
 }
 
 /// Begins to move what an agent runs.

@@ -23,7 +23,7 @@ use super::{Build, api, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
 pub(super) use core::Core;
-pub(super) use flows::{Asked, Submitted, begin, begin_drain, checkpoints_of};
+pub(super) use flows::{Asked, MOVES, Submitted, begin, begin_drain, checkpoints_of};
 #[cfg(test)]
 pub(super) use hub::{Hub, news};
 

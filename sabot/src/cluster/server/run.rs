@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::core::{blocking, pause};
 use crate::cluster::placement::{Assigned, Assignments};
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
-use crate::runtime::{CheckpointReport, CheckpointTaken, Report};
+use crate::runtime::{CheckpointReport, CheckpointTaken, Report, Savepoint};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -83,6 +84,8 @@ struct Last {
 /// Counts of steps over the last seconds: when, and rows in and out by step.
 type Samples = VecDeque<(Instant, BTreeMap<usize, Account>)>;
 
+/// How often is looked whether a savepoint is made.
+const ASKED: Duration = Duration::from_millis(5);
 /// How many samples rates are of; one a second is taken, as often as shares tell.
 const SAMPLES: usize = 6;
 
@@ -149,6 +152,41 @@ impl Run {
     /// Whether it has, or may get, a lead: something of it may write then, though it be over.
     pub(super) fn is_led(&self) -> bool {
         self.opening.load(SeqCst) || lock(&self.lead).is_some()
+    }
+    /// Asks its lead for a savepoint. None if the attempt ends without it, or has no lead yet: to be asked again, or the next one.
+    ///
+    /// # Errors
+    /// If it cannot be made, or the job has ended.
+    pub(super) async fn save(&self, name: &str, stop: bool) -> Result<Option<Savepoint>> {
+        let Some(lead) = self.lead() else {
+            pause().await;
+            return Ok(None);
+        };
+        let name = name.to_owned();
+        let (made, ending) = blocking(move || {
+            let ticket = lead.request_savepoint(&name, stop);
+            loop {
+                // in this order: a lead that is over answers nobody any more
+                let over = lead.is_over();
+                if let Some(made) = ticket.try_take() {
+                    let ending = made.is_err() && lead.is_ending();
+                    return Ok((made, ending));
+                }
+                if over {
+                    return Ok((Err(Error::Checkpoint("the job has ended before".into())), true));
+                }
+                std::thread::sleep(ASKED);
+            }
+        })
+        .await?;
+        match made {
+            Ok(made) => Ok(Some(made)),
+            Err(error) if !ending => Err(error),
+            Err(error) => match self.until(|s| matches!(s, Stage::Over(_))).await {
+                Stage::Over(End::Finished | End::Cancelled) => Err(error),
+                _ => Ok(None),
+            },
+        }
     }
     /// Ends it, for a reason that is none of its own.
     pub(super) fn give_up(&self, why: &str) {

@@ -253,6 +253,10 @@ impl Lead {
     pub fn is_over(&self) -> bool {
         self.done.is_set()
     }
+    /// Whether the job is ending: nothing more can be asked of it.
+    pub fn is_ending(&self) -> bool {
+        lock(&self.state).is_ending()
+    }
     /// How the job ended, once.
     pub fn outcome(&self) -> Option<Result<Report>> {
         lock(&self.outcome).take()

@@ -110,6 +110,9 @@ impl State {
     pub(super) fn assemble(&mut self, team: Team) {
         self.team = Some(team);
     }
+    pub(super) fn is_ending(&self) -> bool {
+        !matches!(self.phase, Phase::Gathering | Phase::Preparing | Phase::Running)
+    }
     pub(super) fn failed_share(&self) -> Option<usize> {
         self.failed
     }
