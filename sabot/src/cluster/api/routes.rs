@@ -145,8 +145,9 @@ async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, as
     let row = core.row(id).await?;
     let operation = format!("{name}-{id}-{key}");
     let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    core.workflows()?.start(&operation, name, input.clone()).await?;
+    // the workflow writes it down too: a server that is killed here leaves no operation that nobody does
     begin(core, &operation, kind, Some(&row.id), &input).await?;
-    core.workflows()?.start(&operation, name, input).await?;
     Ok(Json(Begun { job: row.id, operation }))
 }
 

@@ -462,8 +462,15 @@ pub(super) fn recovery(job: &str, attempt: u32) -> String {
     format!("recover-{job}-{attempt}")
 }
 
+/// Writes down what was asked, unless that is done: a server may be killed between the two.
+async fn begin_asked(core: &Arc<Core>, flow: &Flow, kind: OperationKind, asked: &Asked) -> Result<()> {
+    let input = write(asked, "an operation")?;
+    patiently(|| begin(core, flow.id(), kind, Some(&asked.job), &input)).await.map(drop)
+}
+
 /// Ends a job for good.
 async fn cancel(core: Arc<Core>, flow: Flow, asked: Asked) -> Result<Value> {
+    begin_asked(&core, &flow, OperationKind::Cancel, &asked).await?;
     let outcome = cancelled(&core, &flow, &asked.job).await;
     ended(&core, &flow, outcome).await
 }
@@ -496,6 +503,8 @@ async fn cancelled(core: &Arc<Core>, flow: &Flow, id: &str) -> Result<Value> {
 
 /// Makes a savepoint of a job.
 async fn savepoint(core: Arc<Core>, flow: Flow, asked: Asked) -> Result<Value> {
+    let kind = if asked.stop { OperationKind::Suspend } else { OperationKind::Savepoint };
+    begin_asked(&core, &flow, kind, &asked).await?;
     let outcome = saved(&core, &flow, &asked).await;
     ended(&core, &flow, outcome).await
 }
@@ -588,6 +597,7 @@ pub(in crate::cluster) async fn checkpoints_of(core: &Arc<Core>, id: &str) -> Re
 
 /// Lets a job go on with another number of instances.
 async fn rescale(core: Arc<Core>, flow: Flow, asked: Asked) -> Result<Value> {
+    begin_asked(&core, &flow, OperationKind::Rescale, &asked).await?;
     let outcome = rescaled(&core, &flow, &asked.job, asked.parallelism, None).await;
     ended(&core, &flow, outcome).await
 }
@@ -671,13 +681,19 @@ async fn ask_to_move(core: &Arc<Core>, id: &str, attempt: u32, parallelism: usiz
 /// Begins to move what an agent runs.
 pub(in crate::cluster) async fn begin_drain(core: &Arc<Core>, agent: &str, epoch: u64) -> Result<String> {
     let id = format!("drain-{agent}-{epoch}");
-    begin(core, &id, OperationKind::RecoverAgent, None, &json!({ "drain": agent })).await?;
     core.workflows()?.start(&id, "drain", write(&Drained { agent: agent.to_owned(), epoch }, "an operation")?).await?;
+    begin_moving(core, &id, agent).await?;
     Ok(id)
+}
+
+async fn begin_moving(core: &Core, id: &str, agent: &str) -> Result<()> {
+    let input = json!({ "drain": agent });
+    patiently(|| begin(core, id, OperationKind::RecoverAgent, None, &input)).await.map(drop)
 }
 
 /// Moves what an agent runs, and lets it go.
 async fn drain(core: Arc<Core>, flow: Flow, input: Drained) -> Result<Value> {
+    begin_moving(&core, flow.id(), &input.agent).await?;
     let outcome = drained(&core, &flow, &input).await;
     ended(&core, &flow, outcome).await
 }
