@@ -192,9 +192,11 @@ async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {
 
 async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
     let epoch = {
-        let mut members = core.hub.members();
-        let found = members.named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
-        found.filter(|epoch| members.drain(*epoch))
+        let found = core.hub.members().named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
+        if let Some(why) = found.and_then(|epoch| core.hub.no_room(epoch, None)) {
+            return Err(Error::Usage(format!("agent `{name}` cannot leave: {why}")).into());
+        }
+        found.filter(|epoch| core.hub.members().drain(*epoch))
     };
     let Some(epoch) = epoch else {
         let known: Vec<String> = view::agents(&core).into_iter().filter(|a| a.standing.holds()).map(|a| a.name).collect();
@@ -202,7 +204,7 @@ async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
         return Err(Error::Usage(crate::words::unknown("there is no agent", &name, "those that are there are", &known)).into());
     };
     core.hub.say(Level::Info, None, Some(&name), format!("agent `{name}` was asked to leave: its tasks move"));
-    let operation = begin_drain(&core, &name, epoch).await?;
+    let operation = begin_drain(&core, &name, epoch, Some(&digits())).await?;
     Ok(Json(Begun { job: String::new(), operation }))
 }
 

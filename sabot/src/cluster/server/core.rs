@@ -107,7 +107,7 @@ impl Core {
                 };
                 let _ = self.store.change_agent(self.fence, &name, epoch, state).await;
                 if n.drains
-                    && let Err(error) = super::flows::begin_drain(&self, &name, epoch).await
+                    && let Err(error) = super::flows::begin_drain(&self, &name, epoch, None).await
                 {
                     self.hub.say(Level::Error, None, Some(&name), format!("agent `{name}` cannot be drained: {error}"));
                 }

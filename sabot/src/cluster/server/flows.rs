@@ -31,6 +31,8 @@ pub(in crate::cluster) const MOVES: &str = "sabot-move-";
 const OPERATIONS: u32 = 1000;
 /// Attempts that fail one after the other, without a checkpoint between them, until the job fails.
 pub(super) const RESTARTS: u32 = 10;
+/// How long an agent that leaves waits for its tasks to move.
+const FAREWELL: Duration = Duration::from_secs(60);
 /// The wait before the second attempt; doubled for each further one, up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Changed when a workflow takes other steps.
@@ -70,6 +72,17 @@ pub(in crate::cluster) struct Asked {
 struct Drained {
     agent: String,
     epoch: u64,
+    /// Whether a user asked for it; else the agent itself leaves.
+    #[serde(default)]
+    asked: bool,
+}
+
+/// An agent that what runs there is to leave.
+#[derive(Clone, Copy)]
+struct Off {
+    epoch: u64,
+    /// How long its jobs wait for room on others.
+    patience: Duration,
 }
 
 /// A job's parallelism in an attempt, and its stages.
@@ -602,12 +615,21 @@ async fn rescale(core: Arc<Core>, flow: Flow, asked: Asked) -> Result<Value> {
     ended(&core, &flow, outcome).await
 }
 
-/// Stops a job with a checkpoint, and waits until it runs with `parallelism`; on other agents than that of the epoch `off`, if given.
-async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelism: usize, off: Option<u64>) -> Result<Value> {
+/// Stops a job with a checkpoint, and waits until it runs with `parallelism`; on other agents than one that is to leave, if given.
+async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelism: usize, off: Option<Off>) -> Result<Value> {
     let label = |what: &str| if off.is_some() { format!("{what} {id}") } else { what.to_owned() };
     let (begun, first): (i64, u32) = step(core, flow, &label("validate"), || async {
         checkpoints_of(core, id).await?;
         let row = core.row(id).await?;
+        let since = Instant::now();
+        while let Some(off) = off
+            && let Some(why) = core.hub.no_room(off.epoch, Some(id))
+        {
+            if since.elapsed() >= off.patience {
+                return Err(Error::Usage(format!("job {id} cannot leave its agent, and stays: {why}")));
+            }
+            pause().await;
+        }
         let runs = core.hub.runs();
         let own = runs.values().filter(|r| r.job == id && r.holds_slots()).map(|r| r.assignments.slots.len()).sum::<usize>();
         let free: usize = core.hub.offers(&runs).iter().map(|o| o.free).sum();
@@ -652,9 +674,9 @@ async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelism: usize, o
 }
 
 /// Whether an attempt later than the `first` is what was asked for.
-async fn has_moved(core: &Arc<Core>, id: &str, attempt: u32, first: u32, parallelism: usize, off: Option<u64>) -> Result<bool> {
+async fn has_moved(core: &Arc<Core>, id: &str, attempt: u32, first: u32, parallelism: usize, off: Option<Off>) -> Result<bool> {
     let options: RunOptions = read(&core.row(id).await?.options, "a job's options")?;
-    let off = off.is_none_or(|epoch| core.hub.run(id, attempt).is_some_and(|r| r.assignments.slots_on(epoch) == 0));
+    let off = off.is_none_or(|off| core.hub.run(id, attempt).is_some_and(|r| r.assignments.slots_on(off.epoch) == 0));
     Ok(attempt > first && options.threads == parallelism && off)
 }
 
@@ -678,10 +700,11 @@ async fn ask_to_move(core: &Arc<Core>, id: &str, attempt: u32, parallelism: usiz
     Ok(run.save(&name, true).await?.is_some())
 }
 
-/// Begins to move what an agent runs.
-pub(in crate::cluster) async fn begin_drain(core: &Arc<Core>, agent: &str, epoch: u64) -> Result<String> {
-    let id = format!("drain-{agent}-{epoch}");
-    core.workflows()?.start(&id, "drain", write(&Drained { agent: agent.to_owned(), epoch }, "an operation")?).await?;
+/// Begins to move what an agent runs, because a user asked for it with this key, or the agent itself.
+pub(in crate::cluster) async fn begin_drain(core: &Arc<Core>, agent: &str, epoch: u64, key: Option<&str>) -> Result<String> {
+    let id = key.map_or_else(|| format!("drain-{agent}-{epoch}"), |key| format!("drain-{agent}-{epoch}-{key}"));
+    let input = Drained { agent: agent.to_owned(), epoch, asked: key.is_some() };
+    core.workflows()?.start(&id, "drain", write(&input, "an operation")?).await?;
     begin_moving(core, &id, agent).await?;
     Ok(id)
 }
@@ -698,7 +721,8 @@ async fn drain(core: Arc<Core>, flow: Flow, input: Drained) -> Result<Value> {
     ended(&core, &flow, outcome).await
 }
 async fn drained(core: &Arc<Core>, flow: &Flow, input: &Drained) -> Result<Value> {
-    let Drained { agent, epoch } = input;
+    let Drained { agent, epoch, asked } = input;
+    let off = Off { epoch: *epoch, patience: if *asked { Duration::ZERO } else { FAREWELL } };
     let jobs: Vec<(String, usize, bool)> = step(core, flow, "find its jobs", || async {
         let ids: Vec<String> =
             core.hub.runs().values().filter(|r| r.holds_slots() && r.assignments.slots_on(*epoch) > 0).map(|r| r.job.clone()).collect();
@@ -713,21 +737,30 @@ async fn drained(core: &Arc<Core>, flow: &Flow, input: &Drained) -> Result<Value
     for (id, parallelism, kept) in &jobs {
         if *kept {
             // a job that ends meanwhile has moved too
-            let _ = rescaled(core, flow, id, *parallelism, Some(*epoch)).await;
+            let moved = rescaled(core, flow, id, *parallelism, Some(off)).await;
+            if let Err(error) = moved
+                && !core.row(id).await?.state.is_over()
+            {
+                if *asked {
+                    core.hub.members().stay(*epoch);
+                    return Err(error);
+                }
+                core.hub.say(Level::Warning, Some(id), Some(agent), error.to_string());
+            }
             continue;
         }
         step(core, flow, &format!("begin {id} anew"), || async {
             if let Some(run) = core.hub.run_of(id).filter(|r| r.assignments.slots_on(*epoch) > 0)
                 && let Some(lead) = run.lead()
             {
-                lead.cancel(Error::io(format!("agent `{agent}`"), "leaves", std::io::ErrorKind::ConnectionReset.into()));
+                lead.cancel(Error::io(format!("agent `{agent}`"), "was drained", std::io::ErrorKind::ConnectionReset.into()));
             }
             Ok(())
         })
         .await?;
     }
     step(core, flow, "let it go", || async {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + FAREWELL;
         while Instant::now() < deadline {
             let busy = core.hub.runs().values().any(|r| r.holds_slots() && r.assignments.slots_on(*epoch) > 0);
             if !busy || !core.hub.members().get(*epoch).is_some_and(|m| m.standing.holds()) {

@@ -105,6 +105,20 @@ impl Hub {
         };
         able.map(offer).collect()
     }
+    /// Why what runs on the agent of this epoch, of one job or of all, finds no place on others, if so.
+    pub(in crate::cluster) fn no_room(&self, epoch: u64, job: Option<&str>) -> Option<String> {
+        let runs = self.runs();
+        let there = runs.values().filter(|r| r.holds_slots() && job.is_none_or(|j| r.job == j));
+        let needed: usize = there.map(|r| r.assignments.slots_on(epoch)).sum();
+        let free: usize = self.offers(&runs).iter().filter(|o| o.epoch != epoch).map(|o| o.free).sum();
+        let missing = needed.saturating_sub(free);
+        (missing > 0).then(|| {
+            let plural = if missing == 1 { "" } else { "s" };
+            format!(
+                "{missing} slot{plural} missing: {needed} would have to move, and {free} are free on other agents; start another agent (`agent --join <server>`), or stop a job"
+            )
+        })
+    }
     /// All members with the slots that runs have.
     pub(super) fn members_with_load(&self) -> Vec<(Member, usize)> {
         let runs = self.runs();
