@@ -73,7 +73,7 @@ pub(super) async fn assign(
     }
     let demands: Vec<Demand> =
         shapes.iter().enumerate().map(|(stage, s)| Demand { stage, instances: s.instances, outer: s.source || s.sink }).collect();
-    let since = Instant::now();
+    let (since, mut said) = (Instant::now(), String::new());
     loop {
         let row = core.row(id).await?;
         if row.state == JobState::Stopping {
@@ -115,7 +115,11 @@ pub(super) async fn assign(
         if since.elapsed() > patience {
             return Ok(Assign::Over(End::Failed { error: refusal, again: false }));
         }
-        core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
+        // each write is synced to the disk
+        if said != refusal {
+            core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
+            said = refusal;
+        }
         pause().await;
     }
 }
