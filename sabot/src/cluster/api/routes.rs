@@ -115,7 +115,7 @@ async fn show_job(State(core): Shared, Path(id): Path<String>) -> Answer<JobView
 /// A job's id: its pipeline's name, and digits of the request's key.
 fn id_of(submission: &Submission) -> String {
     let digest = Sha256::digest(format!("{} {}", submission.spec.pipeline, submission.key));
-    let digits: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let digits: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
     format!("{}-{digits}", submission.spec.pipeline)
 }
 
@@ -128,7 +128,14 @@ async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answ
     let operation = flow_of(&job);
     let input = Submitted { job: job.clone(), submission };
     let input = serde_json::to_value(input).map_err(|e| Error::internal(format!("a submission cannot be written: {e}")))?;
-    core.workflows()?.start(&operation, "submit", input).await?;
+    core.workflows()?.start(&operation, "submit", input.clone()).await?;
+    let there = core.workflows()?.show(&operation).await?;
+    if there.is_some_and(|w| w.input != input) {
+        return Err(Error::Usage(format!(
+            "the key of this submission is that of job {job}, which is another: give each submission a key of its own"
+        ))
+        .into());
+    }
     // once it is written down, others see it
     let since = Instant::now();
     while core.store.job(&job).await?.is_none() {
