@@ -53,7 +53,9 @@ pub async fn open(store: &ControlStore, leader: &Leader, definitions: &Definitio
         Engine::Embedded(embedded) => Ok(Arc::new(embedded::Embedded::open(embedded.pool().clone(), definitions).await?)),
         #[cfg(feature = "cluster-postgres")]
         Engine::Postgres(database) => {
-            Ok(Arc::new(postgres::Postgres::open(database.url(), store.unfinished_workflows().await?, definitions).await?))
+            let unfinished = store.unfinished_workflows().await?;
+            store.forgive_workflows().await?;
+            Ok(Arc::new(postgres::Postgres::open(database.url(), unfinished, definitions).await?))
         }
     }
 }
