@@ -1,6 +1,8 @@
 //! Server, agents and tool as real processes on 127.0.0.1: what is killed, stopped or full, and what becomes of the rows.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "processes/asked.rs"]
+mod asked;
 #[path = "processes/broken.rs"]
 mod broken;
 #[path = "processes/kit.rs"]

@@ -251,11 +251,10 @@ impl Steps for Context {
         &self.id
     }
     fn broken(&self) -> bool {
+        use ErrorCode::{Database, RecoveryRequired, WorkflowCancelled, WorkflowConflict};
         // other errors of the engine are recorded as the end of the workflow
-        let recorded = |e: &durare::Error| {
-            !matches!(e.code(), ErrorCode::RecoveryRequired | ErrorCode::Database | ErrorCode::WorkflowCancelled | ErrorCode::WorkflowConflict)
-        };
-        lock(&self.heard).as_ref().is_some_and(|e| !recorded(e))
+        let code = lock(&self.heard).as_ref().map(durare::Error::code);
+        code.is_some_and(|code| matches!(code, RecoveryRequired | Database | WorkflowCancelled | WorkflowConflict))
     }
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value> {
         let step = self.context.step(name, move || async move { retry.run(body).await.map_err(|e| durare::Error::app(e.to_string())) });

@@ -125,7 +125,7 @@ pub(super) async fn assign(
 }
 
 /// Changes a job's state, unless it was asked to stop; whether it has.
-async fn enter(core: &Core, id: &str, state: JobState, reason: &str) -> Result<bool> {
+pub(super) async fn enter(core: &Core, id: &str, state: JobState, reason: &str) -> Result<bool> {
     match core.store.change_job(core.fence, id, state, reason, now()).await {
         Ok(_) => Ok(true),
         // looked at after, so that nothing comes between

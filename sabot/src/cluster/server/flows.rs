@@ -317,6 +317,7 @@ async fn compile(core: &Arc<Core>, id: &str, attempt: u32) -> Result<Ready> {
         Err(error) => {
             // an attempt without tasks
             core.store.place_tasks(core.fence, id, attempt, &[], now()).await?;
+            attempt::enter(core, id, JobState::Starting, &format!("attempt {attempt}, which finds no source, or no plan")).await?;
             // whoever submits is told of what is wrong at once; a job that ran is tried again
             let again = if attempt == 1 { error.is_transient() } else { may_pass(&error) };
             Ok(Ready::Over(End::Failed { error: error.to_string(), again }))
@@ -449,23 +450,22 @@ async fn decided(core: &Arc<Core>, at: &Decision<'_>) -> Result<Next> {
 
 /// The savepoint with which an attempt has stopped as it was asked to, if it has: nothing of the job is newer than it.
 async fn stopped_with(core: &Arc<Core>, id: &str, attempt: u32, dir: &Path, newest: Option<u64>) -> Result<Option<String>> {
-    let asked: Vec<String> = core
-        .store
-        .operations(Some(id), OPERATIONS)
-        .await?
-        .into_iter()
-        .filter(|o| o.state == OperationState::Running && o.kind == OperationKind::Suspend)
-        .filter_map(|o| o.input.get("name").and_then(|n| n.as_str()).map(str::to_owned))
-        .collect();
+    let mut operations = core.store.operations(Some(id), OPERATIONS).await?;
+    operations.retain(|o| o.state == OperationState::Running);
+    let suspends = operations.iter().filter(|o| o.kind == OperationKind::Suspend);
+    let asked: Vec<String> = suspends.filter_map(|o| o.input.get("name").and_then(|n| n.as_str()).map(str::to_owned)).collect();
+    // agents that leave move jobs too, by operations that are of no job
+    let leaving = core.store.operations(None, OPERATIONS).await?;
+    let moving = operations.iter().any(|o| o.kind == OperationKind::Rescale)
+        || leaving.iter().any(|o| o.state == OperationState::Running && o.kind == OperationKind::RecoverAgent && o.job.is_none());
+    if asked.is_empty() && !moving {
+        return Ok(None);
+    }
     let dir = dir.to_owned();
     blocking(move || {
-        let stops = |name: &String| asked.contains(name) || moves(name).is_some_and(|(_, of)| of == attempt);
-        for name in savepoint_names(&dir)?.into_iter().filter(stops) {
-            if Some(savepoint_named(&dir, &name)?.epoch) >= newest {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
+        let stops = |name: &String| asked.contains(name) || (moving && moves(name).is_some_and(|(_, of)| of == attempt));
+        let newest = |name: &String| savepoint_named(&dir, name).is_ok_and(|saved| Some(saved.epoch) >= newest);
+        Ok(savepoint_names(&dir)?.into_iter().filter(stops).find(newest))
     })
     .await
 }

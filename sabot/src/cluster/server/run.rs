@@ -210,13 +210,10 @@ impl Run {
             drop(lead);
             run.over(end_of(&result));
         };
-        std::thread::Builder::new()
-            .name(format!("lead-{}", self.job))
-            .spawn(body)
-            .map_err(|e| {
-                drop(lock(&self.lead).take());
-                Error::io("a thread", "cannot start it for a job's lead", e)
-            })?;
+        std::thread::Builder::new().name(format!("lead-{}", self.job)).spawn(body).map_err(|e| {
+            drop(lock(&self.lead).take());
+            Error::io("a thread", "cannot start it for a job's lead", e)
+        })?;
         match self.stage() {
             Stage::Over(end) => Err(Error::Control(match end {
                 End::Failed { error, .. } => error,

@@ -168,7 +168,8 @@ impl ControlStore {
     #[cfg(feature = "cluster-postgres")]
     pub(in crate::cluster) async fn forgive_workflows(&self) -> Result<()> {
         let mut tx = self.database().write().await?;
-        if tx.rows("SELECT to_regclass('dbos.workflow_status')::TEXT", &[]).await?.first().map(|row| row.maybe_text(0)).transpose()?.flatten().is_some() {
+        let there = tx.rows("SELECT to_regclass('dbos.workflow_status')::TEXT", &[]).await?;
+        if there.first().map(|row| row.maybe_text(0)).transpose()?.flatten().is_some() {
             let sql = "UPDATE dbos.workflow_status SET recovery_attempts = 0 WHERE recovery_attempts > 0 AND status IN ('PENDING', 'ENQUEUED', 'DELAYED')";
             tx.run(sql, &[]).await?;
         }

@@ -62,6 +62,20 @@ pipeline! {
     totals -> sink;
 }
 
+/// Takes its time.
+#[operator]
+fn slow(n: i64) -> i64 {
+    std::thread::sleep(std::time::Duration::from_millis(1));
+    n
+}
+
+pipeline! {
+    /// What a file has, a row each millisecond.
+    pub fn slowly(ticks: Source<Tick, Bounded>);
+    kept = ticks -> with(|t| row { same: slow(t.n) });
+    kept -> sink;
+}
+
 pipeline! {
     /// What the caller binds.
     pub fn bound(ticks: Source<Tick, Bounded>);

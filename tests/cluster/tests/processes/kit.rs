@@ -215,3 +215,22 @@ impl Drop for Cluster {
         }
     }
 }
+
+impl Cluster {
+    /// A server that dies at a seam of the engine, `saved:1` say.
+    pub(crate) fn start_server_that_dies(&mut self, at: &str) {
+        let mut command = Command::new(TOOL);
+        command.args(["server", "--listen", &self.address, "--dir"]).arg(self.path("server")).env("SABOT_CRASH_AT", at);
+        self.server = Some(command.stderr(self.log("server")).stdout(Stdio::null()).spawn().unwrap());
+        self.until("the server answers", 60, || self.tool(&["agents"]).status.success());
+    }
+    /// Waits until the server has died.
+    pub(crate) fn server_dies(&mut self) {
+        assert!(!self.server.take().unwrap().wait().unwrap().success(), "it did not die");
+    }
+    /// Waits until so many agents are there.
+    pub(crate) fn until_agents(&self, agents: usize) {
+        let alive = || self.json(&["agents"]).as_array().unwrap().iter().filter(|a| a["standing"] == "alive").count();
+        self.until("the agents have joined", 60, || alive() >= agents);
+    }
+}
