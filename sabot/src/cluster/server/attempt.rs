@@ -23,8 +23,6 @@ use crate::{Error, Result};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a first placement is tried again that agents' changes have overtaken.
 const SETTLING: Duration = Duration::from_secs(5);
-/// How long shares may take until they are ready.
-const READINESS: Duration = Duration::from_secs(60);
 /// How long a ticket lasts: longer than anything runs. It is for one attempt, which ends with its generation.
 const TICKET: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often rates and new checkpoints are noted.
@@ -247,20 +245,12 @@ fn placement(assignments: &Assignments, shapes: &[StageShape]) -> Placement {
     }
 }
 
-/// Waits until all shares are ready, which the lead then starts.
+/// Waits until all shares are ready, which the lead then starts: for as long as they are heard. To restore much state takes its time.
 pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attempt: u32) -> Result<Going> {
     let Some(run) = core.hub.run(id, attempt) else { return Ok(Going::Over(forgotten())) };
-    let stage = tokio::time::timeout(READINESS, run.until(|s| *s != Stage::Deploying)).await;
-    match stage {
-        Ok(Stage::Over(end)) if end != End::Finished => return Ok(Going::Over(end)),
-        Ok(_) => {}
-        Err(_) => {
-            let late = format!("not all agents were ready within {} s", READINESS.as_secs());
-            if let Some(lead) = run.lead() {
-                lead.cancel(Error::io("the agents", late, std::io::ErrorKind::TimedOut.into()));
-            }
-            return Ok(Going::On);
-        }
+    match run.until(|s| *s != Stage::Deploying).await {
+        Stage::Over(end) if end != End::Finished => return Ok(Going::Over(end)),
+        _ => {}
     }
     let row = core.row(id).await?;
     if row.state != JobState::Stopping {

@@ -83,7 +83,13 @@ impl Job {
         let Some(away) = self.away() else { return };
         match message {
             ToShare::Prepare => {}
-            ToShare::Start => self.start_once(),
+            ToShare::Start => {
+                // one that has failed meanwhile sends nothing
+                if !away.started.load(SeqCst) {
+                    away.carrier.begin();
+                }
+                self.start_once();
+            }
             ToShare::Beat { number } => away.lease.answer(number),
             ToShare::Begin { epoch } => {
                 self.epoch.fetch_max(epoch, SeqCst);

@@ -119,7 +119,7 @@ pub enum FromShare {
         /// In the order of the plan.
         sources: Vec<Listed>,
     },
-    /// Its tasks are there, its sinks are open, and its links are carried.
+    /// Its tasks are there, its sinks are open, and peers can reach its ends of the links.
     Ready {
         /// The sinks that publish with each checkpoint, by their numbers in the physical plan.
         publish: Vec<usize>,

@@ -38,13 +38,12 @@ pub fn run_share(
     up: Arc<dyn Fn(FromShare) + Send + Sync>,
     down: Receiver<ToShare>,
 ) -> Result<ShareReport> {
-    let begun = Pool::new(options.threads).and_then(|pool| {
-        let executor: Arc<dyn Executor> = Arc::new(pool);
-        let open: OpenSinks<'_> = Box::new(sinks);
-        Member::begin(executor, (plan, options), open, share, carrier, Arc::clone(&up))
-    });
-    let member = match begun {
-        Ok(member) => member,
+    let member = match Pool::new(options.threads) {
+        Ok(pool) => {
+            let executor: Arc<dyn Executor> = Arc::new(pool);
+            let open: OpenSinks<'_> = Box::new(sinks);
+            Member::new(executor, (plan, options), open, share, carrier, up)
+        }
         Err(error) => {
             up(FromShare::Failed(Fault::from(&error)));
             return Err(error);
@@ -56,6 +55,7 @@ pub fn run_share(
         if let Err(e) = &listener {
             member.fail(Error::usage(format!("cannot start a thread: {e}")));
         }
+        member.look();
         member.wait();
         member.prepare();
         if let Some(job) = member.job() {
