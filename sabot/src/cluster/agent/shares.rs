@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
+use crate::kernel::catch;
 use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
 use crate::stream::{Job, JobSpec};
 use crate::sync::lock;
@@ -53,7 +54,9 @@ impl Shares {
                 }
                 say(message);
             });
-            let result = run(&deployment, &carriers, Arc::clone(&say), receiver);
+            // whatever happens, the server is told that it has ended
+            let result = catch(|| run(&deployment, &carriers, Arc::clone(&say), receiver))
+                .unwrap_or_else(|panic| Err(Error::internal(format!("a share of the job panicked: {}", panic.message))));
             // what failed before it was a share
             if let Err(error) = &result
                 && !*lock(&told)

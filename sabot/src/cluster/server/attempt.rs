@@ -195,7 +195,10 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
                 peers: peers.clone(),
                 ticket: ticket.clone(),
             };
+            // before it can be returned
+            run.give(number);
             if let Err(error) = core.hub.tell(epoch, &ToAgent::Deploy(Box::new(deployment))) {
+                run.not_given(number);
                 lead.lost(
                     number,
                     Error::io(
@@ -294,6 +297,7 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
             // a lead says that it is over when no share of it can write any more
             let end = run.until(|s| matches!(s, Stage::Over(_))).await;
             note(core, &run).await?;
+            returned(core, &run).await;
             run.release();
             match end {
                 Stage::Over(End::Finished) => tasks(core, &run, TaskState::Finished, None).await?,
@@ -316,6 +320,26 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
         runs.remove(&oldest);
     }
     Ok(())
+}
+
+/// Waits until all agents that are members have returned their shares: user code may be in a call that takes long, and until it comes back it has threads,
+/// memory and files there.
+async fn returned(core: &Core, run: &Run) {
+    let since = Instant::now();
+    let mut said = false;
+    loop {
+        let holders = run.holders(|epoch| core.hub.members().get(epoch).is_some_and(|m| m.standing.holds()));
+        let Some(first) = holders.first() else { return };
+        if !said && since.elapsed() > SETTLING {
+            said = true;
+            let (job, attempt) = (&run.job, run.attempt);
+            let what = format!(
+                "job {job}: attempt {attempt} has ended, but agent `{first}` is still in a call of user code; its slots are free when that returns"
+            );
+            core.hub.say(Level::Warning, Some(job), Some(first), what);
+        }
+        pause().await;
+    }
 }
 
 /// Notes rates and new checkpoints of the jobs that run, each second.
@@ -367,4 +391,30 @@ async fn note(core: &Core, run: &Run) -> Result<()> {
         run.noted(last.epoch);
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn run(job: &str, agents: &[(&str, u64)]) -> Arc<Run> {
+        let agents = agents.iter().map(|(name, epoch)| ((*name).to_owned(), *epoch)).collect();
+        Run::new(job, 1, Assignments { agents, ..Assignments::default() }, Vec::new())
+    }
+
+    #[test]
+    fn agents_hold_slots_until_they_have_returned_their_shares_or_are_lost() {
+        let run = run("job", &[("a", 1), ("b", 2), ("c", 3)]);
+        assert!(run.holders(|_| true).is_empty(), "nobody was given one");
+        (0..3).for_each(|share| run.give(share));
+        run.not_given(2);
+        assert_eq!(run.holders(|_| true), ["a", "b"]);
+        assert_eq!(run.holders(|epoch| epoch != 1), ["b"], "leases decide over an agent that is lost");
+        run.over(End::Cancelled);
+        run.share_ended(1);
+        assert_eq!(run.holders(|_| true), ["a"]);
+        run.share_ended(0);
+        assert!(run.holders(|_| true).is_empty());
+    }
 }

@@ -59,6 +59,8 @@ pub(super) struct Run {
     names: OnceLock<Vec<String>>,
     stage: watch::Sender<Stage>,
     ready: Mutex<BTreeSet<usize>>,
+    /// Shares that agents were given, and have not returned.
+    given: Mutex<BTreeSet<usize>>,
     noted: Mutex<Option<u64>>,
     samples: Mutex<Samples>,
     /// Whether its slots are given back.
@@ -108,6 +110,7 @@ impl Run {
             names: OnceLock::new(),
             stage: watch::Sender::new(Stage::Deploying),
             ready: Mutex::default(),
+            given: Mutex::default(),
             noted: Mutex::default(),
             samples: Mutex::default(),
             released: Mutex::new(false),
@@ -193,8 +196,23 @@ impl Run {
             }
         }
     }
+    /// An agent is given a share.
+    pub(super) fn give(&self, share: usize) {
+        lock(&self.given).insert(share);
+    }
+    /// It could not be given to it.
+    pub(super) fn not_given(&self, share: usize) {
+        lock(&self.given).remove(&share);
+    }
+    /// Agents that have not returned their shares, of those that are members yet: with the others, leases decide.
+    pub(super) fn holders(&self, is_member: impl Fn(u64) -> bool) -> Vec<String> {
+        let given = lock(&self.given).clone();
+        let agents = given.iter().filter_map(|share| self.assignments.agents.get(*share));
+        agents.filter(|(_, epoch)| is_member(*epoch)).map(|(name, _)| name.clone()).collect()
+    }
     /// A share has returned what it had, whatever it said last.
     pub(super) fn share_ended(&self, share: usize) {
+        self.not_given(share);
         if let Some(lead) = self.lead() {
             let gone = std::io::Error::from(std::io::ErrorKind::NotConnected);
             lead.ended(share, Error::io("a share of the job", "has ended without a word", gone));

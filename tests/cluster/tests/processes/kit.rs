@@ -66,6 +66,7 @@ impl Cluster {
     pub(crate) fn start_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
         let mut command = Command::new(TOOL);
         command.args(["agent", "--join", &self.address, "--name", name, "--slots", &slots.to_string()]).args(more);
+        command.env("SABOT_TEST_DIR", self.dir.path());
         self.agents.insert(name.to_owned(), command.stderr(self.log(name)).stdout(Stdio::null()).spawn().unwrap());
         self.until(&format!("agent {name} has joined"), 60, || self.agent(name).is_some_and(|a| a["standing"] == "alive"));
     }
