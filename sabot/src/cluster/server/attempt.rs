@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::core::{Core, blocking, now, pause};
+use super::core::{Core, blocking, now, pause, write};
 use super::flows::recovery;
 use super::run::{End, Run, Stage};
+use super::view::operators;
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
 use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
@@ -27,7 +28,7 @@ const SETTLING: Duration = Duration::from_secs(5);
 const TICKET: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often rates and new checkpoints are noted.
 const NOTED: Duration = Duration::from_secs(1);
-/// Runs of jobs that are over, whose last numbers are kept to be shown.
+/// Runs whose numbers are kept in memory, those of jobs that are over among them; the store has the last numbers of all.
 const REMEMBERED: usize = 50;
 
 /// What became of a placement.
@@ -297,6 +298,8 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
             // a lead says that it is over when no share of it can write any more
             let end = run.until(|s| matches!(s, Stage::Over(_))).await;
             note(core, &run).await?;
+            let (stages, steps) = (write(&run.shapes, "a job's stages")?, write(&operators(&run), "a job's steps")?);
+            core.store.keep_steps(core.fence, id, &stages, &steps).await?;
             returned(core, &run).await;
             run.release();
             match end {
@@ -315,11 +318,17 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
     // the numbers of the last run stay to be shown
     let mut runs = core.hub.runs();
     runs.retain(|(job, a), _| job != id || *a >= attempt);
+    forget(&mut runs);
+    Ok(())
+}
+
+/// Forgets the runs that have ended first, if there are many.
+fn forget(runs: &mut BTreeMap<(String, u32), Arc<Run>>) {
     while runs.len() > REMEMBERED {
-        let Some(oldest) = runs.iter().find(|(_, r)| !r.holds_slots()).map(|(k, _)| k.clone()) else { break };
+        let ended = runs.iter().filter_map(|(key, run)| Some((run.released()?, key)));
+        let Some(oldest) = ended.min().map(|(_, key)| key.clone()) else { break };
         runs.remove(&oldest);
     }
-    Ok(())
 }
 
 /// Waits until all agents that are members have returned their shares: user code may be in a call that takes long, and until it comes back it has threads,
@@ -401,6 +410,23 @@ mod tests {
     fn run(job: &str, agents: &[(&str, u64)]) -> Arc<Run> {
         let agents = agents.iter().map(|(name, epoch)| ((*name).to_owned(), *epoch)).collect();
         Run::new(job, 1, Assignments { agents, ..Assignments::default() }, Vec::new())
+    }
+
+    #[test]
+    fn runs_are_forgotten_by_age() {
+        let mut runs = BTreeMap::new();
+        // they end against the alphabet, but for one that goes on
+        for n in (0..REMEMBERED + 4).rev() {
+            let run = run(&format!("job-{n:03}"), &[]);
+            if n != REMEMBERED + 3 {
+                run.release();
+            }
+            runs.insert((run.job.clone(), 1), run);
+        }
+        forget(&mut runs);
+        assert_eq!(runs.len(), REMEMBERED);
+        let there = |n: usize| runs.contains_key(&(format!("job-{n:03}"), 1));
+        assert!(there(0) && there(REMEMBERED + 3) && !there(REMEMBERED + 2) && !there(REMEMBERED - 1) && there(REMEMBERED - 2));
     }
 
     #[test]

@@ -63,8 +63,8 @@ pub(super) struct Run {
     given: Mutex<BTreeSet<usize>>,
     noted: Mutex<Option<u64>>,
     samples: Mutex<Samples>,
-    /// Whether its slots are given back.
-    released: Mutex<bool>,
+    /// When its slots were given back.
+    released: Mutex<Option<Instant>>,
     /// The agents' own numbers of the slots.
     numbers: OnceLock<Vec<u32>>,
 }
@@ -75,6 +75,8 @@ struct Last {
     metrics: Vec<Vec<NodeMetrics>>,
     checkpoints: CheckpointReport,
     failed: Option<usize>,
+    /// What the steps of a job that has finished did, over all of its attempts, in the order of the plan.
+    accounts: Vec<Account>,
 }
 
 /// Counts of steps over the last seconds: when, and rows in and out by step.
@@ -113,7 +115,7 @@ impl Run {
             given: Mutex::default(),
             noted: Mutex::default(),
             samples: Mutex::default(),
-            released: Mutex::new(false),
+            released: Mutex::default(),
             numbers: OnceLock::new(),
         })
     }
@@ -137,7 +139,8 @@ impl Run {
         let (run, lead) = (Arc::clone(self), Arc::clone(lead));
         let body = move || {
             let result = lead.wait();
-            *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share() };
+            let accounts = result.as_ref().map(|report| report.nodes.iter().map(|n| n.account).collect()).unwrap_or_default();
+            *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share(), accounts };
             drop(lock(&run.lead).take());
             drop(lead);
             run.over(end_of(&result));
@@ -242,10 +245,14 @@ impl Run {
     }
     /// Whether its slots count as taken.
     pub(super) fn holds_slots(&self) -> bool {
-        !*lock(&self.released)
+        lock(&self.released).is_none()
     }
     pub(super) fn release(&self) {
-        *lock(&self.released) = true;
+        lock(&self.released).get_or_insert_with(Instant::now);
+    }
+    /// When its slots were given back.
+    pub(super) fn released(&self) -> Option<Instant> {
+        *lock(&self.released)
     }
 
     /// Its steps, in the order of the physical plan.
@@ -265,6 +272,12 @@ impl Run {
                 step.blocked += m.blocked;
                 step.held += m.held;
             }
+        }
+        if matches!(self.stage(), Stage::Over(_)) {
+            // nothing passes any more
+            let last = lock(&self.last);
+            steps.iter_mut().zip(&last.accounts).for_each(|(step, account)| step.account = *account);
+            return steps;
         }
         let samples = lock(&self.samples);
         if let (Some((from, before)), Some((to, after))) = (samples.front(), samples.back()) {

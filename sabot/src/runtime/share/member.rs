@@ -303,6 +303,10 @@ impl<'a> Member<'a> {
         if result.is_err() {
             lock(&self.sinks).values().for_each(|s| _ = catch_unwind(AssertUnwindSafe(|| lock(s).abort())));
         }
+        if let Some(job) = job {
+            // what its steps did in all, however short it was
+            (self.up)(FromShare::Metrics(job.metrics()));
+        }
         let report = job.map(|job| report(job)).unwrap_or_default();
         // Tasks of a share that failed are still there, with what they hold.
         let tasks: Vec<_> = job.into_iter().flat_map(|job| job.slots()).filter_map(|slot| lock(&slot.task).take()).collect();

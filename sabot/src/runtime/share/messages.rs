@@ -176,7 +176,7 @@ pub enum FromShare {
         /// How far it has come.
         counts: Counts,
     },
-    /// Told every second or so: the steps that have instances here.
+    /// Told every second or so, and at the end: the steps that have instances here.
     Metrics(Vec<NodeMetrics>),
     /// Something worth a log line.
     Event(String),

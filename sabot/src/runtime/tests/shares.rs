@@ -345,6 +345,23 @@ fn the_lead_knows_what_the_steps_do() {
     assert!(*taken > 0);
 }
 
+#[test]
+fn the_lead_knows_what_the_steps_of_a_short_job_did() {
+    for seed in seeds(12) {
+        let plan = Arc::new(counted(200).0);
+        let (seen, node) = (Seen::default(), plan.nodes.len() - 1);
+        let sinks: Sinks = Arc::new(move || bind(node, &seen));
+        let processes = start(&Arc::new(Simulated::new(seed)), &plan, sinks, &options(3, 20), 1 + seed as usize % 3).unwrap();
+        let report = processes.drive().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        // it was over before anybody was asked
+        let mut accounts = vec![crate::operator::Account::default(); plan.nodes.len()];
+        processes.lead.metrics().iter().flatten().for_each(|m| accounts[m.node].add(&m.account));
+        let exact: Vec<_> = report.nodes.iter().map(|n| n.account).collect();
+        assert_eq!(accounts, exact, "seed {seed}");
+        assert_eq!(accounts[0].rows_in, 200);
+    }
+}
+
 /// Runs shares on threads of their own, and a lead on this one.
 fn on_threads(plan: &Arc<PhysicalPlan>, shares: usize, lease: Duration) -> (Seen, Report) {
     use std::sync::mpsc;

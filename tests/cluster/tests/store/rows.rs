@@ -65,6 +65,12 @@ pub(super) async fn jobs_and_their_states(home: Home) {
     assert_eq!(reasons, ["submitted", "go", "runs", "no luck", "again"]);
     let job = store.respecify(fence, "j", "b2", &json!(1), &json!({"threads": 4}), 9001).await.unwrap();
     assert_eq!((job.build.as_str(), &job.spec, &job.options), ("b2", &json!(1), &json!({"threads": 4})));
+    assert!(store.steps("j").await.unwrap().is_none());
+    for rows in [7, 8] {
+        store.keep_steps(fence, "j", &json!([{"instances": 2}]), &json!([{"rows": rows}])).await.unwrap();
+        assert_eq!(store.steps("j").await.unwrap(), Some((json!([{"instances": 2}]), json!([{"rows": rows}]))));
+    }
+    assert!(store.keep_steps(fence, "nobody", &json!([]), &json!([])).await.is_err());
     let error = store.change_job(fence, "nobody", JobState::Failed, "x", 1).await.unwrap_err().to_string();
     assert!(error.contains("there is no job `nobody`"), "{error}");
     let ids: Vec<String> = store.jobs().await.unwrap().into_iter().map(|j| j.id).collect();
