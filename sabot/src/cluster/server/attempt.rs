@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::core::{Core, blocking, now, pause, write};
-use super::flows::recovery;
+use super::flows::{MOVES, recovery};
 use super::run::{End, Run, Stage};
 use super::view::operators;
 use crate::cluster::LEASE;
@@ -178,6 +178,11 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         let epochs = run.assignments.agents.iter().map(|(_, epoch)| *epoch).collect();
         let shares = lead.begin(placement(&run.assignments, &run.shapes), core.hub.outward(&job, attempt, epochs))?;
         let ticket = core.key.sign(&Grant::new(&job, lead.generation(), Purpose::Exchange, TICKET))?;
+        let (hub, led, agents) = (Arc::downgrade(&core.hub), job.clone(), run.assignments.agents.clone());
+        lead.on_event(move |share, event| {
+            let agent = share.and_then(|n| agents.get(n)).map(|(name, _)| name.as_str());
+            hub.upgrade().iter().for_each(|hub| hub.say(Level::Warning, Some(&led), agent, format!("job {led}: {event}")));
+        });
         run.led_by(&lead)?;
         let peers: Vec<(String, String)> = {
             let members = core.hub.members();
@@ -365,9 +370,24 @@ pub(super) async fn watch(core: Arc<Core>) {
     }
 }
 
-/// Notes the checkpoints that a run has taken since the last look.
+/// Notes the checkpoints and savepoints that a run has taken since the last look.
 async fn note(core: &Core, run: &Run) -> Result<()> {
-    let fresh = run.fresh_checkpoints();
+    let (fresh, savepoints) = (run.fresh_checkpoints(), run.fresh_savepoints());
+    // one with which a job only moves is deleted at once
+    for (made, took) in savepoints.iter().filter(|(s, _)| !s.name.starts_with(MOVES)) {
+        let savepoint = Checkpoint {
+            number: made.epoch,
+            kind: CheckpointKind::Savepoint,
+            name: Some(made.name.clone()),
+            attempt: run.attempt,
+            location: made.path.display().to_string(),
+            bytes: made.bytes,
+            took: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            at: now(),
+        };
+        core.store.add_checkpoint(core.fence, &run.job, &savepoint).await?;
+    }
+    run.noted_savepoints(savepoints.len());
     if fresh.is_empty() {
         return Ok(());
     }

@@ -25,7 +25,7 @@ use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
 
 /// Savepoints with which a job stops to go on elsewhere, or otherwise; a parallelism follows. They are deleted again.
-const MOVES: &str = "sabot-move-";
+pub(super) const MOVES: &str = "sabot-move-";
 /// Attempts that fail one after the other, without a checkpoint between them, until the job fails.
 pub(super) const RESTARTS: u32 = 10;
 /// The wait before the second attempt; doubled for each further one, up to the second.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -11,7 +11,7 @@ use crate::cluster::placement::{Assigned, Assignments};
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
-use crate::runtime::{CheckpointReport, CheckpointTaken, Report};
+use crate::runtime::{CheckpointReport, CheckpointTaken, Report, Savepoint};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -62,6 +62,8 @@ pub(super) struct Run {
     /// Shares that agents were given, and have not returned.
     given: Mutex<BTreeSet<usize>>,
     noted: Mutex<Option<u64>>,
+    /// How many savepoints the store knows.
+    noted_savepoints: Mutex<usize>,
     samples: Mutex<Samples>,
     /// When its slots were given back.
     released: Mutex<Option<Instant>>,
@@ -114,6 +116,7 @@ impl Run {
             ready: Mutex::default(),
             given: Mutex::default(),
             noted: Mutex::default(),
+            noted_savepoints: Mutex::default(),
             samples: Mutex::default(),
             released: Mutex::default(),
             numbers: OnceLock::new(),
@@ -221,11 +224,23 @@ impl Run {
             lead.ended(share, Error::io("a share of the job", "has ended without a word", gone));
         }
     }
+    fn checkpoints(&self) -> CheckpointReport {
+        self.lead().map_or_else(|| lock(&self.last).checkpoints.clone(), |lead| lead.checkpoints())
+    }
+    /// Savepoints that were not noted yet, oldest first, and the time that their checkpoints took.
+    pub(super) fn fresh_savepoints(&self) -> Vec<(Savepoint, Duration)> {
+        let (noted, all) = (*lock(&self.noted_savepoints), self.checkpoints());
+        let took = |epoch: u64| all.recent.iter().find(|c| c.epoch == epoch).map(|c| c.time).unwrap_or_default();
+        all.savepoints.iter().skip(noted).map(|s| (s.clone(), took(s.epoch))).collect()
+    }
+    /// The store knows so many savepoints more.
+    pub(super) fn noted_savepoints(&self, more: usize) {
+        *lock(&self.noted_savepoints) += more;
+    }
     /// Checkpoints that were not [noted](Self::noted) yet, oldest first.
     pub(super) fn fresh_checkpoints(&self) -> Vec<CheckpointTaken> {
         let noted = *lock(&self.noted);
-        let taken = self.lead().map_or_else(|| lock(&self.last).checkpoints.clone(), |lead| lead.checkpoints());
-        taken.recent.into_iter().filter(|c| noted.is_none_or(|n| c.epoch > n)).collect()
+        self.checkpoints().recent.into_iter().filter(|c| noted.is_none_or(|n| c.epoch > n)).collect()
     }
     /// The store knows all checkpoints up to this.
     pub(super) fn noted(&self, epoch: u64) {

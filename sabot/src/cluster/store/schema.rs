@@ -10,6 +10,10 @@ pub(super) const VERSION: i64 = STEPS.len() as i64;
 const STEPS: &[&[&str]] = &[
     FIRST,
     &["CREATE TABLE sabot_job_steps (job TEXT PRIMARY KEY REFERENCES sabot_jobs (id), stages TEXT NOT NULL, steps TEXT NOT NULL)"],
+    &[
+        "CREATE TABLE sabot_savepoints (job TEXT NOT NULL REFERENCES sabot_jobs (id), name TEXT NOT NULL, number BIGINT NOT NULL, attempt BIGINT NOT NULL, \
+         location TEXT NOT NULL, bytes BIGINT NOT NULL, took BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (job, name))",
+    ],
 ];
 
 const FIRST: &[&str] = &[

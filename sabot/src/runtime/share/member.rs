@@ -251,6 +251,7 @@ impl<'a> Member<'a> {
             meter: Meter::new(&wired.nodes),
             suspects: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            said: Mutex::default(),
         };
         let parts = Parts {
             executor: Arc::clone(&self.executor),
@@ -306,6 +307,7 @@ impl<'a> Member<'a> {
         if let Some(job) = job {
             // what its steps did in all, however short it was
             (self.up)(FromShare::Metrics(job.metrics()));
+            job.away().iter().for_each(|away| away.say_last(self.executor.now()));
         }
         let report = job.map(|job| report(job)).unwrap_or_default();
         // Tasks of a share that failed are still there, with what they hold.
@@ -336,13 +338,10 @@ fn caught<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn report(job: &Job) -> ShareReport {
     job.progress.end();
-    let mut events = std::mem::take(&mut *lock(&job.events));
-    events.extend(job.away().and_then(|a| a.store.as_ref()).map(|s| s.storage.told()).unwrap_or_default());
     ShareReport {
         workers: job.workers.iter().map(|w| *lock(w)).collect(),
         spilled: job.ledger.spilled(),
         peak_channel_bytes: job.channels.iter().map(|c| c.peak()).max().unwrap_or(0) as u64,
-        events,
     }
 }
 

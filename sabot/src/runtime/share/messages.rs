@@ -106,8 +106,6 @@ pub struct ShareReport {
     pub spilled: Vec<u64>,
     /// The most bytes that any one queue held.
     pub peak_channel_bytes: u64,
-    /// Things worth a log line.
-    pub events: Vec<String>,
 }
 
 /// From a share to its lead.
@@ -178,7 +176,7 @@ pub enum FromShare {
     },
     /// Told every second or so, and at the end: the steps that have instances here.
     Metrics(Vec<NodeMetrics>),
-    /// Something worth a log line.
+    /// Something worth a log line, as it happens: something is tried again, a partition fell idle, queues were let grow.
     Event(String),
     /// It has ended with an error.
     Failed(Fault),

@@ -180,6 +180,31 @@ fn processes_that_wait_for_each_other_go_on_with_larger_queues() {
     assert!(grown > 0, "no run stood still");
 }
 
+#[test]
+fn what_happens_in_a_share_is_told_when_it_happens_and_once() {
+    let mut grown = 0;
+    for seed in seeds(8) {
+        let tiny = RunOptions { channel_bytes: 200, reorder_bytes: 200, ..options(2, 10) };
+        let (seen, plan) = (Seen::default(), Arc::new(diamond(1500).0));
+        let (node, told) = (plan.nodes.len() - 1, Arc::new(std::sync::Mutex::new(Vec::new())));
+        let sinks: Sinks = Arc::new(move || bind(node, &seen));
+        let processes = start(&Arc::new(Simulated::new(seed)), &plan, sinks, &tiny, 3).unwrap();
+        let (hears, lead) = (Arc::clone(&told), Arc::downgrade(&processes.lead));
+        processes.lead.on_event(move |share, event| {
+            let over = lead.upgrade().is_none_or(|lead| lead.is_over());
+            hears.lock().unwrap().push((share, event.to_owned(), over));
+        });
+        let report = processes.drive().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let told = told.lock().unwrap();
+        assert!(told.iter().map(|(_, event, _)| event).eq(&report.events), "seed {seed}: {told:?} and {:?}", report.events);
+        for (share, event, over) in told.iter().filter(|(_, event, _)| event.contains("were let grow")) {
+            assert!(!over && event.starts_with(&format!("share {}", share.unwrap())), "seed {seed}: {event}");
+            grown += 1;
+        }
+    }
+    assert!(grown > 0, "no run stood still");
+}
+
 /// Takes nothing, ever.
 struct Deaf;
 
@@ -283,6 +308,7 @@ fn a_savepoint_of_several_processes_begins_a_job_on_another_number() {
         assert!(matches!(&ended, Err(Error::Suspended(name)) if name == "before"), "seed {seed}: {ended:?}");
         let saved = ticket.get().and_then(Ticket::try_take).unwrap().unwrap();
         assert!(saved.bytes > 0);
+        assert_eq!(processes.lead.checkpoints().savepoints, [saved], "seed {seed}");
         let path = find_savepoint(Some(dir.path()), "before").unwrap();
         let (sim, started) = at(seed + 1, 6000, |p| p.lead.stop());
         let options = RunOptions { from_savepoint: Some(path), checkpoint_every: Duration::from_millis(5), ..kept(other.path(), 2) };

@@ -138,7 +138,14 @@ pub(super) async fn operations_checkpoints_and_events(home: Home) {
     store.remove_checkpoint(fence, "j", 1).await.unwrap();
     let all = store.checkpoints("j").await.unwrap();
     assert_eq!(all[0], checkpoint(4, CheckpointKind::Savepoint, Some("before")));
-    assert_eq!(all.iter().map(|c| c.number).collect::<Vec<_>>(), [4, 3, 2]);
+    assert_eq!(all[1], checkpoint(4, CheckpointKind::Checkpoint, None));
+    assert_eq!(all.iter().map(|c| c.number).collect::<Vec<_>>(), [4, 4, 3, 2]);
+    // the job's own goes, and the user's stays, however many are of one number
+    store.add_checkpoint(fence, "j", &checkpoint(4, CheckpointKind::Savepoint, Some("also"))).await.unwrap();
+    store.add_checkpoint(fence, "j", &checkpoint(4, CheckpointKind::Savepoint, Some("also"))).await.unwrap();
+    store.remove_checkpoint(fence, "j", 4).await.unwrap();
+    let names: Vec<_> = store.checkpoints("j").await.unwrap().into_iter().map(|c| (c.number, c.name)).collect();
+    assert_eq!(names, [(4, Some("also".into())), (4, Some("before".into())), (3, None), (2, None)]);
     assert!(store.checkpoints("nobody").await.unwrap().is_empty());
     assert!(store.add_checkpoint(fence, "nobody", &all[0]).await.is_err());
 
