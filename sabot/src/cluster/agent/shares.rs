@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::without_exchange;
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
 use crate::kernel::catch;
 use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
@@ -111,7 +112,7 @@ fn run(
     down: std::sync::mpsc::Receiver<ToShare>,
 ) -> Result<()> {
     let spec: JobSpec = serde_json::from_str(&deployment.spec).map_err(|e| Error::internal(format!("a job's specification: {e}")))?;
-    let options = deployment.options.clone();
+    let options = without_exchange(&deployment.options);
     let job = Job::from_spec(&spec)?.options(move |o| *o = options);
     job.run_share(deployment.share.clone(), carriers(deployment)?, up, down)?;
     Ok(())

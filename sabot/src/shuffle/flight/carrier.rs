@@ -80,6 +80,10 @@ impl FlightCarrier {
         self.replay = Arc::new(Replay::bounded(budget, dir));
         self
     }
+    /// The bytes that it keeps in memory at most, if that is [bounded](Self::spill).
+    pub fn budget(&self) -> Option<usize> {
+        self.replay.budget()
+    }
     /// Bytes that were written to files because they did not fit into memory.
     pub fn spilled(&self) -> u64 {
         self.replay.spilled()
