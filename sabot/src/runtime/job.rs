@@ -103,6 +103,9 @@ impl Job {
         self.aborted.load(SeqCst)
     }
     pub(super) fn event(&self, event: String) {
+        if let Some(away) = self.away() {
+            return away.say(event, self.executor.now());
+        }
         let mut events = lock(&self.events);
         if events.len() < EVENTS {
             events.push(event);

@@ -135,6 +135,9 @@ impl Settling {
                     seam("saving");
                     let saved = self.store.save(&saving.name, &checkpoint);
                     seam("saved");
+                    if let Ok(saved) = &saved {
+                        lock(&self.report).savepoints.push(saved.clone());
+                    }
                     if saved.is_ok() && saving.stop {
                         end = Some(saving.name);
                     }

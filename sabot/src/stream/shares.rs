@@ -60,7 +60,7 @@ impl Job {
         let plan: Arc<PhysicalPlan> = Arc::new(lowered.plan.clone());
         let job = Arc::clone(self);
         let open = Box::new(move |nodes: &[usize]| job.sinks_of(&lowered, nodes));
-        Member::begin(executor, (plan, &self.identified()?), open, share, carrier, up)
+        Ok(Member::new(executor, (plan, &self.identified()?), open, share, carrier, up))
     }
     fn sinks_of(&self, lowered: &Lowered, nodes: &[usize]) -> Result<Vec<BoundSink>> {
         self.bind_some(lowered, &BTreeMap::new(), |node| nodes.contains(&node))

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use super::api::JoinView;
 use super::{Build, Client, Registration, outputs};
 use crate::cluster::host_name;
+use crate::operator::SpillDir;
+use crate::runtime::RunOptions;
 use crate::shuffle::Carrier;
 use crate::shuffle::flight::{CarrierOptions, FlightCarrier, Node, NodeOptions, Peer, PeerOptions, Purpose, TicketKey, Tls, Token};
 use crate::{Error, Result};
@@ -215,13 +217,55 @@ fn carriers(node: &Node, options: &PeerOptions, key: TicketKey) -> Carriers {
         let peer = |(number, (name, address)): (usize, &(String, String))| -> Result<Option<Peer>> {
             (number != me).then(|| Peer::new(&format!("agent `{name}`"), address, &options, &runtime)).transpose()
         };
-        Ok(Arc::new(FlightCarrier::new(CarrierOptions {
+        let carrier = FlightCarrier::new(CarrierOptions {
             node: node.clone(),
             peers: deployment.peers.iter().enumerate().map(peer).collect::<Result<Vec<_>>>()?,
             me,
             job: deployment.id.job.clone(),
             generation: deployment.share.generation,
             ticket: deployment.ticket.clone(),
-        })) as Arc<dyn Carrier>)
+        });
+        Ok(Arc::new(within_memory(carrier, &deployment.options)?) as Arc<dyn Carrier>)
     })
+}
+
+/// Of a share's memory, the part in which the exchange keeps what was sent and is not acknowledged.
+const EXCHANGE: usize = 8;
+
+/// The options of a share without what its exchange may use.
+fn without_exchange(options: &RunOptions) -> RunOptions {
+    RunOptions { memory_budget: options.memory_budget.map(|budget| budget - budget / EXCHANGE), ..options.clone() }
+}
+
+/// A carrier that keeps within its part of the share's memory, if that is limited; the rest goes to a spill directory of its own.
+fn within_memory(carrier: FlightCarrier, options: &RunOptions) -> Result<FlightCarrier> {
+    let Some(budget) = options.memory_budget else { return Ok(carrier) };
+    let base = options.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
+    Ok(carrier.spill(budget / EXCHANGE, SpillDir::new(base)?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exchange_has_a_part_of_a_share_s_memory() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let node = Node::start(&NodeOptions::default(), runtime.handle()).unwrap();
+        let carrier = || {
+            let (node, peers) = (node.clone(), vec![None]);
+            FlightCarrier::new(CarrierOptions { node, job: "job".into(), generation: 1, me: 0, peers, ticket: String::new() })
+        };
+        let base = tempfile::tempdir().unwrap();
+        let options = RunOptions { memory_budget: Some(800_003), spill_dir: Some(base.path().to_owned()), ..RunOptions::default() };
+        let bounded = within_memory(carrier(), &options).unwrap();
+        assert_eq!(bounded.budget(), Some(100_000));
+        assert_eq!(without_exchange(&options).memory_budget, Some(700_003), "both are what the share has");
+        let unlimited = RunOptions { memory_budget: None, ..options.clone() };
+        assert_eq!(within_memory(carrier(), &unlimited).unwrap().budget(), None);
+        assert_eq!(without_exchange(&unlimited).memory_budget, None);
+        let nowhere = RunOptions { spill_dir: Some(base.path().join("none")), ..options };
+        assert!(within_memory(carrier(), &nowhere).unwrap_err().to_string().contains("spill directory"));
+    }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::without_exchange;
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
+use crate::kernel::catch;
 use crate::runtime::Pool;
 use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
 use crate::stream::{Job, JobSpec};
@@ -61,7 +63,9 @@ impl Shares {
                 }
                 say(message);
             });
-            let result = run(&deployment, (&carriers, &pool), Arc::clone(&say), receiver);
+            // whatever happens, the server is told that it has ended
+            let result = catch(|| run(&deployment, (&carriers, &pool), Arc::clone(&say), receiver))
+                .unwrap_or_else(|panic| Err(Error::internal(format!("a share of the job panicked: {}", panic.message))));
             // what failed before it was a share
             if let Err(error) = &result
                 && !*lock(&told)
@@ -122,7 +126,7 @@ fn run(
     down: std::sync::mpsc::Receiver<ToShare>,
 ) -> Result<()> {
     let spec: JobSpec = serde_json::from_str(&deployment.spec).map_err(|e| Error::internal(format!("a job's specification: {e}")))?;
-    let options = deployment.options.clone();
+    let options = without_exchange(&deployment.options);
     let job = Job::from_spec(&spec)?.options(move |o| *o = options);
     job.run_share(pool, deployment.share.clone(), carriers(deployment)?, up, down)?;
     Ok(())

@@ -192,7 +192,7 @@ pub struct OperatorView {
     pub instances: usize,
     /// Agents that have some.
     pub agents: Vec<String>,
-    /// Its rows since the attempt, or its checkpoint, began: in = used + filtered + late + failed + held.
+    /// Its rows since the attempt began; of a job that has finished, over all attempts. In = used + filtered + late + failed + held.
     pub rows: Account,
     /// Rows that came in, in a second, now.
     pub rows_in_per_second: f64,

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::core::{Core, blocking, now, pause};
-use super::flows::recovery;
+use super::core::{Core, blocking, now, pause, write};
+use super::flows::{MOVES, recovery};
 use super::run::{End, Run, Stage};
+use super::view::operators;
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
 use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, Job as Row, JobState, Level, Placed, TaskId, TaskState};
@@ -23,13 +24,11 @@ use crate::{Error, Result};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a first placement is tried again that agents' changes have overtaken.
 const SETTLING: Duration = Duration::from_secs(5);
-/// How long shares may take until they are ready.
-const READINESS: Duration = Duration::from_secs(60);
 /// How long a ticket lasts: longer than anything runs. It is for one attempt, which ends with its generation.
 const TICKET: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often rates and new checkpoints are noted.
 const NOTED: Duration = Duration::from_secs(1);
-/// Runs of jobs that are over, whose last numbers are kept to be shown.
+/// Runs whose numbers are kept in memory, those of jobs that are over among them; the store has the last numbers of all.
 const REMEMBERED: usize = 50;
 
 /// What became of a placement.
@@ -238,6 +237,11 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         let epochs = run.assignments.agents.iter().map(|(_, epoch)| *epoch).collect();
         let shares = lead.begin(placement(&run.assignments, &run.shapes), core.hub.outward(&job, attempt, epochs))?;
         let ticket = core.key.sign(&Grant::new(&job, lead.generation(), Purpose::Exchange, TICKET))?;
+        let (hub, led, agents) = (Arc::downgrade(&core.hub), job.clone(), run.assignments.agents.clone());
+        lead.on_event(move |share, event| {
+            let agent = share.and_then(|n| agents.get(n)).map(|(name, _)| name.as_str());
+            hub.upgrade().iter().for_each(|hub| hub.say(Level::Warning, Some(&led), agent, format!("job {led}: {event}")));
+        });
         run.led_by(&lead)?;
         let peers: Vec<(String, String)> = {
             let members = core.hub.members();
@@ -256,7 +260,10 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
                 peers: peers.clone(),
                 ticket: ticket.clone(),
             };
+            // before it can be returned
+            run.give(number);
             if let Err(error) = core.hub.tell(epoch, &ToAgent::Deploy(Box::new(deployment))) {
+                run.not_given(number);
                 lead.lost(
                     number,
                     Error::io(
@@ -316,20 +323,12 @@ fn placement(assignments: &Assignments, shapes: &[StageShape]) -> Placement {
     }
 }
 
-/// Waits until all shares are ready, which the lead then starts.
+/// Waits until all shares are ready, which the lead then starts: for as long as they are heard. To restore much state takes its time.
 pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attempt: u32) -> Result<Going> {
     let Some(run) = core.hub.run(id, attempt) else { return Ok(Going::Over(forgotten())) };
-    let stage = tokio::time::timeout(READINESS, run.until(|s| *s != Stage::Deploying)).await;
-    match stage {
-        Ok(Stage::Over(end)) if end != End::Finished => return Ok(Going::Over(end)),
-        Ok(_) => {}
-        Err(_) => {
-            let late = format!("not all agents were ready within {} s", READINESS.as_secs());
-            if let Some(lead) = run.lead() {
-                lead.cancel(Error::io("the agents", late, std::io::ErrorKind::TimedOut.into()));
-            }
-            return Ok(Going::On);
-        }
+    match run.until(|s| *s != Stage::Deploying).await {
+        Stage::Over(end) if end != End::Finished => return Ok(Going::Over(end)),
+        _ => {}
     }
     if !enter(core, id, JobState::Running, &format!("attempt {attempt} runs")).await? {
         run.lead().into_iter().for_each(|lead| lead.cancel(Error::Cancelled));
@@ -377,6 +376,9 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
                 pause().await;
             }
             note(core, &run).await?;
+            let (stages, steps) = (write(&run.shapes, "a job's stages")?, write(&operators(&run), "a job's steps")?);
+            core.store.keep_steps(core.fence, id, &stages, &steps).await?;
+            returned(core, &run).await;
             run.release();
             match end {
                 Stage::Over(End::Finished) => tasks(core, &run, TaskState::Finished, None).await?,
@@ -394,11 +396,37 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
     // the numbers of the last run stay to be shown
     let mut runs = core.hub.runs();
     runs.retain(|(job, a), _| job != id || *a >= attempt);
+    forget(&mut runs);
+    Ok(())
+}
+
+/// Forgets the runs that have ended first, if there are many.
+fn forget(runs: &mut BTreeMap<(String, u32), Arc<Run>>) {
     while runs.len() > REMEMBERED {
-        let Some(oldest) = runs.iter().find(|(_, r)| !r.holds_slots()).map(|(k, _)| k.clone()) else { break };
+        let ended = runs.iter().filter_map(|(key, run)| Some((run.released()?, key)));
+        let Some(oldest) = ended.min().map(|(_, key)| key.clone()) else { break };
         runs.remove(&oldest);
     }
-    Ok(())
+}
+
+/// Waits until all agents that are members have returned their shares: user code may be in a call that takes long, and until it comes back it has threads,
+/// memory and files there.
+async fn returned(core: &Core, run: &Run) {
+    let since = Instant::now();
+    let mut said = false;
+    loop {
+        let holders = run.holders(|epoch| core.hub.members().get(epoch).is_some_and(|m| m.standing.holds()));
+        let Some(first) = holders.first() else { return };
+        if !said && since.elapsed() > SETTLING {
+            said = true;
+            let (job, attempt) = (&run.job, run.attempt);
+            let what = format!(
+                "job {job}: attempt {attempt} has ended, but agent `{first}` is still in a call of user code; its slots are free when that returns"
+            );
+            core.hub.say(Level::Warning, Some(job), Some(first), what);
+        }
+        pause().await;
+    }
 }
 
 /// Notes rates and new checkpoints of the jobs that run, each second.
@@ -415,9 +443,24 @@ pub(super) async fn watch(core: Arc<Core>) {
     }
 }
 
-/// Notes the checkpoints that a run has taken since the last look.
+/// Notes the checkpoints and savepoints that a run has taken since the last look.
 async fn note(core: &Core, run: &Run) -> Result<()> {
-    let fresh = run.fresh_checkpoints();
+    let (fresh, savepoints) = (run.fresh_checkpoints(), run.fresh_savepoints());
+    // one with which a job only moves is deleted at once
+    for (made, took) in savepoints.iter().filter(|(s, _)| !s.name.starts_with(MOVES)) {
+        let savepoint = Checkpoint {
+            number: made.epoch,
+            kind: CheckpointKind::Savepoint,
+            name: Some(made.name.clone()),
+            attempt: run.attempt,
+            location: made.path.display().to_string(),
+            bytes: made.bytes,
+            took: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            at: now(),
+        };
+        core.store.add_checkpoint(core.fence, &run.job, &savepoint).await?;
+    }
+    run.noted_savepoints(savepoints.len());
     if fresh.is_empty() {
         return Ok(());
     }
@@ -450,4 +493,47 @@ async fn note(core: &Core, run: &Run) -> Result<()> {
         run.noted(last.epoch);
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn run(job: &str, agents: &[(&str, u64)]) -> Arc<Run> {
+        let agents = agents.iter().map(|(name, epoch)| ((*name).to_owned(), *epoch)).collect();
+        Run::new(job, 1, Assignments { agents, ..Assignments::default() }, Vec::new())
+    }
+
+    #[test]
+    fn runs_are_forgotten_by_age() {
+        let mut runs = BTreeMap::new();
+        // they end against the alphabet, but for one that goes on
+        for n in (0..REMEMBERED + 4).rev() {
+            let run = run(&format!("job-{n:03}"), &[]);
+            if n != REMEMBERED + 3 {
+                run.release();
+            }
+            runs.insert((run.job.clone(), 1), run);
+        }
+        forget(&mut runs);
+        assert_eq!(runs.len(), REMEMBERED);
+        let there = |n: usize| runs.contains_key(&(format!("job-{n:03}"), 1));
+        assert!(there(0) && there(REMEMBERED + 3) && !there(REMEMBERED + 2) && !there(REMEMBERED - 1) && there(REMEMBERED - 2));
+    }
+
+    #[test]
+    fn agents_hold_slots_until_they_have_returned_their_shares_or_are_lost() {
+        let run = run("job", &[("a", 1), ("b", 2), ("c", 3)]);
+        assert!(run.holders(|_| true).is_empty(), "nobody was given one");
+        (0..3).for_each(|share| run.give(share));
+        run.not_given(2);
+        assert_eq!(run.holders(|_| true), ["a", "b"]);
+        assert_eq!(run.holders(|epoch| epoch != 1), ["b"], "leases decide over an agent that is lost");
+        run.over(End::Cancelled);
+        run.share_ended(1);
+        assert_eq!(run.holders(|_| true), ["a"]);
+        run.share_ended(0);
+        assert!(run.holders(|_| true).is_empty());
+    }
 }

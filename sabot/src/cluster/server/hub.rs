@@ -253,7 +253,6 @@ impl Hub {
                     run.share_ended(id.share);
                 }
             }
-            ToServer::Log { level, job, message } => self.say(level, job.as_deref(), Some(name), message),
             ToServer::Drain => {
                 self.members().drain(epoch);
                 self.changed(epoch, Level::Info, format!("agent `{name}` wants to leave: its tasks move"), true);

@@ -65,10 +65,14 @@ pub(super) struct Run {
     names: OnceLock<Vec<String>>,
     stage: watch::Sender<Stage>,
     ready: Mutex<BTreeSet<usize>>,
+    /// Shares that agents were given, and have not returned.
+    given: Mutex<BTreeSet<usize>>,
     noted: Mutex<Option<u64>>,
+    /// How many savepoints the store knows.
+    noted_savepoints: Mutex<usize>,
     samples: Mutex<Samples>,
-    /// Whether its slots are given back.
-    released: Mutex<bool>,
+    /// When its slots were given back.
+    released: Mutex<Option<Instant>>,
     /// The agents' own numbers of the slots.
     numbers: OnceLock<Vec<u32>>,
 }
@@ -79,6 +83,8 @@ struct Last {
     metrics: Vec<Vec<NodeMetrics>>,
     checkpoints: CheckpointReport,
     failed: Option<usize>,
+    /// What the steps of a job that has finished did, over all of its attempts, in the order of the plan.
+    accounts: Vec<Account>,
 }
 
 /// Counts of steps over the last seconds: when, and rows in and out by step.
@@ -118,9 +124,11 @@ impl Run {
             names: OnceLock::new(),
             stage: watch::Sender::new(Stage::Deploying),
             ready: Mutex::default(),
+            given: Mutex::default(),
             noted: Mutex::default(),
+            noted_savepoints: Mutex::default(),
             samples: Mutex::default(),
-            released: Mutex::new(false),
+            released: Mutex::default(),
             numbers: OnceLock::new(),
         })
     }
@@ -208,7 +216,8 @@ impl Run {
         let (run, lead) = (Arc::clone(self), Arc::clone(lead));
         let body = move || {
             let result = lead.wait();
-            *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share() };
+            let accounts = result.as_ref().map(|report| report.nodes.iter().map(|n| n.account).collect()).unwrap_or_default();
+            *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share(), accounts };
             drop(lock(&run.lead).take());
             drop(lead);
             let began = *run.stage.borrow() != Stage::Deploying;
@@ -274,18 +283,45 @@ impl Run {
             }
         }
     }
+    /// An agent is given a share.
+    pub(super) fn give(&self, share: usize) {
+        lock(&self.given).insert(share);
+    }
+    /// It could not be given to it.
+    pub(super) fn not_given(&self, share: usize) {
+        lock(&self.given).remove(&share);
+    }
+    /// Agents that have not returned their shares, of those that are members yet: with the others, leases decide.
+    pub(super) fn holders(&self, is_member: impl Fn(u64) -> bool) -> Vec<String> {
+        let given = lock(&self.given).clone();
+        let agents = given.iter().filter_map(|share| self.assignments.agents.get(*share));
+        agents.filter(|(_, epoch)| is_member(*epoch)).map(|(name, _)| name.clone()).collect()
+    }
     /// A share has returned what it had, whatever it said last.
     pub(super) fn share_ended(&self, share: usize) {
+        self.not_given(share);
         if let Some(lead) = self.lead() {
             let gone = std::io::Error::from(std::io::ErrorKind::NotConnected);
             lead.ended(share, Error::io("a share of the job", "has ended without a word", gone));
         }
     }
+    fn checkpoints(&self) -> CheckpointReport {
+        self.lead().map_or_else(|| lock(&self.last).checkpoints.clone(), |lead| lead.checkpoints())
+    }
+    /// Savepoints that were not noted yet, oldest first, and the time that their checkpoints took.
+    pub(super) fn fresh_savepoints(&self) -> Vec<(Savepoint, Duration)> {
+        let (noted, all) = (*lock(&self.noted_savepoints), self.checkpoints());
+        let took = |epoch: u64| all.recent.iter().find(|c| c.epoch == epoch).map(|c| c.time).unwrap_or_default();
+        all.savepoints.iter().skip(noted).map(|s| (s.clone(), took(s.epoch))).collect()
+    }
+    /// The store knows so many savepoints more.
+    pub(super) fn noted_savepoints(&self, more: usize) {
+        *lock(&self.noted_savepoints) += more;
+    }
     /// Checkpoints that were not [noted](Self::noted) yet, oldest first.
     pub(super) fn fresh_checkpoints(&self) -> Vec<CheckpointTaken> {
         let noted = *lock(&self.noted);
-        let taken = self.lead().map_or_else(|| lock(&self.last).checkpoints.clone(), |lead| lead.checkpoints());
-        taken.recent.into_iter().filter(|c| noted.is_none_or(|n| c.epoch > n)).collect()
+        self.checkpoints().recent.into_iter().filter(|c| noted.is_none_or(|n| c.epoch > n)).collect()
     }
     /// The store knows all checkpoints up to this.
     pub(super) fn noted(&self, epoch: u64) {
@@ -305,10 +341,14 @@ impl Run {
     }
     /// Whether its slots count as taken.
     pub(super) fn holds_slots(&self) -> bool {
-        !*lock(&self.released)
+        lock(&self.released).is_none()
     }
     pub(super) fn release(&self) {
-        *lock(&self.released) = true;
+        lock(&self.released).get_or_insert_with(Instant::now);
+    }
+    /// When its slots were given back.
+    pub(super) fn released(&self) -> Option<Instant> {
+        *lock(&self.released)
     }
 
     /// Its steps, in the order of the physical plan.
@@ -328,6 +368,12 @@ impl Run {
                 step.blocked += m.blocked;
                 step.held += m.held;
             }
+        }
+        if matches!(self.stage(), Stage::Over(_)) {
+            // nothing passes any more
+            let last = lock(&self.last);
+            steps.iter_mut().zip(&last.accounts).for_each(|(step, account)| step.account = *account);
+            return steps;
         }
         let samples = lock(&self.samples);
         if let (Some((from, before)), Some((to, after))) = (samples.front(), samples.back()) {

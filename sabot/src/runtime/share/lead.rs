@@ -1,7 +1,7 @@
 //! The coordinator of all shares of a job, as seen from outside.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::lead_state::{State, Team};
@@ -41,6 +41,8 @@ pub struct Lead {
     pub(super) lease: Duration,
     pub(super) done: Done,
     pub(super) outcome: Mutex<Option<Result<Report>>>,
+    /// Is told what happens.
+    pub(super) hears: OnceLock<Hears>,
     /// What every share begins with.
     template: Share,
     stages: Vec<StageShape>,
@@ -51,6 +53,9 @@ pub struct Lead {
     /// The place of the checkpoints is this attempt's until it is over.
     owner: Mutex<Option<Owner>>,
 }
+
+/// Is told what is worth a log line, and of which share it is, if it is of one.
+pub(super) type Hears = Box<dyn Fn(Option<usize>, &str) + Send + Sync>;
 
 #[derive(Default)]
 struct Inbox {
@@ -177,6 +182,7 @@ impl Lead {
             lease: LEASE,
             done: Done::default(),
             outcome: Mutex::default(),
+            hears: OnceLock::new(),
             template,
             stages: graph.shapes(&plan),
             state: Mutex::new(State::new(coordinator, executor.now())),
@@ -219,6 +225,11 @@ impl Lead {
         self.after(self.lease / 4, Event::Look);
         let share = |number| Share { number, placement: placement.clone(), ..self.template.clone() };
         Ok((0..placement.shares).map(share).collect())
+    }
+    /// Has `hears` told what is worth a log line when it happens, and of which share it is: what is tried again, queues that were let grow. It
+    /// must not block, nor call the lead. Set once.
+    pub fn on_event(&self, hears: impl Fn(Option<usize>, &str) + Send + Sync + 'static) {
+        let _ = self.hears.set(Box::new(hears));
     }
     /// A share says something.
     pub fn on(self: &Arc<Self>, share: usize, message: FromShare) {

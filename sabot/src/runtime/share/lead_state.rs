@@ -1,5 +1,6 @@
 //! What a lead knows, and what it does about what happens: one event after the other.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::runtime::launch::balance;
 use crate::runtime::util::lock;
 use crate::runtime::{NodeReport, Report};
 use crate::{Error, Result};
+
+/// Events that a report has at most: the newest.
+const EVENTS: usize = 1000;
 
 type Send = Arc<dyn Fn(usize, ToShare) + std::marker::Send + Sync>;
 
@@ -80,7 +84,7 @@ pub(super) struct State {
     /// The error that ended the job, and the share that it comes from.
     error: Option<(Option<usize>, Error)>,
     failed: Option<usize>,
-    pub(super) events: Vec<String>,
+    events: VecDeque<String>,
     nodes: Vec<NodeReport>,
     started: Duration,
     /// Whether the next checkpoint has its time.
@@ -101,7 +105,7 @@ impl State {
             inquiry: Inquiry::default(),
             error: None,
             failed: None,
-            events: Vec::new(),
+            events: VecDeque::new(),
             nodes: Vec::new(),
             started: now,
             armed: false,
@@ -193,7 +197,7 @@ impl State {
             FromShare::Metrics(metrics) => member.metrics = metrics,
             FromShare::Event(event) => {
                 let name = self.name(share);
-                self.events.push(format!("{name}: {event}"));
+                self.event(lead, Some(share), format!("{name}: {event}"));
             }
             FromShare::Committed { .. } if phase == Phase::Committing => self.commit_next(lead),
             _ if phase != Phase::Running && phase != Phase::Last => {}
@@ -367,7 +371,7 @@ impl State {
             // all is committed: what a share says now changes nothing
             Phase::Leaving => {
                 let name = share.map(|s| self.name(s)).unwrap_or_default();
-                self.events.push(format!("{name} did not end in good order: {error}"));
+                self.event(lead, share, format!("{name} did not end in good order: {error}"));
             }
             Phase::Aborting => {}
             _ => {
@@ -400,6 +404,7 @@ impl State {
         if !over {
             return;
         }
+        self.retried(lead);
         let outcome = match self.error.take() {
             Some((_, error)) => Err(error),
             None => self.report(lead),
@@ -411,17 +416,30 @@ impl State {
         lead.done.set();
         lead.executor.nudge();
     }
+    /// Something is worth a log line.
+    pub(super) fn event(&mut self, lead: &Lead, share: Option<usize>, event: String) {
+        if let Some(hears) = lead.hears.get() {
+            hears(share, &event);
+        }
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+    /// What the lead itself has tried again at the place of the checkpoints.
+    pub(super) fn retried(&mut self, lead: &Lead) {
+        let told: Vec<String> = lead.settling.iter().flat_map(|s| s.store.storage.told()).collect();
+        told.into_iter().for_each(|event| self.event(lead, None, event));
+    }
     fn report(&mut self, lead: &Lead) -> Result<Report> {
         let reports: Vec<ShareReport> = self.team.iter_mut().flat_map(|t| &mut t.members).filter_map(|m| m.report.take()).collect();
         self.balance(lead, &reports)?;
-        let mut report = Report { nodes: std::mem::take(&mut self.nodes), events: std::mem::take(&mut self.events), ..Report::default() };
-        for (number, share) in reports.into_iter().enumerate() {
-            let name = self.name(number);
+        let mut report =
+            Report { nodes: std::mem::take(&mut self.nodes), events: std::mem::take(&mut self.events).into(), ..Report::default() };
+        for share in reports {
             report.workers.extend(share.workers);
             report.peak_channel_bytes = report.peak_channel_bytes.max(usize::try_from(share.peak_channel_bytes).unwrap_or(usize::MAX));
-            report.events.extend(share.events.into_iter().map(|event| format!("{name}: {event}")));
         }
-        report.events.extend(lead.settling.iter().flat_map(|s| s.store.storage.told()));
         report.checkpoints = lead.checkpoints();
         report.wall = lead.executor.now().saturating_sub(self.started);
         Ok(report)

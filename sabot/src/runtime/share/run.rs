@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::member::{BEAT, Member, OpenSinks};
-use super::{Carrier, Fault, FromShare, Share, ShareReport, ToShare};
+use super::{Carrier, FromShare, Share, ShareReport, ToShare};
 use crate::operator::{BoundSink, PhysicalPlan};
 use crate::runtime::{Executor, Pool, RunOptions};
 use crate::{Error, Result};
@@ -32,19 +32,14 @@ pub fn run_share(
 ) -> Result<ShareReport> {
     let executor: Arc<dyn Executor> = Arc::new(pool.beside());
     let open: OpenSinks<'_> = Box::new(sinks);
-    let member = match Member::begin(executor, (plan, options), open, share, carrier, Arc::clone(&up)) {
-        Ok(member) => member,
-        Err(error) => {
-            up(FromShare::Failed(Fault::from(&error)));
-            return Err(error);
-        }
-    };
+    let member = Member::new(executor, (plan, options), open, share, carrier, up);
     let heard = &member;
     std::thread::scope(|scope| {
         let listener = std::thread::Builder::new().name("sabot-share".into()).spawn_scoped(scope, move || listen(heard, &down));
         if let Err(e) = &listener {
             member.fail(Error::usage(format!("cannot start a thread: {e}")));
         }
+        member.look();
         member.wait();
         member.prepare();
         if let Some(job) = member.job() {

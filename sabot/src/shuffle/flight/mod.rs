@@ -28,7 +28,8 @@
 //! - **Backpressure.** Credits, in bytes: what the consumer's channel has room for. A channel without credit stays full, and its producer
 //!   stops. Streams are read without a pause, since a stalled stream would hold up others on its connection; HTTP/2 windows are a safety net.
 //! - **Cuts.** The producer connects again, at once and then with growing pauses, and goes on from the number that the consumer wants. An
-//!   agent that is away for longer than the peer's patience (10 s) ends the job, with its name and address. A connection on which nothing is
+//!   agent that is away for longer than the peer's patience (10 s) ends the job, with its name and address; before all shares are ready nobody is away.
+//!   A connection on which nothing is
 //!   heard is cut by its keepalive after 10 s.
 //! - **Memory.** Both channels of a link with one unit each, and what is on its way and kept [for replay](FlightCarrier::spill).
 //! - **Zombies.** An attempt has a generation, in the edge's name and in each frame: agents of older ones are refused for good.

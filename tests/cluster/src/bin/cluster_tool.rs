@@ -76,6 +76,37 @@ pipeline! {
     kept -> sink;
 }
 
+/// Does at a row what a file says that the test writes for this process: `sleep`, `panic` or `go`. Until there is one it waits.
+#[operator]
+fn told(n: i64) -> i64 {
+    let Some(dir) = std::env::var_os("SABOT_TEST_DIR").filter(|_| n == 5) else { return n };
+    let file = |what: &str| std::path::Path::new(&dir).join(format!("{what}-{}", std::process::id()));
+    loop {
+        match std::fs::read_to_string(file("do")).as_deref() {
+            Ok("sleep") => {
+                assert!(std::fs::rename(file("do"), file("asleep")).is_ok());
+                std::thread::sleep(std::time::Duration::from_secs(9));
+                assert!(std::fs::rename(file("asleep"), file("awake")).is_ok());
+                return n;
+            }
+            Ok("panic") => {
+                assert!(std::fs::rename(file("do"), file("panicked")).is_ok());
+                panic!("row {n} is poison");
+            }
+            Ok("go") => return n,
+            _ => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    }
+}
+
+pipeline! {
+    /// Rows and sums per key, of rows at which user code does what it is told.
+    pub fn directed(rows: u64);
+    ticks  = source(generate(PARTITIONS, tick).rows(rows));
+    totals = ticks -> with(|t| row { same: told(t.n) }) -> key_by(key) -> aggregate(|t| row { rows: count(), total: sum(t.n) }) -> sort(key);
+    totals -> sink;
+}
+
 pipeline! {
     /// What the caller binds.
     pub fn bound(ticks: Source<Tick, Bounded>);

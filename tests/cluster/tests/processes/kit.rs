@@ -114,6 +114,7 @@ impl Cluster {
     pub(crate) fn spawn_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
         let mut command = self.command(name);
         command.args(["agent", "--join", &self.address, "--name", name, "--slots", &slots.to_string()]).args(&self.shown).args(more);
+        command.env("SABOT_TEST_DIR", self.dir.path());
         self.agents.insert(name.to_owned(), command.stderr(self.log(name)).stdout(Stdio::null()).spawn().unwrap());
     }
     pub(crate) fn start_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
@@ -298,14 +299,16 @@ impl Drop for Cluster {
 impl Cluster {
     /// A server that dies at a seam of the engine, `saved:1` say.
     pub(crate) fn start_server_that_dies(&mut self, at: &str) {
-        let mut command = Command::new(TOOL);
-        command.args(["server", "--listen", &self.address, "--dir"]).arg(self.path("server")).env("SABOT_CRASH_AT", at);
-        self.server = Some(command.stderr(self.log("server")).stdout(Stdio::null()).spawn().unwrap());
+        let name = server_name(0);
+        let mut command = self.command(&name);
+        command.args(["server", "--dir"]).arg(self.path(&name)).args(&self.serving[0]).args(&self.shown).env("SABOT_CRASH_AT", at);
+        let child = command.stderr(self.log(&name)).stdout(Stdio::null()).spawn().unwrap();
+        self.servers.insert(name, child);
         self.until("the server answers", 60, || self.tool(&["agents"]).status.success());
     }
     /// Waits until the server has died.
     pub(crate) fn server_dies(&mut self) {
-        assert!(!self.server.take().unwrap().wait().unwrap().success(), "it did not die");
+        assert!(!self.server_ends(0, 60), "it did not die");
     }
     /// Waits until so many agents are there.
     pub(crate) fn until_agents(&self, agents: usize) {

@@ -271,6 +271,7 @@ fn an_exchange_needs_a_ticket_of_its_own_attempt() {
         let channel = Arc::new(crate::shuffle::Channel::new(0, 0, 1000));
         let outgoing = vec![crate::shuffle::Remote { link: there[0], peer: 1, channel }];
         carrier.start(crate::shuffle::Links { outgoing, incoming: Vec::new(), host: Arc::clone(&host) as _ }).unwrap();
+        carrier.begin();
         let told = carrier.stop(true).unwrap_err().to_string();
         assert!(told.contains(expected) && told.contains("agent b at 127.0.0.1:"), "{told}");
         assert_eq!(host.failures.lock().unwrap().len(), 1);
