@@ -3,6 +3,8 @@
 
 #[path = "processes/broken.rs"]
 mod broken;
+#[path = "processes/held.rs"]
+mod held;
 #[path = "processes/kit.rs"]
 mod kit;
 #[path = "processes/newcomer.rs"]
@@ -11,3 +13,5 @@ mod newcomer;
 mod rescaled;
 #[path = "processes/returned.rs"]
 mod returned;
+#[path = "processes/upgraded.rs"]
+mod upgraded;

@@ -7,5 +7,5 @@ pub(super) use routes::routes;
 
 pub use shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, Refused, RescaleAsked, SavepointAsked, ServerView,
-    StepView, Submission,
+    StepView, Submission, UpgradeAsked,
 };

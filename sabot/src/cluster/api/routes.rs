@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 
 use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
-    Submission,
+    Submission, UpgradeAsked,
 };
 use crate::clock::time_of_day;
-use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
-use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
+use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, begin_take_over, checkpoints_of, flow_of, upgradable, view};
+use crate::cluster::store::{EventFilter, Level, Operation, OperationKind, OperationState};
 use crate::cluster::{Build, server};
 use crate::{Error, Result};
 
@@ -27,6 +27,9 @@ use crate::{Error, Result};
 const LARGEST: usize = 64 << 20;
 /// How long a submission may take until it is written down.
 const PERSISTED: Duration = Duration::from_secs(10);
+
+/// More operations than a job has.
+const OPERATIONS: u32 = 10_000;
 
 type Shared = State<Arc<Core>>;
 
@@ -62,6 +65,7 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Rout
         .route("/v1/jobs/{id}/cancel", post(cancel))
         .route("/v1/jobs/{id}/savepoint", post(savepoint))
         .route("/v1/jobs/{id}/rescale", post(rescale))
+        .route("/v1/jobs/{id}/upgrade", post(upgrade))
         .route("/v1/agents", get(list_agents))
         .route("/v1/agents/{name}/drain", post(drain))
         .route("/v1/operations", get(list_operations))
@@ -145,8 +149,9 @@ async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, as
     let row = core.row(id).await?;
     let operation = format!("{name}-{id}-{key}");
     let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    core.workflows()?.start(&operation, name, input.clone()).await?;
+    // the workflow writes it down too: a server that is killed here leaves no operation that nobody does
     begin(core, &operation, kind, Some(&row.id), &input).await?;
-    core.workflows()?.start(&operation, name, input).await?;
     Ok(Json(Begun { job: row.id, operation }))
 }
 
@@ -156,7 +161,7 @@ fn digits() -> String {
 }
 
 async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
-    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: 0 };
+    let asked = Asked::of(&id);
     operate(&core, OperationKind::Cancel, "cancel", &id, asked, &digits()).await
 }
 
@@ -169,7 +174,7 @@ async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json
         return Err(Error::Usage(format!("job {id} has a savepoint `{name}` already: delete it, or choose another name")).into());
     }
     let kind = if body.stop { OperationKind::Suspend } else { OperationKind::Savepoint };
-    let asked = Asked { job: id.clone(), name: body.name.clone(), stop: body.stop, parallelism: 0 };
+    let asked = Asked { name: body.name.clone(), stop: body.stop, ..Asked::of(&id) };
     operate(&core, kind, "savepoint", &id, asked, &format!("{}-{}", body.name, digits())).await
 }
 
@@ -178,8 +183,30 @@ async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<R
         return Err(Error::usage("a job has a parallelism of at least 1").into());
     }
     checkpoints_of(&core, &id).await?;
-    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: body.parallelism };
+    let asked = Asked { parallelism: body.parallelism, ..Asked::of(&id) };
     operate(&core, OperationKind::Rescale, "rescale", &id, asked, &digits()).await
+}
+
+async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<UpgradeAsked>) -> Answer<Begun> {
+    let row = core.row(&id).await?;
+    upgradable(&row)?;
+    // asked twice, it is one
+    let known = core.store.operations(Some(&id), OPERATIONS).await?;
+    if let Some(known) = known.into_iter().find(|o| o.kind == OperationKind::Upgrade && o.state == OperationState::Running) {
+        return Ok(Json(Begun { job: id, operation: known.id }));
+    }
+    let time = crate::clock::utc(i64::try_from(time_of_day().as_secs()).unwrap_or(0) * 1000);
+    let default = format!("upgrade-{}", time.replace(' ', "-").replace(':', ""));
+    let asked = Asked { name: body.savepoint.unwrap_or(default), stop: true, drop_state: body.allow_dropped_state, ..Asked::of(&id) };
+    if row.build == core.build.id {
+        return operate(&core, OperationKind::Upgrade, "upgrade", &id, asked, &digits()).await;
+    }
+    // its own server is gone: this one takes it over
+    let operation = format!("upgrade-{id}-{}", digits());
+    let input = serde_json::to_value(&asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    begin(&core, &operation, OperationKind::Upgrade, Some(&id), &input).await?;
+    begin_take_over(&core, &operation, &asked).await?;
+    Ok(Json(Begun { job: id, operation }))
 }
 
 async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {

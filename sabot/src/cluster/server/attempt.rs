@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::core::{Core, blocking, now, pause};
-use super::flows::recovery;
-use super::run::{End, Run, Stage};
+use super::decide::recovery;
+use super::run::{End, Failing, Run, Stage};
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
 use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
@@ -52,12 +52,13 @@ pub(super) enum Going {
 
 /// A server that was killed does not know what became of the attempt; nobody leads it any more.
 pub(super) fn forgotten() -> End {
-    End::Failed { error: "the server was started again".into(), again: true }
+    End::Failed { error: "the server was started again".into(), again: true, what: Failing::Server }
 }
 
 /// Gives the tasks slots.
 pub(super) async fn assign(
     core: &Arc<Core>,
+    flow: &str,
     id: &str,
     attempt: u32,
     parallelism: usize,
@@ -75,8 +76,8 @@ pub(super) async fn assign(
         if row.state == JobState::Stopping {
             return Ok(Assign::Over(End::Cancelled));
         }
-        // one that is older than this server was submitted to one that was killed: agents that were there may not have joined yet
-        let new = attempt == 1 && row.created >= core.since;
+        // what was submitted to a server that was killed waits for the agents that it had
+        let new = attempt == 1 && !core.took_over(flow);
         let placed = reserve(core, id, attempt, &demands, shapes, before);
         let refusal = match placed {
             Ok(run) => {
@@ -96,16 +97,16 @@ pub(super) async fn assign(
             }
             Err(few) => {
                 if new {
-                    return Ok(Assign::Over(End::Failed { error: few.to_string(), again: false }));
+                    return Ok(Assign::Over(End::Failed { error: few.to_string(), again: false, what: Failing::Task }));
                 }
                 few.to_string()
             }
         };
         let patience = if new { SETTLING } else { PATIENCE };
         if since.elapsed() > patience {
-            return Ok(Assign::Over(End::Failed { error: refusal, again: false }));
+            return Ok(Assign::Over(End::Failed { error: refusal, again: false, what: Failing::Task }));
         }
-        core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
+        core.store.progress(core.fence, flow, &format!("waits for slots: {refusal}"), now()).await?;
         pause().await;
     }
 }
@@ -224,7 +225,7 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         Ok(()) => Ok(Going::On),
         Err(error) => {
             let again = error.is_transient();
-            let end = End::Failed { error: error.to_string(), again };
+            let end = End::Failed { error: error.to_string(), again, what: Failing::Task };
             if let Some(lead) = run.lead() {
                 lead.cancel(error);
             } else {
@@ -268,9 +269,11 @@ pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attemp
     }
     tasks(core, &run, TaskState::Running, None).await?;
     let outcome = serde_json::json!({ "job": id, "attempt": attempt });
-    let brought_up = if attempt == 1 { operation.to_owned() } else { recovery(id, attempt) };
-    if core.store.operation(&brought_up).await?.is_some() {
-        core.store.end_operation(core.fence, &brought_up, Some(Ok(&outcome)), now()).await?;
+    // the job runs: that is what its submission was for, and what brought this attempt up
+    for brought_up in [operation, &recovery(id, attempt)] {
+        if core.store.operation(brought_up).await?.is_some() {
+            core.store.end_operation(core.fence, brought_up, Some(Ok(&outcome)), now()).await?;
+        }
     }
     core.hub.say(Level::Info, Some(id), None, format!("job {id} runs (attempt {attempt})"));
     Ok(Going::On)

@@ -31,7 +31,23 @@ pub(super) enum End {
         error: String,
         /// Whether another attempt may help.
         again: bool,
+        /// What of the job it was.
+        #[serde(default)]
+        what: Failing,
     },
+}
+
+/// What fails when an attempt does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Failing {
+    /// One of its tasks, or what they need.
+    #[default]
+    Task,
+    /// An agent was lost.
+    Agent,
+    /// The server was killed, and nobody knows how the attempt ended.
+    Server,
 }
 
 /// How far an attempt is.
@@ -135,9 +151,10 @@ impl Run {
         let body = move || {
             let result = lead.wait();
             *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share() };
+            let lost = lead.lost_share().is_some();
             drop(lock(&run.lead).take());
             drop(lead);
-            run.over(end_of(&result));
+            run.over(end_of(&result, lost));
         };
         std::thread::Builder::new()
             .name(format!("lead-{}", self.job))
@@ -167,7 +184,7 @@ impl Run {
         let mut fits = fits;
         // the sender is in `self`, so that it cannot be gone
         let found = stages.wait_for(|s| fits(s)).await.map(|s| s.clone());
-        found.unwrap_or(Stage::Over(End::Failed { error: "the attempt is gone".into(), again: true }))
+        found.unwrap_or(Stage::Over(End::Failed { error: "the attempt is gone".into(), again: true, what: Failing::Task }))
     }
     /// The epoch of the agent that has a share.
     pub(super) fn epoch_of(&self, share: usize) -> Option<u64> {
@@ -218,7 +235,7 @@ impl Run {
                 let gone = std::io::Error::new(std::io::ErrorKind::NotConnected, why.to_owned());
                 lead.lost(share, Error::io(format!("agent `{name}`"), "was lost", gone));
             } else {
-                self.over(End::Failed { error: why.to_owned(), again: true });
+                self.over(End::Failed { error: format!("agent `{name}`: {why}"), again: true, what: Failing::Agent });
             }
         }
     }
@@ -272,7 +289,7 @@ impl Run {
 }
 
 /// What became of it.
-fn end_of(result: &Result<Report>) -> End {
+fn end_of(result: &Result<Report>, lost: bool) -> End {
     match result {
         Ok(_) => End::Finished,
         Err(Error::Suspended(name)) => End::Suspended(name.clone()),
@@ -280,7 +297,7 @@ fn end_of(result: &Result<Report>) -> End {
         Err(error) => {
             // what a user wrote wrongly stays wrong
             let again = !matches!(error, Error::Usage(_) | Error::Plan(_) | Error::Schema { .. });
-            End::Failed { error: error.to_string(), again }
+            End::Failed { error: error.to_string(), again, what: if lost { Failing::Agent } else { Failing::Task } }
         }
     }
 }

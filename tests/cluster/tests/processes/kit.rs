@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use sabot::cluster::Client;
 use serde_json::Value;
 
 /// The program.
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_cluster_tool");
+
+/// Its next version.
+pub(crate) const NEXT: &str = env!("CARGO_BIN_EXE_cluster_next");
 
 /// A server with agents; all end with it.
 pub(crate) struct Cluster {
@@ -17,6 +22,16 @@ pub(crate) struct Cluster {
     pub(crate) address: String,
     server: Option<Child>,
     agents: BTreeMap<String, Child>,
+    /// Whether the server can be held at points of its workflows.
+    watched: bool,
+    /// What is started as server and agents.
+    pub(crate) program: &'static str,
+}
+
+/// Runs requests to servers.
+fn io() -> &'static tokio::runtime::Runtime {
+    static IO: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    IO.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
 }
 
 /// Ports of this test process: two for each cluster.
@@ -34,14 +49,23 @@ fn port() -> u16 {
 impl Cluster {
     /// A server, and so many agents of so many slots.
     pub(crate) fn start(agents: usize, slots: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let address = format!("127.0.0.1:{}", port());
-        let mut cluster = Cluster { dir, address, server: None, agents: BTreeMap::new() };
+        let mut cluster = Self::new(false);
         cluster.start_server();
         for n in 1..=agents {
             cluster.start_agent(&format!("a{n}"), slots, &[]);
         }
         cluster
+    }
+    /// A server that can be held at points of its workflows, without agents.
+    pub(crate) fn watched() -> Self {
+        let mut cluster = Self::new(true);
+        cluster.start_server();
+        cluster
+    }
+    fn new(watched: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", port());
+        Cluster { dir, address, server: None, agents: BTreeMap::new(), watched, program: TOOL }
     }
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -50,21 +74,40 @@ impl Cluster {
         std::fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap()
     }
     pub(crate) fn start_server(&mut self) {
-        let mut command = Command::new(TOOL);
-        command
-            .args(["server", "--listen", &self.address, "--dir"])
-            .arg(self.path("server"))
-            .stderr(self.log("server"))
-            .stdout(Stdio::null());
-        self.server = Some(command.spawn().unwrap());
-        let began = Instant::now();
-        while !self.tool(&["agents"]).status.success() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the server does not answer: {}", self.logs("server"));
-            std::thread::sleep(Duration::from_millis(20));
+        let mut command = Command::new(self.program);
+        if self.watched {
+            let (host, port) = self.address.split_once(':').unwrap();
+            let control = format!("{host}:{}", port.parse::<u16>().unwrap() + 1);
+            command.args(["watched-server", &self.address, &control]);
+        } else {
+            command.args(["server", "--listen", &self.address, "--dir"]).arg(self.path("server"));
         }
+        command.current_dir(self.dir.path()).stderr(self.log("server")).stdout(Stdio::null());
+        self.server = Some(command.spawn().unwrap());
+        self.until("the server answers", 60, || self.get("/v1/server").is_ok());
+    }
+    /// Agents of one process, `name:slots` each.
+    pub(crate) fn start_agents(&mut self, process: &str, agents: &[String]) {
+        let mut command = Command::new(self.program);
+        command.args(["many-agents", &self.address]).args(agents).current_dir(self.dir.path());
+        self.agents.insert(process.to_owned(), command.stderr(self.log(process)).stdout(Stdio::null()).spawn().unwrap());
+        let names: Vec<&str> = agents.iter().map(|a| a.split(':').next().unwrap()).collect();
+        self.until("all agents have joined", 60, || {
+            let there = self.get("/v1/agents").unwrap();
+            let alive = |name: &&str| there.as_array().unwrap().iter().any(|a| a["name"] == **name && a["standing"] == "alive");
+            names.iter().all(alive)
+        });
+    }
+    /// Asks the server's API.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
+        io().block_on(async { Client::new(&self.address, None)?.get(path).await }).map_err(|e: sabot::Error| e.to_string())
+    }
+    /// Asks the server's API for something to be done.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        io().block_on(async { Client::new(&self.address, None)?.post(path, body).await }).map_err(|e: sabot::Error| e.to_string())
     }
     pub(crate) fn start_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
-        let mut command = Command::new(TOOL);
+        let mut command = Command::new(self.program);
         command.args(["agent", "--join", &self.address, "--name", name, "--slots", &slots.to_string()]).args(more);
         self.agents.insert(name.to_owned(), command.stderr(self.log(name)).stdout(Stdio::null()).spawn().unwrap());
         self.until(&format!("agent {name} has joined"), 60, || self.agent(name).is_some_and(|a| a["standing"] == "alive"));
@@ -80,8 +123,12 @@ impl Cluster {
     }
     pub(crate) fn kill_server(&mut self) {
         let mut child = self.server.take().unwrap();
-        child.kill().unwrap();
+        // it may be dead already
+        let _ = child.kill();
         child.wait().unwrap();
+    }
+    pub(crate) fn server_pid(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
     }
     /// A signal by its name.
     pub(crate) fn signal(&self, pid: u32, name: &str) {
@@ -128,7 +175,8 @@ impl Cluster {
         let began = Instant::now();
         while !so() {
             assert!(began.elapsed() < Duration::from_secs(seconds), "not so after {seconds} s: {what}\n{}", self.all_logs());
-            std::thread::sleep(Duration::from_millis(20));
+            // lists of many jobs are work
+            std::thread::sleep(Duration::from_millis(if self.watched { 200 } else { 20 }));
         }
         began.elapsed()
     }
@@ -164,21 +212,27 @@ impl Cluster {
     }
     /// Checks that the rows written are a whole: for each key the counts 1 to some number, once each, as the rows are numbered; rows.
     pub(crate) fn check_ledger(&self) -> usize {
-        let entries = entries(&self.path("out"));
-        assert!(!entries.is_empty(), "nothing was written");
-        let rows: usize = entries.values().map(Vec::len).sum();
-        for (key, counts) in entries {
-            let mut counts = counts;
-            counts.sort_unstable();
-            let whole: Vec<(i64, i64)> = (0..counts.len() as i64).map(|n| (n, n + 1)).collect();
-            assert!(
-                counts == whole,
-                "key {key}: rows are lost, repeated or miscounted: {:?}",
-                counts.iter().zip(&whole).find(|(a, b)| a != b)
-            );
-        }
-        rows
+        check_ledger(&self.path("out"), true).unwrap()
     }
+}
+
+/// Checks that the rows in a directory are a whole, see [`Cluster::check_ledger`]; or that they are from some number on.
+pub(crate) fn check_ledger(dir: &Path, from_the_start: bool) -> Result<usize, String> {
+    let entries = entries(dir);
+    if entries.is_empty() {
+        return Err(format!("{}: nothing was written", dir.display()));
+    }
+    let rows: usize = entries.values().map(Vec::len).sum();
+    for (key, counts) in entries {
+        let mut counts = counts;
+        counts.sort_unstable();
+        let first = if from_the_start { 0 } else { counts[0].0 };
+        let whole: Vec<(i64, i64)> = (first..first + counts.len() as i64).map(|n| (n, n + 1)).collect();
+        if let Some((there, wanted)) = counts.iter().zip(&whole).find(|(a, b)| a != b) {
+            return Err(format!("{}: key {key}: rows are lost, repeated or miscounted: {there:?} for {wanted:?}", dir.display()));
+        }
+    }
+    Ok(rows)
 }
 
 /// Whether the sources have read rows.
