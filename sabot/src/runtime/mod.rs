@@ -108,7 +108,7 @@ pub use report::{CheckpointReport, CheckpointTaken, NodeReport, Report, WorkerRe
 pub use requests::ask_for_savepoint;
 pub use savepoints::{Savepoint, delete_savepoint, find_savepoint, savepoints};
 #[cfg(feature = "cluster")]
-pub(crate) use savepoints::{savepoint_named, savepoint_names};
+pub(crate) use savepoints::{keep_newest, savepoint_named, savepoint_names};
 pub use shape::StepShape;
 pub use simulated::Simulated;
 pub use store::newest_checkpoint;

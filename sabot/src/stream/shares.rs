@@ -46,7 +46,7 @@ impl Job {
         let lowered = self.check_names().and_then(|()| Ok((self.lowered(true)?, self.identified()?)));
         let (lowered, options) = lowered.inspect_err(|error| up(FromShare::Failed(error.into())))?;
         let plan = Arc::new(lowered.plan.clone());
-        share::run_share(plan, &options, pool, &|nodes| self.sinks_of(&lowered, nodes), share, carrier, up, down)
+        share::run_share((plan, &options), pool, &|nodes| self.sinks_of(&lowered, nodes), share, carrier, up, down)
     }
     /// A share that someone else drives.
     pub(crate) fn member(

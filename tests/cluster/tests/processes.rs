@@ -7,6 +7,8 @@ mod apart;
 mod asked;
 #[path = "processes/broken.rs"]
 mod broken;
+#[path = "processes/held.rs"]
+mod held;
 #[path = "processes/kit.rs"]
 mod kit;
 #[path = "processes/namespaces.rs"]
@@ -29,3 +31,5 @@ mod secure;
 #[cfg(feature = "postgres")]
 #[path = "processes/standby.rs"]
 mod standby;
+#[path = "processes/upgraded.rs"]
+mod upgraded;

@@ -81,7 +81,7 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
                 .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Those that are over too")),
         )
         .subcommand(
-            group("job", "Show, read, cancel, save or rescale a job of a server")
+            group("job", "Show, read, cancel, save, rescale or upgrade a job of a server")
                 .subcommand(on_job("show", "Show a job: state, tasks and why they are where they are, steps, checkpoints, history"))
                 .subcommand(output(on_job("output", "Print the rows that a sink of a job has committed to files, or a ticket for them")))
                 .subcommand(on_job("cancel", "End a job; what its sinks have published stays"))
@@ -89,6 +89,23 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
                     on_job("savepoint", "Make a savepoint of a job")
                         .arg(Arg::new("name").value_name("NAME").required(true).help("The savepoint's name"))
                         .arg(Arg::new("stop").long("stop").action(ArgAction::SetTrue).help("End the job with it")),
+                )
+                .subcommand(
+                    asking(
+                        Command::new("upgrade").about(
+                            "Let a job go on with another build of the program: stop it with a savepoint, for a server of that build",
+                        ),
+                    )
+                    .arg(id().required(false).required_unless_present("all"))
+                    .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("job").help("All jobs that are not over"))
+                    .arg(valued("savepoint", "NAME", "The savepoint's name; by default `upgrade-` and the time"))
+                    .arg(
+                        Arg::new("allow-dropped-state")
+                            .long("allow-dropped-state")
+                            .action(ArgAction::SetTrue)
+                            .help("Lose state for which the other build has no place"),
+                    )
+                    .arg(json()),
                 )
                 .subcommand(
                     on_job("rescale", "Let a job go on with another number of instances").arg(

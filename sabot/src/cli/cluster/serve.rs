@@ -28,6 +28,7 @@ pub(super) fn serve(sub: &ArgMatches) -> Result<i32> {
         token: token(sub)?,
         tls: net::tls(sub)?,
         insecure: sub.get_flag("insecure"),
+        watch: None,
     };
     let (end, ending) = watch::channel(false);
     let again = AtomicBool::new(false);

@@ -106,11 +106,11 @@ async fn serve(
                     ToAgent::Beat { number } => lease.answered(number),
                     ToAgent::Share(id, message) => shares.tell(&id, message),
                     ToAgent::Deploy(deployment) => deploy(shares, registration, key, *deployment, &up),
-                    ToAgent::Drained if leaving.is_some() => {
+                    ToAgent::Drained => {
+                        say("leaving: nothing runs here any more");
                         send(&ToServer::Left)?;
                         return Ok(left(&sender).await);
                     }
-                    ToAgent::Drained => {}
                 }
             }
             Some(message) = from_shares.recv() => send(&message)?,

@@ -7,5 +7,5 @@ pub(super) use routes::routes;
 
 pub use shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, OutputView, Refused, RescaleAsked, SavepointAsked,
-    ServerView, StepView, Submission, TicketAsked, TicketView,
+    ServerView, StepView, Submission, TicketAsked, TicketView, UpgradeAsked,
 };

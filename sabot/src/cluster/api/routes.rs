@@ -15,12 +15,14 @@ use sha2::{Digest, Sha256};
 
 use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
-    Submission, TicketAsked, TicketView,
+    Submission, TicketAsked, TicketView, UpgradeAsked,
 };
 use crate::clock::time_of_day;
 use crate::cluster::server::outputs::{self, Unreadable};
-use crate::cluster::server::{Asked, Core, MOVES, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
-use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
+use crate::cluster::server::{
+    Asked, Core, MOVES, Submitted, begin, begin_drain, begin_take_over, checkpoints_of, flow_of, upgradable, view,
+};
+use crate::cluster::store::{EventFilter, Level, Operation, OperationKind, OperationState};
 use crate::cluster::{Build, server};
 use crate::{Error, Result};
 
@@ -28,6 +30,9 @@ use crate::{Error, Result};
 const LARGEST: usize = 64 << 20;
 /// How long a submission may take until it is written down.
 const PERSISTED: Duration = Duration::from_secs(10);
+
+/// More operations than a job has.
+const OPERATIONS: u32 = 10_000;
 
 type Shared = State<Arc<Core>>;
 
@@ -75,6 +80,7 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Rout
         .route("/v1/jobs/{id}/savepoint", post(savepoint))
         .route("/v1/jobs/{id}/rescale", post(rescale))
         .route("/v1/jobs/{id}/outputs/{name}/ticket", post(ticket))
+        .route("/v1/jobs/{id}/upgrade", post(upgrade))
         .route("/v1/agents", get(list_agents))
         .route("/v1/agents/{name}/drain", post(drain))
         .route("/v1/operations", get(list_operations))
@@ -177,7 +183,7 @@ fn digits() -> String {
 }
 
 async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
-    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: 0 };
+    let asked = Asked::of(&id);
     operate(&core, OperationKind::Cancel, "cancel", &id, asked, &digits()).await
 }
 
@@ -193,7 +199,7 @@ async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json
         return Err(Error::Usage(format!("job {id} has a savepoint `{name}` already: delete it, or choose another name")).into());
     }
     let kind = if body.stop { OperationKind::Suspend } else { OperationKind::Savepoint };
-    let asked = Asked { job: id.clone(), name: body.name.clone(), stop: body.stop, parallelism: 0 };
+    let asked = Asked { name: body.name.clone(), stop: body.stop, ..Asked::of(&id) };
     operate(&core, kind, "savepoint", &id, asked, &format!("{}-{}", body.name, digits())).await
 }
 
@@ -202,13 +208,35 @@ async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<R
         return Err(Error::usage("a job has a parallelism of at least 1").into());
     }
     checkpoints_of(&core, &id).await?;
-    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: body.parallelism };
+    let asked = Asked { parallelism: body.parallelism, ..Asked::of(&id) };
     operate(&core, OperationKind::Rescale, "rescale", &id, asked, &digits()).await
 }
 
 /// A ticket for the rows of an output.
 async fn ticket(State(core): Shared, Path((id, name)): Path<(String, String)>, Json(body): Json<TicketAsked>) -> Answer<TicketView> {
     Ok(Json(outputs::ticket(&core, &id, &name, body.seconds).await??))
+}
+
+async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<UpgradeAsked>) -> Answer<Begun> {
+    let row = core.row(&id).await?;
+    upgradable(&row)?;
+    // asked twice, it is one
+    let known = core.store.operations(Some(&id), OPERATIONS).await?;
+    if let Some(known) = known.into_iter().find(|o| o.kind == OperationKind::Upgrade && o.state == OperationState::Running) {
+        return Ok(Json(Begun { job: id, operation: known.id }));
+    }
+    let time = crate::clock::utc(i64::try_from(time_of_day().as_secs()).unwrap_or(0) * 1000);
+    let default = format!("upgrade-{}", time.replace(' ', "-").replace(':', ""));
+    let asked = Asked { name: body.savepoint.unwrap_or(default), stop: true, drop_state: body.allow_dropped_state, ..Asked::of(&id) };
+    if row.build == core.build.id {
+        return operate(&core, OperationKind::Upgrade, "upgrade", &id, asked, &digits()).await;
+    }
+    // its own server is gone: this one takes it over
+    let operation = format!("upgrade-{id}-{}", digits());
+    let input = serde_json::to_value(&asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    begin(&core, &operation, OperationKind::Upgrade, Some(&id), &input).await?;
+    begin_take_over(&core, &operation, &asked).await?;
+    Ok(Json(Begun { job: id, operation }))
 }
 
 async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {

@@ -88,6 +88,17 @@ pub struct RescaleAsked {
     pub parallelism: usize,
 }
 
+/// `POST /v1/jobs/{id}/upgrade`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UpgradeAsked {
+    /// The name of the savepoint that the job stops with; by default `upgrade-` and the time.
+    #[serde(default)]
+    pub savepoint: Option<String>,
+    /// Whether state may be lost for which the other build has no place.
+    #[serde(default)]
+    pub allow_dropped_state: bool,
+}
+
 /// A job in a list: `GET /v1/jobs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JobSummary {
@@ -97,6 +108,8 @@ pub struct JobSummary {
     pub name: String,
     /// Its pipeline.
     pub pipeline: String,
+    /// The build that it is of.
+    pub build: String,
     /// Its state.
     pub state: JobState,
     /// Instances of each parallel step.

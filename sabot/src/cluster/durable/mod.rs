@@ -24,10 +24,12 @@ mod flow;
 #[cfg(feature = "cluster-postgres")]
 mod postgres;
 mod running;
+mod watch;
 mod workflows;
 
 pub use definitions::Definitions;
 pub use flow::{Body, Flow, Retry, Steps};
+pub use watch::{At, Moment, Watch};
 pub use workflows::{Filter, Recovery, State, StepSummary, Summary, Workflows};
 
 use std::future::Future;

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::core::{Core, blocking, now, pause, write};
-use super::flows::{MOVES, recovery};
-use super::run::{End, Run, Stage};
+use super::decide::recovery;
+use super::run::{End, Failing, Run, Stage};
 use super::view::operators;
 use crate::cluster::LEASE;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
-use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, Job as Row, JobState, Level, Placed, TaskId, TaskState};
+use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
 use crate::cluster::wire::{Deployment, ShareId, ToAgent};
 use crate::runtime::Inline;
 use crate::runtime::share::{Placement, StageShape};
@@ -51,12 +51,13 @@ pub(super) enum Going {
 
 /// A server that was killed does not know what became of the attempt; nobody leads it any more.
 pub(super) fn forgotten() -> End {
-    End::Failed { error: "the server was started again".into(), again: true }
+    End::Failed { error: "the server was started again".into(), again: true, what: Failing::Server }
 }
 
 /// Gives the tasks slots.
 pub(super) async fn assign(
     core: &Arc<Core>,
+    flow: &str,
     id: &str,
     attempt: u32,
     parallelism: usize,
@@ -78,7 +79,7 @@ pub(super) async fn assign(
         if row.state == JobState::Stopping {
             return Ok(Assign::Over(End::Cancelled));
         }
-        let new = is_new(core, &row, attempt);
+        let new = is_new(core, flow, attempt);
         let placed = reserve(core, id, attempt, &demands, shapes, before);
         let refusal = match placed {
             Ok(run) => {
@@ -104,30 +105,30 @@ pub(super) async fn assign(
             }
             Err(few) => {
                 if new {
-                    return Ok(Assign::Over(End::Failed { error: few.to_string(), again: false }));
+                    return Ok(Assign::Over(End::Failed { error: few.to_string(), again: false, what: Failing::Task }));
                 }
                 few.to_string()
             }
         };
         let patience = if new { SETTLING } else { PATIENCE };
         if since.elapsed() > patience {
-            return Ok(Assign::Over(End::Failed { error: refusal, again: false }));
+            return Ok(Assign::Over(End::Failed { error: refusal, again: false, what: Failing::Task }));
         }
-        waits(core, id, attempt, &mut told, format!("for slots: {refusal}")).await?;
+        waits(core, (flow, id, attempt), &mut told, format!("for slots: {refusal}")).await?;
     }
 }
 
-/// Whether the job was just submitted, to this server. One that is older was submitted to one that was killed: agents that were there may not have
-/// joined yet.
-fn is_new(core: &Core, row: &Row, attempt: u32) -> bool {
-    attempt == 1 && row.created >= core.since
+/// Whether the job was just submitted, to this server. What was submitted to one that was killed waits for the agents that it had.
+fn is_new(core: &Core, flow: &str, attempt: u32) -> bool {
+    attempt == 1 && !core.took_over(flow)
 }
 /// Waits a moment, and says for what: in the operation that brings the attempt up and, when it is news, in the log.
-async fn waits(core: &Core, id: &str, attempt: u32, told: &mut String, what: String) -> Result<()> {
+async fn waits(core: &Core, (flow, id, attempt): (&str, &str, u32), told: &mut String, what: String) -> Result<()> {
     // each write is synced to the disk
     if *told != what {
-        let operation = if attempt == 1 { super::flow_of(id) } else { recovery(id, attempt) };
-        core.store.progress(core.fence, &operation, &format!("waits {what}"), now()).await?;
+        for operation in [flow, &recovery(id, attempt)] {
+            core.store.progress(core.fence, operation, &format!("waits {what}"), now()).await?;
+        }
         core.hub.say(Level::Warning, Some(id), None, format!("job {id} waits {what}"));
         *told = what;
     }
@@ -197,7 +198,7 @@ fn rows(run: &Run) -> Vec<Assignment> {
 }
 
 /// Opens the lead, and sends the shares to their agents.
-pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism: usize) -> Result<Going> {
+pub(super) async fn deploy(core: &Arc<Core>, flow: &str, id: &str, attempt: u32, parallelism: usize) -> Result<Going> {
     let Some(run) = core.hub.run(id, attempt) else { return Ok(Going::Over(forgotten())) };
     if let Stage::Over(end) = run.stage() {
         return Ok(Going::Over(end));
@@ -216,8 +217,8 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         let opened = blocking(move || Job::from_spec(&spec)?.options(move |o| *o = with).lead(parallelism, Arc::new(Inline::default())));
         match opened.await {
             // a server that stands still keeps the lock of the job's directory until it ends, or goes on and finds that it leads no more
-            Err(e) if is_held(&e) && !is_new(core, &row, attempt) && since.elapsed() < PATIENCE => {
-                waits(core, id, attempt, &mut told, format!("for the place of its checkpoints: {e}")).await?;
+            Err(e) if is_held(&e) && !is_new(core, flow, attempt) && since.elapsed() < PATIENCE => {
+                waits(core, (flow, id, attempt), &mut told, format!("for the place of its checkpoints: {e}")).await?;
                 if core.row(id).await?.state == JobState::Stopping {
                     run.over(End::Cancelled);
                     return Ok(Going::Over(End::Cancelled));
@@ -228,7 +229,7 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
     };
     let (placing, sending) = (Arc::clone(core), Arc::clone(&run));
     let job = id.to_owned();
-    let first = is_new(core, &row, attempt);
+    let first = is_new(core, flow, attempt);
     let open = move || {
         let (core, run, lead) = (&placing, &sending, lead?);
         if lead.stages() != run.shapes {
@@ -291,7 +292,8 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         let end = match run.stage() {
             Stage::Over(end) => end,
             Stage::Deploying | Stage::Running => {
-                End::Failed { error: error.to_string(), again: error.is_transient() && !(first && is_held(&error)) }
+                let again = error.is_transient() && !(first && is_held(&error));
+                End::Failed { error: error.to_string(), again, what: Failing::Task }
             }
         };
         match run.lead() {
@@ -336,9 +338,11 @@ pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attemp
     }
     tasks(core, &run, TaskState::Running, None).await?;
     let outcome = serde_json::json!({ "job": id, "attempt": attempt });
-    let brought_up = if attempt == 1 { operation.to_owned() } else { recovery(id, attempt) };
-    if core.store.operation(&brought_up).await?.is_some() {
-        core.store.end_operation(core.fence, &brought_up, Some(Ok(&outcome)), now()).await?;
+    // the job runs: that is what its submission was for, and what brought this attempt up
+    for brought_up in [operation, &recovery(id, attempt)] {
+        if core.store.operation(brought_up).await?.is_some() {
+            core.store.end_operation(core.fence, brought_up, Some(Ok(&outcome)), now()).await?;
+        }
     }
     core.hub.say(Level::Info, Some(id), None, format!("job {id} runs (attempt {attempt})"));
     Ok(Going::On)
@@ -446,8 +450,7 @@ pub(super) async fn watch(core: Arc<Core>) {
 /// Notes the checkpoints and savepoints that a run has taken since the last look.
 async fn note(core: &Core, run: &Run) -> Result<()> {
     let (fresh, savepoints) = (run.fresh_checkpoints(), run.fresh_savepoints());
-    // one with which a job only moves is deleted at once
-    for (made, took) in savepoints.iter().filter(|(s, _)| !s.name.starts_with(MOVES)) {
+    for (made, took) in &savepoints {
         let savepoint = Checkpoint {
             number: made.epoch,
             kind: CheckpointKind::Savepoint,

@@ -21,6 +21,8 @@ use crate::shuffle::flight::TicketKey;
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
 
+/// How long agents of a server that was killed may take to join this one: they end what they ran, which may take their lease, and ask every 2 s.
+const GATHERING: Duration = Duration::from_secs(10);
 /// How often something is tried that a busy store, or a network, may have kept from success.
 pub(super) const TRIES: u32 = 10;
 /// Events that the store keeps.
@@ -49,6 +51,15 @@ impl Core {
     /// While the server starts.
     pub(in crate::cluster) fn workflows(&self) -> Result<&Arc<dyn Workflows>> {
         self.workflows.get().ok_or_else(|| Error::Control("the server is starting: ask again in a moment".into()))
+    }
+    /// Whether a workflow was begun by a server before this one.
+    pub(super) fn took_over(&self, flow: &str) -> bool {
+        // while the engine opens, only such run
+        self.workflows.get().is_none_or(|w| w.recovered().resumed.iter().any(|id| id == flow))
+    }
+    /// Whether agents of the server before may be missing yet, for a workflow that was begun there.
+    pub(super) fn gathers(&self, flow: &str) -> bool {
+        self.hub.now() < GATHERING && self.took_over(flow)
     }
     /// A job's row.
     ///
@@ -119,7 +130,7 @@ impl Core {
                 };
                 let _ = self.store.change_agent(self.fence, &name, epoch, state).await;
                 if n.drains
-                    && let Err(error) = super::flows::begin_drain(self, &name, epoch, None).await
+                    && let Err(error) = super::drain::begin_drain(self, &name, epoch, None).await
                 {
                     self.hub.say(Level::Error, None, Some(&name), format!("agent `{name}` cannot be drained: {error}"));
                 }
@@ -133,7 +144,7 @@ impl Core {
     pub(super) fn job_of(&self, row: &Row) -> Result<(JobSpec, RunOptions)> {
         if row.build != self.build.id {
             return Err(Error::Usage(format!(
-                "job {} is of build {}, this server is build {}: stop it with a savepoint by a server of its build, then submit it from there (`--from-savepoint`)",
+                "job {} is of build {}, and this server is build {}: `job upgrade` lets it go on with this one",
                 row.id, row.build, self.build.id
             )));
         }

@@ -44,6 +44,8 @@ pub(in crate::cluster) struct Hub {
     members: Mutex<Membership>,
     wires: Mutex<BTreeMap<u64, FrameSender>>,
     runs: Mutex<BTreeMap<(String, u32), Arc<Run>>>,
+    /// Agents that are to leave, by name: their processes.
+    leavers: Mutex<BTreeMap<String, u32>>,
     news: UnboundedSender<News>,
     store: Arc<ControlStore>,
     fence: Fence,
@@ -54,8 +56,9 @@ impl Hub {
     /// No agents yet.
     pub(in crate::cluster) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
         let members = Mutex::new(Membership::new(build));
-        let (wires, runs, closed) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        let hub = Arc::new(Hub { start: Instant::now(), members, wires, runs, news, store, fence, closed });
+        let (start, wires, runs, leavers, closed) =
+            (Instant::now(), Mutex::default(), Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let hub = Arc::new(Hub { start, members, wires, runs, leavers, news, store, fence, closed });
         let ticking = Arc::downgrade(&hub);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(TICK);
@@ -83,6 +86,25 @@ impl Hub {
     }
     pub(super) fn run(&self, job: &str, attempt: u32) -> Option<Arc<Run>> {
         lock(&self.runs).get(&(job.to_owned(), attempt)).cloned()
+    }
+    /// An agent is to leave: it gets no tasks, also if it joins anew.
+    pub(super) fn lets_go(&self, agent: &str, pid: u32) {
+        lock(&self.leavers).insert(agent.to_owned(), pid);
+        if let Some(epoch) = self.leaver(agent, pid) {
+            self.members().drain(epoch);
+        }
+    }
+    /// An agent that was to leave stays after all.
+    pub(super) fn keeps(&self, agent: &str, pid: u32) {
+        lock(&self.leavers).remove(agent);
+        if let Some(epoch) = self.leaver(agent, pid) {
+            self.members().stay(epoch);
+        }
+    }
+    /// The epoch of an agent that is to leave, while it is there.
+    pub(super) fn leaver(&self, agent: &str, pid: u32) -> Option<u64> {
+        let members = self.members();
+        members.named(agent).filter(|m| m.registration.pid == pid && m.standing.holds()).map(|m| m.epoch)
     }
     /// Something happened.
     pub(in crate::cluster) fn say(&self, level: Level, job: Option<&str>, agent: Option<&str>, message: impl Into<String>) {
@@ -170,12 +192,17 @@ impl Hub {
         let ToServer::Join(registration) = from_bytes(&first?, from)? else {
             return Err(Error::Data { place: from.to_owned(), what: "an agent that has not joined speaks".into() });
         };
-        let name = registration.name.clone();
+        let (name, pid) = (registration.name.clone(), registration.pid);
         let mut joined = self.members().check(&registration);
         let mut epoch = 0;
         if joined.is_ok() {
             epoch = self.register(&registration).await?;
-            joined = self.members().register(self.now(), epoch, registration);
+            let leaves = lock(&self.leavers).get(&name) == Some(&pid);
+            let mut members = self.members();
+            joined = members.register(self.now(), epoch, registration);
+            if joined.is_ok() && leaves {
+                members.drain(epoch);
+            }
         }
         match joined {
             Ok(()) => {}

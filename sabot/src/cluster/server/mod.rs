@@ -1,14 +1,18 @@
 //! The server: job manager of a cluster.
 //!
-//! `hub` has the agents' streams and leases, `run` one attempt of a job with its lead, `flows` and `attempt` the durable workflows, `view` what the API
-//! shows. A server leads its control store before it does anything else.
+//! `hub` has the agents' streams and leases, `run` one attempt of a job with its lead; `flows` is the durable workflow of a job, with the steps of an attempt in `attempt` and what
+//! follows in `decide`; `actions`, `upgrade` and `drain` are those of what is asked of it. `view` is what the API shows. A server leads its control store before it does anything else.
 
+mod actions;
 mod attempt;
 mod core;
+mod decide;
+mod drain;
 mod flows;
 mod hub;
 pub(super) mod outputs;
 mod run;
+mod upgrade;
 pub(super) mod view;
 
 use std::net::SocketAddr;
@@ -20,14 +24,19 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::durable::Watch;
 use super::store::{Claim, ControlStore, JobState, Level, Place, Server};
 use super::{Build, api, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
+pub(super) use actions::checkpoints_of;
 pub(super) use core::Core;
-pub(super) use flows::{Asked, MOVES, Submitted, begin, begin_drain, checkpoints_of};
+pub(super) use decide::MOVES;
+pub(super) use drain::begin_drain;
+pub(super) use flows::{Asked, Submitted, begin};
 #[cfg(test)]
 pub(super) use hub::{Hub, news};
+pub(super) use upgrade::{begin_take_over, upgradable};
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -48,12 +57,16 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// Listen beyond this machine without token or certificates.
     pub insecure: bool,
+    /// Who looks on at each step of the server's workflows: tests, which kill it there. Else nobody.
+    pub watch: Option<Watch>,
 }
 
 /// A leader's place on Postgres is free when its session ends, which the leader sees when it says next that it is there, twice a second.
 const HANDOVER: Duration = Duration::from_secs(1);
 /// How long workflows may take to stop.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// What an operation that upgrades a job says while it waits for another build.
+pub(crate) use upgrade::WAITS;
 
 /// The operation that submits a job.
 pub(super) fn flow_of(job: &str) -> String {
@@ -134,13 +147,22 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         }
     });
     crate::cluster::outputs::offer(&node);
-    let definitions = flows::definitions(&core);
+    let mut definitions = flows::definitions(&core);
+    if let Some(watch) = &options.watch {
+        definitions = definitions.watched(watch);
+    }
     let workflows = durable::open(&store, &leader, &definitions).await?;
     let resumed = workflows.recovered().resumed.len();
     let _ = core.workflows.set(Arc::clone(&workflows));
     let chronicle = tokio::spawn(Arc::clone(&core).chronicle(news));
     let watching = tokio::spawn(attempt::watch(Arc::clone(&core)));
     say(&format!("server at http://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
+    let upgrading = Arc::clone(&core);
+    let upgrades = tokio::spawn(async move {
+        if let Err(error) = upgrade::begin_all(&upgrading).await {
+            upgrading.hub.say(Level::Error, None, None, format!("jobs of other builds are left alone: {error}"));
+        }
+    });
     if resumed > 0 {
         hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
     }
@@ -155,6 +177,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     hub.close();
     chronicle.abort();
     watching.abort();
+    upgrades.abort();
     // agents shall look for the one that leads now, whatever the rest takes
     if over.is_err() {
         node.stop();

@@ -13,7 +13,7 @@ use crate::cluster::placement::{Assigned, Assignments};
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
 use crate::runtime::share::{FromShare, Lead, NodeMetrics, StageShape};
-use crate::runtime::{CheckpointReport, CheckpointTaken, Report, Savepoint};
+use crate::runtime::{CheckpointReport, CheckpointTaken, Report, Savepoint, Ticket};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -33,7 +33,23 @@ pub(super) enum End {
         error: String,
         /// Whether another attempt may help.
         again: bool,
+        /// What of the job it was.
+        #[serde(default)]
+        what: Failing,
     },
+}
+
+/// What fails when an attempt does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Failing {
+    /// One of its tasks, or what they need.
+    #[default]
+    Task,
+    /// An agent was lost.
+    Agent,
+    /// The server was killed, and nobody knows how the attempt ended.
+    Server,
 }
 
 /// How far an attempt is.
@@ -157,7 +173,7 @@ impl Run {
     pub(super) fn opened(&self) {
         self.opening.store(false, SeqCst);
         if self.names.get().is_none() {
-            self.over(End::Failed { error: "its deployment was broken off".into(), again: true });
+            self.over(End::Failed { error: "its deployment was broken off".into(), again: true, what: Failing::Server });
         }
     }
     /// Whether it has, or may get, a lead: something of it may write then, though it be over.
@@ -169,13 +185,24 @@ impl Run {
     /// # Errors
     /// If it cannot be made, or the job has ended.
     pub(super) async fn save(&self, name: &str, stop: bool) -> Result<Option<Savepoint>> {
+        let name = name.to_owned();
+        self.asks(move |lead| lead.request_savepoint(&name, stop)).await
+    }
+    /// Asks its lead to end with a checkpoint, for this name. Whether it does; else to be asked again, or the next attempt.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be made, or the job has ended.
+    pub(super) async fn end(&self, name: &str) -> Result<bool> {
+        let name = name.to_owned();
+        Ok(self.asks(move |lead| lead.request_end(&name)).await?.is_some())
+    }
+    async fn asks<T: Send + 'static>(&self, ask: impl FnOnce(&Arc<Lead>) -> Ticket<T> + Send + 'static) -> Result<Option<T>> {
         let Some(lead) = self.lead() else {
             pause().await;
             return Ok(None);
         };
-        let name = name.to_owned();
         let (made, ending) = blocking(move || {
-            let ticket = lead.request_savepoint(&name, stop);
+            let ticket = ask(&lead);
             loop {
                 // in this order: a lead that is over answers nobody any more
                 let over = lead.is_over();
@@ -203,7 +230,7 @@ impl Run {
     pub(super) fn give_up(&self, why: &str) {
         match self.lead() {
             Some(lead) => lead.cancel(Error::Control(why.to_owned())),
-            None => self.over(End::Failed { error: why.to_owned(), again: false }),
+            None => self.over(End::Failed { error: why.to_owned(), again: false, what: Failing::Task }),
         }
     }
     /// Its lead, whose end is waited for by a thread.
@@ -218,10 +245,11 @@ impl Run {
             let result = lead.wait();
             let accounts = result.as_ref().map(|report| report.nodes.iter().map(|n| n.account).collect()).unwrap_or_default();
             *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share(), accounts };
+            let lost = lead.lost_share().is_some();
             drop(lock(&run.lead).take());
             drop(lead);
             let began = *run.stage.borrow() != Stage::Deploying;
-            run.over(end_of(&result, run.attempt > 1 || began));
+            run.over(end_of(&result, run.attempt > 1 || began, lost));
         };
         std::thread::Builder::new().name(format!("lead-{}", self.job)).spawn(body).map_err(|e| {
             drop(lock(&self.lead).take());
@@ -257,7 +285,7 @@ impl Run {
         let mut fits = fits;
         // the sender is in `self`, so that it cannot be gone
         let found = stages.wait_for(|s| fits(s)).await.map(|s| s.clone());
-        found.unwrap_or(Stage::Over(End::Failed { error: "the attempt is gone".into(), again: true }))
+        found.unwrap_or(Stage::Over(End::Failed { error: "the attempt is gone".into(), again: true, what: Failing::Task }))
     }
     /// The epoch of the agent that has a share.
     pub(super) fn epoch_of(&self, share: usize) -> Option<u64> {
@@ -335,7 +363,7 @@ impl Run {
                 let gone = std::io::Error::new(std::io::ErrorKind::NotConnected, why.to_owned());
                 lead.lost(share, Error::io(format!("agent `{name}`"), "was lost", gone));
             } else {
-                self.over(End::Failed { error: why.to_owned(), again: true });
+                self.over(End::Failed { error: format!("agent `{name}`: {why}"), again: true, what: Failing::Agent });
             }
         }
     }
@@ -398,8 +426,8 @@ impl Run {
     }
 }
 
-/// What became of it. `began`: whether the job has ever begun to run, as far as is known.
-fn end_of(result: &Result<Report>, began: bool) -> End {
+/// What became of it. `began`: whether the job has ever begun to run, as far as is known; `lost`: whether an agent was lost.
+fn end_of(result: &Result<Report>, began: bool, lost: bool) -> End {
     match result {
         Ok(_) => End::Finished,
         Err(Error::Suspended(name)) => End::Suspended(name.clone()),
@@ -407,7 +435,7 @@ fn end_of(result: &Result<Report>, began: bool) -> End {
         // a place of checkpoints that does not serve from the beginning will not either
         Err(error) => {
             let again = may_pass(error) && (began || !matches!(error, Error::Checkpoint(_)));
-            End::Failed { error: error.to_string(), again }
+            End::Failed { error: error.to_string(), again, what: if lost { Failing::Agent } else { Failing::Task } }
         }
     }
 }

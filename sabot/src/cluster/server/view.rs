@@ -80,6 +80,7 @@ async fn summary(core: &Arc<Core>, row: &Row) -> Result<JobSummary> {
         id: row.id.clone(),
         name: row.name.clone(),
         pipeline,
+        build: row.build.clone(),
         state: row.state,
         parallelism: options.threads,
         attempt: row.attempt,

@@ -303,6 +303,10 @@ impl Lead {
     pub fn failed_share(&self) -> Option<usize> {
         lock(&self.state).failed_share()
     }
+    /// The share whose loss ended the job: it was not heard any more.
+    pub fn lost_share(&self) -> Option<usize> {
+        lock(&self.state).lost_share()
+    }
     /// What each share has told of its steps last.
     pub fn metrics(&self) -> Vec<Vec<NodeMetrics>> {
         lock(&self.state).metrics()

@@ -84,6 +84,8 @@ pub(super) struct State {
     /// The error that ended the job, and the share that it comes from.
     error: Option<(Option<usize>, Error)>,
     failed: Option<usize>,
+    /// Whether that share was lost, and has not failed itself.
+    lost: bool,
     events: VecDeque<String>,
     nodes: Vec<NodeReport>,
     started: Duration,
@@ -105,6 +107,7 @@ impl State {
             inquiry: Inquiry::default(),
             error: None,
             failed: None,
+            lost: false,
             events: VecDeque::new(),
             nodes: Vec::new(),
             started: now,
@@ -119,6 +122,9 @@ impl State {
     }
     pub(super) fn failed_share(&self) -> Option<usize> {
         self.failed
+    }
+    pub(super) fn lost_share(&self) -> Option<usize> {
+        self.failed.filter(|_| self.lost)
     }
     pub(super) fn metrics(&self) -> Vec<Vec<NodeMetrics>> {
         self.members().iter().map(|m| m.metrics.clone()).collect()
@@ -147,7 +153,7 @@ impl State {
     pub(super) fn on(&mut self, lead: &Arc<Lead>, event: Event) {
         match event {
             Event::From(share, message) => self.from(lead, share, message),
-            Event::Lost(share, error) => self.abort(lead, Some(share), error),
+            Event::Lost(share, error) => self.lose(lead, share, error),
             Event::Ended(share, error) => self.gone(lead, share, Some(error)),
             Event::Want(asked) => self.want(lead, asked),
             Event::Due => {
@@ -364,6 +370,11 @@ impl State {
             None => self.leave(lead),
         }
     }
+    /// A share cannot be heard any more.
+    fn lose(&mut self, lead: &Arc<Lead>, share: usize, error: Error) {
+        self.lost |= !matches!(self.phase, Phase::Leaving | Phase::Aborting | Phase::Over);
+        self.abort(lead, Some(share), error);
+    }
     /// The job ends with an error; the first one counts.
     pub(super) fn abort(&mut self, lead: &Arc<Lead>, share: Option<usize>, error: Error) {
         match self.phase {
@@ -455,7 +466,7 @@ impl State {
             match self.phase {
                 Phase::Leaving => self.gone(lead, share, Some(silent(&self.name(share), lead.lease))),
                 Phase::Aborting => self.leave(lead),
-                _ => self.abort(lead, Some(share), silent(&self.name(share), lead.lease)),
+                _ => self.lose(lead, share, silent(&self.name(share), lead.lease)),
             }
         }
         if self.phase == Phase::Aborting {

@@ -21,8 +21,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The first error of any step that is here, which the lead is told; that with which the lead aborts it; if the lead is not heard for
 /// [`Share::lease`].
 pub fn run_share(
-    plan: Arc<PhysicalPlan>,
-    options: &RunOptions,
+    (plan, options): (Arc<PhysicalPlan>, &RunOptions),
     pool: &Pool,
     sinks: &(dyn Fn(&[usize]) -> Result<Vec<BoundSink>> + Sync),
     share: Share,

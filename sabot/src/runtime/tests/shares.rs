@@ -442,7 +442,7 @@ fn on_threads(plan: &Arc<PhysicalPlan>, shares: usize, lease: Duration) -> (Seen
             let up: Up = Arc::new(move |message| lead.on(number, message));
             let share = Share { lease, ..share };
             let workers = Arc::clone(&workers);
-            std::thread::spawn(move || crate::runtime::share::run_share(plan, &options(2, 100), &workers, &open, share, socket, up, down))
+            std::thread::spawn(move || crate::runtime::share::run_share((plan, &options(2, 100)), &workers, &open, share, socket, up, down))
         })
         .collect();
     let report = lead.wait().unwrap();

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use sabot::cluster::Client;
 use serde_json::Value;
 
 /// The program.
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_cluster_tool");
+
+/// Its next version.
+pub(crate) const NEXT: &str = env!("CARGO_BIN_EXE_cluster_next");
 
 /// Servers with agents; all end with it.
 pub(crate) struct Cluster {
@@ -26,6 +31,16 @@ pub(crate) struct Cluster {
     pub(crate) within: BTreeMap<String, Vec<String>>,
     servers: BTreeMap<String, Child>,
     agents: BTreeMap<String, Child>,
+    /// Whether the server can be held at points of its workflows.
+    watched: bool,
+    /// What is started as server and agents.
+    pub(crate) program: &'static str,
+}
+
+/// Runs requests to servers.
+fn io() -> &'static tokio::runtime::Runtime {
+    static IO: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    IO.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
 }
 
 /// Ports of this test process: two for each server. Below those from which the system takes the ports of connections, so that nobody has
@@ -56,6 +71,13 @@ impl Cluster {
         }
         cluster
     }
+    /// A server that can be held at points of its workflows, without agents.
+    pub(crate) fn watched() -> Self {
+        let mut cluster = Cluster::of(1, |_| Vec::new());
+        cluster.watched = true;
+        cluster.start_server();
+        cluster
+    }
     /// So many servers on 127.0.0.1 that are still to be started, and what each is given.
     pub(crate) fn of(servers: usize, given: impl Fn(usize) -> Vec<String>) -> Self {
         let addresses: Vec<String> = (0..servers).map(|_| format!("127.0.0.1:{}", port())).collect();
@@ -73,17 +95,19 @@ impl Cluster {
             within: BTreeMap::new(),
             servers: BTreeMap::new(),
             agents: BTreeMap::new(),
+            watched: false,
+            program: TOOL,
         }
     }
-    /// The program, where the process of this name is to run.
-    fn command(&self, name: &str) -> Command {
+    /// A program, where the process of this name is to run.
+    fn command(&self, name: &str, program: &str) -> Command {
         let mut command = match self.within.get(name).map(Vec::as_slice) {
             Some([first, more @ ..]) => {
                 let mut command = Command::new(first);
-                command.args(more).arg(TOOL);
+                command.args(more).arg(program);
                 command
             }
-            _ => Command::new(TOOL),
+            _ => Command::new(program),
         };
         command.env_remove("SABOT_TOKEN").current_dir(self.dir.path());
         command
@@ -96,23 +120,48 @@ impl Cluster {
     }
     pub(crate) fn start_server(&mut self) {
         self.spawn_server(0);
-        let began = Instant::now();
-        while !self.tool(&["agents"]).status.success() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the server does not answer: {}", self.logs("server"));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.until("the server answers", 60, || self.tool(&["agents"]).status.success());
+    }
+    /// Agents of one process, `name:slots` each.
+    pub(crate) fn start_agents(&mut self, process: &str, agents: &[String]) {
+        let mut command = self.command(process, self.program);
+        command.args(["many-agents", &self.address]).args(agents);
+        self.agents.insert(process.to_owned(), command.stderr(self.log(process)).stdout(Stdio::null()).spawn().unwrap());
+        let names: Vec<&str> = agents.iter().map(|a| a.split(':').next().unwrap()).collect();
+        self.until("all agents have joined", 60, || {
+            let there = self.get("/v1/agents").unwrap();
+            let alive = |name: &&str| there.as_array().unwrap().iter().any(|a| a["name"] == **name && a["standing"] == "alive");
+            names.iter().all(alive)
+        });
+    }
+    /// Asks the server's API.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
+        io().block_on(async { Client::new(&self.address, None)?.get(path).await }).map_err(|e: sabot::Error| e.to_string())
+    }
+    /// Asks the server's API for something to be done.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        io().block_on(async { Client::new(&self.address, None)?.post(path, body).await }).map_err(|e: sabot::Error| e.to_string())
     }
     /// Starts a server, which may lead or stand by.
     pub(crate) fn spawn_server(&mut self, number: usize) {
+        self.spawn_server_with(number, &[]);
+    }
+    fn spawn_server_with(&mut self, number: usize, variables: &[(&str, &str)]) {
         let name = server_name(number);
-        let mut command = self.command(&name);
-        command.args(["server", "--dir"]).arg(self.path(&name)).args(&self.serving[number]).args(&self.shown);
-        let child = command.stderr(self.log(&name)).stdout(Stdio::null()).spawn().unwrap();
-        self.servers.insert(name, child);
+        let mut command = self.command(&name, self.program);
+        if self.watched {
+            let (host, port) = self.address.split_once(':').unwrap();
+            let control = format!("{host}:{}", port.parse::<u16>().unwrap() + 1);
+            command.args(["watched-server", &self.address, &control]);
+        } else {
+            command.args(["server", "--dir"]).arg(self.path(&name)).args(&self.serving[number]).args(&self.shown);
+        }
+        command.envs(variables.iter().copied()).stderr(self.log(&name)).stdout(Stdio::null());
+        self.servers.insert(name, command.spawn().unwrap());
     }
     /// Starts an agent, which may be refused.
     pub(crate) fn spawn_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
-        let mut command = self.command(name);
+        let mut command = self.command(name, self.program);
         command.args(["agent", "--join", &self.address, "--name", name, "--slots", &slots.to_string()]).args(&self.shown).args(more);
         command.env("SABOT_TEST_DIR", self.dir.path());
         self.agents.insert(name.to_owned(), command.stderr(self.log(name)).stdout(Stdio::null()).spawn().unwrap());
@@ -135,7 +184,8 @@ impl Cluster {
     }
     pub(crate) fn kill_server_at(&mut self, number: usize) {
         let mut child = self.servers.remove(&server_name(number)).unwrap();
-        child.kill().unwrap();
+        // it may be dead already
+        let _ = child.kill();
         child.wait().unwrap();
     }
     pub(crate) fn server_pid(&self, number: usize) -> u32 {
@@ -175,7 +225,7 @@ impl Cluster {
     }
     /// Runs the tool.
     pub(crate) fn tool(&self, args: &[&str]) -> Output {
-        self.command("tool").args(args).args(&self.asking).env("SABOT_SERVER", &self.address).output().unwrap()
+        self.command("tool", TOOL).args(args).args(&self.asking).env("SABOT_SERVER", &self.address).output().unwrap()
     }
     /// The tool's answer as JSON.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
@@ -201,7 +251,8 @@ impl Cluster {
         let began = Instant::now();
         while !so() {
             assert!(began.elapsed() < Duration::from_secs(seconds), "not so after {seconds} s: {what}\n{}", self.all_logs());
-            std::thread::sleep(Duration::from_millis(20));
+            // lists of many jobs are work
+            std::thread::sleep(Duration::from_millis(if self.watched { 200 } else { 20 }));
         }
         began.elapsed()
     }
@@ -244,21 +295,34 @@ impl Cluster {
     }
     /// Checks that the rows written are a whole: for each key the counts 1 to some number, once each, as the rows are numbered; rows.
     pub(crate) fn check_ledger(&self) -> usize {
-        let entries = entries(&self.path("out"));
-        assert!(!entries.is_empty(), "nothing was written");
-        check_whole(&entries)
+        check_ledger(&self.path("out"), true).unwrap()
     }
+}
+
+/// Checks that the rows in a directory are a whole, see [`Cluster::check_ledger`]; or that they are from some number on.
+pub(crate) fn check_ledger(dir: &Path, from_the_start: bool) -> Result<usize, String> {
+    let entries = entries(dir);
+    if entries.is_empty() {
+        return Err(format!("{}: nothing was written", dir.display()));
+    }
+    whole(&entries, from_the_start).map_err(|e| format!("{}: {e}", dir.display()))
 }
 
 /// Checks that each key has the counts 1 to some number, once each, as the rows are numbered; rows.
 pub(crate) fn check_whole(entries: &BTreeMap<i64, Vec<(i64, i64)>>) -> usize {
+    whole(entries, true).unwrap()
+}
+fn whole(entries: &BTreeMap<i64, Vec<(i64, i64)>>, from_the_start: bool) -> Result<usize, String> {
     for (key, counts) in entries {
         let mut counts = counts.clone();
         counts.sort_unstable();
-        let whole: Vec<(i64, i64)> = (0..counts.len() as i64).map(|n| (n, n + 1)).collect();
-        assert!(counts == whole, "key {key}: rows are lost, repeated or miscounted: {:?}", counts.iter().zip(&whole).find(|(a, b)| a != b));
+        let first = if from_the_start { 0 } else { counts[0].0 };
+        let whole: Vec<(i64, i64)> = (first..first + counts.len() as i64).map(|n| (n, n + 1)).collect();
+        if let Some((there, wanted)) = counts.iter().zip(&whole).find(|(a, b)| a != b) {
+            return Err(format!("key {key}: rows are lost, repeated or miscounted: {there:?} for {wanted:?}"));
+        }
     }
-    entries.values().map(Vec::len).sum()
+    Ok(entries.values().map(Vec::len).sum())
 }
 
 /// Whether the sources have read rows.
@@ -299,11 +363,7 @@ impl Drop for Cluster {
 impl Cluster {
     /// A server that dies at a seam of the engine, `saved:1` say.
     pub(crate) fn start_server_that_dies(&mut self, at: &str) {
-        let name = server_name(0);
-        let mut command = self.command(&name);
-        command.args(["server", "--dir"]).arg(self.path(&name)).args(&self.serving[0]).args(&self.shown).env("SABOT_CRASH_AT", at);
-        let child = command.stderr(self.log(&name)).stdout(Stdio::null()).spawn().unwrap();
-        self.servers.insert(name, child);
+        self.spawn_server_with(0, &[("SABOT_CRASH_AT", at)]);
         self.until("the server answers", 60, || self.tool(&["agents"]).status.success());
     }
     /// Waits until the server has died.

@@ -1,5 +1,7 @@
 //! The program that the tests with real processes start as server, agents and tool.
 
+mod watched;
+
 use sabot::prelude::*;
 
 /// The `n`-th row of its key.
@@ -26,6 +28,18 @@ fn counted(seen: &mut Seen, n: i64) -> i64 {
 #[operator]
 fn brittle(n: i64, at: i64) -> i64 {
     assert!(n != at, "row {n} is poison");
+    n
+}
+
+/// Breaks where it meets this row for the first time, and when it is asked again which row that was: there is a file for each case.
+#[operator]
+fn stumbles(n: i64, at: i64, case: i64) -> i64 {
+    let file = format!("stumbled-{case}");
+    let before = std::fs::metadata(&file).map_or(0, |m| m.len());
+    if n == at && before < 2 {
+        let written = std::fs::write(&file, vec![b'.'; before as usize + 1]);
+        assert!(written.is_err(), "row {n} is in the way");
+    }
     n
 }
 
@@ -64,7 +78,7 @@ pipeline! {
 
 /// Takes its time.
 #[operator]
-fn slow(n: i64) -> i64 {
+fn takes_time(n: i64) -> i64 {
     std::thread::sleep(std::time::Duration::from_millis(1));
     n
 }
@@ -72,7 +86,7 @@ fn slow(n: i64) -> i64 {
 pipeline! {
     /// What a file has, a row each millisecond.
     pub fn slowly(ticks: Source<Tick, Bounded>);
-    kept = ticks -> with(|t| row { same: slow(t.n) });
+    kept = ticks -> with(|t| row { same: takes_time(t.n) });
     kept -> sink;
 }
 
@@ -108,12 +122,44 @@ pipeline! {
 }
 
 pipeline! {
+    /// The same, which fails once.
+    pub fn stumble(rows: u64, case: i64);
+    ticks  = source(generate(PARTITIONS, tick).rows(rows));
+    totals = ticks -> with(|t| row { same: stumbles(t.n, 3, case) })
+                   -> key_by(key) -> aggregate(|t| row { rows: count(), total: sum(t.same) }) -> sort(key);
+    totals -> sink;
+}
+
+pipeline! {
+    /// Of a source that ends, but not soon.
+    pub fn slow(rows: u64);
+    ticks  = source(generate(PARTITIONS, tick).rows_per_second(20.0).rows(rows));
+    totals = ticks -> key_by(key) -> aggregate(|t| row { rows: count(), total: sum(t.n) }) -> sort(key);
+    totals -> sink;
+}
+
+pipeline! {
     /// What the caller binds.
     pub fn bound(ticks: Source<Tick, Bounded>);
     kept = ticks -> filter(|t| t.n >= 0);
     kept -> sink;
 }
 
+/// The jobs of requests.
+fn requested(pipeline: &str) -> Option<sabot::stream::Job> {
+    let job = match pipeline {
+        "ledger" => ledger(25.0).settings(|s| s.disorder = 10_000).sink("entries", to("csv:@OUT@/")).options(|o| {
+            o.checkpoint_dir = Some("@STATE@".into());
+            o.checkpoint_every = std::time::Duration::from_secs(1);
+        }),
+        "totals" => totals(200).sink("totals", to("@OUT@.csv")),
+        "stumble" => stumble(200, 77_777).sink("totals", to("@OUT@.csv")),
+        "slow" => slow(100_000).sink("totals", to("@OUT@.csv")),
+        _ => return None,
+    };
+    Some(job.options(|o| o.threads = 1))
+}
+
 fn main() -> Result<()> {
-    sabot::main()
+    watched::run(requested).unwrap_or_else(sabot::main)
 }
