@@ -144,23 +144,24 @@ fn submitted_twice_and_cancelled_at_once() {
 }
 
 #[test]
-fn the_store_is_busy_while_a_job_recovers() {
-    let mut cluster = Cluster::start(3, 2);
-    let job = cluster.submit_ledger("ledger", 4, &[]);
+fn the_store_is_busy_while_a_job_waits_for_slots() {
+    let mut cluster = Cluster::start(2, 1);
+    let job = cluster.submit_ledger("ledger", 2, &[]);
     cluster.another_checkpoint(&job);
     let victim = cluster.job(&job)["agents"][0].as_str().unwrap().to_owned();
     cluster.kill_agent(&victim);
-    // longer than a lease, and than a transaction waits
+    cluster.until("the job waits", 30, || cluster.job(&job)["state"] == "restarting");
+    // longer than a transaction waits
     let hold =
-        "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE'); time.sleep(18)";
+        "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE'); time.sleep(13)";
     let held = Command::new("python3").args(["-c", hold]).arg(cluster.path("server").join("control.db")).status();
     if !held.is_ok_and(|s| s.success()) {
         println!("skipped: no python3 with sqlite3 here");
         return;
     }
+    assert_eq!(cluster.job(&job)["state"], "restarting", "{}", cluster.job(&job)["history"]);
+    cluster.start_agent("late", 1, &[]);
     cluster.until_attempt_works(&job, 2, 60);
-    cluster.another_checkpoint(&job);
-    assert_eq!(cluster.job(&job)["state"], "running");
     cluster.stop_with_savepoint(&job, "end");
     println!("{} rows, none lost or repeated", cluster.check_ledger());
 }
