@@ -303,8 +303,12 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
             // a lead says that it is over when no share of it can write any more
             let end = run.until(|s| matches!(s, Stage::Over(_))).await;
             note(core, &run).await?;
-            let (stages, steps) = (write(&run.shapes, "a job's stages")?, write(&operators(&run), "a job's steps")?);
-            core.store.keep_steps(core.fence, id, &stages, &steps).await?;
+            // an attempt that never had a lead has nothing to show
+            let steps = operators(&run);
+            if !steps.is_empty() {
+                let (stages, steps) = (write(&run.shapes, "a job's stages")?, write(&steps, "a job's steps")?);
+                core.store.keep_steps(core.fence, id, &stages, &steps).await?;
+            }
             returned(core, &run).await;
             run.release();
             match end {
