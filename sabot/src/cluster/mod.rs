@@ -17,6 +17,7 @@ mod server;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 pub use agent::{AgentOptions, Ending, run_agent};
@@ -25,6 +26,7 @@ pub use client::Client;
 pub use membership::{BEAT, Beat, Change, Fenced, LEASE, Lease, Member, Membership, Refusal, Registration, Standing};
 pub use placement::{Assigned, Assignments, Demand, Offer, TooFew, place};
 pub use server::{ServerOptions, run_server};
+pub use tls::Trust;
 
 /// This machine's name, if the system tells it.
 fn host_name() -> Option<String> {

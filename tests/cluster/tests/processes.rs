@@ -3,6 +3,8 @@
 
 #[path = "processes/broken.rs"]
 mod broken;
+#[path = "processes/http.rs"]
+mod http;
 #[path = "processes/kit.rs"]
 mod kit;
 #[path = "processes/newcomer.rs"]
@@ -11,3 +13,5 @@ mod newcomer;
 mod rescaled;
 #[path = "processes/returned.rs"]
 mod returned;
+#[path = "processes/secure.rs"]
+mod secure;

@@ -15,6 +15,9 @@ pub(in crate::cli) const OWN: &[&str] = &[
     "name",
     "server",
     "token-file",
+    "tls-ca",
+    "tls-cert",
+    "tls-key",
     "restarts",
     "wait",
     "memory",
@@ -35,13 +38,21 @@ pub(in crate::cli) const OWN: &[&str] = &[
 fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
 }
+fn file(name: &'static str, help: &'static str) -> Arg {
+    valued(name, "FILE", help).value_parser(value_parser!(PathBuf))
+}
 fn token() -> Arg {
     valued("token-file", "FILE", "A file whose first line is the cluster's token; else the variable SABOT_TOKEN")
         .value_parser(value_parser!(PathBuf))
 }
 fn asking(command: Command) -> Command {
     let help = "The server: host:port, or several with commas; else the variable SABOT_SERVER, else 127.0.0.1:7480";
-    command.arg(valued("server", "ADDRESS", help)).arg(token())
+    command
+        .arg(valued("server", "ADDRESS", help))
+        .arg(token())
+        .arg(file("tls-ca", "Ask over TLS, and trust this authority's certificate, in PEM; else the variable SABOT_TLS_CA"))
+        .arg(file("tls-cert", "A certificate to show, in PEM, where the server has no token").requires("tls-key"))
+        .arg(file("tls-key", "The key of that certificate, in PEM").requires("tls-cert"))
 }
 
 /// What `submit` takes of a pipeline, beside its parameters.
@@ -114,12 +125,11 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
 
 /// What processes that serve show, and to whom.
 fn serving(command: Command) -> Command {
-    let file = |name: &'static str, help: &'static str| valued(name, "FILE", help).value_parser(value_parser!(PathBuf));
     command
         .arg(valued("advertise", "ADDRESS", "How others reach it, if that is not where it listens: host, or host:port"))
         .arg(token())
         .arg(
-            file("tls-cert", "Its certificate, in PEM: agents and server then talk over TLS, and both show one")
+            file("tls-cert", "Its certificate, in PEM: all then talk over TLS, and agents and server show one")
                 .requires("tls-key")
                 .requires("tls-ca"),
         )

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
+use crate::cluster::Trust;
 use crate::shuffle::flight::Tls;
 use crate::{Error, Result};
 
@@ -23,6 +24,18 @@ pub(super) fn tls(sub: &ArgMatches) -> Result<Option<Tls>> {
     match (file("tls-cert"), file("tls-key"), file("tls-ca")) {
         (Some(certificate), Some(key), Some(authority)) => Ok(Some(Tls::read(certificate, key, authority)?)),
         _ => Ok(None),
+    }
+}
+
+/// Whom the tool trusts, and what it shows, if it shall talk over TLS.
+pub(super) fn trust(sub: &ArgMatches) -> Result<Option<Trust>> {
+    let file = |name: &str| sub.get_one::<PathBuf>(name).cloned();
+    let authority = file("tls-ca").or_else(|| std::env::var_os("SABOT_TLS_CA").filter(|v| !v.is_empty()).map(PathBuf::from));
+    let shows = file("tls-cert").zip(file("tls-key"));
+    match (authority, &shows) {
+        (Some(authority), _) => Trust::read(&authority, shows.as_ref().map(|(c, k)| (c.as_path(), k.as_path()))).map(Some),
+        (None, Some(_)) => Err(Error::usage("`--tls-cert` is for a server over TLS: name its authority too, `--tls-ca FILE`")),
+        (None, None) => Ok(None),
     }
 }
 

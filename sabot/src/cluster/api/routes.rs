@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use sha2::{Digest, Sha256};
 
+use super::guard::Guard;
 use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
     Submission,
@@ -51,9 +52,8 @@ impl IntoResponse for Failed {
 }
 type Answer<T> = Result<Json<T>, Failed>;
 
-/// The API of a server; with a token, every request must have it.
-pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Router {
-    let digest = token.map(Sha256::digest);
+/// The API of a server, for those whom the guard lets in.
+pub(in crate::cluster) fn routes(core: Arc<Core>, guard: Guard) -> Router {
     Router::new()
         .route("/v1/server", get(show_server))
         .route("/v1/join", post(join))
@@ -70,18 +70,13 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Rout
         .route("/metrics", get(metrics))
         .fallback(nothing)
         .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
-        .layer(middleware::from_fn(move |request: Request, next: Next| async move {
-            let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-            // hashes are compared, so that the time says nothing of the token
-            match (&digest, given) {
-                (Some(wanted), given) if given.is_none_or(|g| Sha256::digest(g) != *wanted) => {
-                    let error = match given {
-                        Some(_) => "the token is another than the server's (`--token-file`, or the variable SABOT_TOKEN)",
-                        None => "the server wants a token: `--token-file FILE`, or the variable SABOT_TOKEN",
-                    };
-                    (StatusCode::UNAUTHORIZED, Json(Refused { error: error.into() })).into_response()
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let refused = guard.refuses(&request);
+            async move {
+                match refused {
+                    Some(refused) => refused,
+                    None => next.run(request).await,
                 }
-                _ => next.run(request).await,
             }
         }))
         .with_state(core)
