@@ -143,6 +143,12 @@ impl Client {
             (401, said) => Error::Usage(said.unwrap_or_else(|| format!("{base} refuses the token"))),
             (400..500, Some(said)) => Error::Usage(said),
             (_, Some(said)) => Error::Control(said),
+            // a proxy, or a server that goes: it may pass
+            (code @ (408 | 425 | 429 | 500..), None) => Error::io(
+                base,
+                format!("answers {code} to {path}, without a sentence: the server, or a proxy before it, is not ready"),
+                std::io::ErrorKind::ConnectionAborted.into(),
+            ),
             (code, None) => Error::Usage(format!("{base} answers {code} to {path}; is it a Sabot server?")),
         })
     }

@@ -11,6 +11,8 @@ mod kit;
 mod newcomer;
 #[path = "processes/rescaled.rs"]
 mod rescaled;
+#[path = "processes/rest.rs"]
+mod rest;
 #[path = "processes/returned.rs"]
 mod returned;
 #[path = "processes/secure.rs"]

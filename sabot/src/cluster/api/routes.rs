@@ -26,6 +26,8 @@ use crate::{Error, Result};
 
 /// Specifications hold plans and parameters; more than this is no job.
 const LARGEST: usize = 64 << 20;
+/// A sentence about a request is not longer.
+const LONGEST: usize = 16 << 10;
 /// How long a submission may take until it is written down.
 const PERSISTED: Duration = Duration::from_secs(10);
 
@@ -70,6 +72,7 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, guard: Guard) -> Router {
         .route("/metrics", get(metrics))
         .fallback(nothing)
         .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
+        .layer(middleware::from_fn(worded))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             let refused = guard.refuses(&request);
             async move {
@@ -80,6 +83,25 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, guard: Guard) -> Router {
             }
         }))
         .with_state(core)
+}
+
+/// Says refusals that come of the request's form, and not of an endpoint, as all others: with their status and a sentence.
+async fn worded(request: Request, next: Next) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let answer = next.run(request).await;
+    let status = answer.status();
+    let is_json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == "application/json");
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let said = axum::body::to_bytes(answer.into_body(), LONGEST).await.unwrap_or_default();
+    let said = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "it takes other methods, which the header `Allow` names".to_owned(),
+        StatusCode::PAYLOAD_TOO_LARGE => format!("the body has more than {} MiB", LARGEST >> 20),
+        _ if said.is_empty() => status.to_string(),
+        _ => String::from_utf8_lossy(&said).into_owned(),
+    };
+    (status, Json(Refused { error: format!("{asked}: {said}; docs/cluster.md says what is asked how") })).into_response()
 }
 
 async fn nothing(request: Request) -> Response {
