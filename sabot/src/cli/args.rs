@@ -271,7 +271,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
 }
 
 /// `200ms`, `5s`, `1m`.
-fn span(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn span(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || "write a time such as 200ms, 5s or 1m".to_owned();
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -279,6 +279,8 @@ fn span(text: &str) -> Result<std::time::Duration, String> {
         Some("ms") => 1,
         Some("s") => 1000,
         Some("m" | "min") => 60_000,
+        Some("h") => 3_600_000,
+        Some("d") => 86_400_000,
         _ => return Err(wrong()),
     };
     let number: u64 = digits.trim().parse().map_err(|_| wrong())?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::cli::args::{bytes, json, kept};
+use crate::cli::args::{bytes, json, kept, span};
 
 /// Options of every pipeline that is submitted; a parameter of such a name is given by `--param`.
 pub(in crate::cli) const OWN: &[&str] = &[
@@ -148,6 +148,10 @@ fn server() -> Command {
         .arg(valued("listen", "ADDRESS", "Where the API is served: host:port; 127.0.0.1:7480 by default"))
         .arg(valued("control", "ADDRESS", "Where agents connect; by default the next port of the same host"))
         .arg(valued("dir", "DIR", "Where jobs and operations are kept; sabot-server by default").value_parser(value_parser!(PathBuf)))
+        .arg(
+            valued("keep-jobs", "N", "Jobs that are over which it remembers: the newest; 1000 by default").value_parser(value_parser!(u32)),
+        )
+        .arg(valued("keep-for", "TIME", "How long it remembers a job that is over: 12h, 30d (the default)").value_parser(span))
         .arg(valued("store", "URL", "Keep them in Postgres instead, where further servers stand by: postgres://user@host/database"))
 }
 

@@ -20,7 +20,7 @@ use super::shapes::{
 };
 use crate::clock::time_of_day;
 use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
-use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
+use crate::cluster::store::{EventFilter, JobFilter, JobState, Level, Operation, OperationKind};
 use crate::cluster::{Build, server};
 use crate::{Error, Result};
 
@@ -28,6 +28,9 @@ use crate::{Error, Result};
 const LARGEST: usize = 64 << 20;
 /// A sentence about a request is not longer.
 const LONGEST: usize = 16 << 10;
+/// How many jobs a list has, if it does not say, and at most.
+const LISTED: u32 = 100;
+const MOST: u32 = 1000;
 /// How long a submission may take until it is written down.
 const PERSISTED: Duration = Duration::from_secs(10);
 
@@ -121,15 +124,48 @@ async fn join(State(core): Shared, Json(build): Json<Build>) -> Answer<JoinView>
     Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone() }))
 }
 
-async fn list_jobs(State(core): Shared) -> Answer<Vec<JobSummary>> {
-    Ok(Json(view::jobs(&core).await?))
+#[derive(Deserialize)]
+struct Jobs {
+    state: Option<String>,
+    find: Option<String>,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn list_jobs(State(core): Shared, Query(asked): Query<Jobs>) -> Answer<Vec<JobSummary>> {
+    let limit = match asked.limit.unwrap_or(LISTED) {
+        limit @ 1..=MOST => limit,
+        limit => {
+            return Err(Error::Usage(format!("`limit={limit}`: a list has 1 to {MOST} jobs; `after=ID` goes on behind the last")).into());
+        }
+    };
+    let states = asked.state.as_deref().map_or(Ok(Vec::new()), states)?;
+    Ok(Json(view::jobs(&core, &JobFilter { states, find: asked.find, after: asked.after, limit }).await?))
+}
+
+/// The states that words with commas between them name.
+fn states(words: &str) -> Result<Vec<JobState>> {
+    let mut all = Vec::new();
+    for word in words.split(',').map(str::trim) {
+        match (word, JobState::of(word)) {
+            ("over", _) => all.extend(JobState::ALL.iter().filter(|s| s.is_over())),
+            ("open", _) => all.extend(JobState::ALL.iter().filter(|s| !s.is_over())),
+            (_, Some(state)) => all.push(state),
+            (_, None) => {
+                let mut known = vec!["open", "over"];
+                known.extend(JobState::ALL.iter().map(|s| s.word()));
+                return Err(Error::Usage(crate::words::unknown("no job has the state", word, "states are", &known)));
+            }
+        }
+    }
+    Ok(all)
 }
 
 async fn show_job(State(core): Shared, Path(id): Path<String>) -> Answer<JobView> {
     Ok(Json(view::job(&core, &id).await?))
 }
 
-/// A job's id: its pipeline's name, and digits of the request's key.
+/// A job's id: its pipeline's name, a hyphen (lists take the name from there), and digits of the request's key.
 fn id_of(submission: &Submission) -> String {
     let digest = Sha256::digest(format!("{} {}", submission.spec.pipeline, submission.key));
     let digits: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();

@@ -7,6 +7,7 @@ mod attempt;
 mod core;
 mod flows;
 mod hub;
+mod keeping;
 mod run;
 pub(super) mod view;
 
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::store::{Claim, ControlStore, JobState, Level, Place, Server};
+use super::store::{Claim, ControlStore, JobState, Keep, Level, Place, Server};
 use super::tls::Secure;
 use super::{Build, api, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
@@ -48,6 +49,8 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// Listen beyond this machine without token or certificates.
     pub insecure: bool,
+    /// What it remembers of jobs that are over.
+    pub keep: Keep,
 }
 
 /// The operation that submits a job.
@@ -138,6 +141,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     let _ = core.workflows.set(Arc::clone(&workflows));
     let chronicle = tokio::spawn(Arc::clone(&core).chronicle(news));
     let watching = tokio::spawn(attempt::watch(Arc::clone(&core)));
+    let keeping = tokio::spawn(keeping::forgets(Arc::clone(&core), options.keep));
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     say(&format!("server at {scheme}://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
     if resumed > 0 {
@@ -156,6 +160,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     };
     chronicle.abort();
     watching.abort();
+    keeping.abort();
     // workflows go on when a server is started again
     let _ = workflows.stop().await;
     node.stop();

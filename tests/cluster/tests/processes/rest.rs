@@ -195,6 +195,10 @@ fn each_refusal_has_its_status_and_a_sentence() {
     for (path, what) in [("/v1/logs?limit=x", "limit"), ("/v1/logs?after=-1", "after"), ("/v1/operations?limit=x", "limit")] {
         refused("GET", path, &[], "", 400, what);
     }
+    refused("GET", "/v1/jobs?limit=0", &[], "", 400, "a list has 1 to 1000 jobs");
+    refused("GET", "/v1/jobs?limit=1001", &[], "", 400, "a list has 1 to 1000 jobs");
+    refused("GET", "/v1/jobs?state=runing", &[], "", 400, "no job has the state `runing`");
+    refused("GET", "/v1/jobs?after=none", &[], "", 404, "there is no job `none`");
     refused("GET", "/v1/jobs/%ff", &[], "", 400, "UTF-8");
     refused("POST", "/v1/jobs", &[JSON], "{", 400, "POST /v1/jobs: ");
     refused("POST", "/v1/jobs/none/rescale", &[JSON], "", 400, "POST /v1/jobs/none/rescale: ");
@@ -242,4 +246,57 @@ fn an_agent_that_meets_a_proxy_without_a_server_asks_again() {
     let _ended = Ended(vec![spawn(cluster.dir.path(), &join, "a1.log")]);
     cluster.until("a1 has joined", 60, || cluster.agent("a1").is_some_and(|a| a["standing"] == "alive"));
     assert!(cluster.logs("a1").contains("answers 502 to /v1/join"), "{}", cluster.logs("a1"));
+}
+
+#[test]
+fn jobs_that_are_over_are_listed_by_pages_and_forgotten() {
+    let mut cluster = Cluster::start(1, 2);
+    let run = |name: &str| {
+        let out = format!("totals={name}.csv");
+        let job = cluster.json(&["submit", "totals", "--rows", "100", "--sink", &out, "--parallelism", "1", "--name", name, "--wait"]);
+        assert_eq!(job["state"], "finished");
+        job["id"].as_str().unwrap().to_owned()
+    };
+    let jobs: Vec<String> = ["one", "two words", "three", "four"].iter().map(|n| run(n)).collect();
+    let newest: Vec<String> = jobs.iter().rev().cloned().collect();
+    assert_eq!(ids(&cluster, "/v1/jobs"), newest);
+    assert_eq!(ids(&cluster, "/v1/jobs?limit=3"), newest[..3]);
+    assert_eq!(ids(&cluster, &format!("/v1/jobs?limit=3&after={}", newest[2])), newest[3..]);
+    assert_eq!(ids(&cluster, "/v1/jobs?state=over"), newest);
+    assert_eq!(ids(&cluster, "/v1/jobs?state=finished,failed&limit=1"), newest[..1]);
+    assert!(ids(&cluster, "/v1/jobs?state=open").is_empty() && ids(&cluster, "/v1/jobs?state=running").is_empty());
+    assert_eq!(ids(&cluster, "/v1/jobs?find=two%20words"), jobs[1..2]);
+    assert_eq!(ids(&cluster, &format!("/v1/jobs?find={}", &jobs[2][..jobs[2].len() - 1])), jobs[2..3]);
+    assert_eq!(cluster.job("two words")["id"], json!(jobs[1]));
+    assert_eq!(cluster.json(&["jobs", "--all"]).as_array().unwrap().len(), 4);
+    assert_eq!(cluster.json(&["jobs"]), json!([]));
+    let said = cluster.tool(&["jobs"]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("others are over (`--all` shows them)"));
+    // those that are over are counted, and are no series of their own
+    let metrics = cluster.get("/metrics").body;
+    assert!(metrics.contains("sabot_jobs{state=\"finished\"} 4") && !metrics.contains("sabot_job_state{"), "{metrics}");
+
+    // a server that shall remember two
+    let operation = format!("/v1/operations/submit-{}", jobs[0]);
+    assert_eq!(cluster.got(&operation)["state"], "done");
+    cluster.kill_server();
+    let dir = cluster.path("server").display().to_string();
+    let args = ["server", "--listen", &cluster.address, "--dir", &dir, "--keep-jobs", "2", "--keep-for", "1d"];
+    let _ended = Ended(vec![spawn(cluster.dir.path(), &args, "again.log")]);
+    cluster.until("two jobs are forgotten", 60, || {
+        let output = cluster.tool(&["jobs", "--all", "--json"]);
+        output.status.success() && serde_json::from_slice::<Value>(&output.stdout).unwrap().as_array().unwrap().len() == 2
+    });
+    assert_eq!(ids(&cluster, "/v1/jobs"), newest[..2]);
+    for path in [&operation, &format!("/v1/jobs/{}", jobs[0])] {
+        assert_eq!(cluster.get(path).status, 404, "{path}");
+    }
+    assert_eq!(cluster.got(&format!("/v1/operations/submit-{}", jobs[3]))["state"], "done");
+    // the agent joins again, and is one
+    cluster.until("the agent has joined again", 60, || cluster.agent("a1").is_some_and(|a| a["standing"] == "alive"));
+    assert_eq!(cluster.got("/v1/server")["slots"], 2);
+    let metrics = cluster.get("/metrics").body;
+    let samples: Vec<&str> = metrics.lines().filter(|l| !l.starts_with('#')).map(|l| l.rsplit_once(' ').unwrap().0).collect();
+    let different: std::collections::BTreeSet<&str> = samples.iter().copied().collect();
+    assert_eq!(samples.len(), different.len(), "a series twice: {metrics}");
 }
