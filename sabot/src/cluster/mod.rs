@@ -18,6 +18,7 @@ mod server;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 pub use agent::{AgentOptions, Ending, run_agent};
@@ -27,6 +28,7 @@ pub use membership::{BEAT, Beat, Change, Fenced, LEASE, Lease, Member, Membershi
 pub use placement::{Assigned, Assignments, Demand, Offer, TooFew, place};
 pub(crate) use server::WAITS;
 pub use server::{ServerOptions, run_server};
+pub use tls::Trust;
 
 /// This machine's name, if the system tells it.
 fn host_name() -> Option<String> {

@@ -10,6 +10,7 @@ mod decide;
 mod drain;
 mod flows;
 mod hub;
+mod keeping;
 pub(super) mod outputs;
 mod run;
 mod upgrade;
@@ -20,12 +21,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::durable::Watch;
-use super::store::{Claim, ControlStore, JobState, Level, Place, Server};
+use super::store::{Claim, ControlStore, JobState, Keep, Level, Place, Server};
+use super::tls::Secure;
 use super::{Build, api, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
@@ -57,6 +60,8 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// Listen beyond this machine without token or certificates.
     pub insecure: bool,
+    /// What it remembers of jobs that are over.
+    pub keep: Keep,
     /// Who looks on at each step of the server's workflows: tests, which kill it there. Else nobody.
     pub watch: Option<Watch>,
 }
@@ -78,9 +83,14 @@ pub(super) fn flow_of(job: &str) -> String {
 /// # Errors
 /// If it cannot listen, another server leads an embedded store, or the store does not answer.
 pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool>, say: impl Fn(&str)) -> Result<()> {
-    if !options.listen.ip().is_loopback() && options.token.is_none() && !options.insecure {
+    let local = options.listen.ip().is_loopback();
+    if !local && !options.insecure && (options.token.is_none() || options.tls.is_none()) {
+        let missing = match options.token {
+            None => "a token (`--token-file`)",
+            Some(_) => "certificates (`--tls-cert`, `--tls-key`, `--tls-ca`)",
+        };
         return Err(Error::Usage(format!(
-            "{} can be reached from other machines: that needs a token (`--token-file`), or `--insecure` if the network is trusted",
+            "{} can be reached from other machines: that needs {missing}, or `--insecure` if the network is trusted",
             options.listen
         )));
     }
@@ -156,7 +166,9 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     let _ = core.workflows.set(Arc::clone(&workflows));
     let chronicle = tokio::spawn(Arc::clone(&core).chronicle(news));
     let watching = tokio::spawn(attempt::watch(Arc::clone(&core)));
-    say(&format!("server at http://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
+    let keeping = tokio::spawn(keeping::forgets(Arc::clone(&core), options.keep));
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    say(&format!("server at {scheme}://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
     let upgrading = Arc::clone(&core);
     let upgrades = tokio::spawn(async move {
         if let Err(error) = upgrade::begin_all(&upgrading).await {
@@ -166,8 +178,12 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     if resumed > 0 {
         hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
     }
-    let app = api::routes(Arc::clone(&core), options.token.clone());
-    let serving = axum::serve(listener, app);
+    let app = api::routes(Arc::clone(&core), api::Guard::new(options.token.as_deref(), local));
+    let serving: BoxFuture<'_, std::io::Result<()>> = match &options.tls {
+        // without a token a certificate is all that tells a caller from others
+        Some(tls) => Box::pin(axum::serve(Secure::new(listener, tls, options.token.is_none())?, app).into_future()),
+        None => Box::pin(axum::serve(listener, app).into_future()),
+    };
     let over = tokio::select! {
         served = serving => served.map_err(|e| Error::io(place(api_address), "cannot serve", e)),
         why = leader.lost() => Err(Error::Control(format!("this server does not lead any more: {why}"))),
@@ -178,6 +194,7 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
     chronicle.abort();
     watching.abort();
     upgrades.abort();
+    keeping.abort();
     // agents shall look for the one that leads now, whatever the rest takes
     if over.is_err() {
         node.stop();
@@ -196,13 +213,8 @@ fn listening(place: &str, e: std::io::Error) -> Error {
     Error::io(place, what, e)
 }
 
-/// The key of tickets: made of the token, so that a server that stands by has the same; else a random one that is kept.
+/// The key of tickets: a random one that is kept. Who knows the token only cannot sign with it.
 fn ticket_key(options: &ServerOptions) -> Result<String> {
-    use sha2::Digest;
-    if let Some(token) = &options.token {
-        let digest = sha2::Sha256::digest(format!("sabot tickets {token}"));
-        return Ok(digest.iter().map(|b| format!("{b:02x}")).collect());
-    }
     let path = options.dir.join("ticket-key");
     if let Ok(known) = std::fs::read_to_string(&path)
         && known.trim().len() >= 32

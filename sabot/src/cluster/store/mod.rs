@@ -3,7 +3,7 @@
 //! Idea: jobs, their tasks, agents, placements, operations, checkpoints and events are rows of one database, and every change of them is one transaction
 //! that begins with the question whether the writer still leads ([`Fence`]). A server that lost its place while it slept can change nothing any more.
 //!
-//! `control` is the store, `leader` who leads it; `jobs`, `agents`, `placement`, `operations`, `checkpoints` and `events` are its methods, `types` the rows,
+//! `control` is the store, `leader` who leads it; `jobs`, `agents`, `placement`, `operations`, `checkpoints` and `events` are its methods, `keeping` forgets what is over long since, `types` the rows,
 //! `schema` the tables. Their statements are written once, and run by two small drivers (`database`): `sqlite`, embedded, and `postgres`.
 
 mod agents;
@@ -12,6 +12,7 @@ mod control;
 mod database;
 mod events;
 mod jobs;
+mod keeping;
 mod leader;
 mod operations;
 mod placement;
@@ -27,6 +28,6 @@ pub use control::{ControlStore, Place};
 pub use jobs::NewJob;
 pub use leader::{Claim, Fence, Leader};
 pub use types::{
-    Agent, AgentState, Assignment, Checkpoint, CheckpointKind, Event, EventFilter, Job, JobChange, JobState, Level, Operation,
-    OperationKind, OperationState, Placed, Server, Task, TaskId, TaskState,
+    Agent, AgentState, Assignment, Checkpoint, CheckpointKind, Event, EventFilter, Job, JobChange, JobFilter, JobLine, JobState, Keep,
+    Level, Operation, OperationKind, OperationState, Placed, Server, Task, TaskId, TaskState,
 };
