@@ -128,6 +128,7 @@ impl Settling {
             match asked {
                 Asked::Cut(ticket) => ticket.fill(Ok(checkpoint.whole())),
                 Asked::End(name, ticket) => {
+                    seam("ended");
                     end = Some(name);
                     ticket.fill(Ok(()));
                 }

@@ -154,6 +154,8 @@ impl State {
         match event {
             Event::From(share, message) => self.from(lead, share, message),
             Event::Lost(share, error) => self.lose(lead, share, error),
+            // one that has said how it ended is known to have
+            Event::Ended(share, _) if self.member(share).is_some_and(|m| m.gone) => {}
             Event::Ended(share, error) => self.gone(lead, share, Some(error)),
             Event::Want(asked) => self.want(lead, asked),
             Event::Due => {

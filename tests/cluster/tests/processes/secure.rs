@@ -85,13 +85,13 @@ fn certificates_and_a_token() {
         let said = cluster.logs(name);
         assert!(said.contains(why), "{name}: {said}");
     };
-    let certificates = "show certificates of one authority";
-    refused(&mut cluster, "shows-another", &[everywhere.clone(), stranger.clone(), trust.clone(), token.clone()], certificates);
+    let shows_another = [everywhere.clone(), stranger.clone(), trust.clone(), token.clone()];
+    refused(&mut cluster, "shows-another", &shows_another, "does not take the certificate that is shown");
     refused(
         &mut cluster,
         "trusts-another",
         &[everywhere.clone(), ours.signs(dir, "a3", &host), other_trust.clone(), token.clone()],
-        certificates,
+        "its certificate is not trusted",
     );
     refused(&mut cluster, "shows-none", std::slice::from_ref(&token), "this server speaks TLS: ask https://");
     let plain = [everywhere.clone(), ours.signs(dir, "a4", &host), trust.clone()];
