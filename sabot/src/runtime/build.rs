@@ -225,19 +225,20 @@ impl Build<'_> {
             }
             return Ok(queues.into_iter().enumerate().filter(|(i, _)| here(*i)).map(|(_, q)| q).collect());
         }
-        let mut queues: Vec<VecDeque<Waiting>> = (0..instances).map(|_| VecDeque::new()).collect();
+        // Those that were read go on as such: until each is begun with, a checkpoint has to name where it stood.
+        let mut queues: Vec<(VecDeque<Waiting>, VecDeque<Waiting>)> = (0..instances).map(|_| Default::default()).collect();
         for (i, waiting) in waiting.into_iter().enumerate() {
             let instance = if self.mine.is_some() { reader_of(&waiting.split, instances) } else { i % instances };
-            if let Some(queue) = queues.get_mut(instance) {
-                queue.push_back(waiting);
+            if let Some((resumed, new)) = queues.get_mut(instance) {
+                if waiting.from.is_some() { resumed } else { new }.push_back(waiting);
             }
         }
-        let queues: Vec<Option<SplitQueue>> =
-            queues.into_iter().enumerate().map(|(i, q)| here(i).then(|| Arc::new(Mutex::new(q)))).collect();
+        let (resumed, new): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
+        let queues: Vec<Option<SplitQueue>> = new.into_iter().enumerate().map(|(i, q)| here(i).then(|| Arc::new(Mutex::new(q)))).collect();
         let known = self.splits.get(&node).into_iter().flatten().map(|s| (s.partition, s.sequence));
         let known = known.chain(position.iter().flat_map(|p| p.done.iter().copied())).collect();
         let discovery = Discovery::new(source, queues.clone(), known, self.mine.is_some());
-        Ok(queues.into_iter().flatten().map(|queue| (VecDeque::new(), queue, discovery.clone())).collect())
+        Ok(resumed.into_iter().zip(queues).filter_map(|(resumed, queue)| Some((resumed, queue?, discovery.clone()))).collect())
     }
 
     fn node(&self, node: usize, stage: &[usize], instance: usize, matrix: &Matrix) -> Result<ChainNode> {

@@ -363,6 +363,11 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // what a test leaves that fails tells why
+        if std::thread::panicking() {
+            self.dir.disable_cleanup(true);
+            eprintln!("kept: {}", self.dir.path().display());
+        }
     }
 }
 
