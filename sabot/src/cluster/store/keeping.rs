@@ -55,7 +55,7 @@ impl ControlStore {
     pub async fn forget_job(&self, fence: Fence, job: &str) -> Result<bool> {
         let mut tx = self.write(fence).await?;
         let known = super::jobs::find(&mut *tx, job).await?;
-        let held = tx.rows("SELECT 1 FROM sabot_slots WHERE job = $1 LIMIT 1", cells![job]).await?;
+        let held = tx.rows("SELECT job FROM sabot_slots WHERE job = $1 LIMIT 1", cells![job]).await?;
         match known {
             None => return Ok(true),
             Some(known) if !known.state.is_over() || !held.is_empty() => return Ok(false),
