@@ -10,6 +10,7 @@ mod agent;
 pub mod api;
 mod build;
 mod client;
+mod door;
 pub mod durable;
 mod membership;
 mod placement;

@@ -1,9 +1,7 @@
 //! The server's API over HTTP: JSON, documented in `docs/cluster.md`.
 
-mod routes;
+pub(super) mod routes;
 mod shapes;
-
-pub(super) use routes::routes;
 
 pub use shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, Refused, RescaleAsked, SavepointAsked, ServerView,

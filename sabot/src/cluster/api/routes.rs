@@ -1,7 +1,7 @@
 //! The endpoints.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
@@ -17,7 +17,7 @@ use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
     Submission,
 };
-use crate::clock::time_of_day;
+use crate::cluster::door;
 use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
 use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
 use crate::cluster::{Build, server};
@@ -28,10 +28,10 @@ const LARGEST: usize = 64 << 20;
 /// How long a submission may take until it is written down.
 const PERSISTED: Duration = Duration::from_secs(10);
 
-type Shared = State<Arc<Core>>;
+pub(in crate::cluster) type Shared = State<Arc<Core>>;
 
 /// An error as an answer.
-pub(super) struct Failed(Error);
+pub(in crate::cluster) struct Failed(pub(in crate::cluster) Error);
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Failed(error)
@@ -49,7 +49,7 @@ impl IntoResponse for Failed {
         (status, Json(Refused { error: text })).into_response()
     }
 }
-type Answer<T> = Result<Json<T>, Failed>;
+pub(in crate::cluster) type Answer<T> = Result<Json<T>, Failed>;
 
 /// The API of a server; with a token, every request must have it.
 pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Router {
@@ -119,7 +119,7 @@ fn id_of(submission: &Submission) -> String {
     format!("{}-{digits}", submission.spec.pipeline)
 }
 
-async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answer<Begun> {
+pub(in crate::cluster) async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answer<Begun> {
     if submission.spec.build != core.build.id {
         let (theirs, ours) = (&submission.spec.build, &core.build.id);
         return Err(Error::Usage(format!("the job is of build {theirs}, this server is build {ours}: use one executable for all")).into());
@@ -130,18 +130,25 @@ async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answ
     let input = serde_json::to_value(input).map_err(|e| Error::internal(format!("a submission cannot be written: {e}")))?;
     core.workflows()?.start(&operation, "submit", input).await?;
     // once it is written down, others see it
-    let since = Instant::now();
+    let since = door::now();
     while core.store.job(&job).await?.is_none() {
-        if since.elapsed() > PERSISTED {
+        if door::now().saturating_sub(since) > PERSISTED {
             return Err(Error::Control(format!("job {job} was not written down within {} s", PERSISTED.as_secs())).into());
         }
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        door::sleep(Duration::from_millis(3)).await;
     }
     Ok(Json(Begun { job, operation }))
 }
 
 /// Begins an operation on a job.
-async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, asked: Asked, key: &str) -> Answer<Begun> {
+pub(in crate::cluster) async fn operate(
+    core: &Arc<Core>,
+    kind: OperationKind,
+    name: &str,
+    id: &str,
+    asked: Asked,
+    key: &str,
+) -> Answer<Begun> {
     let row = core.row(id).await?;
     let operation = format!("{name}-{id}-{key}");
     let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
@@ -152,19 +159,18 @@ async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, as
 
 /// Digits that tell this request from others.
 fn digits() -> String {
-    format!("{:x}", time_of_day().as_nanos())
+    format!("{:x}", door::time_of_day().as_nanos())
 }
 
-async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
+pub(in crate::cluster) async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
     let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: 0 };
     operate(&core, OperationKind::Cancel, "cancel", &id, asked, &digits()).await
 }
 
-async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
+pub(in crate::cluster) async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
     let dir = checkpoints_of(&core, &id).await?;
     let name = body.name.clone();
-    let known =
-        tokio::task::spawn_blocking(move || crate::runtime::savepoints(&dir)).await.map_err(|e| Error::internal(e.to_string()))??;
+    let known = door::blocking(move || crate::runtime::savepoints(&dir)).await?;
     if known.into_iter().flatten().any(|s| s.name == name) {
         return Err(Error::Usage(format!("job {id} has a savepoint `{name}` already: delete it, or choose another name")).into());
     }
@@ -173,7 +179,7 @@ async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json
     operate(&core, kind, "savepoint", &id, asked, &format!("{}-{}", body.name, digits())).await
 }
 
-async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<RescaleAsked>) -> Answer<Begun> {
+pub(in crate::cluster) async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<RescaleAsked>) -> Answer<Begun> {
     if body.parallelism == 0 {
         return Err(Error::usage("a job has a parallelism of at least 1").into());
     }
@@ -186,7 +192,7 @@ async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {
     Json(view::agents(&core))
 }
 
-async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
+pub(in crate::cluster) async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
     let epoch = {
         let mut members = core.hub.members();
         let found = members.named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Pending;
+use crate::cluster::door;
 use crate::{Error, Result};
 
 /// The body of a step, called once per try.
@@ -50,7 +51,7 @@ impl Retry {
             };
             failures += 1;
             match self.next(failures, &error) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => door::sleep(wait).await,
                 None => return Err(error),
             }
         }

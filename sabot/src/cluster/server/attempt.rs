@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +10,10 @@ use super::core::{Core, blocking, now, pause};
 use super::flows::recovery;
 use super::run::{End, Run, Stage};
 use crate::cluster::LEASE;
+use crate::cluster::door;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
 use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
 use crate::cluster::wire::{Deployment, ShareId, ToAgent};
-use crate::runtime::Inline;
 use crate::runtime::share::{Placement, StageShape};
 use crate::shuffle::flight::{Grant, Purpose};
 use crate::stream::Job;
@@ -69,7 +69,7 @@ pub(super) async fn assign(
     }
     let demands: Vec<Demand> =
         shapes.iter().enumerate().map(|(stage, s)| Demand { stage, instances: s.instances, outer: s.source || s.sink }).collect();
-    let since = Instant::now();
+    let (since, mut told) = (door::now(), None);
     loop {
         let row = core.row(id).await?;
         if row.state == JobState::Stopping {
@@ -102,10 +102,13 @@ pub(super) async fn assign(
             }
         };
         let patience = if new { SETTLING } else { PATIENCE };
-        if since.elapsed() > patience {
+        if door::now().saturating_sub(since) > patience {
             return Ok(Assign::Over(End::Failed { error: refusal, again: false }));
         }
-        core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
+        if told.as_ref() != Some(&refusal) {
+            core.store.progress(core.fence, &super::flow_of(id), &format!("waits for slots: {refusal}"), now()).await?;
+            told = Some(refusal);
+        }
         pause().await;
     }
 }
@@ -172,7 +175,7 @@ pub(super) async fn deploy(core: &Arc<Core>, id: &str, attempt: u32, parallelism
         let (core, run) = (placing, sending);
         let with = options.clone();
         let made = Job::from_spec(&spec)?.options(move |o| *o = with);
-        let lead = made.lead(parallelism, Arc::new(Inline::default()))?;
+        let lead = made.lead(parallelism, door::executor())?;
         if lead.stages() != run.shapes {
             return Err(Error::Plan(format!("the stages of job {job} are not those that were placed")));
         }
@@ -250,11 +253,11 @@ fn placement(assignments: &Assignments, shapes: &[StageShape]) -> Placement {
 /// Waits until all shares are ready, which the lead then starts.
 pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attempt: u32) -> Result<Going> {
     let Some(run) = core.hub.run(id, attempt) else { return Ok(Going::Over(forgotten())) };
-    let stage = tokio::time::timeout(READINESS, run.until(|s| *s != Stage::Deploying)).await;
+    let stage = door::timeout(READINESS, run.until(|s| *s != Stage::Deploying)).await;
     match stage {
-        Ok(Stage::Over(end)) if end != End::Finished => return Ok(Going::Over(end)),
-        Ok(_) => {}
-        Err(_) => {
+        Some(Stage::Over(end)) if end != End::Finished => return Ok(Going::Over(end)),
+        Some(_) => {}
+        None => {
             let late = format!("not all agents were ready within {} s", READINESS.as_secs());
             if let Some(lead) = run.lead() {
                 lead.cancel(Error::io("the agents", late, std::io::ErrorKind::TimedOut.into()));
@@ -268,7 +271,9 @@ pub(super) async fn activate(core: &Arc<Core>, operation: &str, id: &str, attemp
     }
     tasks(core, &run, TaskState::Running, None).await?;
     let outcome = serde_json::json!({ "job": id, "attempt": attempt });
-    let brought_up = if attempt == 1 { operation.to_owned() } else { recovery(id, attempt) };
+    // the job runs: what was asked for is done, also if a first attempt came to nothing
+    core.store.end_operation(core.fence, operation, Some(Ok(&outcome)), now()).await?;
+    let brought_up = recovery(id, attempt);
     if core.store.operation(&brought_up).await?.is_some() {
         core.store.end_operation(core.fence, &brought_up, Some(Ok(&outcome)), now()).await?;
     }
@@ -298,7 +303,7 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
         // another server led it: its agents have stopped when their leases are over, counted from when this one began
         None => {
             let wait = LEASE.saturating_sub(core.hub.now());
-            tokio::time::sleep(wait).await;
+            door::sleep(wait).await;
         }
         Some(run) => {
             // a lead says that it is over when no share of it can write any more
@@ -330,7 +335,7 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
 
 /// Notes rates and new checkpoints of the jobs that run, each second.
 pub(super) async fn watch(core: Arc<Core>) {
-    let mut ticks = tokio::time::interval(NOTED);
+    let mut ticks = door::Ticks::every(NOTED);
     loop {
         ticks.tick().await;
         let running: Vec<Arc<Run>> = core.hub.runs().values().filter(|r| r.stage() == Stage::Running).cloned().collect();

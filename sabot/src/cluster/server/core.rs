@@ -10,13 +10,12 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::hub::{Hub, News};
-use crate::clock::time_of_day;
-use crate::cluster::Build;
 use crate::cluster::durable::Workflows;
 use crate::cluster::membership::{Registration, Standing};
-use crate::cluster::store::{AgentState, ControlStore, Event, Fence, Job as Row, Level, NewAgent};
-use crate::runtime::RunOptions;
-use crate::runtime::share::StageShape;
+use crate::cluster::store::{AgentState, ControlStore, Event, Fence, Job as Row, Leader, Level, NewAgent};
+use crate::cluster::{Build, door};
+use crate::runtime::share::{Lead, StageShape};
+use crate::runtime::{RunOptions, Savepoint};
 use crate::shuffle::flight::TicketKey;
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
@@ -38,7 +37,28 @@ pub(in crate::cluster) struct Core {
     pub(in crate::cluster) workflows: OnceLock<Arc<dyn Workflows>>,
 }
 
+/// What a server shows to others.
+pub(in crate::cluster) struct Face {
+    pub(in crate::cluster) key: TicketKey,
+    pub(in crate::cluster) ticket_key: String,
+    pub(in crate::cluster) control: String,
+    pub(in crate::cluster) tls: bool,
+    pub(in crate::cluster) since: i64,
+}
+
 impl Core {
+    /// Of a server that leads. Its workflows are opened later; what happens is told to the receiver.
+    ///
+    /// # Errors
+    /// If two operators or two pipelines have one name.
+    pub(in crate::cluster) fn new(store: Arc<ControlStore>, leader: &Leader, face: Face) -> Result<(Arc<Self>, UnboundedReceiver<News>)> {
+        let Face { key, ticket_key, control, tls, since } = face;
+        let build = Build::this()?;
+        let (sender, news) = super::hub::news();
+        let fence = leader.fence();
+        let hub = Hub::new(build.clone(), Arc::clone(&store), fence, sender);
+        Ok((Arc::new(Core { build, store, fence, hub, key, ticket_key, control, tls, since, workflows: OnceLock::new() }), news))
+    }
     /// The engine of workflows.
     ///
     /// # Errors
@@ -84,7 +104,7 @@ impl Core {
                 })
                 .collect();
             for e in &events {
-                eprintln!("{:7} {}", e.level.word(), e.message);
+                door::tell(&format!("{:7} {}", e.level.word(), e.message));
             }
             // a store that does not answer ends the server elsewhere
             let _ = self.store.log(self.fence, &events).await;
@@ -138,7 +158,7 @@ pub(super) fn compiled(spec: &JobSpec, options: &RunOptions, parallelism: usize)
 
 /// Milliseconds since 1970.
 pub(super) fn now() -> i64 {
-    i64::try_from(time_of_day().as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(door::time_of_day().as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T> {
@@ -148,17 +168,36 @@ pub(super) fn write<T: Serialize>(value: &T, what: &str) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Error::internal(format!("{what} cannot be written: {e}")))
 }
 
-/// Runs what blocks on a thread for such.
+/// A savepoint of a lead, once it is there.
 ///
 /// # Errors
-/// Its own.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("work of the server: {e}")))?
+/// If it cannot be made.
+pub(super) async fn given(lead: Arc<Lead>, name: &str, stop: bool) -> Result<Savepoint> {
+    let ticket = lead.request_savepoint(name, stop);
+    // not kept while it works, since it holds the place of the checkpoints
+    let lead = {
+        let weak = Arc::downgrade(&lead);
+        drop(lead);
+        weak
+    };
+    loop {
+        // one that was over before it looked answers nobody
+        let over = lead.upgrade().is_none_or(|lead| lead.is_over());
+        if let Some(answer) = ticket.try_take() {
+            return answer;
+        }
+        if over {
+            return Err(Error::Checkpoint("the job is over".into()));
+        }
+        door::sleep(Duration::from_millis(10)).await;
+    }
 }
+
+pub(super) use crate::cluster::door::blocking;
 
 /// Waits between two looks.
 pub(super) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    door::sleep(Duration::from_millis(50)).await;
 }
 
 /// A directory of checkpoints, for messages.

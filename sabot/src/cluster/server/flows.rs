@@ -8,18 +8,19 @@
 //! All decisions are made of recorded values: of steps, whose bodies may be repeated.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::{self, Assign, Going};
-use super::core::{Core, blocking, compiled, now, pause, read, write};
-use super::run::{End, Stage};
+use super::core::{Core, blocking, compiled, given, now, pause, read, write};
+use super::run::{End, Run, Stage};
 use crate::cluster::api::Submission;
+use crate::cluster::door;
 use crate::cluster::durable::{Definitions, Flow};
 use crate::cluster::store::{JobState, Level, NewJob, Operation, OperationKind};
-use crate::runtime::share::StageShape;
+use crate::runtime::share::{Lead, StageShape};
 use crate::runtime::{RunOptions, delete_savepoint, newest_checkpoint};
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
@@ -412,11 +413,8 @@ async fn saved(core: &Arc<Core>, flow: &Flow, asked: &Asked) -> Result<Value> {
             if let Some(found) = known {
                 return write(&found, "a savepoint");
             }
-            let row = running(core, &asked.job).await?;
-            let Some(run) = row.and_then(|attempt| core.hub.run(&asked.job, attempt)) else { continue };
-            let Some(lead) = run.lead() else { continue };
-            let (name, stop) = (asked.name.clone(), asked.stop);
-            match blocking(move || lead.request_savepoint(&name, stop).wait()).await {
+            let Some((run, lead)) = led(core, &asked.job).await? else { continue };
+            match given(lead, &asked.name, asked.stop).await {
                 Ok(made) => return write(&made, "a savepoint"),
                 // the attempt has failed meanwhile: the next one is asked
                 Err(e) if matches!(run.stage(), Stage::Over(End::Failed { .. })) => drop(e),
@@ -443,6 +441,21 @@ async fn running(core: &Arc<Core>, id: &str) -> Result<Option<u32>> {
     if row.state == JobState::Running {
         return Ok(Some(row.attempt));
     }
+    pause().await;
+    Ok(None)
+}
+
+/// Waits until a job runs and is led here: its run, and the lead. None if it is not yet so: to be asked again.
+///
+/// # Errors
+/// If it is over.
+async fn led(core: &Arc<Core>, id: &str) -> Result<Option<(Arc<Run>, Arc<Lead>)>> {
+    let Some(attempt) = running(core, id).await? else { return Ok(None) };
+    let run = core.hub.run(id, attempt);
+    if let Some(found) = run.and_then(|run| run.lead().map(|lead| (run, lead))) {
+        return Ok(Some(found));
+    }
+    // its attempt has ended, or was a killed server's: that the job does not run is written down in a moment
     pause().await;
     Ok(None)
 }
@@ -506,15 +519,16 @@ async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelism: usize, o
         loop {
             let row = core.row(id).await?;
             let options: RunOptions = read(&row.options, "a job's options")?;
-            if row.attempt > first && options.threads == parallelism {
+            // an agent that goes takes no other parallelism back with it
+            let wanted = if off.is_some() { options.threads } else { parallelism };
+            if row.attempt > first && options.threads == wanted {
                 return Ok(());
             }
-            let Some(attempt) = running(core, id).await? else { continue };
-            let Some(run) = core.hub.run(id, attempt) else { continue };
-            let Some(lead) = run.lead() else { continue };
-            let name = format!("{MOVES}{parallelism}-{attempt}");
-            match blocking(move || lead.request_savepoint(&name, true).wait()).await {
-                Ok(_) => return Ok(()),
+            let Some((run, lead)) = led(core, id).await? else { continue };
+            let name = format!("{MOVES}{wanted}-{}", run.attempt);
+            match given(lead, &name, true).await {
+                // of two that stop one attempt, the job goes on as one of them says: the other asks the next attempt
+                Ok(_) => pause().await,
                 Err(e) if matches!(run.stage(), Stage::Over(End::Finished | End::Cancelled)) => return Err(e),
                 // the attempt has failed meanwhile: the next one is asked
                 Err(_) => pause().await,
@@ -578,8 +592,8 @@ async fn drained(core: &Arc<Core>, flow: &Flow, input: &Drained) -> Result<Value
         .await?;
     }
     step(core, flow, "let it go", || async {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while Instant::now() < deadline {
+        let deadline = door::now() + Duration::from_secs(60);
+        while door::now() < deadline {
             let busy = core.hub.runs().values().any(|r| r.holds_slots() && r.assignments.slots_on(*epoch) > 0);
             if !busy || !core.hub.members().get(*epoch).is_some_and(|m| m.standing.holds()) {
                 break;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::core::Core;
 use super::run::Run;
+use crate::cluster::door;
 use crate::cluster::membership::{Change, Member, Membership, Standing};
 use crate::cluster::placement::Offer;
 use crate::cluster::store::{ControlStore, Fence, Level};
@@ -36,7 +37,7 @@ pub(in crate::cluster) struct News {
 
 /// The connections to all agents, and the runs whose shares they have.
 pub(in crate::cluster) struct Hub {
-    start: Instant,
+    start: Duration,
     members: Mutex<Membership>,
     wires: Mutex<BTreeMap<u64, FrameSender>>,
     runs: Mutex<BTreeMap<(String, u32), Arc<Run>>>,
@@ -49,10 +50,10 @@ impl Hub {
     /// No agents yet.
     pub(in crate::cluster) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
         let members = Mutex::new(Membership::new(build));
-        let hub = Arc::new(Hub { start: Instant::now(), members, wires: Mutex::default(), runs: Mutex::default(), news, store, fence });
+        let hub = Arc::new(Hub { start: door::now(), members, wires: Mutex::default(), runs: Mutex::default(), news, store, fence });
         let ticking = Arc::downgrade(&hub);
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(TICK);
+        door::spawn(async move {
+            let mut ticks = door::Ticks::every(TICK);
             loop {
                 ticks.tick().await;
                 let Some(hub) = ticking.upgrade() else { return };
@@ -63,12 +64,12 @@ impl Hub {
     }
     /// Since the server began.
     pub(super) fn now(&self) -> Duration {
-        self.start.elapsed()
+        door::now().saturating_sub(self.start)
     }
     pub(in crate::cluster) fn members(&self) -> MutexGuard<'_, Membership> {
         lock(&self.members)
     }
-    pub(super) fn runs(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Arc<Run>>> {
+    pub(in crate::cluster) fn runs(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Arc<Run>>> {
         lock(&self.runs)
     }
     /// The newest run of a job that is not forgotten.
@@ -106,7 +107,7 @@ impl Hub {
         able.map(offer).collect()
     }
     /// All members with the slots that runs have.
-    pub(super) fn members_with_load(&self) -> Vec<(Member, usize)> {
+    pub(in crate::cluster) fn members_with_load(&self) -> Vec<(Member, usize)> {
         let runs = self.runs();
         let members = self.members();
         members.all().map(|m| (m.clone(), Self::taken(&runs, m.epoch))).collect()
@@ -128,7 +129,7 @@ impl Hub {
     /// An agent has called.
     pub(in crate::cluster) fn call(self: &Arc<Self>, call: Call) {
         let hub = Arc::clone(self);
-        tokio::spawn(async move {
+        door::spawn(async move {
             let from = call.remote.map_or_else(|| "an agent".to_owned(), |a| a.to_string());
             if let Err(error) = hub.serve(call, &from).await {
                 hub.say(Level::Warning, None, None, error.to_string());

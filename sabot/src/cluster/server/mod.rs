@@ -12,17 +12,18 @@ pub(super) mod view;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
-use super::store::{Claim, ControlStore, JobState, Level, Place, Server};
-use super::{Build, api, durable, wire};
+use super::store::{Claim, ControlStore, JobState, Leader, Level, Place, Server};
+use super::{api, door, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
-pub(super) use core::Core;
+pub(super) use core::{Core, Face};
 pub(super) use flows::{Asked, Submitted, begin, begin_drain, checkpoints_of};
 #[cfg(test)]
 pub(super) use hub::{Hub, news};
@@ -105,49 +106,42 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         }
         None => node.address().to_string(),
     };
-    let (sender, news) = hub::news();
-    let hub = hub::Hub::new(Build::this()?, Arc::clone(&store), leader.fence(), sender);
-    let core = Arc::new(Core {
-        build: Build::this()?,
-        store: Arc::clone(&store),
-        fence: leader.fence(),
-        hub: Arc::clone(&hub),
-        key,
-        ticket_key,
-        control,
-        tls: options.tls.is_some(),
-        since,
-        workflows: OnceLock::new(),
-    });
-    let calls = Arc::downgrade(&hub);
+    let face = Face { key, ticket_key, control, tls: options.tls.is_some(), since };
+    let (core, news) = Core::new(Arc::clone(&store), &leader, face)?;
+    let calls = Arc::downgrade(&core.hub);
     node.frames(wire::STREAM, move |call| {
         if let Some(hub) = calls.upgrade() {
             hub.call(call);
         }
     });
-    let definitions = flows::definitions(&core);
-    let workflows = durable::open(&store, &leader, &definitions).await?;
-    let resumed = workflows.recovered().resumed.len();
-    let _ = core.workflows.set(Arc::clone(&workflows));
-    let chronicle = tokio::spawn(Arc::clone(&core).chronicle(news));
-    let watching = tokio::spawn(attempt::watch(Arc::clone(&core)));
+    let beside = begin_core(&core, &leader, news).await?;
     say(&format!("server at http://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
-    if resumed > 0 {
-        hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
-    }
-    let app = api::routes(Arc::clone(&core), options.token.clone());
+    let app = api::routes::routes(Arc::clone(&core), options.token.clone());
     let serving = axum::serve(listener, app);
     let over = tokio::select! {
         served = serving => served.map_err(|e| Error::io(place(api_address), "cannot serve", e)),
         why = leader.lost() => Err(Error::Control(format!("this server does not lead any more: {why}"))),
         _ = ending.wait_for(|e| *e) => Ok(()),
     };
-    chronicle.abort();
-    watching.abort();
+    beside.iter().for_each(door::Task::abort);
     // workflows go on when a server is started again
-    let _ = workflows.stop().await;
+    let _ = core.workflows()?.stop().await;
     node.stop();
     over
+}
+
+/// Lets a server that leads begin: what was not over goes on. What runs beside it.
+///
+/// # Errors
+/// If the store does not answer.
+pub(super) async fn begin_core(core: &Arc<Core>, leader: &Leader, news: UnboundedReceiver<hub::News>) -> Result<[door::Task; 2]> {
+    let workflows = durable::open(&core.store, leader, &flows::definitions(core)).await?;
+    let resumed = workflows.recovered().resumed.len();
+    let _ = core.workflows.set(workflows);
+    if resumed > 0 {
+        core.hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
+    }
+    Ok([door::spawn(Arc::clone(core).chronicle(news)), door::spawn(attempt::watch(Arc::clone(core)))])
 }
 
 fn listening(place: &str, e: std::io::Error) -> Error {

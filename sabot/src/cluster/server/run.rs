@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::cluster::door;
 use crate::cluster::placement::{Assigned, Assignments};
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
@@ -47,9 +48,9 @@ pub(super) enum Stage {
 }
 
 /// One attempt.
-pub(super) struct Run {
-    pub(super) job: String,
-    pub(super) attempt: u32,
+pub(in crate::cluster) struct Run {
+    pub(in crate::cluster) job: String,
+    pub(in crate::cluster) attempt: u32,
     pub(super) assignments: Assignments,
     pub(super) shapes: Vec<StageShape>,
     /// Gone when the attempt is over, since it holds the place of the checkpoints.
@@ -76,7 +77,7 @@ struct Last {
 }
 
 /// Counts of steps over the last seconds: when, and rows in and out by step.
-type Samples = VecDeque<(Instant, BTreeMap<usize, Account>)>;
+type Samples = VecDeque<(Duration, BTreeMap<usize, Account>)>;
 
 /// How many samples rates are of; one a second is taken, as often as shares tell.
 const SAMPLES: usize = 6;
@@ -127,23 +128,18 @@ impl Run {
         let here = self.assignments.tasks.iter().filter(|t| self.assignments.slots.get(t.slot) == Some(&share));
         here.map(Assigned::task).collect()
     }
-    /// Its lead, whose end is waited for by a thread.
+    /// Its lead, which is driven to its end.
     pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>) -> Result<()> {
         let _ = self.names.set(lead.nodes());
         *lock(&self.lead) = Some(Arc::clone(lead));
-        let (run, lead) = (Arc::clone(self), Arc::clone(lead));
-        let body = move || {
+        let run = Arc::clone(self);
+        door::driven(&self.job, Arc::clone(lead), move |lead| {
             let result = lead.wait();
             *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share() };
             drop(lock(&run.lead).take());
             drop(lead);
             run.over(end_of(&result));
-        };
-        std::thread::Builder::new()
-            .name(format!("lead-{}", self.job))
-            .spawn(body)
-            .map(drop)
-            .map_err(|e| Error::io("a thread", "cannot start it for a job's lead", e))
+        })
     }
     /// Its lead, while it goes on. Not to be kept: see there.
     pub(super) fn lead(&self) -> Option<Arc<Lead>> {
@@ -223,7 +219,7 @@ impl Run {
         }
     }
     /// Whether its slots count as taken.
-    pub(super) fn holds_slots(&self) -> bool {
+    pub(in crate::cluster) fn holds_slots(&self) -> bool {
         !*lock(&self.released)
     }
     pub(super) fn release(&self) {
@@ -250,7 +246,7 @@ impl Run {
         }
         let samples = lock(&self.samples);
         if let (Some((from, before)), Some((to, after))) = (samples.front(), samples.back()) {
-            let span = to.duration_since(*from).as_secs_f64();
+            let span = to.saturating_sub(*from).as_secs_f64();
             for step in steps.iter_mut().filter(|_| span > 0.0) {
                 if let Some((before, after)) = before.get(&step.node).zip(after.get(&step.node)) {
                     let rate = |before: u64, after: u64| after.saturating_sub(before) as f64 / span;
@@ -264,7 +260,7 @@ impl Run {
     pub(super) fn sample(&self) {
         let now = self.steps().iter().map(|s| (s.node, s.account)).collect();
         let mut samples = lock(&self.samples);
-        samples.push_back((Instant::now(), now));
+        samples.push_back((door::now(), now));
         if samples.len() > SAMPLES {
             samples.pop_front();
         }

@@ -4,7 +4,7 @@
 //! that begins with the question whether the writer still leads ([`Fence`]). A server that lost its place while it slept can change nothing any more.
 //!
 //! `control` is the store, `leader` who leads it; `jobs`, `agents`, `placement`, `operations`, `checkpoints` and `events` are its methods, `types` the rows,
-//! `schema` the tables. Their statements are written once, and run by two small drivers (`database`): `sqlite`, embedded, and `postgres`.
+//! `schema` the tables. Their statements are written once, and run by small drivers (`database`): `sqlite`, embedded, `postgres`, and `memory` for tests.
 
 mod agents;
 mod checkpoints;
@@ -13,6 +13,7 @@ mod database;
 mod events;
 mod jobs;
 mod leader;
+mod memory;
 mod operations;
 mod placement;
 #[cfg(feature = "cluster-postgres")]
@@ -26,6 +27,7 @@ pub(super) use control::Engine;
 pub use control::{ControlStore, Place};
 pub use jobs::NewJob;
 pub use leader::{Claim, Fence, Leader};
+pub use memory::Memory;
 pub use types::{
     Agent, AgentState, Assignment, Checkpoint, CheckpointKind, Event, EventFilter, Job, JobChange, JobState, Level, Operation,
     OperationKind, OperationState, Placed, Server, Task, TaskId, TaskState,
