@@ -4,6 +4,7 @@
 #   postgres.sh start DIR PORT [WATCH]   installs Postgres if it is missing (Debian, as root), makes a cluster in DIR if there is none, starts it
 #                                        and waits until it answers; ends it when the process WATCH is gone
 #   postgres.sh stop DIR                 ends it at once, as a crash would; `start` recovers it
+#   postgres.sh kill DIR                 the same by `kill -9` of all its processes
 #
 # User `sabot`, password `pass-of-tests`, database `postgres`. Exit code 3: it cannot be had here; the last line says why.
 set -euo pipefail
@@ -49,6 +50,17 @@ start)
             "$script" stop "$dir" && rm -rf "$dir"
         ) > /dev/null 2>&1 < /dev/null &
     fi
+    ;;
+kill)
+    pid=$(head -n 1 "$dir/data/postmaster.pid")
+    children() { grep -ls "^PPid:[[:space:]]*$pid\$" /proc/[0-9]*/status | cut -d / -f 3; }
+    first=$(children || true)
+    # shellcheck disable=SC2086
+    kill -9 "$pid" $first
+    # the memory that they share is free when they are gone
+    for child in $pid $first; do
+        while [ -e "/proc/$child" ] && ! grep -qs '^State:[[:space:]]*Z' "/proc/$child/status"; do sleep 0.02; done
+    done
     ;;
 stop)
     dir=$(cd "$dir" && pwd)

@@ -3,7 +3,8 @@
 //! One link of 10 million rows of four columns (i64, f64, text, i64; 380 MB) between two processes over 127.0.0.1: Sabot's exchange,
 //! beside raw TCP with as many bytes, Arrow IPC over TCP, and `DoGet` as `arrow-flight` does it. Each contestant's rows are checked
 //! once; then they take turns, and the medians are printed: GB/s, million rows per second, and seconds of processor time of both
-//! processes per GB. Last, how fast rows are dealt out by key, on one thread. `-- --smoke` only checks; `-- --rounds 5`, `-- --partition`.
+//! processes per GB. Then how fast rows are dealt out by key, on one thread; and jobs on two agents beside the same jobs in one process.
+//! `-- --smoke` only checks; `-- --rounds 5`; `-- --partition` and `-- --jobs` do that part alone; `-- --times` measures the control plane.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -14,8 +15,12 @@
     clippy::indexing_slicing
 )]
 
+mod against;
+mod cluster;
+mod jobs;
 mod partition;
 mod rows;
+mod times;
 mod ways;
 
 use std::io::{BufRead, BufReader, Write};
@@ -116,10 +121,23 @@ fn main() {
     if let Some(rows) = after("--send") {
         return send(rows);
     }
+    if args.get(1).is_some_and(|a| cluster::VERBS.contains(&a.as_str())) {
+        if let Some((rows, keys)) = std::env::var(cluster::TABLES).ok().as_deref().and_then(|t| t.split_once(' ')) {
+            jobs::load(rows.parse().unwrap(), keys.parse().unwrap());
+        }
+        return sabot::main().unwrap();
+    }
     let smoke = args.iter().any(|a| a == "--smoke");
     partition::check();
-    if args.iter().any(|a| a == "--partition") {
+    let (rounds, only) = (after("--rounds").unwrap_or(5), |name: &str| args.iter().any(|a| a == name));
+    if only("--partition") {
         return partition::time();
+    }
+    if only("--jobs") {
+        return against::compare(smoke, rounds);
+    }
+    if only("--times") {
+        return times::measure(rounds);
     }
     let rows = if smoke { SMOKE_ROWS } else { ROWS };
     let mut sender = Sender::start(rows);
@@ -129,7 +147,6 @@ fn main() {
     }
     println!("{} rows, {:.0} MB: checked", rows, bytes / 1e6);
     if !smoke {
-        let rounds = after("--rounds").unwrap_or(5);
         let mut turns: Vec<Vec<Turn>> = WAYS.iter().map(|_| Vec::new()).collect();
         for _ in 0..rounds {
             for (way, turns) in WAYS.iter().zip(&mut turns) {
@@ -145,4 +162,5 @@ fn main() {
     }
     drop(sender.say);
     sender.child.wait().unwrap();
+    against::compare(smoke, rounds);
 }

@@ -271,7 +271,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
 }
 
 /// `200ms`, `5s`, `1m`.
-fn span(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn span(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || "write a time such as 200ms, 5s or 1m".to_owned();
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -1,8 +1,11 @@
 //! The tool's way to a server: its API over HTTP.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::client::legacy::Client as Http;
@@ -16,6 +19,10 @@ use crate::{Error, Result};
 
 /// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for a connection: a machine that is gone does not refuse it.
+const CONNECTED: Duration = Duration::from_secs(5);
+/// Of several servers the next is asked too when one has not answered for so long: it may stand still, and another lead.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A connection to a server.
 ///
@@ -29,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Client {
     /// Servers, of which one leads.
     bases: Vec<String>,
+    /// The place of the one that answered last.
+    led: Arc<AtomicUsize>,
     token: Option<String>,
     http: Http<HttpConnector, Full<Bytes>>,
 }
@@ -47,8 +56,9 @@ impl Client {
     /// If an address is none.
     pub fn new(address: &str, token: Option<String>) -> Result<Self> {
         let bases = address.split(',').map(base).collect::<Result<Vec<_>>>()?;
-        let connector = HttpConnector::new();
-        Ok(Client { bases, token, http: Http::builder(TokioExecutor::new()).build(connector) })
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECTED));
+        Ok(Client { bases, led: Arc::default(), token, http: Http::builder(TokioExecutor::new()).build(connector) })
     }
     /// The servers' addresses, for messages.
     pub fn base(&self) -> String {
@@ -84,15 +94,37 @@ impl Client {
         })
     }
     async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes> {
-        let mut last = Error::internal("a client without a server");
-        for base in &self.bases {
-            match self.send_to(base, method, path, body.clone()).await {
-                // one that does not lead does not listen
-                Err(e @ Error::Io { .. }) => last = e,
-                other => return other,
+        let first = self.led.load(Relaxed);
+        let mut next = self.bases.iter().enumerate().cycle().skip(first).take(self.bases.len()).peekable();
+        let mut asked = FuturesUnordered::new();
+        let mut refused: Option<Error> = None;
+        loop {
+            if let Some((at, base)) = next.next() {
+                let body = body.clone();
+                asked.push(async move { (at, self.send_to(base, method, path, body).await) });
+            }
+            let answer = match next.peek() {
+                Some(_) => match tokio::time::timeout(SLOW, asked.next()).await {
+                    Ok(answer) => answer,
+                    Err(_) => continue,
+                },
+                None => asked.next().await,
+            };
+            match answer {
+                // one that does not lead does not listen, and one that leads no more may not know it yet
+                Some((_, Err(e @ (Error::Io { .. } | Error::Control(_))))) => {
+                    if !matches!(refused, Some(Error::Control(_))) {
+                        refused = Some(e);
+                    }
+                }
+                Some((at, answer)) => {
+                    self.led.store(at, Relaxed);
+                    return answer;
+                }
+                None if next.peek().is_some() => {}
+                None => return Err(refused.unwrap_or_else(|| Error::internal("a client without a server"))),
             }
         }
-        Err(last)
     }
     async fn send_to(&self, base: &str, method: &str, path: &str, body: Bytes) -> Result<Bytes> {
         let mut request = Request::builder().method(method).uri(format!("{base}{path}")).header("content-type", "application/json");

@@ -222,6 +222,12 @@ impl Membership {
         let member = self.members.get_mut(&epoch).filter(|m| m.standing.holds());
         member.map(|m| m.standing = Standing::Draining).is_some()
     }
+    /// An agent that was to leave stays after all.
+    pub fn stay(&mut self, epoch: u64) {
+        if let Some(member) = self.members.get_mut(&epoch).filter(|m| m.standing == Standing::Draining) {
+            member.standing = Standing::Alive;
+        }
+    }
     /// The agent runs nothing any more and says that it goes.
     pub fn left(&mut self, epoch: u64) {
         if let Some(member) = self.members.get_mut(&epoch).filter(|m| m.standing.holds()) {

@@ -13,6 +13,7 @@ mod client;
 mod door;
 pub mod durable;
 mod membership;
+mod outputs;
 mod placement;
 mod server;
 pub mod store;
@@ -25,6 +26,7 @@ pub use build::Build;
 pub use client::Client;
 pub use membership::{BEAT, Beat, Change, Fenced, LEASE, Lease, Member, Membership, Refusal, Registration, Standing};
 pub use placement::{Assigned, Assignments, Demand, Offer, TooFew, place};
+pub(crate) use server::WAITS;
 pub use server::{ServerOptions, run_server};
 
 /// This machine's name, if the system tells it.

@@ -8,7 +8,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::door;
 use super::membership::{Beat, Registration};
-use super::store::Level;
 use crate::runtime::RunOptions;
 use crate::runtime::share::{FromShare, Share, ToShare};
 use crate::shuffle::flight::FrameReceiver;
@@ -39,8 +38,6 @@ pub(super) enum ToServer {
     Share(ShareId, FromShare),
     /// One of its shares is over: its threads, memory and files are returned.
     Ended(ShareId),
-    /// Something worth a log line.
-    Log { level: Level, job: Option<String>, message: String },
     /// It wants to leave: its tasks shall move.
     Drain,
     /// It goes. The last message.

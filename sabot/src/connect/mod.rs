@@ -73,6 +73,8 @@ mod arrow_sink;
 mod blackhole_sink;
 mod channel_sink;
 mod channel_source;
+#[cfg(any(test, feature = "cluster"))]
+mod committed;
 mod csv_cell;
 mod csv_column;
 mod csv_lines;

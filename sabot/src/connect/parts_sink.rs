@@ -100,6 +100,24 @@ impl PartsSink {
         ends('/') || ends(std::path::MAIN_SEPARATOR) || (!path.as_os_str().is_empty() && path.is_dir())
     }
 
+    /// The files that count now, in the order in which they were added.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub(crate) fn committed(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+        let io = |e| Error::io(dir, "cannot list this directory", e);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(dir).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if let Some(number) = number(&name).filter(|_| path.extension().is_some_and(|e| e == ending)) {
+                files.push((number, path));
+            }
+        }
+        files.sort_unstable();
+        Ok(files.into_iter().map(|(_, path)| path).collect())
+    }
+
     /// Finds and locks the directory; removes what was staged by processes that died, but for the file of `from`.
     fn enter(&mut self, from: Option<&Cut>, fenced: bool) -> Result<()> {
         let target = self.path.as_path();
@@ -126,8 +144,7 @@ impl PartsSink {
                 continue;
             }
             if let Some(from) = from {
-                let number = name.strip_prefix("part-").and_then(|n| n.split('.').next()).and_then(|n| n.parse::<u64>().ok());
-                if number.is_some_and(|n| n > from.epoch) {
+                if number(&name).is_some_and(|n| n > from.epoch) {
                     let what = "which was written after the checkpoint that the job continues from; its rows would be there twice. Remove it, and all later ones, if this is meant";
                     return Err(Error::Checkpoint(format!("{}, {what}", shown())));
                 }
@@ -184,6 +201,11 @@ impl PartsSink {
         let file = part.as_ref().map(|p| (p.hidden.clone(), format!("part-{epoch:08}.{}", self.ending)));
         Ok((part, Cut { dir: self.dir()?.to_path_buf(), epoch, parts: self.parts, file, last }))
     }
+}
+
+/// The checkpoint that a file was added with, by its name.
+fn number(name: &str) -> Option<u64> {
+    name.strip_prefix("part-")?.split('.').next()?.parse().ok()
 }
 
 fn locked(dir: &Path) -> Result<File> {

@@ -115,11 +115,9 @@ impl SinkSpec {
     /// [`Error::Usage`] if this program was built without the format, or the options make no sense.
     pub fn open(&self) -> Result<Box<dyn Sink>> {
         let (path, ending) = match self {
-            SinkSpec::Parquet { path } => (path, "parquet"),
-            SinkSpec::Csv { path, delimiter: '\t', .. } => (path, "tsv"),
-            SinkSpec::Csv { path, .. } => (path, "csv"),
-            SinkSpec::JsonLines { path } => (path, "jsonl"),
-            SinkSpec::Arrow { path } => (path, "arrow"),
+            SinkSpec::Parquet { path } | SinkSpec::Csv { path, .. } | SinkSpec::JsonLines { path } | SinkSpec::Arrow { path } => {
+                (path, self.ending())
+            }
             SinkSpec::Blackhole => return Ok(Box::new(BlackholeSink::new().0)),
             #[cfg(feature = "postgres")]
             SinkSpec::Postgres(table) => return Ok(Box::new(super::PostgresSink::new(table.as_ref().clone()))),
@@ -142,9 +140,27 @@ impl SinkSpec {
         let spec = self.clone();
         Ok(Box::new(PartsSink::new(path, ending, move |part| spec.open_file(part))))
     }
+    /// The extension of the files that it adds to a directory.
+    pub(super) fn ending(&self) -> &'static str {
+        match self {
+            SinkSpec::Parquet { .. } => "parquet",
+            SinkSpec::Csv { delimiter: '\t', .. } => "tsv",
+            SinkSpec::Csv { .. } => "csv",
+            SinkSpec::JsonLines { .. } => "jsonl",
+            SinkSpec::Arrow { .. } => "arrow",
+            SinkSpec::Blackhole | SinkSpec::Kafka(_) | SinkSpec::Postgres(_) => "",
+        }
+    }
+    /// The file or directory that it writes, if it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            SinkSpec::Parquet { path } | SinkSpec::Csv { path, .. } | SinkSpec::JsonLines { path } | SinkSpec::Arrow { path } => Some(path),
+            SinkSpec::Blackhole | SinkSpec::Kafka(_) | SinkSpec::Postgres(_) => None,
+        }
+    }
     /// Whether it is a file, which can hold what changes add up to when there are no more.
     pub(crate) fn is_file(&self) -> bool {
-        matches!(self, SinkSpec::Parquet { .. } | SinkSpec::Csv { .. } | SinkSpec::JsonLines { .. } | SinkSpec::Arrow { .. })
+        self.path().is_some()
     }
     fn open_file(&self, path: PathBuf) -> Result<Box<dyn Sink>> {
         match self {

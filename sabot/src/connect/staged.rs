@@ -12,10 +12,13 @@ use crate::{Error, Result};
 /// The staged files of this process: two sinks must not share one.
 static STAGED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// A file under way: `.<name>.tmp-<pid>` beside `target`. Dropped without [`commit`](Self::commit), it is removed, unless it is
+/// A file under way: `.<name>.tmp-<pid>-<digits>` beside `target`, where digits tell this writer from all others: processes of two machines, or
+/// containers, may have the same number. Dropped without [`commit`](Self::commit), it is removed, unless it is
 /// [lasting](Self::lasting).
 pub(crate) struct Staged {
     target: PathBuf,
+    /// In [`STAGED`].
+    key: PathBuf,
     temporary: PathBuf,
     file: File,
     failure: Failure,
@@ -39,7 +42,14 @@ impl Staged {
     /// [`Error::Io`] if the directory is missing or not writable; [`Error::Usage`] if another sink of this process
     /// writes the same file, or the target is a directory.
     pub(crate) fn create(target: &Path) -> Result<(Staged, StagedWriter)> {
-        Self::open(target, hidden(target, &format!("tmp-{}", std::process::id()))?, false, |path| File::create(path))
+        let ours = format!("tmp-{}", std::process::id());
+        let key = hidden(target, &ours)?;
+        let digits = crate::clock::time_of_day().as_nanos();
+        Self::open(target, &key, hidden(target, &format!("{ours}-{digits:x}"))?, false, |path| {
+            // what a process of this number has left, or still writes although it was given up: it can put nothing in place any more
+            left(&key).iter().for_each(|path| _ = std::fs::remove_file(path));
+            File::create_new(path)
+        })
     }
 
     /// Goes on with a file that outlives the process, after its first `length` bytes: `.<name>.staged` beside `target`.
@@ -47,7 +57,8 @@ impl Staged {
     /// # Errors
     /// As for [`create`](Self::create); if another process writes it, or it is shorter.
     pub(crate) fn lasting(target: &Path, length: u64) -> Result<(Staged, StagedWriter)> {
-        Self::open(target, Self::lasting_name(target)?, true, |path| {
+        let name = Self::lasting_name(target)?;
+        Self::open(target, &name.clone(), name, true, |path| {
             let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
             file.try_lock().map_err(io::Error::from)?;
             if file.metadata()?.len() < length {
@@ -67,8 +78,14 @@ impl Staged {
         hidden(target, "staged")
     }
 
-    fn open(target: &Path, temporary: PathBuf, stays: bool, open: impl Fn(&Path) -> io::Result<File>) -> Result<(Staged, StagedWriter)> {
-        let key = std::path::absolute(&temporary).map_err(|e| Error::io(target, "cannot create", e))?;
+    fn open(
+        target: &Path,
+        key: &Path,
+        temporary: PathBuf,
+        stays: bool,
+        open: impl Fn(&Path) -> io::Result<File>,
+    ) -> Result<(Staged, StagedWriter)> {
+        let key = std::path::absolute(key).map_err(|e| Error::io(target, "cannot create", e))?;
         if !STAGED.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
             return Err(Error::usage(format!("two sinks write to `{}`: give each its own file", target.display())));
         }
@@ -76,7 +93,7 @@ impl Staged {
         match opened {
             Ok((file, clone)) => {
                 let failure = Failure::default();
-                let staged = Staged { target: target.to_path_buf(), temporary, file, failure: Arc::clone(&failure), stays };
+                let staged = Staged { target: target.to_path_buf(), key, temporary, file, failure: Arc::clone(&failure), stays };
                 Ok((staged, StagedWriter { file: clone, failure }))
             }
             Err(e) => {
@@ -137,15 +154,25 @@ fn hidden(target: &Path, ending: &str) -> Result<PathBuf> {
     Ok(target.with_file_name(hidden))
 }
 
+/// Files beside `key` that are called as it and further digits.
+fn left(key: &Path) -> Vec<PathBuf> {
+    let (Some(dir), Some(name)) = (key.parent(), key.file_name().and_then(|n| n.to_str())) else { return Vec::new() };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let of_it = |path: &PathBuf| {
+        let rest = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix(name)).and_then(|n| n.strip_prefix('-'));
+        rest.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    entries.flatten().map(|e| e.path()).filter(of_it).collect()
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.stays {
             // Nothing to do about a failure: the job has already failed, and the name shows what the file is.
             let _ = std::fs::remove_file(&self.temporary);
         }
-        if let Ok(key) = std::path::absolute(&self.temporary) {
-            STAGED.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        }
+        STAGED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 

@@ -65,7 +65,7 @@ impl SavepointCheck {
         self.steps.iter().filter(|s| of(s)).map(|s| format!("\n  `{}`: {}", s.step, s.reason)).collect()
     }
     /// Refuses what must not be restored.
-    fn settle(&self, may_drop: bool) -> Result<()> {
+    pub(crate) fn settle(&self, may_drop: bool) -> Result<()> {
         if self.refused() {
             return Err(Error::Checkpoint(format!(
                 "the savepoint cannot be restored into this plan:{}\nchange the steps back, or give them other ids to start them empty",

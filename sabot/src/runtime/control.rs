@@ -59,6 +59,8 @@ pub(super) enum Asked {
     Cut(Ticket),
     /// Someone who wants it to be kept under a name.
     Save(Saving),
+    /// Someone who wants the job to end with it, for this reason.
+    End(String, Ticket<()>),
 }
 
 /// A savepoint that is wanted.
@@ -75,6 +77,7 @@ impl Asked {
         match self {
             Asked::Cut(ticket) => ticket.fill(Err(error)),
             Asked::Save(saving) => saving.ticket.fill(Err(error)),
+            Asked::End(_, ticket) => ticket.fill(Err(error)),
         }
     }
 }

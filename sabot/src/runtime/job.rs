@@ -103,6 +103,9 @@ impl Job {
         self.aborted.load(SeqCst)
     }
     pub(super) fn event(&self, event: String) {
+        if let Some(away) = self.away() {
+            return away.say(event, self.executor.now());
+        }
         let mut events = lock(&self.events);
         if events.len() < EVENTS {
             events.push(event);
@@ -363,7 +366,7 @@ impl Job {
         if !self.options.cuts() {
             return asked.refuse(Error::Checkpoint("the job was started without checkpoints (`RunOptions::checkpoints`)".into()));
         }
-        if matches!(&asked, Asked::Save(_)) && self.settling().is_none() {
+        if !matches!(&asked, Asked::Cut(_)) && self.settling().is_none() {
             return asked.refuse(Error::Checkpoint(
                 "savepoints are kept beside checkpoints: start the job with a directory for them (`--checkpoint-dir`)".into(),
             ));

@@ -107,6 +107,8 @@ pub use pool::Pool;
 pub use report::{CheckpointReport, CheckpointTaken, NodeReport, Report, WorkerReport};
 pub use requests::ask_for_savepoint;
 pub use savepoints::{Savepoint, delete_savepoint, find_savepoint, savepoints};
+#[cfg(feature = "cluster")]
+pub(crate) use savepoints::{keep_newest, savepoint_named, savepoint_names};
 pub use shape::StepShape;
 pub use simulated::Simulated;
 pub use store::newest_checkpoint;

@@ -5,6 +5,8 @@
 //!
 //! A worker takes its own work before what comes from outside, so busy workers would let a timer, or a task that another
 //! thread starts or wakes, wait for ever. What comes from outside is therefore run by whichever worker takes its next piece of work.
+//!
+//! Jobs may share workers ([`Pool::beside`]): each has its driver and its timers. Pieces of work are short, so they take turns.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -23,16 +25,50 @@ const HELPER_PAUSE: Duration = Duration::from_micros(200);
 ///
 /// Example: [`Simulated`](super::Simulated).
 pub struct Pool {
-    pool: Option<rayon::ThreadPool>,
+    workers: Workers,
     start: Instant,
     /// The time of day at the start.
     epoch: Duration,
     timers: Mutex<Timers>,
-    due: Arc<Due>,
     nudged: Condvar,
     seed: Mutex<u64>,
     #[cfg(feature = "async")]
     tokio: super::tokio::Tokio,
+}
+
+/// Threads, and what is to be run by the next that is free.
+#[derive(Clone)]
+struct Workers {
+    own: Option<Arc<rayon::ThreadPool>>,
+    due: Arc<Due>,
+}
+
+impl Workers {
+    /// The number of the calling thread, if it is one of them.
+    fn index(&self) -> Option<usize> {
+        match &self.own {
+            Some(pool) => pool.current_thread_index(),
+            None => rayon::current_thread_index(),
+        }
+    }
+    /// Gives work to rayon: it comes behind the other work of this worker or, from outside, when one has nothing else.
+    fn queue(&self, run: Run) {
+        let due = Arc::clone(&self.due);
+        let run = move || {
+            due.work();
+            run();
+        };
+        match &self.own {
+            Some(pool) => pool.spawn_fifo(run),
+            None => rayon::spawn_fifo(run),
+        }
+    }
+    /// Gives work to the worker that takes its next piece of work first.
+    fn hand(&self, run: Run) {
+        self.due.push(run);
+        // For a worker that is idle; a busy one comes by itself.
+        self.queue(Box::new(|| ()));
+    }
 }
 
 /// Work from outside of the pool, and work whose time has come.
@@ -76,59 +112,41 @@ impl Pool {
     /// # Errors
     /// If the system refuses threads.
     pub fn new(threads: usize) -> Result<Self> {
-        let pool = match threads {
+        let own = match threads {
             0 => None,
             n => {
                 let builder = rayon::ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("sabot-{i}"));
-                Some(builder.build().map_err(|e| Error::usage(format!("cannot start {n} threads: {e}")))?)
+                Some(Arc::new(builder.build().map_err(|e| Error::usage(format!("cannot start {n} threads: {e}")))?))
             }
         };
+        Ok(Self::of(Workers { own, due: Arc::default() }))
+    }
+    /// Another executor with the same workers.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self::of(self.workers.clone())
+    }
+    fn of(workers: Workers) -> Self {
         let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8);
-        Ok(Pool {
-            pool,
+        Pool {
+            workers,
             start: Instant::now(),
             epoch: crate::clock::time_of_day(),
             timers: Mutex::default(),
-            due: Arc::default(),
             nudged: Condvar::new(),
             seed: Mutex::new(seed),
             #[cfg(feature = "async")]
             tokio: super::tokio::Tokio::new(),
-        })
-    }
-    /// The number of the calling thread, if it is one of the workers.
-    fn index(&self) -> Option<usize> {
-        match &self.pool {
-            Some(pool) => pool.current_thread_index(),
-            None => rayon::current_thread_index(),
         }
-    }
-    /// Gives work to rayon: it comes behind the other work of this worker or, from outside, when one has nothing else.
-    fn queue(&self, run: Run) {
-        let due = Arc::clone(&self.due);
-        let run = move || {
-            due.work();
-            run();
-        };
-        match &self.pool {
-            Some(pool) => pool.spawn_fifo(run),
-            None => rayon::spawn_fifo(run),
-        }
-    }
-    /// Gives work to the worker that takes its next piece of work first.
-    fn hand(&self, run: Run) {
-        self.due.push(run);
-        // For a worker that is idle; a busy one comes by itself.
-        self.queue(Box::new(|| ()));
     }
 }
 
 impl Executor for Pool {
     fn threads(&self) -> usize {
-        self.pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
+        self.workers.own.as_ref().map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads())
     }
     fn worker(&self) -> usize {
-        self.index().unwrap_or(0)
+        self.workers.index().unwrap_or(0)
     }
     fn now(&self) -> Duration {
         self.start.elapsed()
@@ -140,7 +158,7 @@ impl Executor for Pool {
         split_mix(&mut self.seed.lock().unwrap_or_else(PoisonError::into_inner))
     }
     fn spawn(&self, run: Run) {
-        if self.index().is_some() { self.queue(run) } else { self.hand(run) }
+        if self.workers.index().is_some() { self.workers.queue(run) } else { self.workers.hand(run) }
     }
     fn aside(&self, run: Run) {
         if let Err(run) = on_thread(run) {
@@ -166,7 +184,7 @@ impl Executor for Pool {
             }
             if let Some(run) = timers.pop(self.now()) {
                 drop(timers);
-                self.hand(run);
+                self.workers.hand(run);
                 timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
@@ -228,6 +246,37 @@ mod tests {
             assert_eq!(came, Ok(n), "work {n} waits for ever");
         }
         stop.store(true, SeqCst);
+        Ok(())
+    }
+
+    /// Also if the workers are busy with another's work.
+    #[test]
+    fn who_shares_workers_gets_its_turn() -> Result<()> {
+        let busy = Arc::new(Pool::new(2)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..4 {
+            again(&busy, &stop);
+        }
+        let (pool, done) = (Arc::new(busy.beside()), Arc::new(Done::default()));
+        let (inner, told) = (Arc::clone(&pool), Arc::clone(&done));
+        pool.after(
+            Duration::from_millis(1),
+            Box::new(move || {
+                let (last, ended) = (Arc::clone(&inner), Arc::clone(&told));
+                inner.spawn(Box::new(move || {
+                    ended.set();
+                    last.nudge();
+                }));
+            }),
+        );
+        let (tell, wait) = mpsc::channel();
+        let (driver, until) = (Arc::clone(&pool), done);
+        let driving = std::thread::spawn(move || tell.send(driver.drive(&until)).unwrap_or_default());
+        let came = wait.recv_timeout(Duration::from_secs(20));
+        stop.store(true, SeqCst);
+        assert_eq!(came, Ok(true), "it waits for ever");
+        assert!(driving.join().is_ok());
+        assert_eq!((pool.threads(), busy.threads()), (2, 2));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::Savepoint;
 use crate::operator::Account;
 
 /// One node of the plan.
@@ -65,6 +66,8 @@ pub struct CheckpointReport {
     pub aligned: Duration,
     /// The last of them, [`RECENT`](Self::RECENT) at most, oldest first.
     pub recent: VecDeque<CheckpointTaken>,
+    /// The savepoints that were made, oldest first.
+    pub savepoints: Vec<Savepoint>,
 }
 
 /// One checkpoint.

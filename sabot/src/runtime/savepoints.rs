@@ -8,6 +8,8 @@ use super::checkpoint::{Checkpoint, NodeState};
 use super::place;
 use super::storage::Storage;
 use super::store::Store;
+#[cfg(feature = "cluster")]
+use super::{RunOptions, newest_checkpoint};
 use crate::{Error, Result};
 
 const DIR: &str = "savepoints/";
@@ -77,6 +79,43 @@ fn at(dir: &Path) -> Result<std::sync::Arc<dyn Storage>> {
 
 fn names(storage: &dyn Storage) -> Result<Vec<String>> {
     Ok(storage.list(DIR)?.iter().filter_map(|file| file.strip_suffix(ENDING).map(str::to_owned)).collect())
+}
+
+/// The names of the savepoints of a directory of checkpoints, or of its like in an object store.
+#[cfg(feature = "cluster")]
+pub(crate) fn savepoint_names(dir: &Path) -> Result<Vec<String>> {
+    names(at(dir)?.as_ref())
+}
+
+/// The savepoint of a name in a directory of checkpoints, or in its like in an object store.
+#[cfg(feature = "cluster")]
+pub(crate) fn savepoint_named(dir: &Path, name: &str) -> Result<Savepoint> {
+    savepoint_at(at(dir)?.as_ref(), name)
+}
+
+/// Keeps the newest checkpoint in a directory, or in its like in an object store, under a name, while nobody runs the job. Nothing, if there is none; what is
+/// kept so already is answered.
+///
+/// # Errors
+/// If another checkpoint has this name; if the store cannot be read or written.
+#[cfg(feature = "cluster")]
+pub(crate) fn keep_newest(dir: &Path, name: &str) -> Result<Option<Savepoint>> {
+    check_name(name)?;
+    let Some(newest) = newest_checkpoint(dir)? else { return Ok(None) };
+    if savepoint_names(dir)?.iter().any(|n| n == name) {
+        let kept = savepoint_named(dir, name)?;
+        if kept.epoch == newest {
+            return Ok(Some(kept));
+        }
+        return Err(Error::Checkpoint(format!(
+            "there is a savepoint `{name}` already, of checkpoint {}, and the newest is {newest}: delete it, or choose another name",
+            kept.epoch
+        )));
+    }
+    let store = Store::beside(dir, &RunOptions::default(), (0, 0))?;
+    let mut checkpoint = store.manifest(newest)?;
+    store.load(&mut checkpoint)?;
+    store.save(name, &checkpoint).map(Some)
 }
 
 /// The savepoints of a directory of checkpoints, or of its like in an object store, in the order of their epochs, then names. Those that

@@ -109,13 +109,16 @@ impl Settling {
     pub(super) fn report(&self) -> CheckpointReport {
         lock(&self.report).clone()
     }
-    /// Gives a durable checkpoint, whose sinks have published, to those who wait for it. Returns the savepoint that the job ends
-    /// with, if one of them wants that.
+    /// Gives a durable checkpoint, whose sinks have published, to those who wait for it. Returns the name with which the job ends, if
+    /// one of them wants that.
     pub(super) fn answer(&self, mut checkpoint: Checkpoint, waiting: Vec<Asked>) -> Option<String> {
         if waiting.is_empty() {
             return None;
         }
-        let loaded = self.store.load(&mut checkpoint).map_err(|e| e.to_string());
+        let loaded = match waiting.iter().all(|asked| matches!(asked, Asked::End(..))) {
+            true => Ok(()),
+            false => self.store.load(&mut checkpoint).map_err(|e| e.to_string()),
+        };
         let mut end = None;
         for asked in waiting {
             if let Err(error) = &loaded {
@@ -124,10 +127,17 @@ impl Settling {
             }
             match asked {
                 Asked::Cut(ticket) => ticket.fill(Ok(checkpoint.whole())),
+                Asked::End(name, ticket) => {
+                    end = Some(name);
+                    ticket.fill(Ok(()));
+                }
                 Asked::Save(saving) => {
                     seam("saving");
                     let saved = self.store.save(&saving.name, &checkpoint);
                     seam("saved");
+                    if let Ok(saved) = &saved {
+                        lock(&self.report).savepoints.push(saved.clone());
+                    }
                     if saved.is_ok() && saving.stop {
                         end = Some(saving.name);
                     }

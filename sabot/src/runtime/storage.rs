@@ -201,10 +201,8 @@ impl Storage for Disk {
         match tried {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let dir = self.dir.display();
-                return Err(Error::Checkpoint(format!(
-                    "another process runs the job of `{dir}`; end it first, or give this job a directory of its own"
-                )));
+                let what = "another process runs the job of this directory; end it first, or give this job a directory of its own";
+                return Err(Error::io(&self.dir, what, io::ErrorKind::ResourceBusy.into()));
             }
             Err(TryLockError::Error(e)) => return Err(io("cannot lock the directory of checkpoints")(e)),
         }

@@ -157,6 +157,21 @@ impl Store {
         };
         Ok(Some(Opened { owner, store, begin }))
     }
+    /// What a job with these options would begin with, for one who only looks.
+    ///
+    /// # Errors
+    /// If the place of the checkpoints cannot be read, or does not fit the savepoint.
+    pub(super) fn look(options: &RunOptions) -> Result<Begin> {
+        let Some(dir) = &options.checkpoint_dir else { return Ok(Begin::Nothing) };
+        let storage = place::open(dir, false, place::patience(options))?;
+        let newest = claims::newest(storage.as_ref())?;
+        if let Some(path) = &options.from_savepoint
+            && let Some((savepoint, _)) = begins_with(storage.as_ref(), path, newest)?
+        {
+            return Ok(Begin::Savepoint(savepoint));
+        }
+        newest.map_or(Ok(Begin::Nothing), |epoch| read_manifest(storage.as_ref(), epoch).map(Begin::Newest))
+    }
     /// The directory that the options name, to put states by for the manifests that another process writes, which has it.
     pub(super) fn beside(dir: &Path, options: &RunOptions, (generation, share): (u64, usize)) -> Result<Store> {
         Ok(Store {
@@ -178,10 +193,7 @@ impl Store {
     }
     /// The checkpoint of this number, without the states that are in files.
     pub(super) fn manifest(&self, epoch: u64) -> Result<Checkpoint> {
-        let name = manifest(epoch);
-        let place = self.storage.place(&name);
-        let bytes = self.storage.read(&name)?.ok_or_else(|| Error::Checkpoint(format!("{} has gone", place.display())))?;
-        Checkpoint::parse(&bytes, &place)
+        read_manifest(self.storage.as_ref(), epoch)
     }
     /// Reads the states that are kept in files.
     pub(super) fn load(&self, checkpoint: &mut Checkpoint) -> Result<()> {
@@ -352,6 +364,13 @@ fn take(storage: &dyn Storage, options: &RunOptions, locked: bool) -> Result<Opt
     }
     let first = behind.max(seen.next + 1);
     Ok(claims::claim(storage, &seen, generation, first)?.then_some(Taken { seen, savepoint, generation, first }))
+}
+
+fn read_manifest(storage: &dyn Storage, epoch: u64) -> Result<Checkpoint> {
+    let name = manifest(epoch);
+    let place = storage.place(&name);
+    let bytes = storage.read(&name)?.ok_or_else(|| Error::Checkpoint(format!("{} has gone", place.display())))?;
+    Checkpoint::parse(&bytes, &place)
 }
 
 pub(super) fn manifest(epoch: u64) -> String {

@@ -56,11 +56,14 @@ pub trait Host: Send + Sync {
 
 /// Carries the links of one share of a job. Messages of a link arrive once and in order, or the job ends with an error.
 pub trait Carrier: Send + Sync {
-    /// Begins. Called once.
+    /// Opens this end of all links, so that peers can reach it. They may not be there yet, for however long. Called once.
     ///
     /// # Errors
-    /// If a peer cannot be reached.
+    /// If a link is to a peer to whom there is no way.
     fn start(&self, links: Links) -> Result<()>;
+    /// All peers have [started](Self::start): who cannot be reached from now on is away. Called once, unless the share ends before. Does not
+    /// block.
+    fn begin(&self);
     /// Something was pushed into the outgoing link of this number, counted from the first. Does not block.
     fn pushed(&self, outgoing: usize);
     /// There is room in the incoming link of this number, whose carrier [waits](Channel::wait) for it. Does not block.

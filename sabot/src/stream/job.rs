@@ -16,7 +16,9 @@ use crate::{Error, Result};
 use super::Running;
 use super::lower::{Asked, Lowered, lineages, lower};
 use super::physical::{Assumed, physical};
-use super::{Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, SinkBinding, Source, SourceBinding, pipeline_named};
+use super::{
+    Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, SinkBinding, Source, SourceBinding, build_id, pipeline_named,
+};
 
 /// A pipeline with its parameters. Made by calling the pipeline's function; see [`run`](Self::run),
 /// [`collect`](Self::collect), [`spawn`](Self::spawn).
@@ -521,17 +523,4 @@ fn live(sink: MemorySink) -> SinkBinding {
         let sink = taken.ok_or_else(|| Error::internal("a memory sink was opened twice"))?;
         Ok(Box::new(sink))
     }))
-}
-
-/// Identifies this binary: the version of Sabot and a hash of the executable. Plans and checkpoints do not travel between builds.
-///
-/// Example: [`JobSpec`](super::JobSpec).
-pub fn build_id() -> String {
-    static ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    ID.get_or_init(|| {
-        let exe = std::env::current_exe().ok().and_then(|p| std::fs::read(p).ok()).unwrap_or_default();
-        let hash = crate::kernel::hash::hash_bytes(&exe);
-        format!("{}-{hash:016x}", env!("CARGO_PKG_VERSION"))
-    })
-    .clone()
 }

@@ -33,6 +33,7 @@ mod aggregate;
 mod asynchronous;
 mod bad_rows;
 mod batch;
+mod build_id;
 mod changes;
 mod channel;
 mod compose;
@@ -80,6 +81,7 @@ pub use asynchronous::Waits;
 pub use asynchronous::{Certain, waited, waited_certain};
 #[doc(hidden)]
 pub use batch::BecomesColumn;
+pub use build_id::build_id;
 pub use changes::{Append, Change, Changes, FoldsIn, Stays, Takes, TakesBack, folds};
 pub use channel::{RowReceiver, RowSender, Rows as ChannelRows, channel_in, channel_out};
 #[doc(hidden)]
@@ -94,7 +96,7 @@ pub use graph::Graph;
 pub use graph::{Built, Code, FixedSinks, MakeOperator, Site, Table};
 pub use handle::{Records, Stream, asc, desc, nulls_first};
 pub use in_window::{InWindow, InWindowRow, WindowBounds};
-pub use job::{Job, build_id};
+pub use job::Job;
 #[doc(hidden)]
 pub use join::{Decides, Either, EndsFirst, EndsLast, JoinSide, Joined, Kept, LeftSide, NotCut, On, PairCondition, SentBy, Sided, decided};
 #[doc(hidden)]

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use crate::Result;
 use crate::operator::{BoundSink, PhysicalPlan};
 use crate::runtime::share::{self, Carrier, FromShare, Lead, Member, Share, ShareReport, StageShape, ToShare};
-use crate::runtime::{Checkpoint, Executor};
+use crate::runtime::{Checkpoint, Executor, Pool};
 
 use super::Job;
 use super::lower::Lowered;
@@ -16,9 +16,9 @@ impl Job {
     /// The stages of this job with so many instances of each parallel step, as they are placed on processes.
     ///
     /// # Errors
-    /// If the plan or its sources do not allow it to run.
+    /// As for [`stages`](share::stages).
     pub fn stages(&self, parallelism: usize) -> Result<Vec<StageShape>> {
-        share::stages(&self.lowered(true)?.plan, parallelism)
+        share::stages(&self.lowered(true)?.plan, &self.identified()?, parallelism)
     }
     /// The lead of an attempt to run this job in several processes, with so many instances of each parallel step over all of them.
     ///
@@ -31,12 +31,13 @@ impl Job {
         self.check_names()?;
         Lead::open_from(Arc::new(self.lowered(true)?.plan), &self.identified()?, parallelism, executor, from)
     }
-    /// Runs a share of this job to its end: see [`run_share`](share::run_share).
+    /// Runs a share of this job to its end, on the workers of `pool`: see [`run_share`](share::run_share).
     ///
     /// # Errors
     /// As for [`run_share`](share::run_share); the lead is told.
     pub fn run_share(
         &self,
+        pool: &Pool,
         share: Share,
         carrier: Arc<dyn Carrier>,
         up: Arc<dyn Fn(FromShare) + Send + Sync>,
@@ -45,7 +46,7 @@ impl Job {
         let lowered = self.check_names().and_then(|()| Ok((self.lowered(true)?, self.identified()?)));
         let (lowered, options) = lowered.inspect_err(|error| up(FromShare::Failed(error.into())))?;
         let plan = Arc::new(lowered.plan.clone());
-        share::run_share(plan, &options, &|nodes| self.sinks_of(&lowered, nodes), share, carrier, up, down)
+        share::run_share((plan, &options), pool, &|nodes| self.sinks_of(&lowered, nodes), share, carrier, up, down)
     }
     /// A share that someone else drives.
     pub(crate) fn member(
@@ -59,7 +60,7 @@ impl Job {
         let plan: Arc<PhysicalPlan> = Arc::new(lowered.plan.clone());
         let job = Arc::clone(self);
         let open = Box::new(move |nodes: &[usize]| job.sinks_of(&lowered, nodes));
-        Member::begin(executor, (plan, &self.identified()?), open, share, carrier, up)
+        Ok(Member::new(executor, (plan, &self.identified()?), open, share, carrier, up))
     }
     fn sinks_of(&self, lowered: &Lowered, nodes: &[usize]) -> Result<Vec<BoundSink>> {
         self.bind_some(lowered, &BTreeMap::new(), |node| nodes.contains(&node))

@@ -95,10 +95,13 @@ impl Processes {
             let up: Up = Arc::new(up);
             match begin(life as Arc<dyn Executor>, share, socket, Arc::clone(&up)) {
                 Ok(member) => {
+                    let member = Arc::new(member);
                     if let Some(process) = lock(&processes.members).get_mut(number) {
-                        process.member = Some(Arc::new(member));
+                        process.member = Some(Arc::clone(&member));
                     }
+                    member.look();
                     processes.beat_later(number);
+                    processes.look_soon();
                 }
                 Err(error) => {
                     up(FromShare::Failed(Fault::from(&error)));

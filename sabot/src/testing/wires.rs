@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use crate::Result;
 use crate::runtime::Executor;
 use crate::shuffle::{Carrier, Channel, Host, LinkId, Links, Message};
 use crate::sync::lock;
+use crate::{Error, Result};
 
 /// What is taken from a channel at once.
 const BATCH: usize = 4;
@@ -162,6 +162,17 @@ impl Carrier for Socket {
             state.links.entry(remote.link).or_default().to = Some(end);
         }
         Ok(())
+    }
+    fn begin(&self) {
+        let Some(wires) = self.wires.upgrade() else { return };
+        let state = wires.lock();
+        // the other end of each link is there, unless its process has died
+        let mine = |end: &Option<End>| end.as_ref().filter(|end| end.share == self.share).map(|end| Arc::clone(&end.host));
+        let early = state.links.values().filter(|w| w.from.is_none() || w.to.is_none()).find_map(|w| mine(&w.from).or_else(|| mine(&w.to)));
+        drop(state);
+        if let Some(host) = early {
+            host.failed(Error::internal("a share was told to begin before another was ready"));
+        }
     }
     fn pushed(&self, outgoing: usize) {
         if let Some((wires, link)) = self.link(outgoing, |links| &links.0) {

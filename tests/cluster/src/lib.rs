@@ -197,3 +197,13 @@ pub fn dbos_tools() -> Option<&'static Path> {
     let make = || Ok(sabot_services::python("dbos==2.31.1")?.join("bin/dbos"));
     sabot_services::needed("dbos from PyPI", TOOLS.get_or_init(make)).map(PathBuf::as_path)
 }
+
+/// A Python with `pyarrow` from PyPI; none where it cannot be had, with the reason printed.
+pub fn pyarrow() -> Option<&'static Path> {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+
+    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let make = || Ok(sabot_services::python("pyarrow==26.0.1")?.join("bin/python"));
+    sabot_services::needed("pyarrow from PyPI", PYTHON.get_or_init(make)).map(PathBuf::as_path)
+}

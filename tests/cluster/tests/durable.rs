@@ -19,6 +19,7 @@ suite! {
     basics::errors_are_recorded,
     basics::cancelled_resumed_forked,
     basics::stopped_and_opened_again,
+    basics::begun_again_and_again,
     basics::other_versions_wait,
     basics::joined_steps,
     basics::another_step_than_recorded,

@@ -46,6 +46,10 @@ impl Postgres {
     pub fn end(&self) {
         crate::script("postgres.sh", &["stop", &self.dir.display().to_string()]).expect("stops");
     }
+    /// `kill -9` of all its processes.
+    pub fn kill(&self) {
+        crate::script("postgres.sh", &["kill", &self.dir.display().to_string()]).expect("is killed");
+    }
     /// Starts it again.
     pub fn begin(&self) {
         self.go(None).expect("starts again");
@@ -59,9 +63,9 @@ impl Postgres {
         self.sql(&format!("CREATE DATABASE {name}"));
         format!("postgres://sabot:pass-of-tests@127.0.0.1:{}/{name}", self.port)
     }
-    fn connect(&self) -> (Runtime, Client) {
+    fn connect(&self, database: &str) -> (Runtime, Client) {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let config = format!("host=127.0.0.1 port={} user=sabot password=pass-of-tests dbname=postgres", self.port);
+        let config = format!("host=127.0.0.1 port={} user=sabot password=pass-of-tests dbname={database}", self.port);
         let client = runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(&config, NoTls).await.expect("connects");
             tokio::spawn(async move { connection.await.unwrap_or_default() });
@@ -71,7 +75,11 @@ impl Postgres {
     }
     /// Runs statements; the rows, as text, `NULL` for null.
     pub fn sql(&self, sql: &str) -> Vec<Vec<String>> {
-        let (runtime, client) = self.connect();
+        self.sql_in("postgres", sql)
+    }
+    /// The same in another database.
+    pub fn sql_in(&self, database: &str, sql: &str) -> Vec<Vec<String>> {
+        let (runtime, client) = self.connect(database);
         let messages = runtime.block_on(client.simple_query(sql)).unwrap_or_else(|e| panic!("{sql}: {e}: {:?}", e.as_db_error()));
         let row = |m: SimpleQueryMessage| match m {
             SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).unwrap_or("NULL").to_owned()).collect()),

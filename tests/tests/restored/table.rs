@@ -140,11 +140,13 @@ fn never_ends(pipeline: &str, of: impl Fn(Source<Event>, Source<Event>) -> Job) 
         let (before, after) = (1 + random as usize % 4, [1, 2, 3, 8][(random >> 8) as usize % 4]);
         let partitions = 1 + (random >> 16) as u32 % 3;
         let stop = 2000 + (random >> 24) % 2000;
-        let what = format!("seed {seed}, {partitions} partitions, {before} threads, then {after}");
+        let processes = [(random >> 36) as usize % 4, (random >> 40) as usize % 4]; // none: on threads
+        let what = format!("seed {seed}, {partitions} partitions, {before} threads, then {after}, shares {processes:?}");
+        let over = |trial: Trial, shares: usize| if shares == 0 { trial } else { trial.shares(shares) };
         let read = [Read::default(), Read::default()];
         let job = || of(endless(0, partitions, &read[0]), endless(1, partitions, &read[1]));
         let trial = Trial::new().threads(before).morsel_rows(6).seed(seed).snapshot_at(stop * (1 + seed % 4) / 6).crash_at(stop);
-        let cut = trial.run(job()).unwrap_or_else(|e| panic!("{what}: {e}")).checkpoint;
+        let cut = over(trial, processes[0]).run(job()).unwrap_or_else(|e| panic!("{what}: {e}")).checkpoint;
         cut.iter().for_each(|c| held(c, &mut nodes));
         let names = ["events", "others"].map(|source| format!("{pipeline}{source}/source"));
         for (read, name) in read.iter().zip(names) {
@@ -152,8 +154,8 @@ fn never_ends(pipeline: &str, of: impl Fn(Source<Event>, Source<Event>) -> Job) 
             // what was read behind the cut will be read again
             *read.lock().unwrap() = at.map(|o| (o.partition, o.row)).collect();
         }
-        let again = Trial::new().threads(after).morsel_rows(11).seed(seed + 1000).stop_at(stop).from(cut).run(job());
-        let again = again.unwrap_or_else(|e| panic!("{what}: {e}"));
+        let again = Trial::new().threads(after).morsel_rows(11).seed(seed + 1000).stop_at(stop).from(cut);
+        let again = over(again, processes[1]).run(job()).unwrap_or_else(|e| panic!("{what}: {e}"));
         let [events, others] = read.map(|r| std::mem::take(&mut *r.lock().unwrap()));
         let complete = Trial::new().run(of(rows(0, &events).into(), rows(1, &others).into())).unwrap();
         found += same(&what, &again, &complete);

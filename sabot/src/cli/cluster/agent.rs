@@ -31,6 +31,5 @@ pub(super) fn agent(sub: &ArgMatches) -> Result<i32> {
         _ => std::process::exit(INTERRUPTED),
     })
     .map_err(|e| Error::usage(format!("cannot listen for signals: {e}")))?;
-    net::runtime()?.block_on(run_agent(options, ending, say))?;
-    Ok(0)
+    net::serve(run_agent(options, ending, say))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::cli::args::{bytes, json, kept};
+use crate::cli::args::{bytes, json, kept, span};
 
 /// Options of every pipeline that is submitted; a parameter of such a name is given by `--param`.
 pub(in crate::cli) const OWN: &[&str] = &[
@@ -81,13 +81,31 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
                 .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Those that are over too")),
         )
         .subcommand(
-            group("job", "Show, cancel, save or rescale a job of a server")
+            group("job", "Show, read, cancel, save, rescale or upgrade a job of a server")
                 .subcommand(on_job("show", "Show a job: state, tasks and why they are where they are, steps, checkpoints, history"))
+                .subcommand(output(on_job("output", "Print the rows that a sink of a job has committed to files, or a ticket for them")))
                 .subcommand(on_job("cancel", "End a job; what its sinks have published stays"))
                 .subcommand(
                     on_job("savepoint", "Make a savepoint of a job")
                         .arg(Arg::new("name").value_name("NAME").required(true).help("The savepoint's name"))
                         .arg(Arg::new("stop").long("stop").action(ArgAction::SetTrue).help("End the job with it")),
+                )
+                .subcommand(
+                    asking(
+                        Command::new("upgrade").about(
+                            "Let a job go on with another build of the program: stop it with a savepoint, for a server of that build",
+                        ),
+                    )
+                    .arg(id().required(false).required_unless_present("all"))
+                    .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("job").help("All jobs that are not over"))
+                    .arg(valued("savepoint", "NAME", "The savepoint's name; by default `upgrade-` and the time"))
+                    .arg(
+                        Arg::new("allow-dropped-state")
+                            .long("allow-dropped-state")
+                            .action(ArgAction::SetTrue)
+                            .help("Lose state for which the other build has no place"),
+                    )
+                    .arg(json()),
                 )
                 .subcommand(
                     on_job("rescale", "Let a job go on with another number of instances").arg(
@@ -112,25 +130,42 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
         .subcommand(listing("metrics", "Print a server's metrics, as Prometheus reads them"))
 }
 
-/// What processes that serve show, and to whom.
-fn serving(command: Command) -> Command {
+/// What `job output` takes beside the job.
+fn output(command: Command) -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let formats = "How to print rows; by default a table on a terminal, else CSV; `--json` is the same as json: one object per line";
+    certificate(
+        command
+            .mut_arg("json", |arg| arg.help("One JSON object per line"))
+            .arg(Arg::new("output").value_name("NAME").help("The sink's name; needless if the job has one only"))
+            .arg(valued("format", "FORMAT", formats).long("output").value_parser(["table", "csv", "json", "arrow"]))
+            .arg(flag("all", "Print all rows of a table, not only the first"))
+            .arg(flag("ticket", "Print a ticket, with which any Arrow Flight client reads the rows, and where, as JSON"))
+            .arg(valued("lasts", "TIME", "How long the ticket lasts: 90s, 30m; an hour by default, a day at most").value_parser(span)),
+        "The certificate to show to agents, in PEM, if they talk over TLS",
+    )
+}
+
+/// What a process shows of itself, and whom it trusts.
+fn certificate(command: Command, help: &'static str) -> Command {
     let file = |name: &'static str, help: &'static str| valued(name, "FILE", help).value_parser(value_parser!(PathBuf));
     command
-        .arg(valued("advertise", "ADDRESS", "How others reach it, if that is not where it listens: host, or host:port"))
-        .arg(token())
-        .arg(
-            file("tls-cert", "Its certificate, in PEM: agents and server then talk over TLS, and both show one")
-                .requires("tls-key")
-                .requires("tls-ca"),
-        )
+        .arg(file("tls-cert", help).requires("tls-key").requires("tls-ca"))
         .arg(file("tls-key", "The key of its certificate, in PEM").requires("tls-cert"))
         .arg(file("tls-ca", "The certificate of the authority that signed those of the others, in PEM").requires("tls-cert"))
-        .arg(
-            Arg::new("insecure")
-                .long("insecure")
-                .action(ArgAction::SetTrue)
-                .help("Listen beyond this machine without token or certificates, in a network that is trusted"),
-        )
+}
+
+/// What processes that serve show, and to whom.
+fn serving(command: Command) -> Command {
+    let command = command
+        .arg(valued("advertise", "ADDRESS", "How others reach it, if that is not where it listens: host, or host:port"))
+        .arg(token());
+    certificate(command, "Its certificate, in PEM: agents and server then talk over TLS, and both show one").arg(
+        Arg::new("insecure")
+            .long("insecure")
+            .action(ArgAction::SetTrue)
+            .help("Listen beyond this machine without token or certificates, in a network that is trusted"),
+    )
 }
 
 fn server() -> Command {

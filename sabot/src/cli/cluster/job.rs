@@ -1,4 +1,4 @@
-//! `job show`, `job cancel`, `job savepoint`, `job rescale`.
+//! `job show`, `job output`, `job cancel`, `job savepoint`, `job rescale`, `job upgrade`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,15 +9,20 @@ use super::text::{bytes, count, since, table};
 use super::{client, pretty, wait};
 use crate::cli::print;
 use crate::clock::utc;
-use crate::cluster::Client;
-use crate::cluster::api::{Begun, JobSummary, JobView, OperationView, RescaleAsked, SavepointAsked};
+use crate::cluster::api::{Begun, JobSummary, JobView, OperationView, RescaleAsked, SavepointAsked, UpgradeAsked};
 use crate::cluster::store::OperationState;
+use crate::cluster::{Client, WAITS};
 use crate::{Error, Result};
 
 /// Runs the subcommand.
 pub(super) fn job(matches: &ArgMatches) -> Result<i32> {
-    let (verb, sub) = matches.subcommand().ok_or_else(|| Error::usage("which command? `show`, `cancel`, `savepoint` or `rescale`"))?;
+    let (verb, sub) = matches
+        .subcommand()
+        .ok_or_else(|| Error::usage("which command? `show`, `output`, `cancel`, `savepoint`, `rescale` or `upgrade`"))?;
     let client = client(sub)?;
+    if verb == "upgrade" {
+        return upgrade(&client, sub);
+    }
     let given = sub.get_one::<String>("job").map_or("", String::as_str);
     let json = sub.get_flag("json");
     wait(async {
@@ -28,6 +33,7 @@ pub(super) fn job(matches: &ArgMatches) -> Result<i32> {
                 let view: JobView = client.get(&format!("/v1/jobs/{id}")).await?;
                 return if json { pretty(&view) } else { print(&shown(&view)) };
             }
+            "output" => return super::output::output(&client, &id, sub).await,
             "cancel" => client.post(&path("cancel"), &serde_json::json!({})).await?,
             "savepoint" => {
                 let name = sub.get_one::<String>("name").cloned().unwrap_or_default();
@@ -54,6 +60,61 @@ pub(super) fn job(matches: &ArgMatches) -> Result<i32> {
     })
 }
 
+/// Upgrades one job, or all; returns the exit code.
+fn upgrade(client: &Client, sub: &ArgMatches) -> Result<i32> {
+    let body =
+        UpgradeAsked { savepoint: sub.get_one::<String>("savepoint").cloned(), allow_dropped_state: sub.get_flag("allow-dropped-state") };
+    wait(async {
+        let jobs: Vec<String> = match sub.get_one::<String>("job") {
+            Some(given) => vec![named(client, given).await?],
+            None => {
+                let all: Vec<JobSummary> = client.get("/v1/jobs").await?;
+                all.into_iter().filter(|j| !j.state.is_over()).map(|j| j.id).collect()
+            }
+        };
+        let mut begun: Vec<(String, Result<Begun>)> = Vec::new();
+        for job in jobs {
+            let answer = client.post(&format!("/v1/jobs/{job}/upgrade"), &body).await;
+            begun.push((job, answer));
+        }
+        let (mut views, mut text, mut failed) = (Vec::new(), String::new(), None);
+        for (job, begun) in begun {
+            let followed = async { follow(client, &begun?.operation).await };
+            match followed.await {
+                Ok(view) => {
+                    let operation = &view.operation;
+                    let name = operation.input.get("name").and_then(|n| n.as_str()).unwrap_or("?");
+                    // Writing to a string cannot fail.
+                    let _ = match &operation.outcome {
+                        None => writeln!(
+                            text,
+                            "job {job} was stopped with savepoint `{name}`, and goes on when a server and agents of another build are started"
+                        ),
+                        Some(done) => writeln!(
+                            text,
+                            "job {job} runs with build {} after {} ms",
+                            done.get("build").and_then(|b| b.as_str()).unwrap_or("?"),
+                            done.get("took_ms").map_or_else(|| "?".into(), ToString::to_string)
+                        ),
+                    };
+                    views.push(view);
+                }
+                Err(error) => {
+                    if let Some(before) = failed.replace(error) {
+                        crate::cli::say(&before.to_string());
+                    }
+                }
+            }
+        }
+        if sub.get_flag("json") {
+            pretty(&views)?;
+        } else {
+            print(&text)?;
+        }
+        failed.map_or(Ok(0), Err)
+    })
+}
+
 /// The job of this id, beginning of an id, or name.
 pub(super) async fn named(client: &Client, given: &str) -> Result<String> {
     let jobs: Vec<JobSummary> = client.get("/v1/jobs").await?;
@@ -77,7 +138,7 @@ pub(super) async fn named(client: &Client, given: &str) -> Result<String> {
     Err(Error::Usage(crate::words::unknown("the server has no job", given, "those that are not over are", &names)))
 }
 
-/// Waits until an operation is over.
+/// Waits until an operation is over, or waits for another build.
 ///
 /// # Errors
 /// That with which it failed.
@@ -86,6 +147,7 @@ pub(super) async fn follow(client: &Client, operation: &str) -> Result<Operation
     loop {
         let now: OperationView = client.get(&format!("/v1/operations/{operation}")).await?;
         match now.operation.state {
+            OperationState::Running if now.operation.progress == WAITS => return Ok(now),
             OperationState::Running => {}
             OperationState::Done => return Ok(now),
             OperationState::Failed => return Err(Error::Control(now.operation.error.unwrap_or_else(|| "it failed".into()))),

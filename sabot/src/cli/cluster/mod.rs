@@ -5,6 +5,7 @@ mod args;
 mod job;
 mod lists;
 mod net;
+mod output;
 mod serve;
 mod submit;
 mod text;

@@ -26,8 +26,12 @@ pub(super) fn tls(sub: &ArgMatches) -> Result<Option<Tls>> {
     }
 }
 
-/// Threads for I/O.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+/// Serves on threads for I/O until it is over; the exit code.
+pub(super) fn serve(serving: impl Future<Output = Result<()>>) -> Result<i32> {
     let made = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("sabot-io").enable_all().build();
-    made.map_err(|e| Error::usage(format!("cannot start threads for I/O: {e}")))
+    let runtime = made.map_err(|e| Error::usage(format!("cannot start threads for I/O: {e}")))?;
+    let over = runtime.block_on(serving);
+    // a thread that still waits for a job or a disk does not keep the process
+    runtime.shutdown_background();
+    over.map(|()| 0)
 }

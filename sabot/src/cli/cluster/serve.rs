@@ -28,6 +28,7 @@ pub(super) fn serve(sub: &ArgMatches) -> Result<i32> {
         token: token(sub)?,
         tls: net::tls(sub)?,
         insecure: sub.get_flag("insecure"),
+        watch: None,
     };
     let (end, ending) = watch::channel(false);
     let again = AtomicBool::new(false);
@@ -39,6 +40,5 @@ pub(super) fn serve(sub: &ArgMatches) -> Result<i32> {
         let _ = end.send(true);
     })
     .map_err(|e| Error::usage(format!("cannot listen for signals: {e}")))?;
-    net::runtime()?.block_on(run_server(options, ending, say))?;
-    Ok(0)
+    net::serve(run_server(options, ending, say))
 }

@@ -1,7 +1,7 @@
 //! `submit`: a pipeline as `run` has it, to be run by the agents of a server.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
@@ -83,16 +83,19 @@ pub(super) fn submit(matches: &ArgMatches) -> Result<i32> {
     })
 }
 
-/// The job, once its state is one of those.
+/// Between two looks at a job, at least and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+
+/// The job, once its state is one of those. It is looked at after each twentieth of the time that it has taken so far, so that whoever waits learns of
+/// it about that much later.
 async fn until(client: &Client, id: &str, reached: impl Fn(JobState) -> bool) -> Result<JobView> {
-    let mut pause = Duration::from_millis(10);
+    let began = Instant::now();
     loop {
         let view: JobView = client.get(&format!("/v1/jobs/{id}")).await?;
         if reached(view.summary.state) {
             return Ok(view);
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(250));
+        tokio::time::sleep((began.elapsed() / 20).clamp(PAUSE.0, PAUSE.1)).await;
     }
 }
 

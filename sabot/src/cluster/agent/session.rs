@@ -1,5 +1,6 @@
 //! One membership: from joining until the stream breaks, the lease runs out, or the agent leaves.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -15,6 +16,8 @@ use crate::{Error, Result};
 
 /// How often the lease is looked at, while nothing happens.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long an agent waits to be let in: the server writes it down first, and its disk or database may be slow.
+const JOINING: Duration = Duration::from_secs(60);
 /// How long an agent that leaves waits for its tasks to move.
 const FAREWELL: Duration = Duration::from_secs(60);
 
@@ -48,9 +51,13 @@ pub(in crate::cluster) async fn session(
     say: &(impl Fn(&str) + Send + Sync),
 ) -> Over {
     let mut joined = false;
-    match serve(frames, registration, shares, key, ending, say, &mut joined).await {
+    let served = serve(frames, registration, shares, key, ending, say, &mut joined).await;
+    let why = served.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    match served {
         Ok(over) => over,
-        Err(e) => Over::Again { why: e.to_string(), joined },
+        // another token, or a certificate of another authority
+        Err(Error::Io { source, .. }) if !joined && source.kind() == std::io::ErrorKind::PermissionDenied => Over::Refused(why),
+        Err(_) => Over::Again { why, joined },
     }
 }
 
@@ -75,6 +82,9 @@ async fn serve(
     let mut beats = door::Ticks::every(BEAT);
     let mut looks = door::Ticks::every(LOOK);
     let mut leaving: Option<Duration> = None;
+    // let in late, it has no lease until a heartbeat is answered: what it is told before waits
+    let mut settled = false;
+    let mut early: VecDeque<ToAgent> = VecDeque::new();
     // whom to ask for the end may be gone: then it is not asked again
     let mut watched = true;
     loop {
@@ -88,10 +98,11 @@ async fn serve(
                 };
                 let frame = frame?;
                 // a process that was stopped reads here what was meant for before: its lease decides
-                if !lease.runs(elapsed()) {
+                if settled && !lease.runs(elapsed()) {
                     return Ok(expired(*joined));
                 }
                 match from_bytes::<ToAgent>(&frame, "the server")? {
+                    message @ (ToAgent::Share(..) | ToAgent::Deploy(_)) if !settled => early.push_back(message),
                     ToAgent::Joined { epoch } => {
                         *joined = true;
                         say(&format!("agent `{}` at {} has joined with {} slots (epoch {epoch})", registration.name, registration.address, registration.slots));
@@ -101,11 +112,11 @@ async fn serve(
                     ToAgent::Beat { number } => lease.answered(number),
                     ToAgent::Share(id, message) => shares.tell(&id, message),
                     ToAgent::Deploy(deployment) => deploy(shares, registration, key, *deployment, &up),
-                    ToAgent::Drained if leaving.is_some() => {
+                    ToAgent::Drained => {
+                        say("leaving: nothing runs here any more");
                         send(&ToServer::Left)?;
                         return Ok(left(&sender).await);
                     }
-                    ToAgent::Drained => {}
                 }
             }
             Some(message) = from_shares.recv() => send(&message)?,
@@ -115,7 +126,18 @@ async fn serve(
                 send(&ToServer::Beat(Beat { number, tasks: shares.tasks(), resident, busy }))?;
             }
         }
-        if !lease.runs(elapsed()) {
+        let runs = lease.runs(elapsed());
+        if !settled && *joined && runs {
+            settled = true;
+            for message in early.drain(..) {
+                match message {
+                    ToAgent::Share(id, message) => shares.tell(&id, message),
+                    ToAgent::Deploy(deployment) => deploy(shares, registration, key, *deployment, &up),
+                    _ => {}
+                }
+            }
+        }
+        if !runs && (settled || elapsed() > JOINING) {
             return Ok(expired(*joined));
         }
         let asked = *ending.borrow();
@@ -165,8 +187,6 @@ fn deploy(
         let _ = up.send(ToServer::Ended(id));
         return;
     }
-    // a slot is worth a thread; the parallelism is that of the whole job
-    deployment.options.threads = deployment.slots.max(1);
     // of the agent's memory a share may use what its slots are of all
     if let Some(memory) = registration.memory {
         let part = usize::try_from(memory).unwrap_or(usize::MAX) / registration.slots.max(1) * deployment.slots.max(1);

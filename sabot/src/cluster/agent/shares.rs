@@ -1,4 +1,4 @@
-//! The shares that an agent runs, each waited for by a thread.
+//! The shares that an agent runs, all on the workers of one pool, each waited for by a thread.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::session::Work;
+use super::without_exchange;
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
+use crate::kernel::catch;
+use crate::runtime::Pool;
 use crate::runtime::share::{Carrier, Fault, FromShare, ToShare};
 use crate::stream::{Job, JobSpec};
 use crate::sync::lock;
@@ -20,6 +23,8 @@ pub(super) type Carriers = Arc<dyn Fn(&Deployment) -> Result<Arc<dyn Carrier>> +
 pub(super) struct Shares {
     running: Arc<Mutex<BTreeMap<ShareId, One>>>,
     carriers: Carriers,
+    /// A worker for each slot.
+    pool: Arc<Pool>,
 }
 
 struct One {
@@ -29,8 +34,12 @@ struct One {
 }
 
 impl Shares {
-    pub(super) fn new(carriers: Carriers) -> Self {
-        Shares { running: Arc::default(), carriers }
+    /// None yet, of so many slots.
+    ///
+    /// # Errors
+    /// If the system refuses threads.
+    pub(super) fn new(slots: usize, carriers: Carriers) -> Result<Self> {
+        Ok(Shares { running: Arc::default(), carriers, pool: Arc::new(Pool::new(slots.max(1))?) })
     }
     /// Ends all of them, as nobody leads them any more, and waits until they have.
     pub(super) fn abandon(&self) {
@@ -46,6 +55,12 @@ impl Shares {
             let _ = thread.join();
         }
     }
+    /// The jobs that they are of.
+    pub(super) fn jobs(&self) -> Vec<String> {
+        let mut jobs: Vec<String> = self.lock().keys().map(|id| format!("job {}", id.job)).collect();
+        jobs.dedup();
+        jobs
+    }
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShareId, One>> {
         lock(&self.running)
     }
@@ -60,7 +75,8 @@ impl Work for Shares {
             return; // told twice
         }
         let tasks = deployment.share.placement.stages.iter().flatten().filter(|s| **s == id.share).count();
-        let (carriers, own, all) = (Arc::clone(&self.carriers), id.clone(), Arc::clone(&self.running));
+        let (carriers, pool) = (Arc::clone(&self.carriers), Arc::clone(&self.pool));
+        let (own, all) = (id.clone(), Arc::clone(&self.running));
         let (ended, tell) = (up.clone(), up.clone());
         let body = move || {
             let id = own.clone();
@@ -73,7 +89,9 @@ impl Work for Shares {
                 }
                 say(message);
             });
-            let result = run(&deployment, &carriers, Arc::clone(&say), receiver);
+            // whatever happens, the server is told that it has ended
+            let result = catch(|| run(&deployment, (&carriers, &pool), Arc::clone(&say), receiver))
+                .unwrap_or_else(|panic| Err(Error::internal(format!("a share of the job panicked: {}", panic.message))));
             // what failed before it was a share
             if let Err(error) = &result
                 && !*lock(&told)
@@ -104,13 +122,13 @@ impl Work for Shares {
 
 fn run(
     deployment: &Deployment,
-    carriers: &Carriers,
+    (carriers, pool): (&Carriers, &Pool),
     up: Arc<dyn Fn(FromShare) + Send + Sync>,
     down: std::sync::mpsc::Receiver<ToShare>,
 ) -> Result<()> {
     let spec: JobSpec = serde_json::from_str(&deployment.spec).map_err(|e| Error::internal(format!("a job's specification: {e}")))?;
-    let options = deployment.options.clone();
+    let options = without_exchange(&deployment.options);
     let job = Job::from_spec(&spec)?.options(move |o| *o = options);
-    job.run_share(deployment.share.clone(), carriers(deployment)?, up, down)?;
+    job.run_share(pool, deployment.share.clone(), carriers(deployment)?, up, down)?;
     Ok(())
 }

@@ -4,6 +4,6 @@ pub(super) mod routes;
 mod shapes;
 
 pub use shapes::{
-    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, Refused, RescaleAsked, SavepointAsked, ServerView,
-    StepView, Submission,
+    AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, OperatorView, OutputView, Refused, RescaleAsked, SavepointAsked,
+    ServerView, StepView, Submission, TicketAsked, TicketView, UpgradeAsked,
 };

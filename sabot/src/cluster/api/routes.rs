@@ -15,11 +15,14 @@ use sha2::{Digest, Sha256};
 
 use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
-    Submission,
+    Submission, TicketAsked, TicketView, UpgradeAsked,
 };
 use crate::cluster::door;
-use crate::cluster::server::{Asked, Core, Submitted, begin, begin_drain, checkpoints_of, flow_of, view};
-use crate::cluster::store::{EventFilter, Level, Operation, OperationKind};
+use crate::cluster::server::outputs::{self, Unreadable};
+use crate::cluster::server::{
+    Asked, Core, MOVES, Submitted, begin, begin_drain, begin_take_over, checkpoints_of, flow_of, upgradable, view,
+};
+use crate::cluster::store::{EventFilter, Level, Operation, OperationKind, OperationState};
 use crate::cluster::{Build, server};
 use crate::{Error, Result};
 
@@ -28,25 +31,39 @@ const LARGEST: usize = 64 << 20;
 /// How long a submission may take until it is written down.
 const PERSISTED: Duration = Duration::from_secs(10);
 
+/// More operations than a job has.
+const OPERATIONS: u32 = 10_000;
+
 pub(in crate::cluster) type Shared = State<Arc<Core>>;
 
 /// An error as an answer.
-pub(in crate::cluster) struct Failed(pub(in crate::cluster) Error);
+pub(in crate::cluster) struct Failed(StatusCode, pub(in crate::cluster) String);
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Failed(error)
-    }
-}
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        let text = self.0.to_string();
-        let status = match &self.0 {
+        let text = error.to_string();
+        let status = match &error {
             Error::Usage(_) if text.starts_with("there is no ") => StatusCode::NOT_FOUND,
             Error::Usage(_) | Error::Plan(_) | Error::Schema { .. } => StatusCode::BAD_REQUEST,
             Error::Control(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (status, Json(Refused { error: text })).into_response()
+        Failed(status, text)
+    }
+}
+impl From<Unreadable> for Failed {
+    fn from(why: Unreadable) -> Self {
+        let status = match why {
+            Unreadable::Unknown(_) => StatusCode::NOT_FOUND,
+            Unreadable::Elsewhere(_) => StatusCode::BAD_REQUEST,
+            Unreadable::NotYet(_) => StatusCode::CONFLICT,
+            Unreadable::Gone(_) => StatusCode::GONE,
+        };
+        Failed(status, why.sentence().to_owned())
+    }
+}
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, Json(Refused { error: self.1 })).into_response()
     }
 }
 pub(in crate::cluster) type Answer<T> = Result<Json<T>, Failed>;
@@ -62,6 +79,8 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Rout
         .route("/v1/jobs/{id}/cancel", post(cancel))
         .route("/v1/jobs/{id}/savepoint", post(savepoint))
         .route("/v1/jobs/{id}/rescale", post(rescale))
+        .route("/v1/jobs/{id}/outputs/{name}/ticket", post(ticket))
+        .route("/v1/jobs/{id}/upgrade", post(upgrade))
         .route("/v1/agents", get(list_agents))
         .route("/v1/agents/{name}/drain", post(drain))
         .route("/v1/operations", get(list_operations))
@@ -101,7 +120,7 @@ async fn join(State(core): Shared, Json(build): Json<Build>) -> Answer<JoinView>
     if let Some(why) = core.build.refusal(&build) {
         return Err(Error::Usage(format!("the agent is refused: {why}")).into());
     }
-    Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone() }))
+    Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone(), tls: core.tls }))
 }
 
 async fn list_jobs(State(core): Shared) -> Answer<Vec<JobSummary>> {
@@ -115,7 +134,7 @@ async fn show_job(State(core): Shared, Path(id): Path<String>) -> Answer<JobView
 /// A job's id: its pipeline's name, and digits of the request's key.
 fn id_of(submission: &Submission) -> String {
     let digest = Sha256::digest(format!("{} {}", submission.spec.pipeline, submission.key));
-    let digits: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let digits: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
     format!("{}-{digits}", submission.spec.pipeline)
 }
 
@@ -128,7 +147,14 @@ pub(in crate::cluster) async fn submit(State(core): Shared, Json(submission): Js
     let operation = flow_of(&job);
     let input = Submitted { job: job.clone(), submission };
     let input = serde_json::to_value(input).map_err(|e| Error::internal(format!("a submission cannot be written: {e}")))?;
-    core.workflows()?.start(&operation, "submit", input).await?;
+    core.workflows()?.start(&operation, "submit", input.clone()).await?;
+    let there = core.workflows()?.show(&operation).await?;
+    if there.is_some_and(|w| w.input != input) {
+        return Err(Error::Usage(format!(
+            "the key of this submission is that of job {job}, which is another: give each submission a key of its own"
+        ))
+        .into());
+    }
     // once it is written down, others see it
     let since = door::now();
     while core.store.job(&job).await?.is_none() {
@@ -152,8 +178,9 @@ pub(in crate::cluster) async fn operate(
     let row = core.row(id).await?;
     let operation = format!("{name}-{id}-{key}");
     let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    core.workflows()?.start(&operation, name, input.clone()).await?;
+    // the workflow writes it down too: a server that is killed here leaves no operation that nobody does
     begin(core, &operation, kind, Some(&row.id), &input).await?;
-    core.workflows()?.start(&operation, name, input).await?;
     Ok(Json(Begun { job: row.id, operation }))
 }
 
@@ -163,19 +190,22 @@ fn digits() -> String {
 }
 
 pub(in crate::cluster) async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
-    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: 0 };
+    let asked = Asked::of(&id);
     operate(&core, OperationKind::Cancel, "cancel", &id, asked, &digits()).await
 }
 
 pub(in crate::cluster) async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
     let dir = checkpoints_of(&core, &id).await?;
+    if body.name.starts_with(MOVES) {
+        return Err(Error::Usage(format!("savepoints whose names begin with `{MOVES}` are the server's own: choose another name")).into());
+    }
     let name = body.name.clone();
     let known = door::blocking(move || crate::runtime::savepoints(&dir)).await?;
     if known.into_iter().flatten().any(|s| s.name == name) {
         return Err(Error::Usage(format!("job {id} has a savepoint `{name}` already: delete it, or choose another name")).into());
     }
     let kind = if body.stop { OperationKind::Suspend } else { OperationKind::Savepoint };
-    let asked = Asked { job: id.clone(), name: body.name.clone(), stop: body.stop, parallelism: 0 };
+    let asked = Asked { name: body.name.clone(), stop: body.stop, ..Asked::of(&id) };
     operate(&core, kind, "savepoint", &id, asked, &format!("{}-{}", body.name, digits())).await
 }
 
@@ -184,8 +214,35 @@ pub(in crate::cluster) async fn rescale(State(core): Shared, Path(id): Path<Stri
         return Err(Error::usage("a job has a parallelism of at least 1").into());
     }
     checkpoints_of(&core, &id).await?;
-    let asked = Asked { job: id.clone(), name: String::new(), stop: false, parallelism: body.parallelism };
+    let asked = Asked { parallelism: body.parallelism, ..Asked::of(&id) };
     operate(&core, OperationKind::Rescale, "rescale", &id, asked, &digits()).await
+}
+
+/// A ticket for the rows of an output.
+async fn ticket(State(core): Shared, Path((id, name)): Path<(String, String)>, Json(body): Json<TicketAsked>) -> Answer<TicketView> {
+    Ok(Json(outputs::ticket(&core, &id, &name, body.seconds).await??))
+}
+
+async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<UpgradeAsked>) -> Answer<Begun> {
+    let row = core.row(&id).await?;
+    upgradable(&row)?;
+    // asked twice, it is one
+    let known = core.store.operations(Some(&id), OPERATIONS).await?;
+    if let Some(known) = known.into_iter().find(|o| o.kind == OperationKind::Upgrade && o.state == OperationState::Running) {
+        return Ok(Json(Begun { job: id, operation: known.id }));
+    }
+    let time = crate::clock::utc(i64::try_from(door::time_of_day().as_secs()).unwrap_or(0) * 1000);
+    let default = format!("upgrade-{}", time.replace(' ', "-").replace(':', ""));
+    let asked = Asked { name: body.savepoint.unwrap_or(default), stop: true, drop_state: body.allow_dropped_state, ..Asked::of(&id) };
+    if row.build == core.build.id {
+        return operate(&core, OperationKind::Upgrade, "upgrade", &id, asked, &digits()).await;
+    }
+    // its own server is gone: this one takes it over
+    let operation = format!("upgrade-{id}-{}", digits());
+    let input = serde_json::to_value(&asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    begin(&core, &operation, OperationKind::Upgrade, Some(&id), &input).await?;
+    begin_take_over(&core, &operation, &asked).await?;
+    Ok(Json(Begun { job: id, operation }))
 }
 
 async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {
@@ -194,9 +251,11 @@ async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {
 
 pub(in crate::cluster) async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
     let epoch = {
-        let mut members = core.hub.members();
-        let found = members.named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
-        found.filter(|epoch| members.drain(*epoch))
+        let found = core.hub.members().named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
+        if let Some(why) = found.and_then(|epoch| core.hub.no_room(epoch, None)) {
+            return Err(Error::Usage(format!("agent `{name}` cannot leave: {why}")).into());
+        }
+        found.filter(|epoch| core.hub.members().drain(*epoch))
     };
     let Some(epoch) = epoch else {
         let known: Vec<String> = view::agents(&core).into_iter().filter(|a| a.standing.holds()).map(|a| a.name).collect();
@@ -204,7 +263,7 @@ pub(in crate::cluster) async fn drain(State(core): Shared, Path(name): Path<Stri
         return Err(Error::Usage(crate::words::unknown("there is no agent", &name, "those that are there are", &known)).into());
     };
     core.hub.say(Level::Info, None, Some(&name), format!("agent `{name}` was asked to leave: its tasks move"));
-    let operation = begin_drain(&core, &name, epoch).await?;
+    let operation = begin_drain(&core, &name, epoch, Some(&digits())).await?;
     Ok(Json(Begun { job: String::new(), operation }))
 }
 

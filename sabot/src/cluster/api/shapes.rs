@@ -42,6 +42,8 @@ pub struct JoinView {
     pub control: String,
     /// The key with which tickets are signed.
     pub ticket_key: String,
+    /// Whether agents must show certificates there.
+    pub tls: bool,
 }
 
 /// `POST /v1/jobs`.
@@ -86,6 +88,17 @@ pub struct RescaleAsked {
     pub parallelism: usize,
 }
 
+/// `POST /v1/jobs/{id}/upgrade`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UpgradeAsked {
+    /// The name of the savepoint that the job stops with; by default `upgrade-` and the time.
+    #[serde(default)]
+    pub savepoint: Option<String>,
+    /// Whether state may be lost for which the other build has no place.
+    #[serde(default)]
+    pub allow_dropped_state: bool,
+}
+
 /// A job in a list: `GET /v1/jobs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JobSummary {
@@ -95,6 +108,8 @@ pub struct JobSummary {
     pub name: String,
     /// Its pipeline.
     pub pipeline: String,
+    /// The build that it is of.
+    pub build: String,
     /// Its state.
     pub state: JobState,
     /// Instances of each parallel step.
@@ -141,6 +156,42 @@ pub struct JobView {
     pub history: Vec<JobChange>,
     /// The directory or address of its checkpoints.
     pub checkpoint_dir: Option<String>,
+    /// Its sinks, as outputs that others read.
+    pub outputs: Vec<OutputView>,
+}
+
+/// A sink of a job, as an output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputView {
+    /// Its name.
+    pub name: String,
+    /// The file or directory that its rows are in, if it is one.
+    pub place: Option<String>,
+    /// Why its rows cannot be read now; nothing if they can.
+    pub unreadable: Option<String>,
+}
+
+/// `POST /v1/jobs/{id}/outputs/{name}/ticket`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TicketAsked {
+    /// How long it lasts: an hour by default, a day at most.
+    #[serde(default)]
+    pub seconds: Option<u64>,
+}
+
+/// A ticket with which any Flight client reads an output by `DoGet`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketView {
+    /// The job.
+    pub job: String,
+    /// The output's name.
+    pub output: String,
+    /// Where to ask for the rows, one after the other: `grpc://host:port`, or `grpc+tls://host:port`. First the agent that wrote them.
+    pub addresses: Vec<String>,
+    /// The ticket.
+    pub ticket: String,
+    /// When it is worth nothing any more.
+    pub expires: i64,
 }
 
 /// A step of a job, over all of its instances.
@@ -154,7 +205,7 @@ pub struct OperatorView {
     pub instances: usize,
     /// Agents that have some.
     pub agents: Vec<String>,
-    /// Its rows since the attempt, or its checkpoint, began: in = used + filtered + late + failed + held.
+    /// Its rows since the attempt began; of a job that has finished, over all attempts. In = used + filtered + late + failed + held.
     pub rows: Account,
     /// Rows that came in, in a second, now.
     pub rows_in_per_second: f64,

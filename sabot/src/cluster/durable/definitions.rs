@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Flow, Pending, Recovery};
+use super::watch::Watched;
+use super::{Flow, Moment, Pending, Recovery, Watch};
 use crate::{Error, Result};
 
 /// A workflow's function, of values of JSON.
@@ -49,6 +50,23 @@ impl Definitions {
             })
         };
         self.functions.insert(name, Arc::new(erased));
+        self
+    }
+    /// With somebody who looks on at each step of the workflows so far: see [`Watch`].
+    pub fn watched(mut self, watch: &Watch) -> Self {
+        for (name, function) in &mut self.functions {
+            let watched = Watched { watch: watch.clone(), workflow: name.as_str().into() };
+            let inner = Arc::clone(function);
+            *function = Arc::new(move |flow: Flow, input: Value| -> Pending<'static, Value> {
+                let flow = flow.watched(watched.clone());
+                let body = inner(flow.clone(), input);
+                Box::pin(async move {
+                    let ended = body.await;
+                    flow.tell("", Moment::Over).await;
+                    ended
+                })
+            });
+        }
         self
     }
     /// The version that workflows are started with.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::SqlitePool;
 
 use super::running::{Ended, Running};
-use super::workflows::{is_a, step_number, wait};
+use super::workflows::{is_a, step_number, unstick, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
 use crate::sync::lock;
 use crate::{Error, Result};
@@ -47,7 +47,7 @@ impl Embedded {
         let running = Arc::new(Running::default());
         let provider = Arc::new(SqliteProvider::from_pool(pool).with_serializer(durare::Serializer::Portable));
         let mut builder = DurableEngine::builder(provider as Arc<dyn StateProvider>);
-        builder.app_version(definitions.version()).executor_id(EXECUTOR).recover_on_launch(false);
+        builder.app_version(definitions.version()).executor_id(EXECUTOR).recover_on_launch(false).max_recovery_attempts(i32::MAX);
         for (name, function) in definitions.functions() {
             let (function, running) = (Arc::clone(function), Arc::clone(&running));
             builder.register(name, move |context: DurableContext, input: Value| {
@@ -77,7 +77,9 @@ impl Embedded {
         let recovered = definitions.recovers(unfinished.into_iter().map(|w| (w.id, w.name, w.app_version)));
         engine.launch().await.map_err(|e| failed("begin", &e))?;
         engine.recover().await.map_err(|e| failed("be recovered", &e))?;
-        Ok(Embedded { engine, running, recovered })
+        let mut opened = Embedded { engine, running, recovered };
+        opened.recovered.resumed.extend(unstick(&opened, definitions).await?);
+        Ok(opened)
     }
     async fn status(&self, id: &str) -> Result<Option<WorkflowStatus>> {
         let filter = ListFilter { workflow_ids: vec![id.to_owned()], ..ListFilter::default() };
@@ -247,6 +249,12 @@ impl Context {
 impl Steps for Context {
     fn id(&self) -> &str {
         &self.id
+    }
+    fn broken(&self) -> bool {
+        use ErrorCode::{Database, RecoveryRequired, WorkflowCancelled, WorkflowConflict};
+        // other errors of the engine are recorded as the end of the workflow
+        let code = lock(&self.heard).as_ref().map(durare::Error::code);
+        code.is_some_and(|code| matches!(code, RecoveryRequired | Database | WorkflowCancelled | WorkflowConflict))
     }
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value> {
         let step = self.context.step(name, move || async move { retry.run(body).await.map_err(|e| durare::Error::app(e.to_string())) });

@@ -2,13 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Pending;
+use super::watch::Watched;
+use super::{Moment, Pending};
 use crate::cluster::door;
 use crate::{Error, Result};
 
@@ -62,6 +64,8 @@ impl Retry {
 pub trait Steps: Send + Sync {
     /// The workflow's id.
     fn id(&self) -> &str;
+    /// Whether the engine itself has failed or was told to end this run: the function has not failed, and runs again, or was cancelled.
+    fn broken(&self) -> bool;
     /// A step: its body is called unless its value is recorded. Its place is taken by this call, not by the first poll.
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value>;
     /// Waits; after a crash, for the rest.
@@ -79,16 +83,34 @@ pub trait Steps: Send + Sync {
 /// A workflow's way to the world. Errors of the engine itself (the database is away, the workflow was cancelled) end the workflow when they are passed
 /// on with `?`, and are not recorded.
 #[derive(Clone)]
-pub struct Flow(Arc<dyn Steps>);
+pub struct Flow {
+    steps: Arc<dyn Steps>,
+    watched: Option<Watched>,
+}
 
 impl Flow {
     /// Over an engine's own.
     pub fn new(steps: Arc<dyn Steps>) -> Self {
-        Flow(steps)
+        Flow { steps, watched: None }
+    }
+    /// With somebody who looks on.
+    pub(super) fn watched(self, watched: Watched) -> Self {
+        Flow { watched: Some(watched), ..self }
+    }
+    /// Tells who looks on.
+    pub(super) async fn tell(&self, step: &str, moment: Moment) {
+        if let Some(watched) = &self.watched {
+            watched.tell(self.id(), step, moment).await;
+        }
     }
     /// The workflow's id: with a step's name, the key of what the step does.
     pub fn id(&self) -> &str {
-        self.0.id()
+        self.steps.id()
+    }
+    /// Whether the engine itself has ended this run (the database was away, the workflow was cancelled). Its function should then do nothing more: it runs
+    /// again, or was cancelled, and what it returns does not count.
+    pub fn broken(&self) -> bool {
+        self.steps.broken()
     }
     /// A step, tried once. Its name says what it does, and to what (`deploy agent-3`). Its place among the steps is taken by this call, not by the first
     /// poll, so that steps may be joined.
@@ -114,26 +136,40 @@ impl Flow {
         Fut: Future<Output = Result<T>> + Send + 'a,
     {
         let bad = move |what: &str, e| self.bad(&format!("{what} the value of step `{name}`"), &e);
+        let ran = Arc::new(AtomicBool::new(false));
+        let runs = Arc::clone(&ran);
         let erased: Body<'a> = Box::new(move || {
+            runs.store(true, SeqCst);
             let value = body();
-            Box::pin(async move { serde_json::to_value(value.await?).map_err(|e| bad("write", e)) })
+            Box::pin(async move {
+                self.tell(name, Moment::Before).await;
+                let value = value.await;
+                self.tell(name, Moment::Done).await;
+                serde_json::to_value(value?).map_err(|e| bad("write", e))
+            })
         });
-        let value = self.0.step(name, retry, erased);
-        Box::pin(async move { serde_json::from_value(value.await?).map_err(|e| bad("read", e)) })
+        let value = self.steps.step(name, retry, erased);
+        Box::pin(async move {
+            let value = value.await?;
+            if ran.load(SeqCst) {
+                self.tell(name, Moment::Recorded).await;
+            }
+            serde_json::from_value(value).map_err(|e| bad("read", e))
+        })
     }
     /// Waits so long since the first call; after a crash, for the rest.
     ///
     /// # Errors
     /// What the engine fails with.
     pub fn sleep(&self, time: Duration) -> Pending<'_, ()> {
-        self.0.sleep(time)
+        self.steps.sleep(time)
     }
     /// The next message of a topic, or none after `patience`.
     ///
     /// # Errors
     /// If it is of another type; what the engine fails with.
     pub fn recv<'a, T: DeserializeOwned + 'a>(&'a self, topic: &'a str, patience: Duration) -> Pending<'a, Option<T>> {
-        let found = self.0.recv(topic, patience);
+        let found = self.steps.recv(topic, patience);
         let read = move |m| serde_json::from_value(m).map_err(|e| self.bad(&format!("read a message of `{topic}`"), &e));
         Box::pin(async move { found.await?.map(read).transpose() })
     }
@@ -143,7 +179,7 @@ impl Flow {
     /// If there is no such workflow; what the engine fails with.
     pub fn send<'a>(&'a self, id: &'a str, topic: &'a str, message: &impl Serialize) -> Pending<'a, ()> {
         match serde_json::to_value(message) {
-            Ok(message) => self.0.send(id, topic, message),
+            Ok(message) => self.steps.send(id, topic, message),
             Err(e) => self.refused(&format!("send to `{id}`"), &e),
         }
     }
@@ -153,7 +189,7 @@ impl Flow {
     /// What the engine fails with.
     pub fn set_event<'a>(&'a self, key: &'a str, value: &impl Serialize) -> Pending<'a, ()> {
         match serde_json::to_value(value) {
-            Ok(value) => self.0.set_event(key, value),
+            Ok(value) => self.steps.set_event(key, value),
             Err(e) => self.refused(&format!("set event `{key}`"), &e),
         }
     }
@@ -162,7 +198,7 @@ impl Flow {
     /// # Errors
     /// If it is of another type; what the engine fails with.
     pub fn event<'a, T: DeserializeOwned + 'a>(&'a self, id: &'a str, key: &'a str, patience: Duration) -> Pending<'a, Option<T>> {
-        let found = self.0.event(id, key, patience);
+        let found = self.steps.event(id, key, patience);
         let read = move |v| serde_json::from_value(v).map_err(|e| self.bad(&format!("read event `{key}` of `{id}`"), &e));
         Box::pin(async move { found.await?.map(read).transpose() })
     }

@@ -378,6 +378,10 @@ impl Steps for Taken {
     fn id(&self) -> &str {
         &self.id
     }
+    fn broken(&self) -> bool {
+        // memory is never away, and of a run that is cancelled or stopped nothing goes on
+        false
+    }
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value> {
         self.recorded(name.to_owned(), Box::pin(async move { retry.run(body).await }))
     }

@@ -26,11 +26,13 @@ mod memory;
 #[cfg(feature = "cluster-postgres")]
 mod postgres;
 mod running;
+mod watch;
 mod workflows;
 
 pub use definitions::Definitions;
 pub use flow::{Body, Flow, Retry, Steps};
 pub(super) use memory::Log;
+pub use watch::{At, Moment, Watch};
 pub use workflows::{Filter, Recovery, State, StepSummary, Summary, Workflows};
 
 use std::future::Future;
@@ -57,7 +59,9 @@ pub async fn open(store: &ControlStore, leader: &Leader, definitions: &Definitio
         Engine::Memory(memory) => Ok(Arc::new(memory::InMemory::open(Arc::clone(memory.log()), definitions))),
         #[cfg(feature = "cluster-postgres")]
         Engine::Postgres(database) => {
-            Ok(Arc::new(postgres::Postgres::open(database.url(), store.unfinished_workflows().await?, definitions).await?))
+            let unfinished = store.unfinished_workflows().await?;
+            store.forgive_workflows().await?;
+            Ok(Arc::new(postgres::Postgres::open(database.url(), unfinished, definitions).await?))
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::running::{Ended, Running};
-use super::workflows::{is_a, step_number, wait};
+use super::workflows::{is_a, step_number, unstick, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
 use crate::sync::lock;
 use crate::{Error, Result};
@@ -101,7 +101,9 @@ impl Postgres {
         }
         dbos.launch().await.map_err(|e| failed("begin", &e))?;
         let rescues = tokio::spawn(rescued(dbos.clone(), waiting));
-        Ok(Postgres { dbos, defined, running, recovered: definitions.recovers(unfinished), rescues })
+        let mut opened = Postgres { dbos, defined, running, recovered: definitions.recovers(unfinished), rescues };
+        opened.recovered.resumed.extend(unstick(&opened, definitions).await?);
+        Ok(opened)
     }
     /// Does something of DBOS in a task of its own, where there is no workflow around it.
     fn outside<'a, T, Fut>(&self, what: &'static str, work: impl FnOnce(DBOS) -> Fut + Send + 'a) -> Pending<'a, T>
@@ -356,6 +358,9 @@ impl Context {
 impl Steps for Context {
     fn id(&self) -> &str {
         &self.id
+    }
+    fn broken(&self) -> bool {
+        lock(&self.heard).as_ref().is_some_and(|e| !matches!(e, Fault::Application(_)))
     }
     fn step<'a>(&'a self, name: &'a str, retry: Retry, body: Body<'a>) -> Pending<'a, Value> {
         // DBOS calls the body once: the retries are in it

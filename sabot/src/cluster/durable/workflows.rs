@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Pending;
+use super::{Definitions, Pending};
 use crate::cluster::door;
 use crate::{Error, Result};
 
@@ -23,7 +23,7 @@ pub enum State {
     Failed,
     /// It was cancelled, and can be resumed.
     Cancelled,
-    /// It was recovered too often, or panicked again and again. It can be resumed.
+    /// The engine has given it up, since it was begun again too often. It is resumed when an engine is opened.
     Stuck,
 }
 impl State {
@@ -163,6 +163,17 @@ pub(super) fn is_a(id: &str, there: &str, name: &str) -> Result<()> {
         true => Ok(()),
         false => Err(Error::Control(format!("workflow `{id}` is there already, and is a `{there}`, not a `{name}`"))),
     }
+}
+
+/// Lets workflows go on that were begun again more often than an engine likes: servers that are started again and again are no fault of theirs.
+/// Those of these definitions; their ids.
+pub(super) async fn unstick(engine: &dyn Workflows, definitions: &Definitions) -> Result<Vec<String>> {
+    let stuck = engine.list(&Filter { states: vec![State::Stuck], ..Filter::default() }).await?;
+    let ours = definitions.recovers(stuck.into_iter().map(|w| (w.id, w.name, w.version))).resumed;
+    for id in &ours {
+        engine.resume(id).await?;
+    }
+    Ok(ours)
 }
 
 /// The number of a step, as the engines have it.

@@ -12,14 +12,17 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::hub::{Hub, News};
 use crate::cluster::durable::Workflows;
 use crate::cluster::membership::{Registration, Standing};
-use crate::cluster::store::{AgentState, ControlStore, Event, Fence, Job as Row, Leader, Level, NewAgent};
-use crate::cluster::{Build, door};
-use crate::runtime::share::{Lead, StageShape};
-use crate::runtime::{RunOptions, Savepoint};
+use crate::cluster::store::{AgentState, ControlStore, Event, Fence, Job as Row, Level, NewAgent};
+use crate::runtime::RunOptions;
+use crate::runtime::share::StageShape;
 use crate::shuffle::flight::TicketKey;
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
 
+/// How long agents of a server that was killed may take to join this one: they end what they ran, which may take their lease, and ask every 2 s.
+const GATHERING: Duration = Duration::from_secs(10);
+/// How often something is tried that a busy store, or a network, may have kept from success.
+pub(super) const TRIES: u32 = 10;
 /// Events that the store keeps.
 const EVENTS: u32 = 20_000;
 
@@ -34,16 +37,19 @@ pub(in crate::cluster) struct Core {
     pub(in crate::cluster) control: String,
     pub(in crate::cluster) tls: bool,
     pub(in crate::cluster) since: i64,
+    /// How long a server that led before may have led beside this one.
+    pub(in crate::cluster) handover: Duration,
     pub(in crate::cluster) workflows: OnceLock<Arc<dyn Workflows>>,
 }
 
-/// What a server shows to others.
+/// What a server shows to others, and what is known when it begins.
 pub(in crate::cluster) struct Face {
     pub(in crate::cluster) key: TicketKey,
     pub(in crate::cluster) ticket_key: String,
     pub(in crate::cluster) control: String,
     pub(in crate::cluster) tls: bool,
     pub(in crate::cluster) since: i64,
+    pub(in crate::cluster) handover: Duration,
 }
 
 impl Core {
@@ -52,12 +58,13 @@ impl Core {
     /// # Errors
     /// If two operators or two pipelines have one name.
     pub(in crate::cluster) fn new(store: Arc<ControlStore>, leader: &Leader, face: Face) -> Result<(Arc<Self>, UnboundedReceiver<News>)> {
-        let Face { key, ticket_key, control, tls, since } = face;
+        let Face { key, ticket_key, control, tls, since, handover } = face;
         let build = Build::this()?;
         let (sender, news) = super::hub::news();
         let fence = leader.fence();
         let hub = Hub::new(build.clone(), Arc::clone(&store), fence, sender);
-        Ok((Arc::new(Core { build, store, fence, hub, key, ticket_key, control, tls, since, workflows: OnceLock::new() }), news))
+        let workflows = OnceLock::new();
+        Ok((Arc::new(Core { build, store, fence, hub, key, ticket_key, control, tls, since, handover, workflows }), news))
     }
     /// The engine of workflows.
     ///
@@ -65,6 +72,15 @@ impl Core {
     /// While the server starts.
     pub(in crate::cluster) fn workflows(&self) -> Result<&Arc<dyn Workflows>> {
         self.workflows.get().ok_or_else(|| Error::Control("the server is starting: ask again in a moment".into()))
+    }
+    /// Whether a workflow was begun by a server before this one.
+    pub(super) fn took_over(&self, flow: &str) -> bool {
+        // while the engine opens, only such run
+        self.workflows.get().is_none_or(|w| w.recovered().resumed.iter().any(|id| id == flow))
+    }
+    /// Whether agents of the server before may be missing yet, for a workflow that was begun there.
+    pub(super) fn gathers(&self, flow: &str) -> bool {
+        self.hub.now() < GATHERING && self.took_over(flow)
     }
     /// A job's row.
     ///
@@ -84,8 +100,21 @@ impl Core {
         };
         Ok(store.register(fence, &new, now()).await?.0.epoch)
     }
-    /// Writes down what happens, and lets agents leave that want to.
+    /// Prints what happens, at once, and has it written down.
     pub(super) async fn chronicle(self: Arc<Self>, mut news: UnboundedReceiver<News>) {
+        let (printed, waiting) = tokio::sync::mpsc::unbounded_channel();
+        let print = async move {
+            while let Some(n) = news.recv().await {
+                door::tell(&format!("{:7} {}", n.level.word(), n.message));
+                if printed.send(n).is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(print, self.write_down(waiting));
+    }
+    /// Writes down what happens, and lets agents leave that want to.
+    async fn write_down(self: &Arc<Self>, mut news: UnboundedReceiver<News>) {
         let mut written = 0_u32;
         while let Some(first) = news.recv().await {
             let mut all = vec![first];
@@ -103,9 +132,6 @@ impl Core {
                     message: n.message.clone(),
                 })
                 .collect();
-            for e in &events {
-                door::tell(&format!("{:7} {}", e.level.word(), e.message));
-            }
             // a store that does not answer ends the server elsewhere
             let _ = self.store.log(self.fence, &events).await;
             written += events.len() as u32;
@@ -125,7 +151,7 @@ impl Core {
                 };
                 let _ = self.store.change_agent(self.fence, &name, epoch, state).await;
                 if n.drains
-                    && let Err(error) = super::flows::begin_drain(&self, &name, epoch).await
+                    && let Err(error) = super::drain::begin_drain(self, &name, epoch, None).await
                 {
                     self.hub.say(Level::Error, None, Some(&name), format!("agent `{name}` cannot be drained: {error}"));
                 }
@@ -139,7 +165,7 @@ impl Core {
     pub(super) fn job_of(&self, row: &Row) -> Result<(JobSpec, RunOptions)> {
         if row.build != self.build.id {
             return Err(Error::Usage(format!(
-                "job {} is of build {}, this server is build {}: stop it with a savepoint by a server of its build, then submit it from there (`--from-savepoint`)",
+                "job {} is of build {}, and this server is build {}: `job upgrade` lets it go on with this one",
                 row.id, row.build, self.build.id
             )));
         }
@@ -168,32 +194,24 @@ pub(super) fn write<T: Serialize>(value: &T, what: &str) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Error::internal(format!("{what} cannot be written: {e}")))
 }
 
-/// A savepoint of a lead, once it is there.
+pub(super) use crate::cluster::door::blocking;
+
+/// Does something outside a step, again while the store is busy.
 ///
 /// # Errors
-/// If it cannot be made.
-pub(super) async fn given(lead: Arc<Lead>, name: &str, stop: bool) -> Result<Savepoint> {
-    let ticket = lead.request_savepoint(name, stop);
-    // not kept while it works, since it holds the place of the checkpoints
-    let lead = {
-        let weak = Arc::downgrade(&lead);
-        drop(lead);
-        weak
-    };
+/// Its own, at last.
+pub(super) async fn patiently<T, Fut: Future<Output = Result<T>>>(work: impl Fn() -> Fut) -> Result<T> {
+    let mut tries = 0;
     loop {
-        // one that was over before it looked answers nobody
-        let over = lead.upgrade().is_none_or(|lead| lead.is_over());
-        if let Some(answer) = ticket.try_take() {
-            return answer;
+        match work().await {
+            Err(error) if error.is_transient() && tries < TRIES => {
+                tries += 1;
+                door::sleep(Duration::from_millis(100) * tries).await;
+            }
+            other => return other,
         }
-        if over {
-            return Err(Error::Checkpoint("the job is over".into()));
-        }
-        door::sleep(Duration::from_millis(10)).await;
     }
 }
-
-pub(super) use crate::cluster::door::blocking;
 
 /// Waits between two looks.
 pub(super) async fn pause() {

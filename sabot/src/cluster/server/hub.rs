@@ -1,6 +1,8 @@
 //! The agents as the server reaches them: one stream of frames each, behind which are their shares.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::cluster::membership::{Change, Member, Membership, Standing};
 use crate::cluster::placement::Offer;
 use crate::cluster::store::{ControlStore, Fence, Level};
 use crate::cluster::wire::{ShareId, ToAgent, ToServer, from_bytes, reading, to_bytes};
-use crate::cluster::{Build, Refusal};
+use crate::cluster::{Build, Refusal, Registration};
 use crate::runtime::share::FromShare;
 use crate::shuffle::flight::{Call, FrameSender};
 use crate::sync::lock;
@@ -21,6 +23,8 @@ use crate::{Error, Result};
 
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// A write of the store that takes longer is told of.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Something that happened, for people.
 #[derive(Clone, Debug)]
@@ -41,16 +45,21 @@ pub(in crate::cluster) struct Hub {
     members: Mutex<Membership>,
     wires: Mutex<BTreeMap<u64, FrameSender>>,
     runs: Mutex<BTreeMap<(String, u32), Arc<Run>>>,
+    /// Agents that are to leave, by name: their processes.
+    leavers: Mutex<BTreeMap<String, u32>>,
     news: UnboundedSender<News>,
     store: Arc<ControlStore>,
     fence: Fence,
+    closed: AtomicBool,
 }
 
 impl Hub {
     /// No agents yet.
     pub(in crate::cluster) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
         let members = Mutex::new(Membership::new(build));
-        let hub = Arc::new(Hub { start: door::now(), members, wires: Mutex::default(), runs: Mutex::default(), news, store, fence });
+        let (start, wires, runs, leavers, closed) =
+            (door::now(), Mutex::default(), Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let hub = Arc::new(Hub { start, members, wires, runs, leavers, news, store, fence, closed });
         let ticking = Arc::downgrade(&hub);
         door::spawn(async move {
             let mut ticks = door::Ticks::every(TICK);
@@ -79,6 +88,25 @@ impl Hub {
     pub(super) fn run(&self, job: &str, attempt: u32) -> Option<Arc<Run>> {
         lock(&self.runs).get(&(job.to_owned(), attempt)).cloned()
     }
+    /// An agent is to leave: it gets no tasks, also if it joins anew.
+    pub(super) fn lets_go(&self, agent: &str, pid: u32) {
+        lock(&self.leavers).insert(agent.to_owned(), pid);
+        if let Some(epoch) = self.leaver(agent, pid) {
+            self.members().drain(epoch);
+        }
+    }
+    /// An agent that was to leave stays after all.
+    pub(super) fn keeps(&self, agent: &str, pid: u32) {
+        lock(&self.leavers).remove(agent);
+        if let Some(epoch) = self.leaver(agent, pid) {
+            self.members().stay(epoch);
+        }
+    }
+    /// The epoch of an agent that is to leave, while it is there.
+    pub(super) fn leaver(&self, agent: &str, pid: u32) -> Option<u64> {
+        let members = self.members();
+        members.named(agent).filter(|m| m.registration.pid == pid && m.standing.holds()).map(|m| m.epoch)
+    }
     /// Something happened.
     pub(in crate::cluster) fn say(&self, level: Level, job: Option<&str>, agent: Option<&str>, message: impl Into<String>) {
         let news = News {
@@ -106,6 +134,20 @@ impl Hub {
         };
         able.map(offer).collect()
     }
+    /// Why what runs on the agent of this epoch, of one job or of all, finds no place on others, if so.
+    pub(in crate::cluster) fn no_room(&self, epoch: u64, job: Option<&str>) -> Option<String> {
+        let runs = self.runs();
+        let there = runs.values().filter(|r| r.holds_slots() && job.is_none_or(|j| r.job == j));
+        let needed: usize = there.map(|r| r.assignments.slots_on(epoch)).sum();
+        let free: usize = self.offers(&runs).iter().filter(|o| o.epoch != epoch).map(|o| o.free).sum();
+        let missing = needed.saturating_sub(free);
+        (missing > 0).then(|| {
+            let plural = if missing == 1 { "" } else { "s" };
+            format!(
+                "{missing} slot{plural} missing: {needed} would have to move, and {free} are free on other agents; start another agent (`agent --join <server>`), or stop a job"
+            )
+        })
+    }
     /// All members with the slots that runs have.
     pub(in crate::cluster) fn members_with_load(&self) -> Vec<(Member, usize)> {
         let runs = self.runs();
@@ -113,12 +155,20 @@ impl Hub {
         members.all().map(|m| (m.clone(), Self::taken(&runs, m.epoch))).collect()
     }
 
+    /// This server leads no more: from now on no agent is heard, or told anything, not even that it is heard.
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+    fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
     /// Tells an agent something.
     ///
     /// # Errors
-    /// If it is not connected.
+    /// If it is not connected, or this server leads no more.
     pub(super) fn tell(&self, epoch: u64, message: &ToAgent) -> Result<()> {
-        let wire = lock(&self.wires).get(&epoch).cloned();
+        let wire = lock(&self.wires).get(&epoch).cloned().filter(|_| !self.is_closed());
         let gone = || {
             let name = self.members().get(epoch).map(|m| m.registration.name.clone()).unwrap_or_default();
             Error::io(format!("agent `{name}`"), "cannot be told", std::io::ErrorKind::NotConnected.into())
@@ -143,12 +193,17 @@ impl Hub {
         let ToServer::Join(registration) = from_bytes(&first?, from)? else {
             return Err(Error::Data { place: from.to_owned(), what: "an agent that has not joined speaks".into() });
         };
-        let name = registration.name.clone();
+        let (name, pid) = (registration.name.clone(), registration.pid);
         let mut joined = self.members().check(&registration);
         let mut epoch = 0;
         if joined.is_ok() {
-            epoch = Core::register(&self.store, self.fence, &registration).await?;
-            joined = self.members().register(self.now(), epoch, registration);
+            epoch = self.register(&registration).await?;
+            let leaves = lock(&self.leavers).get(&name) == Some(&pid);
+            let mut members = self.members();
+            joined = members.register(self.now(), epoch, registration);
+            if joined.is_ok() && leaves {
+                members.drain(epoch);
+            }
         }
         match joined {
             Ok(()) => {}
@@ -165,6 +220,9 @@ impl Hub {
         self.changed(epoch, Level::Info, format!("agent `{name}` has joined (epoch {epoch})"), false);
         while let Some(frame) = frames.recv().await {
             let Ok(frame) = frame else { break };
+            if self.is_closed() {
+                return Ok(()); // its stream ends with this
+            }
             // a lease that is over is over: what comes late is refused, and the stream with it
             match self.on(epoch, &name, from_bytes(&frame, from)?) {
                 Ok(true) => {}
@@ -189,6 +247,20 @@ impl Hub {
         self.lose(epoch, "its connection has broken");
         Ok(())
     }
+    /// Writes an agent down; its epoch. A store that is slow is named: nothing else says why nobody comes in.
+    async fn register(&self, registration: &Registration) -> Result<u64> {
+        let since = door::now();
+        let mut writing = pin!(Core::register(&self.store, self.fence, registration));
+        loop {
+            if let Some(epoch) = door::timeout(SLOW, &mut writing).await {
+                return epoch;
+            }
+            let (name, waited) = (&registration.name, door::now().saturating_sub(since).as_secs());
+            let what =
+                format!("agent `{name}` waits to be written down for {waited} s: the control store in {} is slow", self.store.place());
+            self.say(Level::Warning, None, Some(name), what);
+        }
+    }
     /// A message; whether more may come. An error: the agent's lease is over.
     fn on(self: &Arc<Self>, epoch: u64, name: &str, message: ToServer) -> Result<bool, ()> {
         if !self.members().get(epoch).is_some_and(|m| m.standing.holds()) {
@@ -209,7 +281,6 @@ impl Hub {
                     run.share_ended(id.share);
                 }
             }
-            ToServer::Log { level, job, message } => self.say(level, job.as_deref(), Some(name), message),
             ToServer::Drain => {
                 self.members().drain(epoch);
                 self.changed(epoch, Level::Info, format!("agent `{name}` wants to leave: its tasks move"), true);

@@ -1,32 +1,43 @@
 //! The server: job manager of a cluster.
 //!
-//! `hub` has the agents' streams and leases, `run` one attempt of a job with its lead, `flows` and `attempt` the durable workflows, `view` what the API
-//! shows. A server leads its control store before it does anything else.
+//! `hub` has the agents' streams and leases, `run` one attempt of a job with its lead; `flows` is the durable workflow of a job, with the steps of an attempt in `attempt` and what
+//! follows in `decide`; `actions`, `upgrade` and `drain` are those of what is asked of it. `view` is what the API shows. A server leads its control store before it does anything else.
 
+mod actions;
 mod attempt;
 mod core;
+mod decide;
+mod drain;
 mod flows;
 mod hub;
+pub(super) mod outputs;
 mod run;
+mod upgrade;
 pub(super) mod view;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
+use super::durable::Watch;
 use super::store::{Claim, ControlStore, JobState, Leader, Level, Place, Server};
 use super::{api, door, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
+pub(super) use actions::checkpoints_of;
 pub(super) use core::{Core, Face};
-pub(super) use flows::{Asked, Submitted, begin, begin_drain, checkpoints_of};
+pub(super) use decide::MOVES;
+pub(super) use drain::begin_drain;
+pub(super) use flows::{Asked, Submitted, begin};
 #[cfg(test)]
 pub(super) use hub::{Hub, news};
+pub(super) use upgrade::{begin_take_over, upgradable};
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -47,7 +58,16 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// Listen beyond this machine without token or certificates.
     pub insecure: bool,
+    /// Who looks on at each step of the server's workflows: tests, which kill it there. Else nobody.
+    pub watch: Option<Watch>,
 }
+
+/// A leader's place on Postgres is free when its session ends, which the leader sees when it says next that it is there, twice a second.
+const HANDOVER: Duration = Duration::from_secs(1);
+/// How long workflows may take to stop.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// What an operation that upgrades a job says while it waits for another build.
+pub(crate) use upgrade::WAITS;
 
 /// The operation that submits a job.
 pub(super) fn flow_of(job: &str) -> String {
@@ -106,7 +126,8 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         }
         None => node.address().to_string(),
     };
-    let face = Face { key, ticket_key, control, tls: options.tls.is_some(), since };
+    let handover = if matches!(options.store, Place::Postgres(_)) { HANDOVER } else { Duration::ZERO };
+    let face = Face { key, ticket_key, control, tls: options.tls.is_some(), since, handover };
     let (core, news) = Core::new(Arc::clone(&store), &leader, face)?;
     let calls = Arc::downgrade(&core.hub);
     node.frames(wire::STREAM, move |call| {
@@ -114,7 +135,8 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
             hub.call(call);
         }
     });
-    let beside = begin_core(&core, &leader, news).await?;
+    crate::cluster::outputs::offer(&node);
+    let beside = begin_core(&core, &leader, news, options.watch.as_ref()).await?;
     say(&format!("server at http://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
     let app = api::routes::routes(Arc::clone(&core), options.token.clone());
     let serving = axum::serve(listener, app);
@@ -123,9 +145,15 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         why = leader.lost() => Err(Error::Control(format!("this server does not lead any more: {why}"))),
         _ = ending.wait_for(|e| *e) => Ok(()),
     };
+    // not a moment longer than it leads; its leads are told nothing more, so that they write nothing more
+    core.hub.close();
     beside.iter().for_each(door::Task::abort);
-    // workflows go on when a server is started again
-    let _ = core.workflows()?.stop().await;
+    // agents shall look for the one that leads now, whatever the rest takes
+    if over.is_err() {
+        node.stop();
+    }
+    // workflows go on when a server is started again; a store that is away may leave them waiting for it
+    let _ = door::timeout(FAREWELL, core.workflows()?.stop()).await;
     node.stop();
     over
 }
@@ -134,14 +162,32 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
 ///
 /// # Errors
 /// If the store does not answer.
-pub(super) async fn begin_core(core: &Arc<Core>, leader: &Leader, news: UnboundedReceiver<hub::News>) -> Result<[door::Task; 2]> {
-    let workflows = durable::open(&core.store, leader, &flows::definitions(core)).await?;
+pub(super) async fn begin_core(
+    core: &Arc<Core>,
+    leader: &Leader,
+    news: UnboundedReceiver<hub::News>,
+    watch: Option<&Watch>,
+) -> Result<[door::Task; 3]> {
+    let definitions = flows::definitions(core);
+    let definitions = match watch {
+        Some(watch) => definitions.watched(watch),
+        None => definitions,
+    };
+    let workflows = durable::open(&core.store, leader, &definitions).await?;
     let resumed = workflows.recovered().resumed.len();
     let _ = core.workflows.set(workflows);
+    let chronicle = door::spawn(Arc::clone(core).chronicle(news));
+    let watching = door::spawn(attempt::watch(Arc::clone(core)));
+    let upgrading = Arc::clone(core);
+    let upgrades = door::spawn(async move {
+        if let Err(error) = upgrade::begin_all(&upgrading).await {
+            upgrading.hub.say(Level::Error, None, None, format!("jobs of other builds are left alone: {error}"));
+        }
+    });
     if resumed > 0 {
         core.hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
     }
-    Ok([door::spawn(Arc::clone(core).chronicle(news)), door::spawn(attempt::watch(Arc::clone(core)))])
+    Ok([chronicle, watching, upgrades])
 }
 
 fn listening(place: &str, e: std::io::Error) -> Error {

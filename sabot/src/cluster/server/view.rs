@@ -80,6 +80,7 @@ async fn summary(core: &Arc<Core>, row: &Row) -> Result<JobSummary> {
         id: row.id.clone(),
         name: row.name.clone(),
         pipeline,
+        build: row.build.clone(),
         state: row.state,
         parallelism: options.threads,
         attempt: row.attempt,
@@ -110,17 +111,26 @@ pub(in crate::cluster) async fn job(core: &Arc<Core>, id: &str) -> Result<JobVie
     let spec: JobSpec = read(&row.spec, "a job's specification")?;
     let options: RunOptions = read(&row.options, "a job's options")?;
     let run = core.hub.run_of(id);
+    let outputs = super::outputs::views(core, &row, &spec, &options).await?;
+    // of a job that has ended before this server began, or before many others
+    let kept = if run.is_some() { None } else { core.store.steps(id).await? };
+    let (stages, operators) = match (&run, kept) {
+        (Some(run), _) => (run.shapes.clone(), operators(run)),
+        (None, Some((stages, steps))) => (read(&stages, "a job's stages")?, read(&steps, "a job's steps")?),
+        (None, None) => (Vec::new(), Vec::new()),
+    };
     Ok(JobView {
         summary: summary(core, &row).await?,
         mermaid: mermaid(&spec.plan),
         plan: spec.plan,
-        stages: run.as_ref().map(|r| r.shapes.clone()).unwrap_or_default(),
+        stages,
         tasks: core.store.tasks(id, None).await?,
-        operators: run.as_ref().map(|r| operators(r)).unwrap_or_default(),
+        operators,
         checkpoints: core.store.checkpoints(id).await?,
         operations: core.store.operations(Some(id), 100).await?,
         history: core.store.job_changes(id).await?,
         checkpoint_dir: shown(options.checkpoint_dir.as_ref()),
+        outputs,
     })
 }
 

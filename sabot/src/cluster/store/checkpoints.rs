@@ -20,7 +20,8 @@ fn checkpoint(row: &Row) -> Result<Checkpoint> {
 }
 
 impl ControlStore {
-    /// Notes a complete checkpoint. One of this number that is there already stays as it is.
+    /// Notes a complete checkpoint, or a savepoint, which has the number of its checkpoint and a name. A checkpoint of this number that is there already stays
+    /// as it is; of a name, the newest savepoint counts.
     ///
     /// # Errors
     /// If the job is not known, or this server does not lead any more.
@@ -29,11 +30,21 @@ impl ControlStore {
         jobs::known(&mut *tx, job).await?;
         let sql = "INSERT INTO sabot_checkpoints (job, number, kind, name, attempt, location, bytes, took, at) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (job, number) DO NOTHING";
+        let savepoint = "INSERT INTO sabot_savepoints (job, name, number, attempt, location, bytes, took, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+                         ON CONFLICT (job, name) DO UPDATE SET number = excluded.number, attempt = excluded.attempt, location = excluded.location, \
+                         bytes = excluded.bytes, took = excluded.took, at = excluded.at";
         let Checkpoint { number, kind, name, attempt, location, bytes, took, at } = new;
-        tx.run(sql, cells![job, *number, kind.word(), name.as_deref(), *attempt, location, *bytes, *took, *at]).await?;
+        match (kind, name) {
+            (CheckpointKind::Savepoint, Some(name)) => {
+                tx.run(savepoint, cells![job, name, *number, *attempt, location, *bytes, *took, *at]).await?;
+            }
+            _ => {
+                tx.run(sql, cells![job, *number, kind.word(), name.as_deref(), *attempt, location, *bytes, *took, *at]).await?;
+            }
+        }
         tx.commit().await
     }
-    /// Forgets the checkpoint of a number, if it is there: its files are gone.
+    /// Forgets the checkpoint of a number, if it is there: its files are gone. Savepoints of that number stay.
     ///
     /// # Errors
     /// If this server does not lead any more.
@@ -48,8 +59,9 @@ impl ControlStore {
     /// If the store does not answer.
     pub async fn checkpoints(&self, job: &str) -> Result<Vec<Checkpoint>> {
         let mut tx = self.database().read().await?;
-        let sql =
-            "SELECT number, kind, name, attempt, location, bytes, took, at FROM sabot_checkpoints WHERE job = $1 ORDER BY number DESC";
+        let sql = "SELECT number, kind, name, attempt, location, bytes, took, at FROM sabot_checkpoints WHERE job = $1 \
+                   UNION ALL SELECT number, 'savepoint', name, attempt, location, bytes, took, at FROM sabot_savepoints WHERE job = $1 \
+                   ORDER BY 1 DESC, 2 DESC, 3";
         tx.rows(sql, cells![job]).await?.iter().map(checkpoint).collect()
     }
 }

@@ -180,6 +180,18 @@ impl ControlStore {
                    WHERE status IN ('PENDING', 'ENQUEUED', 'DELAYED') ORDER BY created_at, workflow_uuid";
         tx.rows(sql, &[]).await?.iter().map(|row| Ok((row.text(0)?, row.text(1)?, row.text(2)?))).collect()
     }
+    /// Lets unfinished workflows be begun again as often as the server is: DBOS counts that, and gives them up after 100 times, which no setting changes.
+    /// To be called by the leader, before the engine is opened.
+    #[cfg(feature = "cluster-postgres")]
+    pub(in crate::cluster) async fn forgive_workflows(&self) -> Result<()> {
+        let mut tx = self.database().write().await?;
+        let there = tx.rows("SELECT to_regclass('dbos.workflow_status')::TEXT", &[]).await?;
+        if there.first().map(|row| row.maybe_text(0)).transpose()?.flatten().is_some() {
+            let sql = "UPDATE dbos.workflow_status SET recovery_attempts = 0 WHERE recovery_attempts > 0 AND status IN ('PENDING', 'ENQUEUED', 'DELAYED')";
+            tx.run(sql, &[]).await?;
+        }
+        tx.commit().await
+    }
     /// A transaction of the leader.
     pub(super) async fn write(&self, fence: Fence) -> Result<Box<dyn Transaction>> {
         let mut tx = self.database().write().await?;

@@ -127,6 +127,27 @@ impl ControlStore {
         tx.commit().await?;
         Ok(job)
     }
+    /// Keeps the stages of a job and what its steps did, as the server shows them, in place of those of an attempt before.
+    ///
+    /// # Errors
+    /// If the job is not known, or this server does not lead any more.
+    pub async fn keep_steps(&self, fence: Fence, id: &str, stages: &Value, steps: &Value) -> Result<()> {
+        let mut tx = self.write(fence).await?;
+        known(&mut *tx, id).await?;
+        let sql = "INSERT INTO sabot_job_steps (job, stages, steps) VALUES ($1, $2, $3) \
+                   ON CONFLICT (job) DO UPDATE SET stages = excluded.stages, steps = excluded.steps";
+        tx.run(sql, cells![id, stages, steps]).await?;
+        tx.commit().await
+    }
+    /// The stages of a job and what its steps did, as they were [kept](Self::keep_steps) last.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn steps(&self, id: &str) -> Result<Option<(Value, Value)>> {
+        let mut tx = self.database().read().await?;
+        let rows = tx.rows("SELECT stages, steps FROM sabot_job_steps WHERE job = $1", cells![id]).await?;
+        rows.first().map(|row| Ok((row.json(0)?, row.json(1)?))).transpose()
+    }
     /// Changes what a job runs and how, from its next attempt on: at another parallelism, or with another build.
     ///
     /// # Errors

@@ -5,8 +5,9 @@
 //! in its session that it is there, and gives up the place when there is no answer within [`ANSWER`]: before Postgres gives it to another. A leader that
 //! stands still (its process is stopped, its machine hangs) has a session that lives: who stands by ends it, when nothing was said there for [`DEAD`].
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -30,6 +31,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const SAY: Duration = Duration::from_millis(500);
 /// How long it waits for the answer.
 const ANSWER: Duration = Duration::from_secs(2);
+/// A wait that took so much longer than it should says that this process stood still, and nothing of the database.
+const STILL: Duration = Duration::from_millis(500);
 /// After which time without a sign of life the leader's session is ended: more than [`SAY`] and [`ANSWER`] together.
 const DEAD: Duration = Duration::from_secs(5);
 /// The locks' names: a class that others are unlikely to take, and a number in it.
@@ -55,6 +58,8 @@ impl Postgres {
             |_| Error::usage("the address of the control store is none of Postgres: write `postgres://user:password@host:port/database`");
         let mut config: Config = url.parse().map_err(bad)?;
         config.application_name("sabot").connect_timeout(CONNECT);
+        // a machine that is gone is no reason to wait for ever
+        config.keepalives_idle(DEAD).keepalives_interval(Duration::from_secs(1)).keepalives_retries(4).tcp_user_timeout(2 * DEAD);
         let host = config.get_hosts().first().map_or_else(String::new, |h| match h {
             tokio_postgres::config::Host::Tcp(host) => host.clone(),
             #[cfg(unix)]
@@ -79,7 +84,12 @@ impl Postgres {
         let (client, connection) = connecting.map_err(|_| late())?.map_err(|e| postgres_error(&self.place, "cannot connect", &e))?;
         // ends with the client; what goes wrong is told to whoever waits for an answer
         tokio::spawn(async { connection.await.unwrap_or_default() });
-        let quiet = client.batch_execute("SET client_min_messages = warning; SET statement_timeout = 30000").await;
+        // a server that stands still within a transaction would keep the lock of those that write
+        let quiet = format!(
+            "SET client_min_messages = warning; SET statement_timeout = 30000; SET idle_in_transaction_session_timeout = {}",
+            DEAD.as_millis()
+        );
+        let quiet = client.batch_execute(&quiet).await;
         quiet.map_err(|e| postgres_error(&self.place, "cannot begin a session", &e))?;
         Ok(client)
     }
@@ -131,7 +141,13 @@ impl Postgres {
         let watch = tokio::spawn(async move {
             let why = loop {
                 tokio::time::sleep(SAY).await;
-                match timeout(ANSWER, client.batch_execute(&here)).await {
+                let asked = Instant::now();
+                let mut saying = pin!(client.batch_execute(&here));
+                let mut answer = timeout(ANSWER, &mut saying).await;
+                if answer.is_err() && asked.elapsed() > ANSWER + STILL {
+                    answer = timeout(ANSWER, saying).await;
+                }
+                match answer {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => break postgres_error(&place, "the session that holds the leader's place is lost", &e).to_string(),
                     Err(_) => break format!("{place}: no answer within {ANSWER:?} in the session that holds the leader's place"),

@@ -7,7 +7,16 @@ use crate::{Error, Result};
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// What makes version n + 1 of version n.
-const STEPS: &[&[&str]] = &[&[
+const STEPS: &[&[&str]] = &[
+    FIRST,
+    &["CREATE TABLE sabot_job_steps (job TEXT PRIMARY KEY REFERENCES sabot_jobs (id), stages TEXT NOT NULL, steps TEXT NOT NULL)"],
+    &[
+        "CREATE TABLE sabot_savepoints (job TEXT NOT NULL REFERENCES sabot_jobs (id), name TEXT NOT NULL, number BIGINT NOT NULL, attempt BIGINT NOT NULL, \
+         location TEXT NOT NULL, bytes BIGINT NOT NULL, took BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (job, name))",
+    ],
+];
+
+const FIRST: &[&str] = &[
     "CREATE TABLE sabot_leader (one BIGINT PRIMARY KEY, generation BIGINT NOT NULL, pid BIGINT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL, \
      since BIGINT NOT NULL, heard BIGINT NOT NULL)",
     "INSERT INTO sabot_leader VALUES (1, 0, 0, '', '', 0, 0)",
@@ -31,7 +40,7 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE sabot_events (number BIGINT PRIMARY KEY, at BIGINT NOT NULL, level TEXT NOT NULL, job TEXT, agent TEXT, message TEXT NOT NULL)",
     "CREATE INDEX sabot_events_of_job ON sabot_events (job, number)",
     "CREATE INDEX sabot_events_of_agent ON sabot_events (agent, number)",
-]];
+];
 
 /// Makes the tables, or brings them to this version. A newer one is refused.
 pub(super) async fn create(tx: &mut dyn Transaction, place: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::clone_on_ref_ptr)]
 
 mod bad_rows;
+mod committed;
 mod csv;
 mod files;
 mod fit;

@@ -25,11 +25,12 @@ fn a_file_appears_on_commit_and_not_on_abort() {
     let dir = tempfile::tempdir().unwrap();
     for uri in uris(dir.path()) {
         let name = Path::new(&uri).file_name().unwrap().to_str().unwrap().to_string();
-        let hidden = format!(".{name}.tmp-{}", std::process::id());
+        let hidden = format!(".{name}.tmp-{}-", std::process::id());
         let mut sink = SinkSpec::from_uri(&uri).unwrap().open().unwrap();
         assert_eq!(sink.describe(), uri);
         sink.open(&two().schema()).unwrap();
-        assert_eq!(listing(dir.path()), [hidden.as_str()]);
+        let files = listing(dir.path());
+        assert!(files.len() == 1 && files[0].starts_with(&hidden), "{files:?}");
         sink.write(&two()).unwrap();
         sink.abort();
         assert!(listing(dir.path()).is_empty(), "{uri}: nothing is left");
@@ -51,6 +52,32 @@ fn a_file_appears_on_commit_and_not_on_abort() {
         assert_eq!(listing(dir.path()), [name.as_str()], "{uri}: dropped is aborted");
         std::fs::remove_file(&uri).unwrap();
     }
+}
+
+#[test]
+fn a_process_of_the_same_number_does_not_write_into_the_same_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out.csv");
+    // one of another container, which was given up and has the file open yet; files of other processes are not touched
+    let old = dir.path().join(format!(".out.csv.tmp-{}-1f", std::process::id()));
+    let other = dir.path().join(format!(".out.csv.tmp-{}9-1f", std::process::id()));
+    let mut zombie = std::fs::File::create(&old).unwrap();
+    std::fs::write(&other, "theirs").unwrap();
+    let mut sink = CsvSink::new(&target, &CsvOptions::default()).unwrap();
+    sink.open(&two().schema()).unwrap();
+    sink.write(&two()).unwrap();
+    std::io::Write::write_all(&mut zombie, b"rows of an attempt that was given up").unwrap();
+    assert!(std::fs::rename(&old, &target).is_err(), "it can put nothing in place");
+    sink.commit().unwrap();
+    assert!(!std::fs::read_to_string(&target).unwrap().contains("given up"));
+    assert_eq!(listing(dir.path()), [other.file_name().unwrap().to_str().unwrap(), "out.csv"]);
+    // of one process two still may not
+    let mut first = CsvSink::new(&target, &CsvOptions::default()).unwrap();
+    first.open(&two().schema()).unwrap();
+    let second = CsvSink::new(&target, &CsvOptions::default()).unwrap().open(&two().schema()).unwrap_err();
+    assert!(second.to_string().contains("two sinks write to"), "{second}");
+    first.write(&two()).unwrap();
+    first.commit().unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::lease::Lease;
@@ -37,11 +37,58 @@ pub(in crate::runtime) struct Away {
     /// Whether a look is due at whether nothing moves.
     pub(super) suspects: AtomicBool,
     pub(super) started: AtomicBool,
+    pub(super) said: Mutex<Said>,
+}
+
+/// Events that a share tells in a minute; what more there is, it counts.
+const EVENTS: usize = 60;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a share has told in this minute.
+#[derive(Default)]
+pub(super) struct Said {
+    since: Duration,
+    events: usize,
+}
+
+impl Said {
+    /// One more event happens. Whether it is told, and how many were not in the minute before.
+    fn one(&mut self, now: Duration) -> (bool, usize) {
+        let mut before = 0;
+        if now.saturating_sub(self.since) >= MINUTE {
+            before = self.left_out();
+            *self = Said { since: now, events: 0 };
+        }
+        self.events += 1;
+        (self.events <= EVENTS, before)
+    }
+    fn left_out(&self) -> usize {
+        self.events.saturating_sub(EVENTS)
+    }
 }
 
 impl Away {
     pub(in crate::runtime) fn tell(&self, message: FromShare) {
         (self.up)(message);
+    }
+    /// Tells what is worth a log line, as it happens.
+    pub(in crate::runtime) fn say(&self, event: String, now: Duration) {
+        let (told, left_out) = lock(&self.said).one(now);
+        self.say_left_out(left_out);
+        if told {
+            self.tell(FromShare::Event(event));
+        }
+    }
+    fn say_left_out(&self, events: usize) {
+        if events > 0 {
+            self.tell(FromShare::Event(format!("{events} more events were not told, as there were too many in a minute")));
+        }
+    }
+    /// Tells what has not been told yet: the share ends.
+    pub(super) fn say_last(&self, now: Duration) {
+        self.store.iter().flat_map(|s| s.storage.told()).for_each(|event| self.say(event, now));
+        let left_out = lock(&self.said).left_out();
+        self.say_left_out(left_out);
     }
     /// The number of a task among those of all shares.
     pub(in crate::runtime) fn global(&self, task: usize) -> usize {
@@ -83,7 +130,13 @@ impl Job {
         let Some(away) = self.away() else { return };
         match message {
             ToShare::Prepare => {}
-            ToShare::Start => self.start_once(),
+            ToShare::Start => {
+                // one that has failed meanwhile sends nothing
+                if !away.started.load(SeqCst) {
+                    away.carrier.begin();
+                }
+                self.start_once();
+            }
             ToShare::Beat { number } => away.lease.answer(number),
             ToShare::Begin { epoch } => {
                 self.epoch.fetch_max(epoch, SeqCst);
@@ -172,4 +225,20 @@ pub(super) fn unheard(lease: Duration) -> Error {
         format!("was not heard for {lease:?}, so this share of the job ends before another takes its place"),
         source,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_tells_so_many_events_in_a_minute() {
+        let mut said = Said::default();
+        let told = (0..EVENTS as u64 * 2).filter(|n| said.one(Duration::from_millis(*n)).0).count();
+        assert_eq!((told, said.left_out()), (EVENTS, EVENTS));
+        assert_eq!(said.one(MINUTE), (true, EVENTS));
+        assert_eq!(said.one(MINUTE), (true, 0));
+        // slowly, all are told
+        assert!((0..1000).all(|n| said.one(MINUTE * (n + 2)) == (true, 0)));
+    }
 }

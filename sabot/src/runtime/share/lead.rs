@@ -1,13 +1,13 @@
 //! The coordinator of all shares of a job, as seen from outside.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::lead_state::{State, Team};
 use super::member::listed;
 use super::{Fault, From, FromShare, Listed, NodeMetrics, Placement, Share, StageShape, ToShare};
-use crate::operator::PhysicalPlan;
+use crate::operator::{PhysicalPlan, Split};
 use crate::runtime::begin::{apart, check, coordinator, list, replayable};
 use crate::runtime::carry::carry;
 use crate::runtime::control::{Asked, Saving};
@@ -18,7 +18,7 @@ use crate::runtime::shape::shapes;
 use crate::runtime::storage::Owner;
 use crate::runtime::store::{Begin, Opened, Store};
 use crate::runtime::util::lock;
-use crate::runtime::{Checkpoint, CheckpointReport, Done, Executor, Report, RunOptions, Savepoint, Ticket, savepoints};
+use crate::runtime::{Checkpoint, CheckpointReport, Done, Executor, Report, RunOptions, Savepoint, StepShape, Ticket, savepoints};
 use crate::{Error, Result};
 
 /// How long a share may go on without a word of its lead, and the lead waits for one of a share.
@@ -41,6 +41,8 @@ pub struct Lead {
     pub(super) lease: Duration,
     pub(super) done: Done,
     pub(super) outcome: Mutex<Option<Result<Report>>>,
+    /// Is told what happens.
+    pub(super) hears: OnceLock<Hears>,
     /// What every share begins with.
     template: Share,
     stages: Vec<StageShape>,
@@ -51,6 +53,9 @@ pub struct Lead {
     /// The place of the checkpoints is this attempt's until it is over.
     owner: Mutex<Option<Owner>>,
 }
+
+/// Is told what is worth a log line, and of which share it is, if it is of one.
+pub(super) type Hears = Box<dyn Fn(Option<usize>, &str) + Send + Sync>;
 
 #[derive(Default)]
 struct Inbox {
@@ -92,6 +97,33 @@ impl std::fmt::Debug for Lead {
     }
 }
 
+/// What a job begins with.
+fn begins(
+    (plan, steps, splits): (&PhysicalPlan, &[StepShape], &BTreeMap<usize, Vec<Split>>),
+    options: &RunOptions,
+    begin: Begin,
+) -> Result<(From, Option<Checkpoint>)> {
+    Ok(match begin {
+        Begin::Nothing => (From::Start, None),
+        Begin::Newest(newest) => (From::Checkpoint(newest.epoch), Some(newest)),
+        Begin::Savepoint(saved) => {
+            let path = options.from_savepoint.clone().ok_or_else(|| Error::internal("a savepoint without a name"))?;
+            (From::Savepoint(path), Some(carry(plan, steps, splits, saved, options.allow_dropped_state)?))
+        }
+    })
+}
+
+/// The stages that a [lead](Lead) will have, with so many instances of each parallel step: they depend on what the job begins with. Takes nothing.
+///
+/// # Errors
+/// As for [`Lead::open`].
+pub fn stages(plan: &PhysicalPlan, options: &RunOptions, parallelism: usize) -> Result<Vec<StageShape>> {
+    let splits = list(plan)?;
+    let steps = shapes(plan, &splits)?;
+    let (_, checkpoint) = begins((plan, &steps, &splits), options, Store::look(options)?)?;
+    Ok(Graph::new(plan, parallelism, |a, b| apart(plan, checkpoint.as_ref(), a, b))?.shapes(plan))
+}
+
 impl Lead {
     /// Takes the place of the job's checkpoints, if it has one ([`RunOptions::checkpoint_dir`]), and looks what the job begins with. The
     /// executor runs the lead's own work: an [`Inline`](crate::runtime::Inline) one does, on the thread that [waits](Self::wait).
@@ -119,16 +151,9 @@ impl Lead {
             opened.map_or((None, None, Begin::Nothing), |Opened { owner, store, begin }| (owner, Some(store), begin));
         let splits = list(&plan)?;
         let steps = shapes(&plan, &splits)?;
-        let (from, checkpoint) = match begin {
-            Begin::Nothing => match given {
-                Some(given) => (From::Given(Box::new(given.clone())), Some(given.clone())),
-                None => (From::Start, None),
-            },
-            Begin::Newest(newest) => (From::Checkpoint(newest.epoch), Some(newest)),
-            Begin::Savepoint(saved) => {
-                let path = options.from_savepoint.clone().ok_or_else(|| Error::internal("a savepoint without a name"))?;
-                (From::Savepoint(path), Some(carry(&plan, &steps, &splits, saved, options.allow_dropped_state)?))
-            }
+        let (from, checkpoint) = match given {
+            Some(given) => (From::Given(Box::new(given.clone())), Some(given.clone())),
+            None => begins((&plan, &steps, &splits), options, begin)?,
         };
         let checkpoint = checkpoint.as_ref();
         check(&plan, checkpoint)?;
@@ -157,6 +182,7 @@ impl Lead {
             lease: LEASE,
             done: Done::default(),
             outcome: Mutex::default(),
+            hears: OnceLock::new(),
             template,
             stages: graph.shapes(&plan),
             state: Mutex::new(State::new(coordinator, executor.now())),
@@ -205,6 +231,11 @@ impl Lead {
         let share = |number| Share { number, placement: placement.clone(), ..self.template.clone() };
         Ok((0..placement.shares).map(share).collect())
     }
+    /// Has `hears` told what is worth a log line when it happens, and of which share it is: what is tried again, queues that were let grow. It
+    /// must not block, nor call the lead. Set once.
+    pub fn on_event(&self, hears: impl Fn(Option<usize>, &str) + Send + Sync + 'static) {
+        let _ = self.hears.set(Box::new(hears));
+    }
     /// A share says something.
     pub fn on(self: &Arc<Self>, share: usize, message: FromShare) {
         self.post(Event::From(share, message));
@@ -221,6 +252,13 @@ impl Lead {
     /// Asks for a checkpoint now; they also come by themselves.
     pub fn request_checkpoint(self: &Arc<Self>) {
         self.post(Event::Now);
+    }
+    /// Asks for a checkpoint with which the job then ends, with [`Error::Suspended`] of this name: it goes on elsewhere. Unlike a savepoint, nothing
+    /// stays but the checkpoint.
+    pub fn request_end(self: &Arc<Self>, name: &str) -> Ticket<()> {
+        let ticket = Ticket::default();
+        self.post(Event::Want(Asked::End(name.to_owned(), ticket.clone())));
+        ticket
     }
     /// Asks for a savepoint of this name; with `stop` the job then ends with [`Error::Suspended`].
     pub fn request_savepoint(self: &Arc<Self>, name: &str, stop: bool) -> Ticket<Savepoint> {
@@ -258,6 +296,10 @@ impl Lead {
     pub fn is_over(&self) -> bool {
         self.done.is_set()
     }
+    /// Whether the job is ending: nothing more can be asked of it.
+    pub fn is_ending(&self) -> bool {
+        lock(&self.state).is_ending()
+    }
     /// How the job ended, once.
     pub fn outcome(&self) -> Option<Result<Report>> {
         lock(&self.outcome).take()
@@ -265,6 +307,10 @@ impl Lead {
     /// The share whose error ended the job.
     pub fn failed_share(&self) -> Option<usize> {
         lock(&self.state).failed_share()
+    }
+    /// The share whose loss ended the job: it was not heard any more.
+    pub fn lost_share(&self) -> Option<usize> {
+        lock(&self.state).lost_share()
     }
     /// What each share has told of its steps last.
     pub fn metrics(&self) -> Vec<Vec<NodeMetrics>> {

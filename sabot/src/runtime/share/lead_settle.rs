@@ -94,6 +94,7 @@ impl State {
     }
     /// What came of a piece; tries it again after a transient error.
     fn done<T>(&mut self, lead: &Arc<Lead>, piece: Piece, result: Result<T>) -> Option<T> {
+        self.retried(lead);
         let cut = self.cut.as_mut()?;
         let error = match result {
             Ok(value) => {
@@ -104,7 +105,7 @@ impl State {
         };
         match cut.retry.pause("a checkpoint", error, (lead.options.retries, lead.options.retry_wait)) {
             Ok(pause) => {
-                self.events.push(pause.why);
+                self.event(lead, None, pause.why);
                 lead.after(pause.wait, Event::Again(piece));
             }
             Err(error) => self.abort(lead, None, error),

@@ -1,5 +1,6 @@
 //! What a lead knows, and what it does about what happens: one event after the other.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::runtime::launch::balance;
 use crate::runtime::util::lock;
 use crate::runtime::{NodeReport, Report};
 use crate::{Error, Result};
+
+/// Events that a report has at most: the newest.
+const EVENTS: usize = 1000;
 
 type Send = Arc<dyn Fn(usize, ToShare) + std::marker::Send + Sync>;
 
@@ -80,7 +84,9 @@ pub(super) struct State {
     /// The error that ended the job, and the share that it comes from.
     error: Option<(Option<usize>, Error)>,
     failed: Option<usize>,
-    pub(super) events: Vec<String>,
+    /// Whether that share was lost, and has not failed itself.
+    lost: bool,
+    events: VecDeque<String>,
     nodes: Vec<NodeReport>,
     started: Duration,
     /// Whether the next checkpoint has its time.
@@ -101,7 +107,8 @@ impl State {
             inquiry: Inquiry::default(),
             error: None,
             failed: None,
-            events: Vec::new(),
+            lost: false,
+            events: VecDeque::new(),
             nodes: Vec::new(),
             started: now,
             armed: false,
@@ -110,8 +117,14 @@ impl State {
     pub(super) fn assemble(&mut self, team: Team) {
         self.team = Some(team);
     }
+    pub(super) fn is_ending(&self) -> bool {
+        !matches!(self.phase, Phase::Gathering | Phase::Preparing | Phase::Running)
+    }
     pub(super) fn failed_share(&self) -> Option<usize> {
         self.failed
+    }
+    pub(super) fn lost_share(&self) -> Option<usize> {
+        self.failed.filter(|_| self.lost)
     }
     pub(super) fn metrics(&self) -> Vec<Vec<NodeMetrics>> {
         self.members().iter().map(|m| m.metrics.clone()).collect()
@@ -140,7 +153,7 @@ impl State {
     pub(super) fn on(&mut self, lead: &Arc<Lead>, event: Event) {
         match event {
             Event::From(share, message) => self.from(lead, share, message),
-            Event::Lost(share, error) => self.abort(lead, Some(share), error),
+            Event::Lost(share, error) => self.lose(lead, share, error),
             Event::Ended(share, error) => self.gone(lead, share, Some(error)),
             Event::Want(asked) => self.want(lead, asked),
             Event::Due => {
@@ -190,7 +203,7 @@ impl State {
             FromShare::Metrics(metrics) => member.metrics = metrics,
             FromShare::Event(event) => {
                 let name = self.name(share);
-                self.events.push(format!("{name}: {event}"));
+                self.event(lead, Some(share), format!("{name}: {event}"));
             }
             FromShare::Committed { .. } if phase == Phase::Committing => self.commit_next(lead),
             _ if phase != Phase::Running && phase != Phase::Last => {}
@@ -267,7 +280,7 @@ impl State {
     }
     fn want(&mut self, lead: &Arc<Lead>, asked: Asked) {
         let over = || Error::Checkpoint("the job is over".into());
-        if lead.settling.is_none() && (matches!(&asked, Asked::Save(_)) || !lead.options.cuts()) {
+        if lead.settling.is_none() && (!matches!(&asked, Asked::Cut(_)) || !lead.options.cuts()) {
             return asked.refuse(Error::Checkpoint(
                 "savepoints are kept beside checkpoints: start the job with a directory for them (`--checkpoint-dir`)".into(),
             ));
@@ -357,6 +370,11 @@ impl State {
             None => self.leave(lead),
         }
     }
+    /// A share cannot be heard any more.
+    fn lose(&mut self, lead: &Arc<Lead>, share: usize, error: Error) {
+        self.lost |= !matches!(self.phase, Phase::Leaving | Phase::Aborting | Phase::Over);
+        self.abort(lead, Some(share), error);
+    }
     /// The job ends with an error; the first one counts.
     pub(super) fn abort(&mut self, lead: &Arc<Lead>, share: Option<usize>, error: Error) {
         match self.phase {
@@ -364,7 +382,7 @@ impl State {
             // all is committed: what a share says now changes nothing
             Phase::Leaving => {
                 let name = share.map(|s| self.name(s)).unwrap_or_default();
-                self.events.push(format!("{name} did not end in good order: {error}"));
+                self.event(lead, share, format!("{name} did not end in good order: {error}"));
             }
             Phase::Aborting => {}
             _ => {
@@ -397,6 +415,7 @@ impl State {
         if !over {
             return;
         }
+        self.retried(lead);
         let outcome = match self.error.take() {
             Some((_, error)) => Err(error),
             None => self.report(lead),
@@ -408,17 +427,30 @@ impl State {
         lead.done.set();
         lead.executor.nudge();
     }
+    /// Something is worth a log line.
+    pub(super) fn event(&mut self, lead: &Lead, share: Option<usize>, event: String) {
+        if let Some(hears) = lead.hears.get() {
+            hears(share, &event);
+        }
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+    /// What the lead itself has tried again at the place of the checkpoints.
+    pub(super) fn retried(&mut self, lead: &Lead) {
+        let told: Vec<String> = lead.settling.iter().flat_map(|s| s.store.storage.told()).collect();
+        told.into_iter().for_each(|event| self.event(lead, None, event));
+    }
     fn report(&mut self, lead: &Lead) -> Result<Report> {
         let reports: Vec<ShareReport> = self.team.iter_mut().flat_map(|t| &mut t.members).filter_map(|m| m.report.take()).collect();
         self.balance(lead, &reports)?;
-        let mut report = Report { nodes: std::mem::take(&mut self.nodes), events: std::mem::take(&mut self.events), ..Report::default() };
-        for (number, share) in reports.into_iter().enumerate() {
-            let name = self.name(number);
+        let mut report =
+            Report { nodes: std::mem::take(&mut self.nodes), events: std::mem::take(&mut self.events).into(), ..Report::default() };
+        for share in reports {
             report.workers.extend(share.workers);
             report.peak_channel_bytes = report.peak_channel_bytes.max(usize::try_from(share.peak_channel_bytes).unwrap_or(usize::MAX));
-            report.events.extend(share.events.into_iter().map(|event| format!("{name}: {event}")));
         }
-        report.events.extend(lead.settling.iter().flat_map(|s| s.store.storage.told()));
         report.checkpoints = lead.checkpoints();
         report.wall = lead.executor.now().saturating_sub(self.started);
         Ok(report)
@@ -434,7 +466,7 @@ impl State {
             match self.phase {
                 Phase::Leaving => self.gone(lead, share, Some(silent(&self.name(share), lead.lease))),
                 Phase::Aborting => self.leave(lead),
-                _ => self.abort(lead, Some(share), silent(&self.name(share), lead.lease)),
+                _ => self.lose(lead, share, silent(&self.name(share), lead.lease)),
             }
         }
         if self.phase == Phase::Aborting {

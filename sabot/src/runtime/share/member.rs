@@ -32,8 +32,9 @@ use crate::{Error, Result};
 /// Opens the sinks of these nodes.
 pub(crate) type OpenSinks<'a> = Box<dyn Fn(&[usize]) -> Result<Vec<BoundSink>> + Send + Sync + 'a>;
 
-/// A share. Whoever has it hears the lead: calls [`prepare`](Self::prepare) on [`ToShare::Prepare`] and [`on`](Self::on) for the rest; drives the
-/// executor until it [is over](Self::is_over); calls [`beat`](Self::beat) every [`BEAT`] until then; and [ends](Self::end) it.
+/// A share. Whoever has it has it [look](Self::look) first, and hears the lead: calls [`prepare`](Self::prepare) on [`ToShare::Prepare`] and
+/// [`on`](Self::on) for the rest; drives the executor until it [is over](Self::is_over); calls [`beat`](Self::beat) every [`BEAT`] until then; and
+/// [ends](Self::end) it.
 pub(crate) struct Member<'a> {
     executor: Arc<dyn Executor>,
     plan: Arc<PhysicalPlan>,
@@ -62,29 +63,17 @@ struct Early {
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
 impl<'a> Member<'a> {
-    /// Looks what there is to read, and tells the lead. No sink is touched yet.
-    ///
-    /// # Errors
-    /// If the job cannot be run here.
-    pub(crate) fn begin(
+    /// A share of which nothing was done yet.
+    pub(crate) fn new(
         executor: Arc<dyn Executor>,
         (plan, options): (Arc<PhysicalPlan>, &RunOptions),
         open: OpenSinks<'a>,
         share: Share,
         carrier: Arc<dyn Carrier>,
         up: Up,
-    ) -> Result<Member<'a>> {
+    ) -> Member<'a> {
         let lease = Arc::new(Lease::new(share.lease, executor.now()));
-        let splits = list(&plan)?;
-        check(&plan, None)?;
-        if options.cuts() {
-            replayable(&plan)?;
-        }
-        if let Some(dir) = &options.checkpoint_dir {
-            find(dir, &share, options)?;
-        }
-        let sources = listed(&plan, &splits)?;
-        let member = Member {
+        Member {
             executor,
             plan,
             options: options.clone(),
@@ -93,16 +82,35 @@ impl<'a> Member<'a> {
             carrier,
             up,
             lease,
-            splits: Mutex::new(splits),
+            splits: Mutex::default(),
             sinks: Mutex::default(),
             dir: Mutex::default(),
             job: OnceLock::new(),
             early: Mutex::default(),
             signal: Condvar::new(),
-        };
-        member.beat();
-        (member.up)(FromShare::Hello { sources });
-        Ok(member)
+        }
+    }
+    /// Looks what there is to read, and tells the lead. No sink is touched yet. That may take long: the lead is to hear
+    /// [beats](Self::beat) meanwhile. If the job cannot be run here, the share ends.
+    pub(crate) fn look(&self) {
+        self.beat();
+        match caught(|| self.listed()) {
+            Ok(sources) => (self.up)(FromShare::Hello { sources }),
+            Err(error) => self.fail(error),
+        }
+    }
+    fn listed(&self) -> Result<Vec<Listed>> {
+        let splits = list(&self.plan)?;
+        check(&self.plan, None)?;
+        if self.options.cuts() {
+            replayable(&self.plan)?;
+        }
+        if let Some(dir) = &self.options.checkpoint_dir {
+            find(dir, &self.share, &self.options)?;
+        }
+        let sources = listed(&self.plan, &splits)?;
+        *lock(&self.splits) = splits;
+        Ok(sources)
     }
     /// Asks whether the lead is there; ends the share if it was not heard for too long.
     pub(crate) fn beat(&self) {
@@ -150,16 +158,12 @@ impl<'a> Member<'a> {
             early = self.signal.wait(early).unwrap_or_else(PoisonError::into_inner);
         }
     }
-    /// Makes the tasks that are here, and has the links carried; then it is ready.
+    /// Makes the tasks that are here, and opens the links; then it is ready.
     pub(crate) fn prepare(&self) {
         if lock(&self.early).error.is_some() {
             return;
         }
-        let wired = catch_unwind(AssertUnwindSafe(|| self.wire())).unwrap_or_else(|panic| {
-            let what = format!("panicked: {}", message(&*panic));
-            Err(Error::Operator { operator: "(a source or sink)".into(), what, row: "no row".into() })
-        });
-        let (job, links) = match wired {
+        let (job, links) = match caught(|| self.wire()) {
             Ok(wired) => wired,
             Err(error) => return self.fail(error),
         };
@@ -247,6 +251,7 @@ impl<'a> Member<'a> {
             meter: Meter::new(&wired.nodes),
             suspects: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            said: Mutex::default(),
         };
         let parts = Parts {
             executor: Arc::clone(&self.executor),
@@ -299,6 +304,11 @@ impl<'a> Member<'a> {
         if result.is_err() {
             lock(&self.sinks).values().for_each(|s| _ = catch_unwind(AssertUnwindSafe(|| lock(s).abort())));
         }
+        if let Some(job) = job {
+            // what its steps did in all, however short it was
+            (self.up)(FromShare::Metrics(job.metrics()));
+            job.away().iter().for_each(|away| away.say_last(self.executor.now()));
+        }
         let report = job.map(|job| report(job)).unwrap_or_default();
         // Tasks of a share that failed are still there, with what they hold.
         let tasks: Vec<_> = job.into_iter().flat_map(|job| job.slots()).filter_map(|slot| lock(&slot.task).take()).collect();
@@ -318,15 +328,20 @@ impl<'a> Member<'a> {
     }
 }
 
+/// Calls sources and sinks; a panic is an error.
+fn caught<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let what = format!("panicked: {}", message(&*panic));
+        Err(Error::Operator { operator: "(a source or sink)".into(), what, row: "no row".into() })
+    })
+}
+
 fn report(job: &Job) -> ShareReport {
     job.progress.end();
-    let mut events = std::mem::take(&mut *lock(&job.events));
-    events.extend(job.away().and_then(|a| a.store.as_ref()).map(|s| s.storage.told()).unwrap_or_default());
     ShareReport {
         workers: job.workers.iter().map(|w| *lock(w)).collect(),
         spilled: job.ledger.spilled(),
         peak_channel_bytes: job.channels.iter().map(|c| c.peak()).max().unwrap_or(0) as u64,
-        events,
     }
 }
 

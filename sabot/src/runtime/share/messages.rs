@@ -106,8 +106,6 @@ pub struct ShareReport {
     pub spilled: Vec<u64>,
     /// The most bytes that any one queue held.
     pub peak_channel_bytes: u64,
-    /// Things worth a log line.
-    pub events: Vec<String>,
 }
 
 /// From a share to its lead.
@@ -119,7 +117,7 @@ pub enum FromShare {
         /// In the order of the plan.
         sources: Vec<Listed>,
     },
-    /// Its tasks are there, its sinks are open, and its links are carried.
+    /// Its tasks are there, its sinks are open, and peers can reach its ends of the links.
     Ready {
         /// The sinks that publish with each checkpoint, by their numbers in the physical plan.
         publish: Vec<usize>,
@@ -176,9 +174,9 @@ pub enum FromShare {
         /// How far it has come.
         counts: Counts,
     },
-    /// Told every second or so: the steps that have instances here.
+    /// Told every second or so, and at the end: the steps that have instances here.
     Metrics(Vec<NodeMetrics>),
-    /// Something worth a log line.
+    /// Something worth a log line, as it happens: something is tried again, a partition fell idle, queues were let grow.
     Event(String),
     /// It has ended with an error.
     Failed(Fault),

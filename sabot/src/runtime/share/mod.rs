@@ -22,10 +22,10 @@ mod standstill;
 pub(super) use away::Away;
 pub(crate) use away::Up;
 pub use fault::Fault;
-pub use lead::Lead;
+pub use lead::{Lead, stages};
 pub(crate) use member::{BEAT, Member};
 pub use messages::{Counts, From, FromShare, Listed, NodeMetrics, Part, Share, ShareReport, ToShare};
 pub use placement::{Placement, StageShape};
-pub use run::{run_share, stages};
+pub use run::run_share;
 
 pub use crate::shuffle::Carrier;

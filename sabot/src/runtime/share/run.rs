@@ -5,24 +5,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::member::{BEAT, Member, OpenSinks};
-use super::{Carrier, Fault, FromShare, Share, ShareReport, StageShape, ToShare};
+use super::{Carrier, FromShare, Share, ShareReport, ToShare};
 use crate::operator::{BoundSink, PhysicalPlan};
-use crate::runtime::graph::Graph;
 use crate::runtime::{Executor, Pool, RunOptions};
 use crate::{Error, Result};
 
 /// How long it takes at most until a share that failed by itself is over for its listener too.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The stages of a plan that begins from its start, with so many instances of each parallel step.
-///
-/// # Errors
-/// If the plan is inconsistent.
-pub fn stages(plan: &PhysicalPlan, parallelism: usize) -> Result<Vec<StageShape>> {
-    Ok(Graph::new(plan, parallelism, |_, _| false)?.shapes(plan))
-}
-
-/// Runs a share of a job to its end, on [`RunOptions::threads`] worker threads, while the calling thread waits. `sinks` opens the sinks of
+/// Runs a share of a job to its end, on the workers of `pool`, which other shares may use too, while the calling thread waits. `sinks` opens the sinks of
 /// these nodes, those that are here. `up` tells the lead, and must not block; `down` is what the lead says: if it hangs up, the share
 /// ends with an error.
 ///
@@ -30,32 +21,24 @@ pub fn stages(plan: &PhysicalPlan, parallelism: usize) -> Result<Vec<StageShape>
 /// The first error of any step that is here, which the lead is told; that with which the lead aborts it; if the lead is not heard for
 /// [`Share::lease`].
 pub fn run_share(
-    plan: Arc<PhysicalPlan>,
-    options: &RunOptions,
+    (plan, options): (Arc<PhysicalPlan>, &RunOptions),
+    pool: &Pool,
     sinks: &(dyn Fn(&[usize]) -> Result<Vec<BoundSink>> + Sync),
     share: Share,
     carrier: Arc<dyn Carrier>,
     up: Arc<dyn Fn(FromShare) + Send + Sync>,
     down: Receiver<ToShare>,
 ) -> Result<ShareReport> {
-    let begun = Pool::new(options.threads).and_then(|pool| {
-        let executor: Arc<dyn Executor> = Arc::new(pool);
-        let open: OpenSinks<'_> = Box::new(sinks);
-        Member::begin(executor, (plan, options), open, share, carrier, Arc::clone(&up))
-    });
-    let member = match begun {
-        Ok(member) => member,
-        Err(error) => {
-            up(FromShare::Failed(Fault::from(&error)));
-            return Err(error);
-        }
-    };
+    let executor: Arc<dyn Executor> = Arc::new(pool.beside());
+    let open: OpenSinks<'_> = Box::new(sinks);
+    let member = Member::new(executor, (plan, options), open, share, carrier, up);
     let heard = &member;
     std::thread::scope(|scope| {
         let listener = std::thread::Builder::new().name("sabot-share".into()).spawn_scoped(scope, move || listen(heard, &down));
         if let Err(e) = &listener {
             member.fail(Error::usage(format!("cannot start a thread: {e}")));
         }
+        member.look();
         member.wait();
         member.prepare();
         if let Some(job) = member.job() {

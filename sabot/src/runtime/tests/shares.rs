@@ -16,11 +16,16 @@ type Sinks = Arc<dyn Fn() -> Vec<BoundSink> + Send + Sync>;
 
 /// Starts a job on so many shares.
 fn start(sim: &Arc<Simulated>, plan: &Arc<PhysicalPlan>, sinks: Sinks, options: &RunOptions, shares: usize) -> Result<Arc<Processes>> {
-    let lead = |executor| Lead::open(Arc::clone(plan), options, options.threads, executor);
+    let lead = |executor| {
+        let stages = crate::runtime::share::stages(plan, options, options.threads)?;
+        let lead = Lead::open(Arc::clone(plan), options, options.threads, executor)?;
+        assert_eq!(lead.stages(), stages, "what was placed is what is led");
+        Ok(lead)
+    };
     let member = |executor: Arc<dyn Executor>, share: Share, carrier: Arc<dyn Carrier>, up: Up| -> Result<Member<'static>> {
         let sinks = Arc::clone(&sinks);
         let open = move |nodes: &[usize]| Ok(sinks().into_iter().filter(|s| nodes.contains(&s.node)).collect());
-        Member::begin(executor, (Arc::clone(plan), options), Box::new(open), share, carrier, up)
+        Ok(Member::new(executor, (Arc::clone(plan), options), Box::new(open), share, carrier, up))
     };
     Processes::start(sim, shares, lead, member)
 }
@@ -180,6 +185,31 @@ fn processes_that_wait_for_each_other_go_on_with_larger_queues() {
     assert!(grown > 0, "no run stood still");
 }
 
+#[test]
+fn what_happens_in_a_share_is_told_when_it_happens_and_once() {
+    let mut grown = 0;
+    for seed in seeds(8) {
+        let tiny = RunOptions { channel_bytes: 200, reorder_bytes: 200, ..options(2, 10) };
+        let (seen, plan) = (Seen::default(), Arc::new(diamond(1500).0));
+        let (node, told) = (plan.nodes.len() - 1, Arc::new(std::sync::Mutex::new(Vec::new())));
+        let sinks: Sinks = Arc::new(move || bind(node, &seen));
+        let processes = start(&Arc::new(Simulated::new(seed)), &plan, sinks, &tiny, 3).unwrap();
+        let (hears, lead) = (Arc::clone(&told), Arc::downgrade(&processes.lead));
+        processes.lead.on_event(move |share, event| {
+            let over = lead.upgrade().is_none_or(|lead| lead.is_over());
+            hears.lock().unwrap().push((share, event.to_owned(), over));
+        });
+        let report = processes.drive().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let told = told.lock().unwrap();
+        assert!(told.iter().map(|(_, event, _)| event).eq(&report.events), "seed {seed}: {told:?} and {:?}", report.events);
+        for (share, event, over) in told.iter().filter(|(_, event, _)| event.contains("were let grow")) {
+            assert!(!over && event.starts_with(&format!("share {}", share.unwrap())), "seed {seed}: {event}");
+            grown += 1;
+        }
+    }
+    assert!(grown > 0, "no run stood still");
+}
+
 /// Takes nothing, ever.
 struct Deaf;
 
@@ -283,12 +313,37 @@ fn a_savepoint_of_several_processes_begins_a_job_on_another_number() {
         assert!(matches!(&ended, Err(Error::Suspended(name)) if name == "before"), "seed {seed}: {ended:?}");
         let saved = ticket.get().and_then(Ticket::try_take).unwrap().unwrap();
         assert!(saved.bytes > 0);
+        assert_eq!(processes.lead.checkpoints().savepoints, [saved], "seed {seed}");
         let path = find_savepoint(Some(dir.path()), "before").unwrap();
         let (sim, started) = at(seed + 1, 6000, |p| p.lead.stop());
         let options = RunOptions { from_savepoint: Some(path), checkpoint_every: Duration::from_millis(5), ..kept(other.path(), 2) };
         let processes = start(&sim, &plan, shelved(&shelves, nodes), &options, 3).unwrap();
         let _ = started.set(Arc::clone(&processes));
         processes.drive().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        each_row_once(&shelves, 2, seed);
+    }
+}
+
+/// To several, to one, to several: with one instance each step could be in one task, but for what the checkpoint says of them.
+#[test]
+fn a_job_that_moves_goes_on_from_a_checkpoint() {
+    for seed in seeds(12) {
+        let dir = folder();
+        let shelves = [Shelf::default(), Shelf::default()];
+        let (plan, nodes) = plan(2);
+        let plan = Arc::new(plan.0);
+        for (life, (threads, shares)) in [(3, 2), (1, 1), (4, 3), (1, 2)].into_iter().enumerate() {
+            let ticket: Arc<OnceLock<Ticket<()>>> = Arc::default();
+            let asked = Arc::clone(&ticket);
+            let (sim, started) = at(seed * 10 + life as u64, 700, move |p| _ = asked.set(p.lead.request_end("elsewhere")));
+            let processes = start(&sim, &plan, shelved(&shelves, nodes), &kept(dir.path(), threads), shares).unwrap();
+            let _ = started.set(Arc::clone(&processes));
+            let ended = processes.drive();
+            assert!(matches!(&ended, Err(Error::Suspended(name)) if name == "elsewhere"), "seed {seed}, life {life}: {ended:?}");
+            assert!(matches!(ticket.get().and_then(Ticket::try_take), Some(Ok(()))));
+        }
+        assert!(!dir.path().join("savepoints").exists(), "nothing stays but the checkpoints");
+        finish(dir.path(), &plan, shelved(&shelves, nodes), seed, (2, 3));
         each_row_once(&shelves, 2, seed);
     }
 }
@@ -307,7 +362,7 @@ fn a_directory_that_not_all_processes_see_is_refused() {
         let options = if share.number == 1 { kept(elsewhere.path(), 2) } else { here.clone() };
         let sinks = Arc::clone(&sinks);
         let open = move |nodes: &[usize]| Ok(sinks().into_iter().filter(|s| nodes.contains(&s.node)).collect());
-        Member::begin(executor, (Arc::clone(&plan), &options), Box::new(open), share, carrier, up)
+        Ok(Member::new(executor, (Arc::clone(&plan), &options), Box::new(open), share, carrier, up))
     };
     let processes = Processes::start(&sim, 2, lead, member).unwrap();
     let error = processes.drive().unwrap_err().to_string();
@@ -345,46 +400,106 @@ fn the_lead_knows_what_the_steps_do() {
     assert!(*taken > 0);
 }
 
-/// Shares on threads of their own, and a lead on this one.
+#[test]
+fn the_lead_knows_what_the_steps_of_a_short_job_did() {
+    for seed in seeds(12) {
+        let plan = Arc::new(counted(200).0);
+        let (seen, node) = (Seen::default(), plan.nodes.len() - 1);
+        let sinks: Sinks = Arc::new(move || bind(node, &seen));
+        let processes = start(&Arc::new(Simulated::new(seed)), &plan, sinks, &options(3, 20), 1 + seed as usize % 3).unwrap();
+        let report = processes.drive().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        // it was over before anybody was asked
+        let mut accounts = vec![crate::operator::Account::default(); plan.nodes.len()];
+        processes.lead.metrics().iter().flatten().for_each(|m| accounts[m.node].add(&m.account));
+        let exact: Vec<_> = report.nodes.iter().map(|n| n.account).collect();
+        assert_eq!(accounts, exact, "seed {seed}");
+        assert_eq!(accounts[0].rows_in, 200);
+    }
+}
+
+/// Runs shares on threads of their own, and a lead on this one.
+fn on_threads(plan: &Arc<PhysicalPlan>, shares: usize, lease: Duration) -> (Seen, Report) {
+    use std::sync::mpsc;
+    let seen = Seen::default();
+    let node = plan.nodes.len() - 1;
+    let (pool, workers) = (Arc::new(Pool::new(1).unwrap()), Arc::new(Pool::new(2).unwrap()));
+    let (wires, done) = (crate::testing::wires::Wires::new(Arc::clone(&pool) as Arc<dyn Executor>), Arc::new(Done::default()));
+    let (driver, until) = (Arc::clone(&pool), Arc::clone(&done));
+    let network = std::thread::spawn(move || driver.drive(&until));
+    let lead = Lead::open(Arc::clone(plan), &options(2, 100), 4, Arc::new(Inline::default())).unwrap();
+    let (to, from): (Vec<_>, Vec<_>) = (0..shares).map(|_| mpsc::channel::<ToShare>()).unzip();
+    let to = std::sync::Mutex::new(to);
+    let send = move |share: usize, message| _ = to.lock().unwrap()[share].send(message);
+    let placement = crate::runtime::share::Placement::spread(lead.stages(), &vec![2; shares]);
+    let begun = lead.begin(placement, Arc::new(send)).unwrap();
+    let threads: Vec<_> = begun
+        .into_iter()
+        .zip(from)
+        .map(|(share, down)| {
+            let (lead, plan, seen, number) = (Arc::clone(&lead), Arc::clone(plan), seen.clone(), share.number);
+            let socket = wires.socket(number) as Arc<dyn Carrier>;
+            let open = move |nodes: &[usize]| Ok(bind(node, &seen).into_iter().filter(|s| nodes.contains(&s.node)).collect());
+            let up: Up = Arc::new(move |message| lead.on(number, message));
+            let share = Share { lease, ..share };
+            let workers = Arc::clone(&workers);
+            std::thread::spawn(move || crate::runtime::share::run_share((plan, &options(2, 100)), &workers, &open, share, socket, up, down))
+        })
+        .collect();
+    let report = lead.wait().unwrap();
+    for thread in threads {
+        assert_eq!(thread.join().unwrap().unwrap().workers.len(), 2);
+    }
+    done.set();
+    pool.nudge();
+    assert!(network.join().unwrap());
+    (seen, report)
+}
+
 #[test]
 fn shares_run_on_threads() {
-    use std::sync::mpsc;
     let expected = go(&counted(20_000), &options(1, 100)).0.rows();
     for shares in [1, 3] {
-        let seen = Seen::default();
-        let plan = Arc::new(counted(20_000).0);
-        let node = plan.nodes.len() - 1;
-        let pool = Arc::new(Pool::new(1).unwrap());
-        let (wires, done) = (crate::testing::wires::Wires::new(Arc::clone(&pool) as Arc<dyn Executor>), Arc::new(Done::default()));
-        let (driver, until) = (Arc::clone(&pool), Arc::clone(&done));
-        let network = std::thread::spawn(move || driver.drive(&until));
-        let lead = Lead::open(Arc::clone(&plan), &options(2, 100), 4, Arc::new(Inline::default())).unwrap();
-        let (to, from): (Vec<_>, Vec<_>) = (0..shares).map(|_| mpsc::channel::<ToShare>()).unzip();
-        let to = std::sync::Mutex::new(to);
-        let send = move |share: usize, message| _ = to.lock().unwrap()[share].send(message);
-        let placement = crate::runtime::share::Placement::spread(lead.stages(), &vec![2; shares]);
-        let begun = lead.begin(placement, Arc::new(send)).unwrap();
-        let threads: Vec<_> = begun
-            .into_iter()
-            .zip(from)
-            .map(|(share, down)| {
-                let (lead, plan, seen, number) = (Arc::clone(&lead), Arc::clone(&plan), seen.clone(), share.number);
-                let socket = wires.socket(number) as Arc<dyn Carrier>;
-                let open = move |nodes: &[usize]| Ok(bind(node, &seen).into_iter().filter(|s| nodes.contains(&s.node)).collect());
-                let up: Up = Arc::new(move |message| lead.on(number, message));
-                std::thread::spawn(move || crate::runtime::share::run_share(plan, &options(2, 100), &open, share, socket, up, down))
-            })
-            .collect();
-        let report = lead.wait().unwrap();
-        for thread in threads {
-            assert_eq!(thread.join().unwrap().unwrap().workers.len(), 2);
-        }
-        done.set();
-        pool.nudge();
-        assert!(network.join().unwrap());
+        let (seen, report) = on_threads(&Arc::new(counted(20_000).0), shares, Duration::from_secs(5));
         assert_eq!(seen.rows(), expected);
         assert_eq!((report.workers.len(), seen.ends()), (2 * shares, vec!["commit"]));
     }
+}
+
+/// Has splits that are listed for so long, but for the first time.
+struct Long(Numbers, Duration, std::sync::atomic::AtomicBool);
+
+impl crate::operator::Source for Long {
+    fn schema(&self) -> arrow_schema::SchemaRef {
+        self.0.schema()
+    }
+    fn project(&mut self, columns: &[String]) -> Result<()> {
+        self.0.project(columns)
+    }
+    fn bounded(&self) -> bool {
+        true
+    }
+    fn splits(&self) -> Result<Vec<crate::operator::Split>> {
+        if self.2.swap(true, SeqCst) {
+            std::thread::sleep(self.1);
+        }
+        self.0.splits()
+    }
+    fn open(&self, split: &crate::operator::Split, at: Option<&serde_json::Value>) -> Result<Box<dyn crate::operator::SplitReader>> {
+        self.0.open(split, at)
+    }
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+#[test]
+fn a_share_that_lists_its_input_for_longer_than_its_lease_is_heard_meanwhile() {
+    let lease = Duration::from_millis(2500);
+    let mut p = Plan::default();
+    let s = p.source(Long(Numbers::new(500, 17, 20), lease + lease / 5, std::sync::atomic::AtomicBool::new(false)));
+    p.sink(s);
+    let (seen, _) = on_threads(&Arc::new(p.0), 2, lease);
+    assert_eq!((seen.rows().len(), seen.ends()), (500, vec!["commit"]));
 }
 
 #[cfg(feature = "cluster")]

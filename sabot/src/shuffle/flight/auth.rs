@@ -1,7 +1,7 @@
 //! Who may call: a bearer token on every call, and a signed ticket for what belongs to a job.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -11,6 +11,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 
 use crate::clock::time_of_day;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// The shortest key that tickets are signed with, in bytes.
@@ -69,15 +70,20 @@ impl Token {
 pub enum Purpose {
     /// To send the rows of the job's edges.
     Exchange,
-    /// To read this output of the job.
-    Output(String),
+    /// To read an output of the job.
+    Output {
+        /// Its name.
+        name: String,
+        /// Where its rows are, as those understand it that [offer](super::Node::outputs) outputs.
+        place: String,
+    },
 }
 
 impl std::fmt::Display for Purpose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Purpose::Exchange => f.write_str("the exchange"),
-            Purpose::Output(name) => write!(f, "output `{name}`"),
+            Purpose::Output { name, .. } => write!(f, "output `{name}`"),
         }
     }
 }
@@ -102,9 +108,9 @@ impl Grant {
     }
 }
 
-/// The key with which the control plane signs tickets, and with which agents know them.
+/// The key with which the control plane signs tickets, and with which agents know them. Clones are one key.
 #[derive(Clone)]
-pub struct TicketKey(Arc<[u8]>);
+pub struct TicketKey(Arc<Mutex<Vec<u8>>>);
 
 impl std::fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -118,11 +124,21 @@ impl TicketKey {
     /// # Errors
     /// If it is shorter.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self> {
+        let key = TicketKey(Arc::default());
+        key.renew(secret)?;
+        Ok(key)
+    }
+    /// Takes another secret, here and in all clones: another server leads, and signs with its own. Tickets of before are worth nothing.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); the key stays as it was.
+    pub fn renew(&self, secret: impl AsRef<[u8]>) -> Result<()> {
         let secret = secret.as_ref();
         if secret.len() < SHORTEST_KEY {
             return Err(Error::usage(format!("a key for tickets has at least {SHORTEST_KEY} bytes, this one has {}", secret.len())));
         }
-        Ok(TicketKey(secret.into()))
+        *lock(&self.0) = secret.to_vec();
+        Ok(())
     }
     /// A ticket: the hexadecimal digits of an HMAC-SHA256 and of the grant.
     ///
@@ -164,7 +180,7 @@ impl TicketKey {
         Ok(grant)
     }
     fn mac(&self) -> Result<Hmac<Sha256>> {
-        Hmac::new_from_slice(&self.0).map_err(|e| Error::internal(format!("a key for tickets: {e}")))
+        Hmac::new_from_slice(&lock(&self.0)).map_err(|e| Error::internal(format!("a key for tickets: {e}")))
     }
 }
 
@@ -189,13 +205,22 @@ mod tests {
     #[test]
     fn a_ticket_says_what_was_granted_and_nothing_else_is_taken() {
         let key = TicketKey::new("a key of sixteen b").unwrap();
-        let grant = Grant { job: "flights-1".into(), attempt: 3, purpose: Purpose::Output("daily".into()), expires: 1000 };
+        let grant = Grant {
+            job: "flights-1".into(),
+            attempt: 3,
+            purpose: Purpose::Output { name: "daily".into(), place: "/out".into() },
+            expires: 1000,
+        };
         let ticket = key.sign(&grant).unwrap();
         assert_eq!(key.open_at(&ticket, 999).unwrap(), grant);
         let late = key.open_at(&ticket, 1007).unwrap_err().to_string();
         assert_eq!(late, "the ticket for output `daily` of job `flights-1` expired 7 s ago");
         let other = TicketKey::new("a key of sixteen c").unwrap();
         assert!(other.open_at(&ticket, 0).is_err());
+        let clone = other.clone();
+        assert!(other.renew("short").is_err() && clone.open_at(&ticket, 0).is_err());
+        other.renew("a key of sixteen b").unwrap();
+        assert_eq!(clone.open_at(&ticket, 0).unwrap(), grant);
         // every digit counts
         for at in 0..ticket.len() {
             let digit = if ticket.as_bytes().get(at) == Some(&b'0') { "1" } else { "0" };

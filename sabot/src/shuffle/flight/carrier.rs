@@ -80,6 +80,10 @@ impl FlightCarrier {
         self.replay = Arc::new(Replay::bounded(budget, dir));
         self
     }
+    /// The bytes that it keeps in memory at most, if that is [bounded](Self::spill).
+    pub fn budget(&self) -> Option<usize> {
+        self.replay.budget()
+    }
     /// Bytes that were written to files because they did not fit into memory.
     pub fn spilled(&self) -> u64 {
         self.replay.spilled()
@@ -139,18 +143,24 @@ impl Carrier for FlightCarrier {
         if self.routes.set(routes).is_err() {
             return Err(Error::internal("a carrier was started twice"));
         }
-        let runtime = self.options.node.runtime();
         for (edge, end) in &inbound {
             self.options.node.registry().expect(edge.clone(), Arc::clone(end) as _);
-            runtime.spawn(Arc::clone(end).watch());
-        }
-        self.ended.begin(outbound.len());
-        for end in &outbound {
-            runtime.spawn(Arc::clone(end).run());
         }
         *lock(&self.inbound) = inbound;
         *lock(&self.outbound) = outbound;
         Ok(())
+    }
+    fn begin(&self) {
+        let runtime = self.options.node.runtime();
+        for (_, end) in lock(&self.inbound).iter() {
+            end.expected();
+            runtime.spawn(Arc::clone(end).watch());
+        }
+        let outbound = lock(&self.outbound);
+        self.ended.begin(outbound.len());
+        for end in outbound.iter() {
+            runtime.spawn(Arc::clone(end).run());
+        }
     }
     fn pushed(&self, outgoing: usize) {
         if let Some(Some(end)) = self.routes.get().and_then(|r| r.sends.get(outgoing)) {

@@ -47,7 +47,7 @@ struct State {
     unpackers: Vec<Unpacker>,
     /// The number of the newest connection.
     connection: u64,
-    /// Since when there is none.
+    /// Since when there is none, or none was to be expected.
     cut: Option<Instant>,
     refused: Option<Status>,
     resume: bool,
@@ -74,6 +74,11 @@ impl Inbound {
             gone: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         }
+    }
+    /// The producer is ready: if it is not connected, it is away from now on.
+    pub(super) fn expected(&self) {
+        let mut state = lock(&self.state);
+        state.cut = state.cut.map(|_| Instant::now());
     }
     /// The channel of a link has room: there is more credit to tell of.
     pub(super) fn room(&self) {

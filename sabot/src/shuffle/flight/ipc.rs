@@ -80,6 +80,10 @@ impl Decoder {
     pub(super) fn new() -> Self {
         Decoder { schema: None, dictionaries: HashMap::new() }
     }
+    /// The columns, once they have come.
+    pub(super) fn schema(&self) -> Option<SchemaRef> {
+        self.schema.clone()
+    }
     /// The batch of a message, if it has one. The columns are parts of `body`, but for those that are not aligned in it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! A process listens with one [`Node`] and reaches others through [`Peer`]s. A [`FlightCarrier`] carries the links of one share of a
 //! job between them; [`Frames`] are streams of opaque bytes for control and heartbeats; any Flight client reads an [`Output`] of a
-//! job by `DoGet` with a signed ticket. Edges within a process never come here.
+//! job by `DoGet` with a signed ticket, which says where the rows are. Edges within a process never come here.
 //!
 //! # An exchange
 //!
@@ -28,7 +28,8 @@
 //! - **Backpressure.** Credits, in bytes: what the consumer's channel has room for. A channel without credit stays full, and its producer
 //!   stops. Streams are read without a pause, since a stalled stream would hold up others on its connection; HTTP/2 windows are a safety net.
 //! - **Cuts.** The producer connects again, at once and then with growing pauses, and goes on from the number that the consumer wants. An
-//!   agent that is away for longer than the peer's patience (10 s) ends the job, with its name and address. A connection on which nothing is
+//!   agent that is away for longer than the peer's patience (10 s) ends the job, with its name and address; before all shares are ready nobody is away.
+//!   A connection on which nothing is
 //!   heard is cut by its keepalive after 10 s.
 //! - **Memory.** Both channels of a link with one unit each, and what is on its way and kept [for replay](FlightCarrier::spill).
 //! - **Zombies.** An attempt has a generation, in the edge's name and in each frame: agents of older ones are refused for good.
@@ -51,6 +52,7 @@ mod node;
 mod outbound;
 mod outputs;
 mod peer;
+mod reader;
 mod replay;
 mod service;
 mod status;
@@ -65,8 +67,9 @@ pub use auth::{Grant, Purpose, TicketKey, Token};
 pub use carrier::{CarrierOptions, FlightCarrier};
 pub use frames::{FrameReceiver, FrameSender, Frames};
 pub use node::{Call, Node, NodeOptions, OnCall};
-pub use outputs::{Batches, Output};
+pub use outputs::{Batches, OnOutput, Output};
 pub use peer::{Peer, PeerOptions};
+pub use reader::OutputReader;
 pub use tls::Tls;
 
 /// Bytes of a message. Measured on loopback: messages of 256 KiB, which stay in the cache, 0.33 GB/s, of 2 MB 0.19 GB/s.

@@ -15,7 +15,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Status, Streaming};
 
-use super::auth::{TicketKey, Token};
+use super::auth::{Grant, TicketKey, Token};
 use super::frames::Frames;
 use super::hello::Edge;
 use super::outputs::{Output, Outputs};
@@ -194,13 +194,10 @@ impl Node {
     pub fn frames(&self, name: &str, on_call: impl Fn(Call) + Send + Sync + 'static) {
         lock(&self.0.registry.frames).insert(name.to_owned(), Arc::new(on_call));
     }
-    /// Whoever has a ticket for it may read this output of an attempt of a job.
-    pub fn output(&self, job: &str, attempt: u64, name: &str, output: Arc<dyn Output>) {
-        self.0.registry.outputs.put(job, attempt, name, output);
-    }
-    /// The outputs of an attempt of a job can be read no more.
-    pub fn remove_outputs(&self, job: &str, attempt: u64) {
-        self.0.registry.outputs.remove(job, attempt);
+    /// Whoever has a ticket for an output may read it here from now on: `open` is called for each reader, on a thread on which it may block. An
+    /// error that names a missing file is told as one that another process may not have.
+    pub fn outputs(&self, open: impl Fn(&Grant) -> Result<Output> + Send + Sync + 'static) {
+        self.0.registry.outputs.offer(Arc::new(open));
     }
     /// Takes no more calls, and ends those that go on.
     pub fn stop(&self) {

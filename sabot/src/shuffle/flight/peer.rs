@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{FlightData, FlightDescriptor};
+use arrow_flight::{FlightData, FlightDescriptor, Ticket};
+use arrow_schema::SchemaRef;
 use futures_util::Stream;
 use tokio::runtime::Handle;
 use tonic::transport::{Channel, Endpoint};
@@ -14,6 +15,7 @@ use tonic::{Request, Status, Streaming};
 use super::auth::Token;
 use super::frames::{FrameReceiver, Frames, outgoing};
 use super::hello::Hello;
+use super::reader::OutputReader;
 use super::status::from_status;
 use super::tls::Tls;
 use super::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, LARGEST_MESSAGE, STREAM_WINDOW};
@@ -98,6 +100,20 @@ impl Peer {
         let answer = within(self.0.patience, self.exchange(&self.0.control, parts)).await;
         let answer = answer.map_err(|status| from_status(self.place(), &what, &status))?;
         Ok(Frames { sender, receiver: FrameReceiver::new(answer, self.0.place.clone()) })
+    }
+    /// Begins to read an output of a job, with a ticket for it; its columns.
+    ///
+    /// # Errors
+    /// If the process cannot be reached within [`patience`](Self::patience), does not have the rows, or refuses the ticket.
+    pub async fn output(&self, ticket: &str) -> Result<(OutputReader, SchemaRef)> {
+        let mut client = FlightServiceClient::new(self.0.data.clone()).max_decoding_message_size(LARGEST_MESSAGE);
+        let mut request = Request::new(Ticket { ticket: ticket.to_owned().into() });
+        if let Some(token) = &self.0.token {
+            token.put(&mut request);
+        }
+        let answer = within(self.0.patience, client.do_get(request)).await;
+        let parts = answer.map_err(|status| from_status(self.place(), "cannot read the output", &status))?.into_inner();
+        OutputReader::begin(parts, self.0.place.clone()).await
     }
     /// Opens an exchange on the connection for data.
     pub(super) async fn data(&self, frames: impl Stream<Item = FlightData> + Send + 'static) -> Result<Streaming<FlightData>, Status> {

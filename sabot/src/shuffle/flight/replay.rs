@@ -87,6 +87,10 @@ impl Replay {
         let (kept, stored, spilled, file) = (Arc::default(), Arc::default(), AtomicU64::new(0), Mutex::new(None));
         Replay { budget, dir, kept, stored, spilled, file }
     }
+    /// The bytes that it keeps in memory, if it is bounded.
+    pub(super) fn budget(&self) -> Option<usize> {
+        self.dir.as_ref().map(|_| self.budget)
+    }
     /// Bytes that were written so far.
     pub(super) fn spilled(&self) -> u64 {
         self.spilled.load(SeqCst)

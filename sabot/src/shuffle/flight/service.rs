@@ -77,7 +77,7 @@ impl FlightService for Service {
         self.allowed(&request)?;
         let ticket = request.into_inner().ticket;
         let ticket = std::str::from_utf8(&ticket).map_err(|_| Status::permission_denied("the ticket is no text"))?;
-        Ok(Response::new(self.0.outputs.open(&self.granted(ticket)?)?))
+        Ok(Response::new(self.0.outputs.open(self.granted(ticket)?, self.0.stop()).await?))
     }
     async fn do_exchange(&self, mut request: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
         self.allowed(&request)?;

@@ -17,8 +17,16 @@ pub(super) fn from_status(place: &str, what: &str, status: &Status) -> Error {
         Code::InvalidArgument | Code::FailedPrecondition => ErrorKind::InvalidInput,
         _ => ErrorKind::Other,
     };
-    Error::io(place, what, IoError::new(kind, reason(status)))
+    let mut text = reason(status);
+    if CERTIFICATES.iter().any(|words| text.contains(words)) {
+        text.push_str("; both ends must show certificates of one authority (`--tls-cert`, `--tls-ca`)");
+        return Error::io(place, what, IoError::new(ErrorKind::PermissionDenied, text));
+    }
+    Error::io(place, what, IoError::new(kind, text))
 }
+
+/// What TLS says if it takes a certificate for none, or the other end does. It comes as text.
+const CERTIFICATES: [&str; 2] = ["invalid peer certificate", "received fatal alert"];
 
 /// The reason with those behind it: tonic's own messages only say that something failed.
 fn reason(status: &Status) -> String {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sabot::cluster::durable::{self, Definitions, Filter, Flow, Retry, State, Workflows};
-use sabot::cluster::store::{ControlStore, Leader};
+use sabot::cluster::store::{ControlStore, Leader, Place};
 use sabot::{Error, Result};
 use sabot_cluster_tests::Home;
 use serde_json::{Value, json};
@@ -289,6 +289,46 @@ pub(super) async fn stopped_and_opened_again(home: Home) {
     assert_eq!(workflows.recovered(), &durable::Recovery { resumed: vec!["w".into()], waiting: vec![] });
     assert_eq!(workflows.outcome("w").await.unwrap(), json!(111));
     assert_eq!(three.entered(), [1, 2, 1]);
+    workflows.stop().await.unwrap();
+}
+
+/// More often than either engine likes.
+pub(super) async fn begun_again_and_again(home: Home) {
+    let wait = |flow: Flow, _: Value| async move { flow.recv::<u32>("numbers", LONG).await };
+    let definitions = Definitions::new("1").with("wait", wait);
+    let (store, leader, workflows) = open(&home, &definitions).await;
+    for id in ["often", "given-up"] {
+        workflows.start(id, "wait", json!(null)).await.unwrap();
+    }
+    workflows.stop().await.unwrap();
+    drop(workflows);
+    match &home.place {
+        Place::Directory(_) => {
+            for _ in 0..102 {
+                durable::open(&store, &leader, &definitions).await.unwrap().stop().await.unwrap();
+            }
+        }
+        #[allow(unused_variables)]
+        Place::Postgres(url) => {
+            // a second for each would be too long; so is what DBOS writes
+            #[cfg(feature = "postgres")]
+            {
+                let database = url.rsplit('/').next().unwrap().to_owned();
+                let sql = "UPDATE dbos.workflow_status SET recovery_attempts = 200; \
+                           UPDATE dbos.workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED' WHERE workflow_uuid = 'given-up'";
+                let run = move || sabot_services::Postgres::shared().unwrap().sql_in(&database, sql);
+                tokio::task::spawn_blocking(run).await.unwrap();
+            }
+        }
+    }
+    let workflows = durable::open(&store, &leader, &definitions).await.unwrap();
+    let mut resumed = workflows.recovered().resumed.clone();
+    resumed.sort_unstable();
+    assert_eq!(resumed, ["given-up", "often"]);
+    for id in ["often", "given-up"] {
+        workflows.send(id, "numbers", json!(7), None).await.unwrap();
+        assert_eq!(workflows.outcome(id).await.unwrap(), json!(7));
+    }
     workflows.stop().await.unwrap();
 }
 

@@ -81,6 +81,29 @@ fn the_server_is_killed_while_jobs_begin_and_end() {
 }
 
 #[test]
+fn an_agent_joins_although_the_store_is_slow() {
+    let mut cluster = Cluster::start(0, 0);
+    // another process has the right to write, for longer than a lease; the server waits for it
+    let script = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE'); \
+                  print('has it', flush=True); time.sleep(7); c.execute('ROLLBACK')";
+    let mut holder = Command::new("python3")
+        .args(["-c", script])
+        .arg(cluster.path("server").join("control.db"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.take().unwrap()), &mut line).unwrap();
+    assert_eq!(line, "has it\n");
+    cluster.start_agent("a1", 2, &[]);
+    assert!(holder.wait().unwrap().success());
+    assert!(cluster.logs("server").contains("agent `a1` waits to be written down"), "{}", cluster.logs("server"));
+    assert!(!cluster.logs("a1").contains("joining again"), "{}", cluster.logs("a1"));
+    let job = cluster.json(&["submit", "totals", "--rows", "100", "--sink", "totals=t.csv", "--wait"]);
+    assert_eq!(job["state"], "finished");
+}
+
+#[test]
 fn a_zombie_is_refused() {
     let mut cluster = Cluster::start(3, 2);
     let job = cluster.submit_ledger("ledger", 4, &[]);

@@ -3,27 +3,52 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use sabot::cluster::Client;
 use serde_json::Value;
 
 /// The program.
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_cluster_tool");
 
-/// A server with agents; all end with it.
+/// Its next version.
+pub(crate) const NEXT: &str = env!("CARGO_BIN_EXE_cluster_next");
+
+/// Servers with agents; all end with it.
 pub(crate) struct Cluster {
     pub(crate) dir: tempfile::TempDir,
+    /// The servers, as agents and the tool name them.
     pub(crate) address: String,
-    server: Option<Child>,
+    /// What servers are given beside their directory, each its own.
+    serving: Vec<Vec<String>>,
+    /// What all processes that serve are given.
+    pub(crate) shown: Vec<String>,
+    /// What the tool is given.
+    pub(crate) asking: Vec<String>,
+    /// Through what servers, agents and the tool are started: a command that runs another.
+    pub(crate) within: BTreeMap<String, Vec<String>>,
+    servers: BTreeMap<String, Child>,
     agents: BTreeMap<String, Child>,
+    /// Whether the server can be held at points of its workflows.
+    watched: bool,
+    /// What is started as server and agents.
+    pub(crate) program: &'static str,
 }
 
-/// Ports of this test process: two for each cluster.
-fn port() -> u16 {
+/// Runs requests to servers.
+fn io() -> &'static tokio::runtime::Runtime {
+    static IO: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    IO.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+}
+
+/// Ports of this test process: two for each server. Below those from which the system takes the ports of connections, so that nobody has
+/// one while its server is away.
+pub(crate) fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let port = 20_000 + (std::process::id() % 1000) as u16 * 40 + NEXT.fetch_add(2, Ordering::Relaxed) % 40;
+        let port = 10_000 + (std::process::id() % 200) as u16 * 100 + NEXT.fetch_add(2, Ordering::Relaxed) % 100;
         let free = |p: u16| std::net::TcpListener::bind(("127.0.0.1", p)).is_ok();
         if free(port) && free(port + 1) {
             return port;
@@ -31,17 +56,61 @@ fn port() -> u16 {
     }
 }
 
+/// What the logs of a server are called.
+pub(crate) fn server_name(number: usize) -> String {
+    if number == 0 { "server".into() } else { format!("server{}", number + 1) }
+}
+
 impl Cluster {
     /// A server, and so many agents of so many slots.
     pub(crate) fn start(agents: usize, slots: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let address = format!("127.0.0.1:{}", port());
-        let mut cluster = Cluster { dir, address, server: None, agents: BTreeMap::new() };
+        let mut cluster = Cluster::of(1, |_| Vec::new());
         cluster.start_server();
         for n in 1..=agents {
             cluster.start_agent(&format!("a{n}"), slots, &[]);
         }
         cluster
+    }
+    /// A server that can be held at points of its workflows, without agents.
+    pub(crate) fn watched() -> Self {
+        let mut cluster = Cluster::of(1, |_| Vec::new());
+        cluster.watched = true;
+        cluster.start_server();
+        cluster
+    }
+    /// So many servers on 127.0.0.1 that are still to be started, and what each is given.
+    pub(crate) fn of(servers: usize, given: impl Fn(usize) -> Vec<String>) -> Self {
+        let addresses: Vec<String> = (0..servers).map(|_| format!("127.0.0.1:{}", port())).collect();
+        let listen = |n: usize| [vec!["--listen".to_owned(), addresses[n].clone()], given(n)].concat();
+        Self::at(addresses.join(","), (0..servers).map(listen).collect())
+    }
+    /// Servers that are reached at `address`, and what each is given.
+    pub(crate) fn at(address: String, serving: Vec<Vec<String>>) -> Self {
+        Cluster {
+            dir: tempfile::tempdir().unwrap(),
+            address,
+            serving,
+            shown: Vec::new(),
+            asking: Vec::new(),
+            within: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            watched: false,
+            program: TOOL,
+        }
+    }
+    /// A program, where the process of this name is to run.
+    fn command(&self, name: &str, program: &str) -> Command {
+        let mut command = match self.within.get(name).map(Vec::as_slice) {
+            Some([first, more @ ..]) => {
+                let mut command = Command::new(first);
+                command.args(more).arg(program);
+                command
+            }
+            _ => Command::new(program),
+        };
+        command.env_remove("SABOT_TOKEN").current_dir(self.dir.path());
+        command
     }
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -50,23 +119,55 @@ impl Cluster {
         std::fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap()
     }
     pub(crate) fn start_server(&mut self) {
-        let mut command = Command::new(TOOL);
-        command
-            .args(["server", "--listen", &self.address, "--dir"])
-            .arg(self.path("server"))
-            .stderr(self.log("server"))
-            .stdout(Stdio::null());
-        self.server = Some(command.spawn().unwrap());
-        let began = Instant::now();
-        while !self.tool(&["agents"]).status.success() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the server does not answer: {}", self.logs("server"));
-            std::thread::sleep(Duration::from_millis(20));
+        self.spawn_server(0);
+        self.until("the server answers", 60, || self.tool(&["agents"]).status.success());
+    }
+    /// Agents of one process, `name:slots` each.
+    pub(crate) fn start_agents(&mut self, process: &str, agents: &[String]) {
+        let mut command = self.command(process, self.program);
+        command.args(["many-agents", &self.address]).args(agents);
+        self.agents.insert(process.to_owned(), command.stderr(self.log(process)).stdout(Stdio::null()).spawn().unwrap());
+        let names: Vec<&str> = agents.iter().map(|a| a.split(':').next().unwrap()).collect();
+        self.until("all agents have joined", 60, || {
+            let there = self.get("/v1/agents").unwrap();
+            let alive = |name: &&str| there.as_array().unwrap().iter().any(|a| a["name"] == **name && a["standing"] == "alive");
+            names.iter().all(alive)
+        });
+    }
+    /// Asks the server's API.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
+        io().block_on(async { Client::new(&self.address, None)?.get(path).await }).map_err(|e: sabot::Error| e.to_string())
+    }
+    /// Asks the server's API for something to be done.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        io().block_on(async { Client::new(&self.address, None)?.post(path, body).await }).map_err(|e: sabot::Error| e.to_string())
+    }
+    /// Starts a server, which may lead or stand by.
+    pub(crate) fn spawn_server(&mut self, number: usize) {
+        self.spawn_server_with(number, &[]);
+    }
+    fn spawn_server_with(&mut self, number: usize, variables: &[(&str, &str)]) {
+        let name = server_name(number);
+        let mut command = self.command(&name, self.program);
+        if self.watched {
+            let (host, port) = self.address.split_once(':').unwrap();
+            let control = format!("{host}:{}", port.parse::<u16>().unwrap() + 1);
+            command.args(["watched-server", &self.address, &control]);
+        } else {
+            command.args(["server", "--dir"]).arg(self.path(&name)).args(&self.serving[number]).args(&self.shown);
         }
+        command.envs(variables.iter().copied()).stderr(self.log(&name)).stdout(Stdio::null());
+        self.servers.insert(name, command.spawn().unwrap());
+    }
+    /// Starts an agent, which may be refused.
+    pub(crate) fn spawn_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
+        let mut command = self.command(name, self.program);
+        command.args(["agent", "--join", &self.address, "--name", name, "--slots", &slots.to_string()]).args(&self.shown).args(more);
+        command.env("SABOT_TEST_DIR", self.dir.path());
+        self.agents.insert(name.to_owned(), command.stderr(self.log(name)).stdout(Stdio::null()).spawn().unwrap());
     }
     pub(crate) fn start_agent(&mut self, name: &str, slots: usize, more: &[&str]) {
-        let mut command = Command::new(TOOL);
-        command.args(["agent", "--join", &self.address, "--name", name, "--slots", &slots.to_string()]).args(more);
-        self.agents.insert(name.to_owned(), command.stderr(self.log(name)).stdout(Stdio::null()).spawn().unwrap());
+        self.spawn_agent(name, slots, more);
         self.until(&format!("agent {name} has joined"), 60, || self.agent(name).is_some_and(|a| a["standing"] == "alive"));
     }
     pub(crate) fn agent_pid(&self, name: &str) -> u32 {
@@ -79,9 +180,32 @@ impl Cluster {
         child.wait().unwrap();
     }
     pub(crate) fn kill_server(&mut self) {
-        let mut child = self.server.take().unwrap();
-        child.kill().unwrap();
+        self.kill_server_at(0);
+    }
+    pub(crate) fn kill_server_at(&mut self, number: usize) {
+        let mut child = self.servers.remove(&server_name(number)).unwrap();
+        // it may be dead already
+        let _ = child.kill();
         child.wait().unwrap();
+    }
+    pub(crate) fn server_pid(&self, number: usize) -> u32 {
+        self.servers[&server_name(number)].id()
+    }
+    /// Waits until a server's process has ended; whether well.
+    pub(crate) fn server_ends(&mut self, number: usize, seconds: u64) -> bool {
+        let name = server_name(number);
+        let mut child = self.servers.remove(&name).unwrap();
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.success();
+            }
+            if began.elapsed() > Duration::from_secs(seconds) {
+                self.servers.insert(name, child);
+                panic!("server {number} does not end: {}", self.all_logs());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
     /// A signal by its name.
     pub(crate) fn signal(&self, pid: u32, name: &str) {
@@ -96,18 +220,12 @@ impl Cluster {
     }
     /// What all of them say, for messages.
     fn all_logs(&self) -> String {
-        let names = std::iter::once("server").chain(self.agents.keys().map(String::as_str));
-        names.map(|name| format!("{name}: {}\n", self.logs(name))).collect()
+        let servers = (0..self.serving.len()).map(server_name);
+        servers.chain(self.agents.keys().cloned()).map(|name| format!("{name}: {}\n", self.logs(&name))).collect()
     }
     /// Runs the tool.
     pub(crate) fn tool(&self, args: &[&str]) -> Output {
-        Command::new(TOOL)
-            .args(args)
-            .env("SABOT_SERVER", &self.address)
-            .env_remove("SABOT_TOKEN")
-            .current_dir(self.dir.path())
-            .output()
-            .unwrap()
+        self.command("tool", TOOL).args(args).args(&self.asking).env("SABOT_SERVER", &self.address).output().unwrap()
     }
     /// The tool's answer as JSON.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
@@ -117,8 +235,13 @@ impl Cluster {
         assert!(output.status.success(), "{args:?}: {}\n{}", String::from_utf8_lossy(&output.stderr), self.logs("server"));
         serde_json::from_slice(&output.stdout).unwrap()
     }
+    /// The same, or none while no server answers.
+    pub(crate) fn json_now(&self, args: &[&str]) -> Option<Value> {
+        let output = self.tool(&[args, &["--json"]].concat());
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+    }
     pub(crate) fn agent(&self, name: &str) -> Option<Value> {
-        self.json(&["agents"]).as_array()?.iter().rev().find(|a| a["name"] == name).cloned()
+        self.json_now(&["agents"])?.as_array()?.iter().rev().find(|a| a["name"] == name).cloned()
     }
     pub(crate) fn job(&self, job: &str) -> Value {
         self.json(&["job", "show", job])
@@ -128,7 +251,8 @@ impl Cluster {
         let began = Instant::now();
         while !so() {
             assert!(began.elapsed() < Duration::from_secs(seconds), "not so after {seconds} s: {what}\n{}", self.all_logs());
-            std::thread::sleep(Duration::from_millis(20));
+            // lists of many jobs are work
+            std::thread::sleep(Duration::from_millis(if self.watched { 200 } else { 20 }));
         }
         began.elapsed()
     }
@@ -146,8 +270,8 @@ impl Cluster {
     /// Waits until an attempt runs and has read rows; how long that took.
     pub(crate) fn until_attempt_works(&self, job: &str, attempt: u64, seconds: u64) -> Duration {
         self.until(&format!("attempt {attempt} of {job} works"), seconds, || {
-            let view = self.job(job);
-            view["state"] == "running" && view["attempt"].as_u64() >= Some(attempt) && works(&view)
+            self.json_now(&["job", "show", job])
+                .is_some_and(|view| view["state"] == "running" && view["attempt"].as_u64() >= Some(attempt) && works(&view))
         })
     }
     /// Waits until the newest checkpoint is later than any now.
@@ -156,29 +280,49 @@ impl Cluster {
         let now = newest();
         self.until("another checkpoint", 60, || newest() > now);
     }
-    /// Stops a job with a savepoint, so that all that it has read is written.
+    /// Stops a ledger with a savepoint, once it has written something: what is on its way stays in the savepoint.
     pub(crate) fn stop_with_savepoint(&self, job: &str, name: &str) {
+        self.until("rows are written", 60, || !self.path("out").is_dir() || !entries(&self.path("out")).is_empty());
         let output = self.tool(&["job", "savepoint", job, name, "--stop"]);
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.logs("server"));
         assert_eq!(self.job(job)["state"], "suspended");
     }
+    /// Stops a job, and checks all that it has written.
+    pub(crate) fn end_with_a_whole_ledger(&self, job: &str) {
+        self.another_checkpoint(job);
+        self.stop_with_savepoint(job, "end");
+        println!("{} rows, none lost or repeated", self.check_ledger());
+    }
     /// Checks that the rows written are a whole: for each key the counts 1 to some number, once each, as the rows are numbered; rows.
     pub(crate) fn check_ledger(&self) -> usize {
-        let entries = entries(&self.path("out"));
-        assert!(!entries.is_empty(), "nothing was written");
-        let rows: usize = entries.values().map(Vec::len).sum();
-        for (key, counts) in entries {
-            let mut counts = counts;
-            counts.sort_unstable();
-            let whole: Vec<(i64, i64)> = (0..counts.len() as i64).map(|n| (n, n + 1)).collect();
-            assert!(
-                counts == whole,
-                "key {key}: rows are lost, repeated or miscounted: {:?}",
-                counts.iter().zip(&whole).find(|(a, b)| a != b)
-            );
-        }
-        rows
+        check_ledger(&self.path("out"), true).unwrap()
     }
+}
+
+/// Checks that the rows in a directory are a whole, see [`Cluster::check_ledger`]; or that they are from some number on.
+pub(crate) fn check_ledger(dir: &Path, from_the_start: bool) -> Result<usize, String> {
+    let entries = entries(dir);
+    if entries.is_empty() {
+        return Err(format!("{}: nothing was written", dir.display()));
+    }
+    whole(&entries, from_the_start).map_err(|e| format!("{}: {e}", dir.display()))
+}
+
+/// Checks that each key has the counts 1 to some number, once each, as the rows are numbered; rows.
+pub(crate) fn check_whole(entries: &BTreeMap<i64, Vec<(i64, i64)>>) -> usize {
+    whole(entries, true).unwrap()
+}
+fn whole(entries: &BTreeMap<i64, Vec<(i64, i64)>>, from_the_start: bool) -> Result<usize, String> {
+    for (key, counts) in entries {
+        let mut counts = counts.clone();
+        counts.sort_unstable();
+        let first = if from_the_start { 0 } else { counts[0].0 };
+        let whole: Vec<(i64, i64)> = (first..first + counts.len() as i64).map(|n| (n, n + 1)).collect();
+        if let Some((there, wanted)) = counts.iter().zip(&whole).find(|(a, b)| a != b) {
+            return Err(format!("key {key}: rows are lost, repeated or miscounted: {there:?} for {wanted:?}"));
+        }
+    }
+    Ok(entries.values().map(Vec::len).sum())
 }
 
 /// Whether the sources have read rows.
@@ -209,9 +353,26 @@ pub(crate) fn entries(dir: &Path) -> BTreeMap<i64, Vec<(i64, i64)>> {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in self.agents.values_mut().chain(self.server.as_mut()) {
+        for child in self.agents.values_mut().chain(self.servers.values_mut()) {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+impl Cluster {
+    /// A server that dies at a seam of the engine, `saved:1` say.
+    pub(crate) fn start_server_that_dies(&mut self, at: &str) {
+        self.spawn_server_with(0, &[("SABOT_CRASH_AT", at)]);
+        self.until("the server answers", 60, || self.tool(&["agents"]).status.success());
+    }
+    /// Waits until the server has died.
+    pub(crate) fn server_dies(&mut self) {
+        assert!(!self.server_ends(0, 60), "it did not die");
+    }
+    /// Waits until so many agents are there.
+    pub(crate) fn until_agents(&self, agents: usize) {
+        let alive = || self.json(&["agents"]).as_array().unwrap().iter().filter(|a| a["standing"] == "alive").count();
+        self.until("the agents have joined", 60, || alive() >= agents);
     }
 }

@@ -5,11 +5,11 @@ use std::time::Instant;
 use crate::kit::Cluster;
 
 #[test]
-fn four_to_eight_to_four() {
+fn four_to_eight_to_one_to_four() {
     let cluster = Cluster::start(2, 4);
     let job = cluster.submit_ledger("ledger", 4, &[]);
     cluster.another_checkpoint(&job);
-    for parallelism in ["8", "4"] {
+    for parallelism in ["8", "1", "4"] {
         let began = Instant::now();
         let done = cluster.json(&["job", "rescale", &job, "--parallelism", parallelism]);
         println!("rescale to {parallelism}: {} ms", began.elapsed().as_millis());

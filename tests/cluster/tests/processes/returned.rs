@@ -7,6 +7,43 @@ fn count(pid: u32, what: &str) -> usize {
 }
 
 #[test]
+fn slots_are_free_when_user_code_has_come_back_from_its_last_call() {
+    let cluster = Cluster::start(2, 1);
+    let sink = format!("totals={}", cluster.path("totals.csv").display());
+    let job = cluster.json(&["submit", "directed", "--rows", "2000", "--parallelism", "2", "--sink", &sink]);
+    let job = job["id"].as_str().unwrap().to_owned();
+    cluster.until("it runs", 60, || cluster.job(&job)["state"] == "running");
+    let view = cluster.job(&job);
+    let stage = view["stages"].as_array().unwrap().iter().position(|s| s["sink"] == true).unwrap();
+    let tasks = view["tasks"].as_array().unwrap();
+    // where the file is written, user code is in a long call when the other agent fails
+    let slow = tasks.iter().find(|t| t["id"]["stage"] == stage).unwrap()["placed"]["agent"].as_str().unwrap().to_owned();
+    let brittle = if slow == "a1" { "a2" } else { "a1" };
+    let (slow, brittle) = (cluster.agent_pid(&slow), cluster.agent_pid(brittle));
+    let tell = |pid: u32, what: &str| {
+        let (new, file) = (cluster.path("new"), cluster.path(&format!("do-{pid}")));
+        std::fs::write(&new, what).unwrap();
+        std::fs::rename(new, file).unwrap();
+    };
+    tell(slow, "sleep");
+    cluster.until("one is in a long call", 30, || cluster.path(&format!("asleep-{slow}")).exists());
+    tell(brittle, "panic");
+    cluster.until("the other has failed", 30, || cluster.path(&format!("panicked-{brittle}")).exists());
+    tell(slow, "go");
+    tell(brittle, "go");
+    cluster.until("the next attempt begins", 60, || {
+        let view = cluster.job(&job);
+        assert_ne!(view["state"], "failed", "{view}");
+        view["attempt"].as_u64() > Some(1)
+    });
+    assert!(cluster.path(&format!("awake-{slow}")).exists(), "a slot was given while its task was still in a call");
+    cluster.until("it has finished", 60, || cluster.job(&job)["state"] == "finished");
+    let text = std::fs::read_to_string(cluster.path("totals.csv")).unwrap();
+    let rows: u64 = text.lines().skip(1).map(|l| l.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!((rows, cluster.job(&job)["attempt"].as_u64()), (4 * 2000, Some(2)));
+}
+
+#[test]
 fn files_and_threads_of_failed_jobs_are_returned() {
     let cluster = Cluster::start(2, 2);
     let fail = |n: usize| {

@@ -110,10 +110,13 @@ pub(super) async fn a_newer_store_is_refused(home: Home) {
     };
     set("99");
     let error = ControlStore::open(&home.place).await.unwrap_err().to_string();
-    let wanted = "the control store has version 99 of its tables, and this program knows versions up to 1: a newer Sabot wrote it; run that one, or take \
-                  another store";
-    assert!(error.contains(wanted) && !error.contains("pass-of-tests"), "{error}");
-    set("1");
+    let (begin, end) = (
+        "the control store has version 99 of its tables, and this program knows versions up to ",
+        ": a newer Sabot wrote it; run that one, or take another store",
+    );
+    let known = error.split_once(begin).and_then(|(_, rest)| rest.strip_suffix(end));
+    assert!(known.is_some() && !error.contains("pass-of-tests"), "{error}");
+    set(known.unwrap());
     ControlStore::open(&home.place).await.unwrap();
 }
 

@@ -65,6 +65,12 @@ pub(super) async fn jobs_and_their_states(home: Home) {
     assert_eq!(reasons, ["submitted", "go", "runs", "no luck", "again"]);
     let job = store.respecify(fence, "j", "b2", &json!(1), &json!({"threads": 4}), 9001).await.unwrap();
     assert_eq!((job.build.as_str(), &job.spec, &job.options), ("b2", &json!(1), &json!({"threads": 4})));
+    assert!(store.steps("j").await.unwrap().is_none());
+    for rows in [7, 8] {
+        store.keep_steps(fence, "j", &json!([{"instances": 2}]), &json!([{"rows": rows}])).await.unwrap();
+        assert_eq!(store.steps("j").await.unwrap(), Some((json!([{"instances": 2}]), json!([{"rows": rows}]))));
+    }
+    assert!(store.keep_steps(fence, "nobody", &json!([]), &json!([])).await.is_err());
     let error = store.change_job(fence, "nobody", JobState::Failed, "x", 1).await.unwrap_err().to_string();
     assert!(error.contains("there is no job `nobody`"), "{error}");
     let ids: Vec<String> = store.jobs().await.unwrap().into_iter().map(|j| j.id).collect();
@@ -132,7 +138,14 @@ pub(super) async fn operations_checkpoints_and_events(home: Home) {
     store.remove_checkpoint(fence, "j", 1).await.unwrap();
     let all = store.checkpoints("j").await.unwrap();
     assert_eq!(all[0], checkpoint(4, CheckpointKind::Savepoint, Some("before")));
-    assert_eq!(all.iter().map(|c| c.number).collect::<Vec<_>>(), [4, 3, 2]);
+    assert_eq!(all[1], checkpoint(4, CheckpointKind::Checkpoint, None));
+    assert_eq!(all.iter().map(|c| c.number).collect::<Vec<_>>(), [4, 4, 3, 2]);
+    // the job's own goes, and the user's stays, however many are of one number
+    store.add_checkpoint(fence, "j", &checkpoint(4, CheckpointKind::Savepoint, Some("also"))).await.unwrap();
+    store.add_checkpoint(fence, "j", &checkpoint(4, CheckpointKind::Savepoint, Some("also"))).await.unwrap();
+    store.remove_checkpoint(fence, "j", 4).await.unwrap();
+    let names: Vec<_> = store.checkpoints("j").await.unwrap().into_iter().map(|c| (c.number, c.name)).collect();
+    assert_eq!(names, [(4, Some("also".into())), (4, Some("before".into())), (3, None), (2, None)]);
     assert!(store.checkpoints("nobody").await.unwrap().is_empty());
     assert!(store.add_checkpoint(fence, "nobody", &all[0]).await.is_err());
 

@@ -74,6 +74,7 @@ fn a_partition_without_its_broker_is_not_idle() {
         if fault == "slow" {
             // answers that were under way are late still; a connection that is new is not
             cluster.down(1);
+            std::thread::sleep(Duration::from_secs(1)); // until the client has seen it
             cluster.up(1);
         }
         cluster.send("idle", 0, [r#"{"n":1}"#]);

@@ -116,9 +116,9 @@ impl Cluster {
                 let store = Arc::new(ControlStore::open(&Place::Memory(memory)).await?);
                 let since = i64::try_from(crate::cluster::door::time_of_day().as_millis()).unwrap();
                 let leader = store.lead(&Server { pid: process, host: "here".into(), address: "here:1".into(), since }).await?;
-                let face = Face { key: TicketKey::new(KEY)?, ticket_key: String::new(), control: String::new(), tls: false, since };
+                let face = Face { key: TicketKey::new(KEY)?, ticket_key: String::new(), control: String::new(), tls: false, since, handover: Duration::ZERO };
                 let (core, news) = Core::new(store, &leader, face)?;
-                let beside = begin_core(&core, &leader, news).await?;
+                let beside = begin_core(&core, &leader, news, None).await?;
                 net.up(process, core);
                 Ok::<_, crate::Error>((leader, beside))
             };

@@ -58,7 +58,7 @@ impl Users {
                         known.jobs.push(begun.job);
                     }
                 }
-                Err(failed) => world.note(&format!("USER    {what}: refused: {}", failed.0)),
+                Err(failed) => world.note(&format!("USER    {what}: refused: {}", failed.1)),
             }
         });
     }
@@ -80,7 +80,7 @@ impl Users {
             let (job, key) = (job.clone(), format!("k{n}"));
             match which {
                 0..15 => self.ask(format!("cancel {job}"), |core| async move {
-                    let asked = Asked { job: job.clone(), name: String::new(), stop: false, parallelism: 0 };
+                    let asked = Asked::of(&job);
                     routes::operate(&core, OperationKind::Cancel, "cancel", &job, asked, &key).await
                 }),
                 15..45 => {
@@ -91,7 +91,7 @@ impl Users {
                     });
                 }
                 45..55 => self.ask(format!("rescale {job} to {parallelism} by key"), |core| async move {
-                    let asked = Asked { job: job.clone(), name: String::new(), stop: false, parallelism };
+                    let asked = Asked { parallelism, ..Asked::of(&job) };
                     routes::operate(&core, OperationKind::Rescale, "rescale", &job, asked, &key).await
                 }),
                 _ => self.ask(format!("rescale {job} to {parallelism}"), move |core| async move {

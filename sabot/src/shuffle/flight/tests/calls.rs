@@ -119,11 +119,13 @@ fn an_output_is_read_by_whoever_has_its_ticket() {
     let runtime = runtime();
     let node = node(&runtime);
     let rows = batch(100_000);
-    node.output("job", 3, "daily", Arc::new((rows.schema(), vec![rows.slice(0, 5), rows.slice(5, 99_995)])));
-    node.output("job", 3, "none", Arc::new((rows.schema(), vec![])));
     let key = TicketKey::new(KEY).unwrap();
-    let grant = |attempt, name: &str| Grant::new("job", attempt, Purpose::Output(name.into()), Duration::from_secs(60));
+    let grant = |attempt, name: &str| Grant::new("job", attempt, output(name), Duration::from_secs(60));
     runtime.block_on(async {
+        let (code, told) =
+            read(&node, &key.sign(&grant(3, "daily")).unwrap()).await.map_err(|s| (s.code(), s.message().to_owned())).unwrap_err();
+        assert!(code == Code::NotFound && told == "this process offers no outputs", "{told}");
+        offer(&node, &[("daily", &[rows.slice(0, 5), rows.slice(5, 99_995)]), ("none", &[rows.slice(0, 0)])]);
         let daily = key.sign(&grant(3, "daily")).unwrap();
         let got = read(&node, &daily).await.unwrap();
         assert!(got.len() > 10, "messages are small: {}", got.len());
@@ -145,10 +147,95 @@ fn an_output_is_read_by_whoever_has_its_ticket() {
         let exchange = Grant { purpose: Purpose::Exchange, ..grant(3, "daily") };
         let (code, told) = refused(key.sign(&exchange).unwrap()).await;
         assert!(code == Code::PermissionDenied && told.contains("not for an output"), "{told}");
-        assert_eq!(refused(key.sign(&grant(2, "daily")).unwrap()).await.0, Code::NotFound);
-        assert_eq!(refused(key.sign(&grant(3, "weekly")).unwrap()).await.0, Code::NotFound);
-        node.remove_outputs("job", 3);
-        assert_eq!(refused(daily).await.0, Code::NotFound);
+        let (code, told) = refused(key.sign(&grant(3, "weekly")).unwrap()).await;
+        assert!(code == Code::NotFound && told.contains("weekly: is not here"), "{told}");
+        // the same by our own client
+        let peer = peer("agent `a`", &node.address().to_string(), SOON, &runtime);
+        let (mut reader, columns) = peer.output(&daily).await.unwrap();
+        assert_eq!(columns, rows.schema());
+        let mut got = Vec::new();
+        while let Some(batch) = reader.next().await.unwrap() {
+            got.push(batch);
+        }
+        assert_eq!(arrow_select::concat::concat_batches(&columns, &got).unwrap(), rows);
+        let (mut reader, columns) = peer.output(&key.sign(&grant(3, "none")).unwrap()).await.unwrap();
+        assert!(columns == rows.schema() && reader.next().await.unwrap().is_none());
+        let told = peer.output(&key.sign(&expired).unwrap()).await.unwrap_err().to_string();
+        assert!(told.contains("agent `a` at 127.0.0.1:") && told.contains("cannot read the output") && told.contains("expired"), "{told}");
+    });
+}
+
+fn output(name: &str) -> Purpose {
+    Purpose::Output { name: name.into(), place: format!("the place of {name}") }
+}
+
+/// Offers these rows: of each output at least one batch, for its columns.
+fn offer(node: &Node, outputs: &[(&str, &[RecordBatch])]) {
+    let outputs: Vec<(String, Vec<RecordBatch>)> = outputs.iter().map(|(n, b)| ((*n).to_owned(), b.to_vec())).collect();
+    node.outputs(move |grant| {
+        let Purpose::Output { name, place } = &grant.purpose else { unreachable!() };
+        assert_eq!(*place, format!("the place of {name}"));
+        let gone = || crate::Error::io(name, "is not here", std::io::ErrorKind::NotFound.into());
+        let batches = &outputs.iter().find(|(n, _)| n == name).ok_or_else(gone)?.1;
+        Ok(Output { schema: batches[0].schema(), rows: Box::new(batches.clone().into_iter().map(Ok)) })
+    });
+}
+
+#[test]
+fn an_output_that_breaks_does_not_end_as_if_it_were_whole() {
+    let runtime = runtime();
+    let node = node(&runtime);
+    node.outputs(|grant| {
+        let Purpose::Output { name, .. } = &grant.purpose else { unreachable!() };
+        let (rows, name) = (batch(10), name.clone());
+        let broken = move || match name.as_str() {
+            "panics" => panic!("reading panics"),
+            _ => Some(Err(crate::Error::Data { place: "part-00000002.parquet".into(), what: "broken".into() })),
+        };
+        let batches = std::iter::once(Ok(rows.clone())).chain(std::iter::from_fn(broken));
+        Ok(Output { schema: rows.schema(), rows: Box::new(batches) })
+    });
+    let key = TicketKey::new(KEY).unwrap();
+    let sign = |name| key.sign(&Grant::new("job", 1, output(name), Duration::from_secs(60))).unwrap();
+    runtime.block_on(async {
+        let told = read(&node, &sign("fails")).await.unwrap_err().to_string();
+        assert!(told.contains("part-00000002.parquet: broken"), "{told}");
+        let told = read(&node, &sign("panics")).await.unwrap_err().to_string();
+        assert!(told.contains("the rows end early"), "{told}");
+    });
+}
+
+#[test]
+fn readers_are_few_and_make_room_when_they_go() {
+    let runtime = runtime();
+    let node = node(&runtime);
+    offer(&node, &[("daily", &[batch(1_000_000)])]);
+    let ticket = TicketKey::new(KEY).unwrap().sign(&Grant::new("job", 1, output("daily"), Duration::from_secs(60))).unwrap();
+    let peer = peer("agent `a`", &node.address().to_string(), SOON, &runtime);
+    runtime.block_on(async {
+        // they take the columns, and then nothing more than the connection holds
+        let mut readers = Vec::new();
+        for _ in 0..super::super::outputs::READERS {
+            readers.push(peer.output(&ticket).await.unwrap());
+        }
+        let told = peer.output(&ticket).await.unwrap_err().to_string();
+        assert!(told.contains("16 readers read outputs here already"), "{told}");
+        drop(readers.pop());
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while peer.output(&ticket).await.is_err() {
+            assert!(std::time::Instant::now() < deadline, "a reader that is gone still counts");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // a node that stops ends what is read with an error
+        let (mut reader, _) = readers.pop().unwrap();
+        node.stop();
+        let end = loop {
+            match reader.next().await {
+                Ok(Some(_)) => {}
+                end => break end,
+            }
+        };
+        assert!(end.is_err(), "{end:?}");
     });
 }
 
@@ -168,7 +255,7 @@ fn an_exchange_needs_a_ticket_of_its_own_attempt() {
         (String::from("none"), "not signed by"),
         (key.sign(&Grant { expires: 5, ..grant(1, Purpose::Exchange) }).unwrap(), "expired"),
         (key.sign(&grant(2, Purpose::Exchange)).unwrap(), "the ticket is for the exchange of job `job`, attempt 2"),
-        (key.sign(&grant(1, Purpose::Output("x".into()))).unwrap(), "the ticket is for output `x`"),
+        (key.sign(&grant(1, output("x"))).unwrap(), "the ticket is for output `x`"),
     ];
     for (ticket, expected) in cases {
         let options = CarrierOptions {
@@ -184,6 +271,7 @@ fn an_exchange_needs_a_ticket_of_its_own_attempt() {
         let channel = Arc::new(crate::shuffle::Channel::new(0, 0, 1000));
         let outgoing = vec![crate::shuffle::Remote { link: there[0], peer: 1, channel }];
         carrier.start(crate::shuffle::Links { outgoing, incoming: Vec::new(), host: Arc::clone(&host) as _ }).unwrap();
+        carrier.begin();
         let told = carrier.stop(true).unwrap_err().to_string();
         assert!(told.contains(expected) && told.contains("agent b at 127.0.0.1:"), "{told}");
         assert_eq!(host.failures.lock().unwrap().len(), 1);
@@ -295,9 +383,8 @@ fn pyarrow_reads_an_output() {
     let runtime = runtime();
     let node = node(&runtime);
     let rows = batch(50_000);
-    node.output("job", 1, "daily", Arc::new((rows.schema(), vec![rows])));
-    let ticket =
-        TicketKey::new(KEY).unwrap().sign(&Grant::new("job", 1, Purpose::Output("daily".into()), Duration::from_secs(600))).unwrap();
+    offer(&node, &[("daily", &[rows])]);
+    let ticket = TicketKey::new(KEY).unwrap().sign(&Grant::new("job", 1, output("daily"), Duration::from_secs(600))).unwrap();
     let script = r#"
 import sys, pyarrow.flight as flight
 address, token, ticket = sys.argv[1:]

@@ -133,6 +133,47 @@ fn patience_begins_when_a_connection_is_cut_and_not_when_there_was_nothing_to_sa
 }
 
 #[test]
+fn patience_begins_when_all_shares_are_ready() {
+    let runtime = runtime();
+    let (a, b) = (node(&runtime), node(&runtime));
+    let patience = Duration::from_millis(150);
+    let (there, back) = ([link(4, 0, 0)], [link(6, 0, 0)]);
+    let mut dice = Dice::new(11);
+    // the one has restored its states, and the other needs several times as long as an agent is waited for
+    let to_b = peer("agent b", &b.address().to_string(), patience, &runtime);
+    let one = Side::ready(&a, 0, 1, to_b, (&there, &back), 10_000, |carrier| carrier);
+    std::thread::sleep(patience * 4);
+    assert_eq!(one.failure(), None);
+    let to_a = peer("agent a", &a.address().to_string(), patience, &runtime);
+    let two = Side::ready(&b, 1, 1, to_a, (&back, &there), 10_000, |carrier| carrier);
+    std::thread::sleep(patience * 2);
+    one.carrier.begin();
+    two.carrier.begin();
+    for (from, to) in [(&one, &two), (&two, &one)] {
+        let sent = messages(&mut dice, 30, 500);
+        assert_same(&sent, &carry(from, to, vec![sent.clone()], || {})[0]);
+    }
+    one.carrier.stop(true).unwrap();
+    two.carrier.stop(true).unwrap();
+
+    // one that ends before it begins gives back what waits for it, at once; and who is away after it began is told
+    let alone = Side::ready(&a, 0, 2, peer("agent b", &b.address().to_string(), patience, &runtime), (&there, &back), 10_000, |c| c);
+    let began = Instant::now();
+    alone.carrier.stop(false).unwrap();
+    assert!(began.elapsed() < LONG / 10);
+    let left = Side::ready(&a, 0, 3, peer("agent b", &b.address().to_string(), patience, &runtime), (&[], &back), 10_000, |c| c);
+    std::thread::sleep(patience * 2);
+    assert_eq!(left.failure(), None);
+    left.carrier.begin();
+    let began = Instant::now();
+    while left.failure().is_none() {
+        assert!(began.elapsed() < DEADLINE, "nobody misses a producer that never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(began.elapsed() >= patience && left.failure().unwrap().contains("has not been connected for 150ms"), "{:?}", left.failure());
+}
+
+#[test]
 fn a_consumer_that_takes_nothing_holds_up_its_own_links_only() {
     let runtime = runtime();
     let (a, b) = (node(&runtime), node(&runtime));

@@ -77,6 +77,20 @@ impl Side {
         limit: usize,
         set_up: impl FnOnce(FlightCarrier) -> FlightCarrier,
     ) -> Self {
+        let side = Side::ready(node, me, generation, other, (out, into), limit, set_up);
+        side.carrier.begin();
+        side
+    }
+    /// The same, of which the other is not known to be ready.
+    pub(super) fn ready(
+        node: &Node,
+        me: usize,
+        generation: u64,
+        other: Peer,
+        (out, into): (&[LinkId], &[LinkId]),
+        limit: usize,
+        set_up: impl FnOnce(FlightCarrier) -> FlightCarrier,
+    ) -> Self {
         let mut peers = vec![None, None];
         peers[1 - me] = Some(other);
         let options = CarrierOptions { node: node.clone(), job: "job".into(), generation, me, peers, ticket: ticket(generation) };
