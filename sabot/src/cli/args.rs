@@ -279,6 +279,8 @@ pub(super) fn span(text: &str) -> Result<std::time::Duration, String> {
         Some("ms") => 1,
         Some("s") => 1000,
         Some("m" | "min") => 60_000,
+        Some("h") => 3_600_000,
+        Some("d") => 86_400_000,
         _ => return Err(wrong()),
     };
     let number: u64 = digits.trim().parse().map_err(|_| wrong())?;

@@ -1,4 +1,6 @@
-//! The tool's way to a server: its API over HTTP.
+//! The tool's way to a server: its API over HTTP, or HTTPS.
+//!
+//! Cost: one connection for each request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -7,14 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper_util::client::legacy::Client as Http;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1::handshake;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::api::Refused;
+use super::tls::{self, Trust};
 use crate::{Error, Result};
 
 /// How long to wait for an answer.
@@ -39,7 +45,7 @@ pub struct Client {
     /// The place of the one that answered last.
     led: Arc<AtomicUsize>,
     token: Option<String>,
-    http: Http<HttpConnector, Full<Bytes>>,
+    tls: Option<TlsConnector>,
 }
 
 impl std::fmt::Debug for Client {
@@ -55,10 +61,15 @@ impl Client {
     /// # Errors
     /// If an address is none.
     pub fn new(address: &str, token: Option<String>) -> Result<Self> {
-        let bases = address.split(',').map(base).collect::<Result<Vec<_>>>()?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECTED));
-        Ok(Client { bases, led: Arc::default(), token, http: Http::builder(TokioExecutor::new()).build(connector) })
+        Self::trusting(address, token, None)
+    }
+    /// The same over TLS: an address without `http://` is one of `https://` then.
+    ///
+    /// # Errors
+    /// If an address is none, or is `https://` and nobody is trusted; if the certificates cannot be used.
+    pub fn trusting(address: &str, token: Option<String>, trust: Option<&Trust>) -> Result<Self> {
+        let bases = address.split(',').map(|a| base(a, trust.is_some())).collect::<Result<Vec<_>>>()?;
+        Ok(Client { bases, led: Arc::default(), token, tls: trust.map(Trust::connector).transpose()? })
     }
     /// The servers' addresses, for messages.
     pub fn base(&self) -> String {
@@ -127,17 +138,32 @@ impl Client {
         }
     }
     async fn send_to(&self, base: &str, method: &str, path: &str, body: Bytes) -> Result<Bytes> {
-        let mut request = Request::builder().method(method).uri(format!("{base}{path}")).header("content-type", "application/json");
+        let uri = format!("{base}{path}");
+        let wrong = |e: &dyn std::fmt::Display| Error::Usage(format!("`{uri}`: {e}"));
+        let to: Uri = uri.parse().map_err(|e| wrong(&e))?;
+        let (authority, asked) = (to.authority().map_or("", |a| a.as_str()), to.path_and_query().map_or("/", |p| p.as_str()));
+        let mut request = Request::builder().method(method).uri(asked).header("host", authority).header("content-type", "application/json");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(body)).map_err(|e| Error::Usage(format!("`{base}{path}`: {e}")))?;
+        let request = request.body(Full::new(body)).map_err(|e| wrong(&e))?;
         let late = |_| self.unreachable(std::io::ErrorKind::TimedOut.into());
-        let answer = tokio::time::timeout(PATIENCE, self.http.request(request)).await.map_err(late)?;
-        let answer = answer.map_err(|e| self.unreachable(cause(&e)))?;
-        let status = answer.status();
-        let bytes = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.map_err(late)?;
-        let bytes = bytes.map_err(|e| self.unreachable(std::io::Error::other(e)))?.to_bytes();
+        let failed = |e: std::io::Error| tls::refusal(base, &e).map_or_else(|| self.unreachable(e), Error::Usage);
+        let secure = to.scheme_str() == Some("https");
+        let host = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let stream = TcpStream::connect((host.as_str(), to.port_u16().unwrap_or(if secure { 443 } else { 80 })));
+        let stream = tokio::time::timeout(CONNECTED, stream).await.map_err(late)?.map_err(failed)?;
+        let _ = stream.set_nodelay(true);
+        let answer = async {
+            match &self.tls {
+                Some(tls) if secure => {
+                    let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
+                    exchange(tls.connect(name, stream).await?, request).await
+                }
+                _ => exchange(stream, request).await,
+            }
+        };
+        let (status, bytes) = tokio::time::timeout(PATIENCE, answer).await.map_err(late)?.map_err(failed)?;
         if status.is_success() {
             return Ok(bytes);
         }
@@ -146,6 +172,12 @@ impl Client {
             (401, said) => Error::Usage(said.unwrap_or_else(|| format!("{base} refuses the token"))),
             (400..500, Some(said)) => Error::Usage(said),
             (_, Some(said)) => Error::Control(said),
+            // a proxy, or a server that goes: it may pass
+            (code @ (408 | 425 | 429 | 500..), None) => Error::io(
+                base,
+                format!("answers {code} to {path}, without a sentence: the server, or a proxy before it, is not ready"),
+                std::io::ErrorKind::ConnectionAborted.into(),
+            ),
             (code, None) => Error::Usage(format!("{base} answers {code} to {path}; is it a Sabot server?")),
         })
     }
@@ -159,27 +191,48 @@ impl Client {
 }
 
 /// The address of a server, as a user writes it.
-fn base(address: &str) -> Result<String> {
+fn base(address: &str, trusts: bool) -> Result<String> {
     let given = address.trim();
-    if given.starts_with("https://") {
-        return Err(Error::Usage(format!("`{given}`: the server's API is plain HTTP; put a proxy before it for HTTPS, or write http://")));
+    let (scheme, authority) = given.split_once("://").unwrap_or((if trusts { "https" } else { "http" }, given));
+    if scheme == "https" && !trusts {
+        return Err(Error::Usage(format!(
+            "`{given}`: say which authority has signed its certificate: `--tls-ca FILE`, or the variable SABOT_TLS_CA"
+        )));
     }
-    let authority = given.trim_start_matches("http://").trim_end_matches('/');
-    let base = format!("http://{authority}");
-    if authority.is_empty() || authority.contains('/') || base.parse::<hyper::Uri>().is_err() {
+    let authority = authority.trim_end_matches('/');
+    let base = format!("{scheme}://{authority}");
+    if authority.is_empty() || authority.contains('/') || !matches!(scheme, "http" | "https") || base.parse::<Uri>().is_err() {
         return Err(Error::Usage(format!("`{address}` is no address of a server: write host:port, as in 127.0.0.1:7480")));
     }
     Ok(base)
 }
 
-/// The operating system's error behind one of the client's.
-fn cause(error: &(dyn std::error::Error + 'static)) -> std::io::Error {
-    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// One request and its answer.
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> std::io::Result<(StatusCode, Bytes)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(cause)?;
+    let driven = tokio::spawn(connection);
+    let answer = async {
+        let answer = sender.send_request(request).await?;
+        Ok((answer.status(), answer.into_body().collect().await?.to_bytes()))
+    };
+    let answer = answer.await.map_err(cause);
+    driven.abort();
+    answer
+}
+
+/// The operating system's error, or that of TLS, behind one of HTTP.
+fn cause(error: hyper::Error) -> std::io::Error {
+    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = at {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return std::io::Error::new(io.kind(), io.to_string());
+            let tls = io.get_ref().and_then(|e| e.downcast_ref::<tokio_rustls::rustls::Error>());
+            return tls.map_or_else(|| std::io::Error::new(io.kind(), io.to_string()), |tls| std::io::Error::new(io.kind(), tls.clone()));
         }
         at = error.source();
     }
-    std::io::Error::other(error.to_string())
+    // a connection that ended before the answer did
+    std::io::Error::new(std::io::ErrorKind::ConnectionReset, error.to_string())
 }

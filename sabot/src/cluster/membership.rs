@@ -23,6 +23,9 @@ pub const LEASE: Duration = Duration::from_secs(5);
 /// Without a heartbeat for so long an agent gets no new tasks.
 const SUSPICION: Duration = Duration::from_millis(2500);
 
+/// For so long an agent that is gone is shown.
+pub(super) const SHOWN: Duration = Duration::from_secs(24 * 3600);
+
 /// What an agent says of itself when it joins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
@@ -249,14 +252,14 @@ impl Membership {
         }
         changes
     }
-    /// Forgets members that are gone, but for the newest registration of each name, which stays to be shown.
-    pub fn forget(&mut self) {
+    /// Forgets members that are gone, but for the newest registration of each name, which stays to be shown for a day.
+    pub fn forget(&mut self, now: Duration) {
         let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
         for member in self.members.values() {
             newest.insert(&member.registration.name, member.epoch);
         }
         let keep: Vec<u64> = newest.into_values().collect();
-        self.members.retain(|epoch, m| m.standing.holds() || keep.contains(epoch));
+        self.members.retain(|epoch, m| m.standing.holds() || (keep.contains(epoch) && now.saturating_sub(m.heard) < SHOWN));
     }
     /// The member of this epoch.
     pub fn get(&self, epoch: u64) -> Option<&Member> {
@@ -265,6 +268,14 @@ impl Membership {
     /// All members, by epoch.
     pub fn all(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
+    }
+    /// The newest registration of each name.
+    pub fn newest(&self) -> impl Iterator<Item = &Member> {
+        let mut newest: BTreeMap<&str, &Member> = BTreeMap::new();
+        for member in self.members.values() {
+            newest.insert(&member.registration.name, member);
+        }
+        newest.into_values()
     }
     /// The newest registration of this name.
     pub fn named(&self, name: &str) -> Option<&Member> {

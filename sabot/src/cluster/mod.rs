@@ -19,6 +19,7 @@ mod server;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 pub use agent::{AgentOptions, Ending, run_agent};
@@ -28,6 +29,7 @@ pub use membership::{BEAT, Beat, Change, Fenced, LEASE, Lease, Member, Membershi
 pub use placement::{Assigned, Assignments, Demand, Offer, TooFew, place};
 pub(crate) use server::WAITS;
 pub use server::{ServerOptions, run_server};
+pub use tls::Trust;
 
 /// This machine's name, if the system tells it.
 fn host_name() -> Option<String> {

@@ -166,7 +166,10 @@ impl Carrier for Socket {
     fn begin(&self) {
         let Some(wires) = self.wires.upgrade() else { return };
         let state = wires.lock();
-        // the other end of each link is there, unless its process has died
+        // the other end of each link is there, unless a process has died
+        if !state.cut.is_empty() {
+            return;
+        }
         let mine = |end: &Option<End>| end.as_ref().filter(|end| end.share == self.share).map(|end| Arc::clone(&end.host));
         let early = state.links.values().filter(|w| w.from.is_none() || w.to.is_none()).find_map(|w| mine(&w.from).or_else(|| mine(&w.to)));
         drop(state);

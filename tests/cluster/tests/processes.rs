@@ -7,8 +7,12 @@ mod apart;
 mod asked;
 #[path = "processes/broken.rs"]
 mod broken;
+#[path = "processes/encrypted.rs"]
+mod encrypted;
 #[path = "processes/held.rs"]
 mod held;
+#[path = "processes/http.rs"]
+mod http;
 #[path = "processes/kit.rs"]
 mod kit;
 #[path = "processes/namespaces.rs"]
@@ -24,6 +28,8 @@ mod outputs;
 mod proxy;
 #[path = "processes/rescaled.rs"]
 mod rescaled;
+#[path = "processes/rest.rs"]
+mod rest;
 #[path = "processes/returned.rs"]
 mod returned;
 #[path = "processes/secure.rs"]

@@ -15,6 +15,9 @@ pub(in crate::cli) const OWN: &[&str] = &[
     "name",
     "server",
     "token-file",
+    "tls-ca",
+    "tls-cert",
+    "tls-key",
     "restarts",
     "wait",
     "memory",
@@ -35,13 +38,21 @@ pub(in crate::cli) const OWN: &[&str] = &[
 fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
 }
+fn file(name: &'static str, help: &'static str) -> Arg {
+    valued(name, "FILE", help).value_parser(value_parser!(PathBuf))
+}
 fn token() -> Arg {
     valued("token-file", "FILE", "A file whose first line is the cluster's token; else the variable SABOT_TOKEN")
         .value_parser(value_parser!(PathBuf))
 }
 fn asking(command: Command) -> Command {
     let help = "The server: host:port, or several with commas; else the variable SABOT_SERVER, else 127.0.0.1:7480";
-    command.arg(valued("server", "ADDRESS", help)).arg(token())
+    command
+        .arg(valued("server", "ADDRESS", help))
+        .arg(token())
+        .arg(file("tls-ca", "Ask over TLS, and trust this authority's certificate, in PEM; else the variable SABOT_TLS_CA"))
+        .arg(file("tls-cert", "A certificate to show, in PEM, where the server has no token").requires("tls-key"))
+        .arg(file("tls-key", "The key of that certificate, in PEM").requires("tls-cert"))
 }
 
 /// What `submit` takes of a pipeline, beside its parameters.
@@ -134,38 +145,34 @@ pub(in crate::cli) fn commands(command: Command) -> Command {
 fn output(command: Command) -> Command {
     let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let formats = "How to print rows; by default a table on a terminal, else CSV; `--json` is the same as json: one object per line";
-    certificate(
-        command
-            .mut_arg("json", |arg| arg.help("One JSON object per line"))
-            .arg(Arg::new("output").value_name("NAME").help("The sink's name; needless if the job has one only"))
-            .arg(valued("format", "FORMAT", formats).long("output").value_parser(["table", "csv", "json", "arrow"]))
-            .arg(flag("all", "Print all rows of a table, not only the first"))
-            .arg(flag("ticket", "Print a ticket, with which any Arrow Flight client reads the rows, and where, as JSON"))
-            .arg(valued("lasts", "TIME", "How long the ticket lasts: 90s, 30m; an hour by default, a day at most").value_parser(span)),
-        "The certificate to show to agents, in PEM, if they talk over TLS",
-    )
-}
-
-/// What a process shows of itself, and whom it trusts.
-fn certificate(command: Command, help: &'static str) -> Command {
-    let file = |name: &'static str, help: &'static str| valued(name, "FILE", help).value_parser(value_parser!(PathBuf));
     command
-        .arg(file("tls-cert", help).requires("tls-key").requires("tls-ca"))
-        .arg(file("tls-key", "The key of its certificate, in PEM").requires("tls-cert"))
-        .arg(file("tls-ca", "The certificate of the authority that signed those of the others, in PEM").requires("tls-cert"))
+        .mut_arg("json", |arg| arg.help("One JSON object per line"))
+        .mut_arg("tls-cert", |arg| arg.help("The certificate to show to agents, in PEM, if they talk over TLS"))
+        .arg(Arg::new("output").value_name("NAME").help("The sink's name; needless if the job has one only"))
+        .arg(valued("format", "FORMAT", formats).long("output").value_parser(["table", "csv", "json", "arrow"]))
+        .arg(flag("all", "Print all rows of a table, not only the first"))
+        .arg(flag("ticket", "Print a ticket, with which any Arrow Flight client reads the rows, and where, as JSON"))
+        .arg(valued("lasts", "TIME", "How long the ticket lasts: 90s, 30m; an hour by default, a day at most").value_parser(span))
 }
 
 /// What processes that serve show, and to whom.
 fn serving(command: Command) -> Command {
-    let command = command
+    command
         .arg(valued("advertise", "ADDRESS", "How others reach it, if that is not where it listens: host, or host:port"))
-        .arg(token());
-    certificate(command, "Its certificate, in PEM: agents and server then talk over TLS, and both show one").arg(
-        Arg::new("insecure")
-            .long("insecure")
-            .action(ArgAction::SetTrue)
-            .help("Listen beyond this machine without token or certificates, in a network that is trusted"),
-    )
+        .arg(token())
+        .arg(
+            file("tls-cert", "Its certificate, in PEM: all then talk over TLS, and agents and server show one")
+                .requires("tls-key")
+                .requires("tls-ca"),
+        )
+        .arg(file("tls-key", "The key of its certificate, in PEM").requires("tls-cert"))
+        .arg(file("tls-ca", "The certificate of the authority that signed those of the others, in PEM").requires("tls-cert"))
+        .arg(
+            Arg::new("insecure")
+                .long("insecure")
+                .action(ArgAction::SetTrue)
+                .help("Listen beyond this machine without token or certificates, in a network that is trusted"),
+        )
 }
 
 fn server() -> Command {
@@ -173,6 +180,10 @@ fn server() -> Command {
         .arg(valued("listen", "ADDRESS", "Where the API is served: host:port; 127.0.0.1:7480 by default"))
         .arg(valued("control", "ADDRESS", "Where agents connect; by default the next port of the same host"))
         .arg(valued("dir", "DIR", "Where jobs and operations are kept; sabot-server by default").value_parser(value_parser!(PathBuf)))
+        .arg(
+            valued("keep-jobs", "N", "Jobs that are over which it remembers: the newest; 1000 by default").value_parser(value_parser!(u32)),
+        )
+        .arg(valued("keep-for", "TIME", "How long it remembers a job that is over: 12h, 30d (the default)").value_parser(span))
         .arg(valued("store", "URL", "Keep them in Postgres instead, where further servers stand by: postgres://user@host/database"))
 }
 

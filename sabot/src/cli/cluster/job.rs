@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::text::{bytes, count, since, table};
+use super::text::{bytes, count, escaped, since, table};
 use super::{client, pretty, wait};
 use crate::cli::print;
 use crate::clock::utc;
@@ -117,7 +117,7 @@ fn upgrade(client: &Client, sub: &ArgMatches) -> Result<i32> {
 
 /// The job of this id, beginning of an id, or name.
 pub(super) async fn named(client: &Client, given: &str) -> Result<String> {
-    let jobs: Vec<JobSummary> = client.get("/v1/jobs").await?;
+    let jobs: Vec<JobSummary> = client.get(&format!("/v1/jobs?limit=1000&find={}", escaped(given))).await?;
     if let Some(job) = jobs.iter().find(|j| j.id == given) {
         return Ok(job.id.clone());
     }
@@ -134,7 +134,8 @@ pub(super) async fn named(client: &Client, given: &str) -> Result<String> {
             }
         }
     }
-    let names: Vec<&str> = jobs.iter().filter(|j| !j.state.is_over()).map(|j| j.name.as_str()).collect();
+    let jobs: Vec<JobSummary> = client.get("/v1/jobs?state=open").await?;
+    let names: Vec<&str> = jobs.iter().map(|j| j.name.as_str()).collect();
     Err(Error::Usage(crate::words::unknown("the server has no job", given, "those that are not over are", &names)))
 }
 

@@ -2,19 +2,19 @@
 
 use clap::ArgMatches;
 
-use super::text::{bytes, count, since, table};
+use super::text::{bytes, count, escaped, since, table};
 use super::{client, pretty, wait};
 use crate::Result;
 use crate::cli::{print, say};
 use crate::clock::utc;
+use crate::cluster::Client;
 use crate::cluster::api::{AgentView, Begun, JobSummary, Logs};
 
 /// Lists jobs.
 pub(super) fn jobs(sub: &ArgMatches) -> Result<i32> {
     let client = client(sub)?;
-    let mut jobs: Vec<JobSummary> = wait(client.get("/v1/jobs"))?;
-    let all = jobs.len();
-    jobs.retain(|j| sub.get_flag("all") || !j.state.is_over());
+    let all = sub.get_flag("all");
+    let jobs = wait(listed(&client, if all { "open,over" } else { "open" }))?;
     if sub.get_flag("json") {
         return pretty(&jobs);
     }
@@ -35,22 +35,33 @@ pub(super) fn jobs(sub: &ArgMatches) -> Result<i32> {
         })
         .collect();
     print(&table(&["JOB", "NAME", "STATE", "#PARALLELISM", "AGENTS", "#ROWS/S", "#CHECKPOINT", "#RESTARTS", "#SINCE"], &rows))?;
-    if jobs.len() < all {
-        let over = all - jobs.len();
-        say(&format!(
-            "{over} {} over (`--all` shows {})",
-            if over == 1 { "job is" } else { "jobs are" },
-            if over == 1 { "it" } else { "them" }
-        ));
+    let over: Vec<JobSummary> = if all { Vec::new() } else { wait(client.get("/v1/jobs?state=over&limit=1"))? };
+    if !over.is_empty() {
+        say("others are over (`--all` shows them)");
     }
     Ok(0)
+}
+
+/// All jobs in these states, the newest first.
+async fn listed(client: &Client, states: &str) -> Result<Vec<JobSummary>> {
+    const AT_ONCE: usize = 1000;
+    let mut all: Vec<JobSummary> = Vec::new();
+    loop {
+        let after = all.last().map_or_else(String::new, |j| format!("&after={}", escaped(&j.id)));
+        let some: Vec<JobSummary> = client.get(&format!("/v1/jobs?state={states}&limit={AT_ONCE}{after}")).await?;
+        let last = some.len() < AT_ONCE;
+        all.extend(some);
+        if last {
+            return Ok(all);
+        }
+    }
 }
 
 /// Lists agents, or drains one.
 pub(super) fn agents(sub: &ArgMatches) -> Result<i32> {
     let client = client(sub)?;
     if let Some(name) = sub.get_one::<String>("drain") {
-        let begun: Begun = wait(client.post(&format!("/v1/agents/{name}/drain"), &serde_json::json!({})))?;
+        let begun: Begun = wait(client.post(&format!("/v1/agents/{}/drain", escaped(name)), &serde_json::json!({})))?;
         return if sub.get_flag("json") {
             pretty(&begun)
         } else {
@@ -86,7 +97,7 @@ pub(super) fn logs(sub: &ArgMatches) -> Result<i32> {
     let client = client(sub)?;
     let mut query = vec![format!("limit={}", sub.get_one::<u32>("last").copied().unwrap_or(100))];
     for name in ["job", "agent"] {
-        query.extend(sub.get_one::<String>(name).map(|v| format!("{name}={v}")));
+        query.extend(sub.get_one::<String>(name).map(|v| format!("{name}={}", escaped(v))));
     }
     wait(async {
         let mut after: Option<u64> = None;

@@ -58,7 +58,7 @@ fn token(sub: &ArgMatches) -> Result<Option<String>> {
 /// A client of the server that the options, or the variable `SABOT_SERVER`, name.
 fn client(sub: &ArgMatches) -> Result<Client> {
     let given = sub.get_one::<String>("server").cloned().or_else(|| std::env::var("SABOT_SERVER").ok().filter(|s| !s.is_empty()));
-    Client::new(given.as_deref().unwrap_or(SERVER), token(sub)?)
+    Client::trusting(given.as_deref().unwrap_or(SERVER), token(sub)?, net::trust(sub)?.as_ref())
 }
 
 /// Runs a future of the tool on this thread.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
+use crate::cluster::Trust;
 use crate::shuffle::flight::Tls;
 use crate::{Error, Result};
 
@@ -20,9 +21,26 @@ pub(super) fn address(text: &str, option: &str) -> Result<SocketAddr> {
 /// The certificates that the options name.
 pub(super) fn tls(sub: &ArgMatches) -> Result<Option<Tls>> {
     let file = |name: &str| sub.get_one::<PathBuf>(name);
-    match (file("tls-cert"), file("tls-key"), file("tls-ca")) {
-        (Some(certificate), Some(key), Some(authority)) => Ok(Some(Tls::read(certificate, key, authority)?)),
+    match (file("tls-cert"), file("tls-key"), authority(sub)) {
+        (Some(certificate), Some(key), Some(authority)) => Ok(Some(Tls::read(certificate, key, &authority)?)),
         _ => Ok(None),
+    }
+}
+
+/// The authority that has signed the others' certificates.
+fn authority(sub: &ArgMatches) -> Option<PathBuf> {
+    let variable = || std::env::var_os("SABOT_TLS_CA").filter(|v| !v.is_empty()).map(PathBuf::from);
+    sub.get_one::<PathBuf>("tls-ca").cloned().or_else(variable)
+}
+
+/// Whom the tool trusts, and what it shows, if it shall talk over TLS.
+pub(super) fn trust(sub: &ArgMatches) -> Result<Option<Trust>> {
+    let file = |name: &str| sub.get_one::<PathBuf>(name).cloned();
+    let shows = file("tls-cert").zip(file("tls-key"));
+    match (authority(sub), &shows) {
+        (Some(authority), _) => Trust::read(&authority, shows.as_ref().map(|(c, k)| (c.as_path(), k.as_path()))).map(Some),
+        (None, Some(_)) => Err(Error::usage("`--tls-cert` is for a server over TLS: name its authority too, `--tls-ca FILE`")),
+        (None, None) => Ok(None),
     }
 }
 

@@ -60,3 +60,10 @@ pub(super) fn count(n: f64) -> String {
         n => format!("{:.1}M", n / 1_000_000.0),
     }
 }
+
+/// As a part of an address: what may not be there is escaped.
+pub(super) fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { (b as char).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}

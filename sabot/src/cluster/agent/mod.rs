@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::api::JoinView;
 use super::wire::STREAM;
-use super::{Build, Client, Registration, outputs};
+use super::{Build, Client, Registration, Trust, outputs};
 use crate::cluster::host_name;
 use crate::operator::SpillDir;
 use crate::runtime::RunOptions;
@@ -71,7 +71,7 @@ pub enum Ending {
 /// # Errors
 /// If it cannot listen, or the server refuses it for good: another build, another token.
 pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending>, say: impl Fn(&str) + Send + Sync) -> Result<()> {
-    let client = Client::new(&options.join, options.token.clone())?;
+    let client = Client::trusting(&options.join, options.token.clone(), options.tls.as_ref().map(Trust::from).as_ref())?;
     let build = Build::this()?;
     let mut waited = AGAIN.0;
     let first = loop {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use sha2::{Digest, Sha256};
 
+use super::guard::Guard;
 use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
     Submission, TicketAsked, TicketView, UpgradeAsked,
@@ -22,12 +23,17 @@ use crate::cluster::server::outputs::{self, Unreadable};
 use crate::cluster::server::{
     Asked, Core, MOVES, Submitted, begin, begin_drain, begin_take_over, checkpoints_of, flow_of, upgradable, view,
 };
-use crate::cluster::store::{EventFilter, Level, Operation, OperationKind, OperationState};
+use crate::cluster::store::{EventFilter, JobFilter, JobState, Level, Operation, OperationKind, OperationState};
 use crate::cluster::{Build, server};
 use crate::{Error, Result};
 
 /// Specifications hold plans and parameters; more than this is no job.
 const LARGEST: usize = 64 << 20;
+/// A sentence about a request is not longer.
+const LONGEST: usize = 16 << 10;
+/// How many jobs a list has, if it does not say, and at most.
+const LISTED: u32 = 100;
+const MOST: u32 = 1000;
 /// How long a submission may take until it is written down.
 const PERSISTED: Duration = Duration::from_secs(10);
 
@@ -68,9 +74,8 @@ impl IntoResponse for Failed {
 }
 pub(in crate::cluster) type Answer<T> = Result<Json<T>, Failed>;
 
-/// The API of a server; with a token, every request must have it.
-pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Router {
-    let digest = token.map(Sha256::digest);
+/// The API of a server, for those whom the guard lets in.
+pub(in crate::cluster) fn routes(core: Arc<Core>, guard: Guard) -> Router {
     Router::new()
         .route("/v1/server", get(show_server))
         .route("/v1/join", post(join))
@@ -89,21 +94,36 @@ pub(in crate::cluster) fn routes(core: Arc<Core>, token: Option<String>) -> Rout
         .route("/metrics", get(metrics))
         .fallback(nothing)
         .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
-        .layer(middleware::from_fn(move |request: Request, next: Next| async move {
-            let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-            // hashes are compared, so that the time says nothing of the token
-            match (&digest, given) {
-                (Some(wanted), given) if given.is_none_or(|g| Sha256::digest(g) != *wanted) => {
-                    let error = match given {
-                        Some(_) => "the token is another than the server's (`--token-file`, or the variable SABOT_TOKEN)",
-                        None => "the server wants a token: `--token-file FILE`, or the variable SABOT_TOKEN",
-                    };
-                    (StatusCode::UNAUTHORIZED, Json(Refused { error: error.into() })).into_response()
+        .layer(middleware::from_fn(worded))
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let refused = guard.refuses(&request);
+            async move {
+                match refused {
+                    Some(refused) => refused,
+                    None => next.run(request).await,
                 }
-                _ => next.run(request).await,
             }
         }))
         .with_state(core)
+}
+
+/// Says refusals that come of the request's form, and not of an endpoint, as all others: with their status and a sentence.
+async fn worded(request: Request, next: Next) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let answer = next.run(request).await;
+    let status = answer.status();
+    let is_json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == "application/json");
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let said = axum::body::to_bytes(answer.into_body(), LONGEST).await.unwrap_or_default();
+    let said = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "it takes other methods, which the header `Allow` names".to_owned(),
+        StatusCode::PAYLOAD_TOO_LARGE => format!("the body has more than {} MiB", LARGEST >> 20),
+        _ if said.is_empty() => status.to_string(),
+        _ => String::from_utf8_lossy(&said).into_owned(),
+    };
+    (status, Json(Refused { error: format!("{asked}: {said}; docs/cluster.md says what is asked how") })).into_response()
 }
 
 async fn nothing(request: Request) -> Response {
@@ -123,15 +143,48 @@ async fn join(State(core): Shared, Json(build): Json<Build>) -> Answer<JoinView>
     Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone(), tls: core.tls }))
 }
 
-async fn list_jobs(State(core): Shared) -> Answer<Vec<JobSummary>> {
-    Ok(Json(view::jobs(&core).await?))
+#[derive(Deserialize)]
+struct Jobs {
+    state: Option<String>,
+    find: Option<String>,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn list_jobs(State(core): Shared, Query(asked): Query<Jobs>) -> Answer<Vec<JobSummary>> {
+    let limit = match asked.limit.unwrap_or(LISTED) {
+        limit @ 1..=MOST => limit,
+        limit => {
+            return Err(Error::Usage(format!("`limit={limit}`: a list has 1 to {MOST} jobs; `after=ID` goes on behind the last")).into());
+        }
+    };
+    let states = asked.state.as_deref().map_or(Ok(Vec::new()), states)?;
+    Ok(Json(view::jobs(&core, &JobFilter { states, find: asked.find, after: asked.after, limit }).await?))
+}
+
+/// The states that words with commas between them name.
+fn states(words: &str) -> Result<Vec<JobState>> {
+    let mut all = Vec::new();
+    for word in words.split(',').map(str::trim) {
+        match (word, JobState::of(word)) {
+            ("over", _) => all.extend(JobState::ALL.iter().filter(|s| s.is_over())),
+            ("open", _) => all.extend(JobState::ALL.iter().filter(|s| !s.is_over())),
+            (_, Some(state)) => all.push(state),
+            (_, None) => {
+                let mut known = vec!["open", "over"];
+                known.extend(JobState::ALL.iter().map(|s| s.word()));
+                return Err(Error::Usage(crate::words::unknown("no job has the state", word, "states are", &known)));
+            }
+        }
+    }
+    Ok(all)
 }
 
 async fn show_job(State(core): Shared, Path(id): Path<String>) -> Answer<JobView> {
     Ok(Json(view::job(&core, &id).await?))
 }
 
-/// A job's id: its pipeline's name, and digits of the request's key.
+/// A job's id: its pipeline's name, a hyphen (lists take the name from there), and digits of the request's key.
 fn id_of(submission: &Submission) -> String {
     let digest = Sha256::digest(format!("{} {}", submission.spec.pipeline, submission.key));
     let digits: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::SqlitePool;
 
 use super::running::{Ended, Running};
-use super::workflows::{is_a, step_number, unstick, wait};
+use super::workflows::{is_a, over, step_number, unstick, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
 use crate::sync::lock;
 use crate::{Error, Result};
@@ -213,6 +213,13 @@ impl Workflows for Embedded {
             };
             let found = self.engine.list_workflows(&filter).await.map_err(|e| failed("be listed", &e))?;
             Ok(found.into_iter().map(summary).collect())
+        })
+    }
+    fn forget<'a>(&'a self, ids: &'a [String]) -> Pending<'a, bool> {
+        Box::pin(async move {
+            let (over, all) = over(self, ids).await?;
+            self.engine.delete_workflows(&over, false).await.map_err(|e| failed("be forgotten", &e))?;
+            Ok(all)
         })
     }
     fn stop(&self) -> Pending<'_, ()> {

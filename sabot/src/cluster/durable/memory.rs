@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::running::{Ended, Running};
-use super::workflows::{is_a, step_number, wait};
+use super::workflows::{is_a, over, step_number, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
 use crate::cluster::door;
 use crate::sync::lock;
@@ -80,7 +80,7 @@ impl Log {
             created: now(),
             updated: now(),
         };
-        let number = flows.len();
+        let number = flows.values().map(|f| f.number + 1).max().unwrap_or(0);
         let steps = from.map(|(_, steps)| steps).unwrap_or_default();
         let new = Recorded { number, summary, steps, messages: VecDeque::new(), keys: BTreeSet::new(), events: BTreeMap::new() };
         flows.insert(id.to_owned(), new);
@@ -269,6 +269,13 @@ impl Workflows for InMemory {
             found.sort_by_key(|f| std::cmp::Reverse(f.number));
             let limit = if filter.limit == 0 { usize::MAX } else { filter.limit };
             Ok(found.into_iter().take(limit).map(|f| f.summary.clone()).collect())
+        })
+    }
+    fn forget<'a>(&'a self, ids: &'a [String]) -> Pending<'a, bool> {
+        Box::pin(async move {
+            let (over, all) = over(self, ids).await?;
+            self.0.log.flows().retain(|id, _| !over.contains(id));
+            Ok(all)
         })
     }
     fn stop(&self) -> Pending<'_, ()> {

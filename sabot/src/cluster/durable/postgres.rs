@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use dbos::sysdb::Error as Database;
 use dbos::sysdb::types::{StepRecord, Timestamp, WorkflowFilter, WorkflowRecord, WorkflowStatus};
-use dbos::{Config, DBOS, ForkFrom, ForkOptions, SendOptions, StartOptions, WorkflowRef};
+use dbos::{Children, Config, DBOS, ForkFrom, ForkOptions, SendOptions, StartOptions, WorkflowRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::running::{Ended, Running};
-use super::workflows::{is_a, step_number, unstick, wait};
+use super::workflows::{is_a, over, step_number, unstick, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
 use crate::sync::lock;
 use crate::{Error, Result};
@@ -301,6 +301,17 @@ impl Workflows for Postgres {
             };
             let found = dbos.list_workflows(&filter).await.map_err(|e| failed("be listed", &e))?;
             Ok(found.into_iter().map(summary).collect())
+        })
+    }
+    fn forget<'a>(&'a self, ids: &'a [String]) -> Pending<'a, bool> {
+        Box::pin(async move {
+            let (over, all) = over(self, ids).await?;
+            let forget = move |dbos: DBOS| async move {
+                let ids: Vec<&str> = over.iter().map(String::as_str).collect();
+                dbos.delete_all(&ids, Children::Skip).await.map(drop).map_err(|e| failed("be forgotten", &e))
+            };
+            self.outside("be forgotten", forget).await?;
+            Ok(all)
         })
     }
     fn stop(&self) -> Pending<'_, ()> {

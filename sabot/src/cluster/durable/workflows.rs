@@ -152,9 +152,28 @@ pub trait Workflows: Send + Sync {
     /// # Errors
     /// If the database does not answer.
     fn list<'a>(&'a self, filter: &'a Filter) -> Pending<'a, Vec<Summary>>;
+    /// Forgets workflows that are over, with their steps; whether none of them is left. One that runs, or waits to be
+    /// resumed because it was recovered too often, stays.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    fn forget<'a>(&'a self, ids: &'a [String]) -> Pending<'a, bool>;
     /// Runs nothing from here on: bodies are dropped at their next `await`, as in a crash, and go on when an engine is opened again. Returns when they
     /// are gone. To be called at once by who is not the leader any more.
     fn stop(&self) -> Pending<'_, ()>;
+}
+
+/// Those of these workflows that are over, and whether all others are gone.
+pub(super) async fn over(engine: &dyn Workflows, ids: &[String]) -> Result<(Vec<String>, bool)> {
+    let (mut over, mut all) = (Vec::new(), true);
+    for id in ids {
+        match engine.show(id).await? {
+            Some(found) if found.state.is_over() && found.state != State::Stuck => over.push(found.id),
+            Some(_) => all = false,
+            None => {}
+        }
+    }
+    Ok((over, all))
 }
 
 /// Refuses a workflow that is there under this id, and is another one than this.

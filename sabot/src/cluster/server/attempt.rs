@@ -380,8 +380,12 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
                 pause().await;
             }
             note(core, &run).await?;
-            let (stages, steps) = (write(&run.shapes, "a job's stages")?, write(&operators(&run), "a job's steps")?);
-            core.store.keep_steps(core.fence, id, &stages, &steps).await?;
+            // an attempt that never had a lead has nothing to show
+            let steps = operators(&run);
+            if !steps.is_empty() {
+                let (stages, steps) = (write(&run.shapes, "a job's stages")?, write(&steps, "a job's steps")?);
+                core.store.keep_steps(core.fence, id, &stages, &steps).await?;
+            }
             returned(core, &run).await;
             run.release();
             match end {

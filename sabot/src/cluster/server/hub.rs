@@ -332,7 +332,7 @@ impl Hub {
                 }
             }
         }
-        self.members().forget();
+        self.members().forget(self.now());
     }
     /// How a lead's words to its shares go out: in order, by the agents' streams.
     pub(super) fn outward(

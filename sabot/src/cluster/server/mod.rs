@@ -10,6 +10,7 @@ mod decide;
 mod drain;
 mod flows;
 mod hub;
+mod keeping;
 pub(super) mod outputs;
 mod run;
 mod upgrade;
@@ -20,13 +21,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::durable::Watch;
-use super::store::{Claim, ControlStore, JobState, Leader, Level, Place, Server};
+use super::store::{Claim, ControlStore, JobState, Keep, Leader, Level, Place, Server};
+use super::tls::Secure;
 use super::{api, door, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
@@ -58,6 +61,8 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// Listen beyond this machine without token or certificates.
     pub insecure: bool,
+    /// What it remembers of jobs that are over.
+    pub keep: Keep,
     /// Who looks on at each step of the server's workflows: tests, which kill it there. Else nobody.
     pub watch: Option<Watch>,
 }
@@ -79,9 +84,14 @@ pub(super) fn flow_of(job: &str) -> String {
 /// # Errors
 /// If it cannot listen, another server leads an embedded store, or the store does not answer.
 pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool>, say: impl Fn(&str)) -> Result<()> {
-    if !options.listen.ip().is_loopback() && options.token.is_none() && !options.insecure {
+    let local = options.listen.ip().is_loopback();
+    if !local && !options.insecure && (options.token.is_none() || options.tls.is_none()) {
+        let missing = match options.token {
+            None => "a token (`--token-file`)",
+            Some(_) => "certificates (`--tls-cert`, `--tls-key`, `--tls-ca`)",
+        };
         return Err(Error::Usage(format!(
-            "{} can be reached from other machines: that needs a token (`--token-file`), or `--insecure` if the network is trusted",
+            "{} can be reached from other machines: that needs {missing}, or `--insecure` if the network is trusted",
             options.listen
         )));
     }
@@ -136,10 +146,15 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         }
     });
     crate::cluster::outputs::offer(&node);
-    let beside = begin_core(&core, &leader, news, options.watch.as_ref()).await?;
-    say(&format!("server at http://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
-    let app = api::routes::routes(Arc::clone(&core), options.token.clone());
-    let serving = axum::serve(listener, app);
+    let beside = begin_core(&core, &leader, news, options.keep, options.watch.as_ref()).await?;
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    say(&format!("server at {scheme}://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
+    let app = api::routes::routes(Arc::clone(&core), api::Guard::new(options.token.as_deref(), local));
+    let serving: BoxFuture<'_, std::io::Result<()>> = match &options.tls {
+        // without a token a certificate is all that tells a caller from others
+        Some(tls) => Box::pin(axum::serve(Secure::new(listener, tls, options.token.is_none())?, app).into_future()),
+        None => Box::pin(axum::serve(listener, app).into_future()),
+    };
     let over = tokio::select! {
         served = serving => served.map_err(|e| Error::io(place(api_address), "cannot serve", e)),
         why = leader.lost() => Err(Error::Control(format!("this server does not lead any more: {why}"))),
@@ -166,8 +181,9 @@ pub(super) async fn begin_core(
     core: &Arc<Core>,
     leader: &Leader,
     news: UnboundedReceiver<hub::News>,
+    keep: Keep,
     watch: Option<&Watch>,
-) -> Result<[door::Task; 3]> {
+) -> Result<[door::Task; 4]> {
     let definitions = flows::definitions(core);
     let definitions = match watch {
         Some(watch) => definitions.watched(watch),
@@ -178,6 +194,7 @@ pub(super) async fn begin_core(
     let _ = core.workflows.set(workflows);
     let chronicle = door::spawn(Arc::clone(core).chronicle(news));
     let watching = door::spawn(attempt::watch(Arc::clone(core)));
+    let keeping = door::spawn(keeping::forgets(Arc::clone(core), keep));
     let upgrading = Arc::clone(core);
     let upgrades = door::spawn(async move {
         if let Err(error) = upgrade::begin_all(&upgrading).await {
@@ -187,7 +204,7 @@ pub(super) async fn begin_core(
     if resumed > 0 {
         core.hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
     }
-    Ok([chronicle, watching, upgrades])
+    Ok([chronicle, watching, keeping, upgrades])
 }
 
 fn listening(place: &str, e: std::io::Error) -> Error {
@@ -198,13 +215,8 @@ fn listening(place: &str, e: std::io::Error) -> Error {
     Error::io(place, what, e)
 }
 
-/// The key of tickets: made of the token, so that a server that stands by has the same; else a random one that is kept.
+/// The key of tickets: a random one that is kept. Who knows the token only cannot sign with it.
 fn ticket_key(options: &ServerOptions) -> Result<String> {
-    use sha2::Digest;
-    if let Some(token) = &options.token {
-        let digest = sha2::Sha256::digest(format!("sabot tickets {token}"));
-        return Ok(digest.iter().map(|b| format!("{b:02x}")).collect());
-    }
     let path = options.dir.join("ticket-key");
     if let Ok(known) = std::fs::read_to_string(&path)
         && known.trim().len() >= 32

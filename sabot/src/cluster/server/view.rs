@@ -8,7 +8,7 @@ use super::run::{Run, StepNow};
 use crate::Result;
 use crate::cluster::api::{AgentView, JobSummary, JobView, OperatorView, ServerView};
 use crate::cluster::membership::Standing;
-use crate::cluster::store::Job as Row;
+use crate::cluster::store::{JobFilter, JobLine, JobState};
 use crate::plan::mermaid;
 use crate::runtime::RunOptions;
 use crate::stream::JobSpec;
@@ -16,7 +16,9 @@ use crate::stream::JobSpec;
 /// The server.
 pub(in crate::cluster) fn server(core: &Core) -> ServerView {
     let members = core.hub.members_with_load();
-    let there: Vec<_> = members.iter().filter(|(m, _)| m.standing.holds()).collect();
+    // an agent that has just joined again counts once
+    let newest: Vec<u64> = core.hub.members().newest().map(|m| m.epoch).collect();
+    let there: Vec<_> = members.iter().filter(|(m, _)| m.standing.holds() && newest.contains(&m.epoch)).collect();
     ServerView {
         build: core.build.id.clone(),
         pipelines: core.build.pipelines.clone(),
@@ -62,35 +64,35 @@ pub(in crate::cluster) fn agents(core: &Core) -> Vec<AgentView> {
     all
 }
 
-/// The jobs, newest first.
-pub(in crate::cluster) async fn jobs(core: &Arc<Core>) -> Result<Vec<JobSummary>> {
-    let mut all = Vec::new();
-    for row in core.store.jobs().await? {
-        all.push(summary(core, &row).await?);
-    }
-    Ok(all)
+/// The jobs that fit, newest first.
+pub(in crate::cluster) async fn jobs(core: &Arc<Core>, filter: &JobFilter) -> Result<Vec<JobSummary>> {
+    core.store.list_jobs(filter).await?.into_iter().map(|line| summary(core, line)).collect()
 }
 
-async fn summary(core: &Arc<Core>, row: &Row) -> Result<JobSummary> {
-    let options: RunOptions = read(&row.options, "a job's options")?;
-    let pipeline = row.spec.get("pipeline").and_then(|p| p.as_str()).unwrap_or_default().to_owned();
-    let run = core.hub.run_of(&row.id).filter(|r| r.holds_slots() && row.state.has_tasks());
+/// The pipeline of a job: its id is the pipeline's name, a hyphen, and digits.
+fn pipeline_of(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(pipeline, _)| pipeline)
+}
+
+fn summary(core: &Arc<Core>, line: JobLine) -> Result<JobSummary> {
+    let options: RunOptions = read(&line.options, "a job's options")?;
+    let run = core.hub.run_of(&line.id).filter(|r| r.holds_slots() && line.state.has_tasks());
     let rows_per_second = run.as_ref().map_or(0.0, |run| read_rate(run));
     Ok(JobSummary {
-        id: row.id.clone(),
-        name: row.name.clone(),
-        pipeline,
-        build: row.build.clone(),
-        state: row.state,
+        pipeline: pipeline_of(&line.id).to_owned(),
+        id: line.id,
+        name: line.name,
+        build: line.build,
+        state: line.state,
         parallelism: options.threads,
-        attempt: row.attempt,
-        restarts: row.restarts,
+        attempt: line.attempt,
+        restarts: line.restarts,
         agents: run.map(|r| r.assignments.agents.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default(),
         rows_per_second,
-        checkpoint: core.store.checkpoints(&row.id).await?.first().map(|c| c.number),
-        error: row.error.clone(),
-        created: row.created,
-        updated: row.updated,
+        checkpoint: line.checkpoint,
+        error: line.error,
+        created: line.created,
+        updated: line.updated,
     })
 }
 
@@ -119,14 +121,28 @@ pub(in crate::cluster) async fn job(core: &Arc<Core>, id: &str) -> Result<JobVie
         (None, Some((stages, steps))) => (read(&stages, "a job's stages")?, read(&steps, "a job's steps")?),
         (None, None) => (Vec::new(), Vec::new()),
     };
+    let checkpoints = core.store.checkpoints(id).await?;
+    let line = JobLine {
+        id: row.id,
+        name: row.name,
+        build: row.build,
+        options: row.options,
+        state: row.state,
+        attempt: row.attempt,
+        restarts: row.restarts,
+        error: row.error,
+        checkpoint: checkpoints.first().map(|c| c.number),
+        created: row.created,
+        updated: row.updated,
+    };
     Ok(JobView {
-        summary: summary(core, &row).await?,
+        summary: summary(core, line)?,
         mermaid: mermaid(&spec.plan),
         plan: spec.plan,
         stages,
         tasks: core.store.tasks(id, None).await?,
         operators,
-        checkpoints: core.store.checkpoints(id).await?,
+        checkpoints,
         operations: core.store.operations(Some(id), 100).await?,
         history: core.store.job_changes(id).await?,
         checkpoint_dir: shown(options.checkpoint_dir.as_ref()),
@@ -178,7 +194,9 @@ pub(in crate::cluster) async fn metrics(core: &Arc<Core>) -> Result<String> {
         }
     };
     let label = |name: &str, value: &str| format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
-    let agents = agents(core);
+    // one sample for each name: an agent that has just joined again is there twice for the time of a lease
+    let newest: Vec<u64> = core.hub.members().newest().map(|m| m.epoch).collect();
+    let agents: Vec<AgentView> = agents(core).into_iter().filter(|a| newest.contains(&a.epoch)).collect();
     let of =
         |pick: &dyn Fn(&AgentView) -> f64| -> Vec<(String, f64)> { agents.iter().map(|a| (label("agent", &a.name), pick(a))).collect() };
     family("sabot_agent_up", "gauge", "1 while the agent's lease runs.", &of(&|a| f64::from(u8::from(a.standing.holds()))));
@@ -188,7 +206,12 @@ pub(in crate::cluster) async fn metrics(core: &Arc<Core>) -> Result<String> {
     family("sabot_agent_resident_bytes", "gauge", "Resident memory.", &of(&|a| a.resident as f64));
     family("sabot_agent_busy_cores", "gauge", "Cores busy over the last second.", &of(&|a| a.busy));
     family("sabot_agent_silent_seconds", "gauge", "Time since the last heartbeat.", &of(&|a| a.silent_ms as f64 / 1000.0));
-    let jobs = jobs(core).await?;
+    // those that are over are counted only: else each would be a series for ever
+    let counts: Vec<(String, f64)> =
+        core.store.count_jobs().await?.into_iter().map(|(state, n)| (label("state", state.word()), n as f64)).collect();
+    family("sabot_jobs", "gauge", "Jobs in this state.", &counts);
+    let open = JobState::ALL.iter().copied().filter(|s| !s.is_over()).collect();
+    let jobs = jobs(core, &JobFilter { states: open, ..JobFilter::default() }).await?;
     let job_label = |j: &JobSummary| format!("{},{}", label("job", &j.id), label("name", &j.name));
     let state = |j: &JobSummary| (format!("{},{}", job_label(j), label("state", j.state.word())), 1.0);
     family("sabot_job_state", "gauge", "1 for the state that the job is in.", &jobs.iter().map(state).collect::<Vec<_>>());

@@ -117,6 +117,12 @@ impl Row {
     pub(super) fn number<T: TryFrom<i64>>(&self, at: usize) -> Result<T> {
         T::try_from(self.int(at)?).map_err(|_| self.bad(at, "a number in its range"))
     }
+    pub(super) fn maybe_number<T: TryFrom<i64>>(&self, at: usize) -> Result<Option<T>> {
+        match self.0.get(at) {
+            Some(Cell::Null) => Ok(None),
+            _ => self.number(at).map(Some),
+        }
+    }
     pub(super) fn json(&self, at: usize) -> Result<Value> {
         serde_json::from_str(&self.text(at)?).map_err(|_| self.bad(at, "JSON"))
     }

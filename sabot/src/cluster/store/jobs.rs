@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::control::ControlStore;
-use super::database::{Row, Transaction, cells};
+use super::database::{Cell, Row, Transaction, cells, places};
 use super::leader::Fence;
-use super::{Job, JobChange, JobState};
+use super::{Job, JobChange, JobFilter, JobLine, JobState};
 use crate::{Error, Result};
 
 /// A job to be submitted.
@@ -41,6 +41,22 @@ fn job(row: &Row) -> Result<Job> {
     })
 }
 
+fn line(row: &Row) -> Result<JobLine> {
+    Ok(JobLine {
+        id: row.text(0)?,
+        name: row.text(1)?,
+        build: row.text(2)?,
+        options: row.json(3)?,
+        state: row.word(4, JobState::of)?,
+        attempt: row.number(5)?,
+        restarts: row.number(6)?,
+        error: row.maybe_text(7)?,
+        created: row.int(8)?,
+        updated: row.int(9)?,
+        checkpoint: row.maybe_number(10)?,
+    })
+}
+
 pub(super) async fn find(tx: &mut dyn Transaction, id: &str) -> Result<Option<Job>> {
     let rows = tx.rows(&format!("{COLUMNS} WHERE id = $1"), cells![id]).await?;
     rows.first().map(job).transpose()
@@ -52,7 +68,7 @@ pub(super) async fn known(tx: &mut dyn Transaction, id: &str) -> Result<Job> {
 
 async fn note(tx: &mut dyn Transaction, id: &str, change: &JobChange) -> Result<()> {
     let sql = "INSERT INTO sabot_job_changes (job, number, at, state, attempt, reason) \
-               SELECT $1, COUNT(*) + 1, $2, $3, $4, $5 FROM sabot_job_changes WHERE job = $1";
+               SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, $4, $5 FROM sabot_job_changes WHERE job = $1";
     tx.run(sql, cells![id, change.at, change.state.word(), change.attempt, &change.reason]).await.map(|_| ())
 }
 
@@ -92,6 +108,53 @@ impl ControlStore {
     pub async fn jobs(&self) -> Result<Vec<Job>> {
         let mut tx = self.database().read().await?;
         tx.rows(&format!("{COLUMNS} ORDER BY created DESC, id"), &[]).await?.iter().map(job).collect()
+    }
+    /// The jobs that fit, the newest first, without what they run.
+    ///
+    /// # Errors
+    /// If `after` is no job; if the store does not answer.
+    pub async fn list_jobs(&self, filter: &JobFilter) -> Result<Vec<JobLine>> {
+        let mut tx = self.database().read().await?;
+        let mut cells: Vec<Cell> = Vec::new();
+        let mut wanted: Vec<String> = Vec::new();
+        if !filter.states.is_empty() {
+            wanted.push(format!("state IN {}", places(1, filter.states.len(), 0)));
+            cells.extend(filter.states.iter().map(|s| Cell::from(s.word())));
+        }
+        if let Some(find) = &filter.find {
+            let n = cells.len();
+            // a text that is not `LIKE`, so that no character of it means anything
+            wanted.push(format!("(name = ${0} OR substr(id, 1, length(CAST(${1} AS TEXT))) = ${1})", n + 1, n + 2));
+            cells.extend([Cell::from(find), Cell::from(find)]);
+        }
+        if let Some(after) = &filter.after {
+            let row = tx.rows("SELECT created FROM sabot_jobs WHERE id = $1", cells![after]).await?;
+            let Some(row) = row.first() else { return Err(Error::Usage(format!("there is no job `{after}` to list others after"))) };
+            let n = cells.len();
+            wanted.push(format!("(created < ${0} OR (created = ${0} AND id > ${1}))", n + 1, n + 2));
+            cells.extend([Cell::from(row.int(0)?), Cell::from(after)]);
+        }
+        let mut sql = "SELECT id, name, build, options, state, attempt, restarts, error, created, updated, \
+                       (SELECT MAX(number) FROM sabot_checkpoints WHERE job = sabot_jobs.id) FROM sabot_jobs"
+            .to_owned();
+        if !wanted.is_empty() {
+            sql += &format!(" WHERE {}", wanted.join(" AND "));
+        }
+        sql += " ORDER BY created DESC, id";
+        if filter.limit > 0 {
+            cells.push(Cell::from(filter.limit));
+            sql += &format!(" LIMIT ${}", cells.len());
+        }
+        tx.rows(&sql, &cells).await?.iter().map(line).collect()
+    }
+    /// How many jobs are in each state that some are in.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn count_jobs(&self) -> Result<Vec<(JobState, u64)>> {
+        let mut tx = self.database().read().await?;
+        let rows = tx.rows("SELECT state, COUNT(*) FROM sabot_jobs GROUP BY state ORDER BY state", &[]).await?;
+        rows.iter().map(|row| Ok((row.word(0, JobState::of)?, row.number(1)?))).collect()
     }
     /// The states that a job had, with times and reasons, the oldest first.
     ///

@@ -1,5 +1,7 @@
 //! The rows. All times are milliseconds since 1970, and are told by the caller.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -119,6 +121,61 @@ pub struct Job {
     pub created: i64,
     /// When its state changed last.
     pub updated: i64,
+}
+
+/// A job in a list: without what it runs, which may be large.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobLine {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The build that submitted it, or took it over.
+    pub build: String,
+    /// How it runs.
+    pub options: Value,
+    /// Where it is.
+    pub state: JobState,
+    /// The number of its attempt.
+    pub attempt: u32,
+    /// How often it was restarted after a failure.
+    pub restarts: u32,
+    /// The last error.
+    pub error: Option<String>,
+    /// The number of its newest checkpoint.
+    pub checkpoint: Option<u64>,
+    /// When it was submitted.
+    pub created: i64,
+    /// When its state changed last.
+    pub updated: i64,
+}
+
+/// Which jobs to list: those that fit all that is said.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// In one of these states; in any, if none is named.
+    pub states: Vec<JobState>,
+    /// Of this name, or with an id that begins so.
+    pub find: Option<String>,
+    /// Behind this job in the list.
+    pub after: Option<String>,
+    /// At most so many; 0 is all.
+    pub limit: u32,
+}
+
+/// What is kept of jobs that are over. What a job needs to go on is not touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The newest so many of them.
+    pub jobs: u32,
+    /// Those whose end is not longer ago.
+    pub time: Duration,
+}
+impl Default for Keep {
+    /// A thousand jobs, and thirty days.
+    fn default() -> Self {
+        Keep { jobs: 1000, time: Duration::from_secs(30 * 24 * 3600) }
+    }
 }
 
 /// A change of a job's state.

@@ -49,8 +49,26 @@ fn a_name_is_taken_while_its_agent_is_connected() {
     members.beat(LEASE, second, Beat::default()).unwrap();
     assert_eq!(members.tick(LEASE), [Change::Lost(first)]);
     assert_eq!(members.get(second).unwrap().standing, Standing::Alive);
-    members.forget();
+    assert_eq!(members.newest().map(|m| m.epoch).collect::<Vec<_>>(), [second], "one of two of the same name");
+    members.forget(LEASE);
     assert!(members.get(first).is_none() && members.named("a").unwrap().epoch == second);
+}
+
+#[test]
+fn an_agent_that_is_gone_is_shown_for_a_day() {
+    let mut members = Membership::new(build("one"));
+    for (epoch, name) in [(1, "lost"), (2, "left"), (3, "there")] {
+        members.register(Duration::ZERO, epoch, agent(name)).unwrap();
+    }
+    members.left(2);
+    let day = Duration::from_secs(24 * 3600);
+    members.beat(ms(4000), 3, Beat::default()).unwrap();
+    assert_eq!(members.tick(LEASE), [Change::Lost(1)]);
+    members.forget(day - ms(1));
+    assert_eq!(members.all().count(), 3);
+    // one that holds its lease is never forgotten
+    members.forget(day);
+    assert_eq!(members.all().map(|m| m.epoch).collect::<Vec<_>>(), [3]);
 }
 
 #[test]

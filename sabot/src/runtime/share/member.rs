@@ -215,14 +215,20 @@ impl<'a> Member<'a> {
         }
         let sinks = self.sinks(&graph)?;
         let mut events = Vec::new();
-        let publishers = match &store {
-            Some(_) => {
-                let from = (checkpoint.as_ref(), savepoint);
-                Publishers::begin((share.generation, true), plan, &sinks, from, (&self.executor, options, &mut events))?
-            }
-            None => Publishers::default(),
-        };
-        launch::open(plan, &sinks, &self.executor, options, &mut events)?;
+        let opened = (|| -> Result<Publishers> {
+            let publishers = match &store {
+                Some(_) => {
+                    let from = (checkpoint.as_ref(), savepoint);
+                    Publishers::begin((share.generation, true), plan, &sinks, from, (&self.executor, options, &mut events))?
+                }
+                None => Publishers::default(),
+            };
+            launch::open(plan, &sinks, &self.executor, options, &mut events)?;
+            Ok(publishers)
+        })();
+        // what was tried again is told also if it was in vain
+        events.into_iter().for_each(|event| (self.up)(FromShare::Event(event)));
+        let publishers = opened?;
         let state_disk = options.state_dir.as_ref().map(|dir| StateDisk::new(dir, options.state_memory)).transpose()?;
         if options.memory_budget.is_some() {
             *lock(&self.dir) = Some(SpillDir::new(options.spill_dir.clone().unwrap_or_else(std::env::temp_dir))?);
@@ -263,7 +269,6 @@ impl<'a> Member<'a> {
             epoch,
         };
         let job = assemble(plan, &counts, wired, parts);
-        events.into_iter().for_each(|e| job.event(e));
         let host = Arc::new(ShareHost(Arc::downgrade(&job)));
         Ok((job, Links { outgoing, incoming, host }))
     }

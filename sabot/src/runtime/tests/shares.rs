@@ -411,8 +411,10 @@ fn the_lead_knows_what_the_steps_of_a_short_job_did() {
         // it was over before anybody was asked
         let mut accounts = vec![crate::operator::Account::default(); plan.nodes.len()];
         processes.lead.metrics().iter().flatten().for_each(|m| accounts[m.node].add(&m.account));
-        let exact: Vec<_> = report.nodes.iter().map(|n| n.account).collect();
-        assert_eq!(accounts, exact, "seed {seed}");
+        // what a step has used follows from the whole job, which only the report knows
+        let rows: Vec<_> = accounts.iter().map(|a| (a.rows_in, a.rows_out)).collect();
+        let exact: Vec<_> = report.nodes.iter().map(|n| (n.account.rows_in, n.account.rows_out)).collect();
+        assert_eq!(rows, exact, "seed {seed}");
         assert_eq!(accounts[0].rows_in, 200);
     }
 }

@@ -9,8 +9,9 @@ use crate::{Error, Result};
 /// What a process shows, and whom it trusts; all in PEM.
 #[derive(Clone)]
 pub struct Tls {
-    identity: Identity,
-    authority: Certificate,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authority: Vec<u8>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -22,7 +23,7 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     /// From the certificate of this process with those between it and the authority, its private key, and the authority's certificate.
     pub fn new(certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>, authority: impl AsRef<[u8]>) -> Self {
-        Tls { identity: Identity::from_pem(certificate, key), authority: Certificate::from_pem(authority) }
+        Tls { certificate: certificate.as_ref().to_vec(), key: key.as_ref().to_vec(), authority: authority.as_ref().to_vec() }
     }
     /// The same from files.
     ///
@@ -32,12 +33,23 @@ impl Tls {
         let read = |path: &Path, what: &str| std::fs::read(path).map_err(|e| Error::io(path, format!("cannot read the {what}"), e));
         Ok(Tls::new(read(certificate, "certificate")?, read(key, "private key")?, read(authority, "certificate of the authority")?))
     }
+    /// The certificate of this process and its private key, in PEM.
+    pub(crate) fn identity(&self) -> (&[u8], &[u8]) {
+        (&self.certificate, &self.key)
+    }
+    /// The certificate of the authority, in PEM.
+    pub(crate) fn authority(&self) -> &[u8] {
+        &self.authority
+    }
     /// For the end that listens: callers must show a certificate of the authority.
     pub(super) fn server(&self) -> ServerTlsConfig {
-        ServerTlsConfig::new().identity(self.identity.clone()).client_ca_root(self.authority.clone())
+        ServerTlsConfig::new()
+            .identity(Identity::from_pem(&self.certificate, &self.key))
+            .client_ca_root(Certificate::from_pem(&self.authority))
     }
     /// For the end that calls. `domain` is the name in the other's certificate.
     pub(super) fn client(&self, domain: &str) -> ClientTlsConfig {
-        ClientTlsConfig::new().identity(self.identity.clone()).ca_certificate(self.authority.clone()).domain_name(domain)
+        let identity = Identity::from_pem(&self.certificate, &self.key);
+        ClientTlsConfig::new().identity(identity).ca_certificate(Certificate::from_pem(&self.authority)).domain_name(domain)
     }
 }

@@ -332,6 +332,32 @@ pub(super) async fn begun_again_and_again(home: Home) {
     workflows.stop().await.unwrap();
 }
 
+pub(super) async fn what_is_over_can_be_forgotten(home: Home) {
+    let work = |flow: Flow, waits: bool| async move {
+        let two: u32 = flow.step("two", || async { Ok(2) }).await?;
+        if waits {
+            let _: Option<u32> = flow.recv("never", LONG).await?;
+        }
+        Ok(two)
+    };
+    let definitions = Definitions::new("1").with("work", work);
+    let (_store, _leader, workflows) = open(&home, &definitions).await;
+    workflows.start("done", "work", json!(false)).await.unwrap();
+    workflows.start("waits", "work", json!(true)).await.unwrap();
+    assert_eq!(workflows.outcome("done").await.unwrap(), json!(2));
+    let ids = ["done".to_owned(), "waits".to_owned(), "nobody".to_owned()];
+    assert!(!workflows.forget(&ids).await.unwrap(), "one of them runs");
+    assert!(workflows.show("done").await.unwrap().is_none() && workflows.steps("done").await.unwrap().is_empty());
+    assert!(!workflows.show("waits").await.unwrap().unwrap().state.is_over());
+    workflows.cancel("waits").await.unwrap();
+    assert!(workflows.forget(&ids).await.unwrap() && workflows.forget(&[]).await.unwrap());
+    assert!(workflows.list(&Filter::default()).await.unwrap().is_empty());
+    // its id is free
+    workflows.start("done", "work", json!(false)).await.unwrap();
+    assert_eq!(workflows.outcome("done").await.unwrap(), json!(2));
+    workflows.stop().await.unwrap();
+}
+
 pub(super) async fn other_versions_wait(home: Home) {
     let three = Three::default();
     three.hold.store(1, Ordering::SeqCst);

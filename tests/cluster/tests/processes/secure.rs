@@ -59,7 +59,7 @@ fn certificates_and_a_token() {
     let listen = ["--listen".to_owned(), format!("0.0.0.0:{port}"), "--advertise".into(), host.clone()].to_vec();
     let server = [listen, ours.signs(dir, "server", &host), trust.clone(), token.clone()].concat();
     let mut cluster = Cluster::at(format!("{host}:{port}"), vec![server]);
-    cluster.asking.clone_from(&token);
+    cluster.asking = [token.clone(), trust.clone()].concat();
     cluster.start_server();
     let everywhere = ["--listen".to_owned(), "0.0.0.0:0".into(), "--advertise".into(), host.clone()].to_vec();
     let agent = |name: &str| [everywhere.clone(), ours.signs(dir, name, &host), trust.clone(), token.clone()].concat();
@@ -93,7 +93,7 @@ fn certificates_and_a_token() {
         &[everywhere.clone(), ours.signs(dir, "a3", &host), other_trust.clone(), token.clone()],
         certificates,
     );
-    refused(&mut cluster, "shows-none", std::slice::from_ref(&token), "the server talks TLS with agents");
+    refused(&mut cluster, "shows-none", std::slice::from_ref(&token), "this server speaks TLS: ask https://");
     let plain = [everywhere.clone(), ours.signs(dir, "a4", &host), trust.clone()];
     refused(&mut cluster, "no-token", &plain, "the server wants a token");
     std::fs::write(dir.join("wrong"), "sesame\n").unwrap();

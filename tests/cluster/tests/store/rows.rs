@@ -1,8 +1,11 @@
 //! Jobs, operations, checkpoints, events.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use sabot::cluster::store::{Checkpoint, CheckpointKind, Event, EventFilter, JobState, Level, NewJob, OperationKind, OperationState};
+use sabot::cluster::store::{
+    AgentState, Assignment, Checkpoint, CheckpointKind, Event, EventFilter, JobFilter, JobState, Keep, Level, NewAgent, NewJob,
+    OperationKind, OperationState, Placed, TaskId,
+};
 use sabot_cluster_tests::Home;
 use serde_json::json;
 
@@ -175,6 +178,160 @@ pub(super) async fn operations_checkpoints_and_events(home: Home) {
     store.trim_events(fence, 3).await.unwrap();
     store.log(fence, &events[..1]).await.unwrap();
     assert_eq!(listed(EventFilter::default()).await, [2, 3, 4, 5]);
+}
+
+pub(super) async fn lists_of_jobs(home: Home) {
+    let (store, leader) = home.led().await;
+    let fence = leader.fence();
+    // two of each time, so that ids decide between them
+    for n in 0..20 {
+        let new = NewJob { name: format!("name%{}", n % 3), ..new_job(&format!("flights-{n:02}")) };
+        store.submit(fence, &new, 100 - n / 2).await.unwrap();
+    }
+    for (n, state) in [(3, JobState::Cancelled), (4, JobState::Failed), (5, JobState::Starting)] {
+        store.change_job(fence, &format!("flights-{n:02}"), state, "for the test", 200).await.unwrap();
+    }
+    for number in [3, 9, 4] {
+        let checkpoint = Checkpoint {
+            number,
+            kind: CheckpointKind::Checkpoint,
+            name: None,
+            attempt: 1,
+            location: "here".into(),
+            bytes: 1,
+            took: 1,
+            at: 1,
+        };
+        store.add_checkpoint(fence, "flights-05", &checkpoint).await.unwrap();
+    }
+    let ids = async |filter: JobFilter| store.list_jobs(&filter).await.unwrap().into_iter().map(|j| j.id).collect::<Vec<_>>();
+    let all = ids(JobFilter::default()).await;
+    assert_eq!(all, store.jobs().await.unwrap().into_iter().map(|j| j.id).collect::<Vec<_>>());
+    assert_eq!(all, (0..20).map(|n| format!("flights-{n:02}")).collect::<Vec<_>>());
+    // page after page, whatever their size
+    for limit in 1..=21 {
+        let mut pages: Vec<String> = Vec::new();
+        loop {
+            let some = ids(JobFilter { after: pages.last().cloned(), limit, ..JobFilter::default() }).await;
+            let last = some.len() < limit as usize;
+            pages.extend(some);
+            if last {
+                break;
+            }
+        }
+        assert_eq!(pages, all, "{limit}");
+    }
+    let over = vec![JobState::Cancelled, JobState::Failed];
+    assert_eq!(ids(JobFilter { states: over.clone(), ..JobFilter::default() }).await, ["flights-03", "flights-04"]);
+    let find = |text: &str| JobFilter { find: Some(text.into()), ..JobFilter::default() };
+    assert_eq!(ids(find("flights-1")).await.len(), 10);
+    assert_eq!(ids(find("name%2")).await.len(), 6);
+    assert!(ids(find("name")).await.is_empty() && ids(find("%")).await.is_empty() && ids(find("flights_0")).await.is_empty());
+    let few = JobFilter { states: over, find: Some("name%0".into()), after: Some("flights-00".into()), limit: 9 };
+    assert_eq!(ids(few).await, ["flights-03"]);
+    let unknown = JobFilter { after: Some("nobody".into()), ..JobFilter::default() };
+    assert!(store.list_jobs(&unknown).await.unwrap_err().to_string().contains("there is no job `nobody`"));
+    let line = store.list_jobs(&find("flights-05")).await.unwrap().remove(0);
+    assert_eq!((line.checkpoint, line.state, line.options), (Some(9), JobState::Starting, new_job("").options));
+    let counts = store.count_jobs().await.unwrap();
+    assert_eq!(
+        counts,
+        [(JobState::Cancelled, 1), (JobState::Failed, 1), (JobState::Starting, 1), (JobState::Submitted, 17)],
+        "by their words"
+    );
+}
+
+pub(super) async fn what_is_over_is_forgotten(home: Home) {
+    let (store, leader) = home.led().await;
+    let fence = leader.fence();
+    let agent = |id: &str| NewAgent { id: id.into(), address: "h:1".into(), build: "b1".into(), resources: json!({}), slots: 4 };
+    for id in ["a", "b"] {
+        store.register(fence, &agent(id), 10).await.unwrap();
+    }
+    // jobs of all kinds: each has an operation, a checkpoint and tasks of seven attempts
+    let place = async |job: &str, attempt: u32, slot: u32| {
+        let epoch = store.agent("a").await.unwrap().unwrap().epoch;
+        let task = TaskId { stage: 0, instance: 0 };
+        let tasks = [Assignment { task, agent: "a".into(), epoch, slot, reason: "free".into() }];
+        assert_eq!(store.place_tasks(fence, job, attempt, &tasks, 1).await.unwrap(), Placed::Done);
+    };
+    for (n, job) in ["old", "older", "slotted", "asked", "new", "open"].into_iter().enumerate() {
+        store.submit(fence, &new_job(job), 1).await.unwrap();
+        store.change_job(fence, job, JobState::Starting, "go", 1).await.unwrap();
+        let slot = u32::from(job == "slotted");
+        for attempt in 1..=7 {
+            place(job, attempt, slot).await;
+            if job != "slotted" || attempt < 7 {
+                store.release(fence, job, attempt).await.unwrap();
+            }
+        }
+        let operation = format!("o-{job}");
+        store.begin_operation(fence, &operation, OperationKind::Cancel, Some(job), &json!(null), 1).await.unwrap();
+        if job != "asked" {
+            store.end_operation(fence, &operation, None, 50_000).await.unwrap();
+        }
+        store.keep_steps(fence, job, &json!([]), &json!([])).await.unwrap();
+        for (kind, name) in [(CheckpointKind::Checkpoint, None), (CheckpointKind::Savepoint, Some("kept".to_owned()))] {
+            let checkpoint = Checkpoint { number: 1, kind, name, attempt: 1, location: "c".into(), bytes: 1, took: 1, at: 1 };
+            store.add_checkpoint(fence, job, &checkpoint).await.unwrap();
+        }
+        if job != "open" {
+            let at = if job == "new" { 50_000 } else { 100 - i64::try_from(n).unwrap() };
+            store.change_job(fence, job, JobState::Failed, "over", at).await.unwrap();
+        }
+    }
+    let keep = |jobs, seconds| Keep { jobs, time: Duration::from_secs(seconds) };
+    let forgets = async |keep: Keep| store.jobs_to_forget(&keep, 60_000).await.unwrap();
+    assert!(forgets(keep(1000, 60)).await.is_empty());
+    // by age; what has slots, or is asked for something, stays
+    assert_eq!(forgets(keep(1000, 30)).await, ["older", "old"]);
+    // by number: the newest stay
+    assert_eq!(forgets(keep(1, 3600)).await, ["older", "old"]);
+    assert_eq!(forgets(keep(0, 3600)).await, ["older", "old", "new"]);
+    for held in ["slotted", "open"] {
+        assert!(!store.forget_job(fence, held).await.unwrap() && store.job(held).await.unwrap().is_some());
+    }
+    for job in ["older", "old"] {
+        for _ in 0..2 {
+            assert!(store.forget_job(fence, job).await.unwrap());
+        }
+        assert!(store.job(job).await.unwrap().is_none() && store.job_changes(job).await.unwrap().is_empty());
+        assert!(store.checkpoints(job).await.unwrap().is_empty() && store.steps(job).await.unwrap().is_none());
+        assert!(store.tasks(job, Some(7)).await.unwrap().is_empty() && store.operation(&format!("o-{job}")).await.unwrap().is_none());
+    }
+    // of those that stay the newest attempts, and what runs
+    store.forget_attempts(fence).await.unwrap();
+    for job in ["new", "open", "slotted"] {
+        for attempt in 1..=7 {
+            let there = store.tasks(job, Some(attempt)).await.unwrap().len();
+            assert_eq!(there, usize::from(attempt > 2), "{job} {attempt}");
+        }
+    }
+    // a job's changes are numbered on when the first are gone
+    for n in 0..600 {
+        for state in [JobState::Restarting, JobState::Starting] {
+            store.change_job(fence, "open", state, "again", 2000 + n).await.unwrap();
+        }
+    }
+    store.forget_attempts(fence).await.unwrap();
+    assert_eq!(store.job_changes("open").await.unwrap().len(), 1000);
+    store.change_job(fence, "open", JobState::Failed, "the last", 9000).await.unwrap();
+    let changes = store.job_changes("open").await.unwrap();
+    assert_eq!((changes.len(), changes.last().unwrap().reason.as_str()), (1001, "the last"));
+
+    let operations = async |keep: Keep| store.operations_to_forget(&keep, 60_000).await.unwrap();
+    assert!(operations(keep(0, 60)).await.is_empty());
+    let gone = operations(keep(0, 5)).await;
+    assert_eq!(gone, ["o-new", "o-open", "o-slotted"], "those that run stay");
+    store.forget_operations(fence, &gone).await.unwrap();
+    store.forget_operations(fence, &["o-asked".into()]).await.unwrap();
+    assert!(store.operation("o-new").await.unwrap().is_none() && store.operation("o-asked").await.unwrap().is_some());
+
+    // an agent that tasks name stays with them
+    store.register(fence, &agent("c"), 1000).await.unwrap();
+    assert_eq!(store.forget_agents(fence, 1000).await.unwrap(), 1);
+    let there: Vec<(String, AgentState)> = store.agents().await.unwrap().into_iter().map(|a| (a.id, a.state)).collect();
+    assert_eq!(there, [("a".to_owned(), AgentState::Ready), ("c".to_owned(), AgentState::Ready)]);
 }
 
 pub(super) async fn the_speed_of_a_write(home: Home) {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use sabot::Result;
 use sabot::cluster::durable::{At, Watch};
-use sabot::cluster::store::Place;
+use sabot::cluster::store::{Keep, Place};
 use sabot::cluster::{AgentOptions, Ending, ServerOptions, run_agent, run_server};
 use sabot::stream::Job;
 use serde_json::json;
@@ -83,6 +83,7 @@ fn serve(listen: &str, control: &str) -> Result<()> {
         tls: None,
         insecure: false,
         watch: Some(watch),
+        keep: Keep::default(),
     };
     let (_end, ending) = tokio::sync::watch::channel(false);
     runtime().block_on(run_server(options, ending, |line| eprintln!("{line}")))
