@@ -80,7 +80,7 @@ pub(super) async fn assign(
             return Ok(Assign::Over(End::Cancelled));
         }
         let new = is_new(core, flow, attempt);
-        let placed = reserve(core, id, attempt, &demands, shapes, before);
+        let placed = reserve(core, (id, attempt, parallelism), &demands, shapes, before);
         let refusal = match placed {
             Ok(run) => {
                 let tasks = rows(&run);
@@ -151,10 +151,16 @@ pub(super) async fn enter(core: &Core, id: &str, state: JobState, reason: &str) 
 }
 
 /// Finds slots and takes them, at once.
-fn reserve(core: &Core, id: &str, attempt: u32, demands: &[Demand], shapes: &[StageShape], before: &[String]) -> Result<Arc<Run>, TooFew> {
+fn reserve(
+    core: &Core,
+    (id, attempt, parallelism): (&str, u32, usize),
+    demands: &[Demand],
+    shapes: &[StageShape],
+    before: &[String],
+) -> Result<Arc<Run>, TooFew> {
     let mut runs = core.hub.runs();
     let assignments = place(demands, &core.hub.offers(&runs), before)?;
-    let run = Run::new(id, attempt, assignments, shapes.to_vec());
+    let run = Run::new(id, attempt, parallelism, assignments, shapes.to_vec());
     // numbers of the agents' slots that no other run has
     let mut taken: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
     for other in runs.values().filter(|r| r.holds_slots()) {
@@ -509,7 +515,7 @@ mod tests {
 
     fn run(job: &str, agents: &[(&str, u64)]) -> Arc<Run> {
         let agents = agents.iter().map(|(name, epoch)| ((*name).to_owned(), *epoch)).collect();
-        Run::new(job, 1, Assignments { agents, ..Assignments::default() }, Vec::new())
+        Run::new(job, 1, 1, Assignments { agents, ..Assignments::default() }, Vec::new())
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub(super) enum Stage {
 pub(in crate::cluster) struct Run {
     pub(in crate::cluster) job: String,
     pub(in crate::cluster) attempt: u32,
+    pub(super) parallelism: usize,
     pub(super) assignments: Assignments,
     pub(super) shapes: Vec<StageShape>,
     /// Gone when the attempt is over, since it holds the place of the checkpoints.
@@ -128,10 +129,11 @@ pub(super) struct StepNow {
 }
 
 impl Run {
-    pub(super) fn new(job: &str, attempt: u32, assignments: Assignments, shapes: Vec<StageShape>) -> Arc<Self> {
+    pub(super) fn new(job: &str, attempt: u32, parallelism: usize, assignments: Assignments, shapes: Vec<StageShape>) -> Arc<Self> {
         Arc::new(Run {
             job: job.to_owned(),
             attempt,
+            parallelism,
             assignments,
             shapes,
             lead: Mutex::default(),
