@@ -20,7 +20,7 @@ use super::flow_of;
 use super::flows::{Asked, Continued, ended, step, step_of, version};
 use crate::cluster::LEASE;
 use crate::cluster::durable::{Filter, Flow, State, Workflows};
-use crate::cluster::store::{Job as Row, JobState, Level, OperationKind, OperationState};
+use crate::cluster::store::{Job as Row, JobState, Level, Operation, OperationKind, OperationState};
 use crate::runtime::{RunOptions, Savepoint, keep_newest};
 use crate::stream::{Job, JobSpec, build_id};
 use crate::{Error, Result};
@@ -83,9 +83,16 @@ pub(in crate::cluster) struct TakeOver {
     asked: Asked,
 }
 
-/// Begins to take a job of another build over, for an operation.
+/// Begins to take a job of another build over, for an operation, unless that goes on already. What an earlier server has begun may have been given up by
+/// one of a third build, and does not count.
 pub(in crate::cluster) async fn begin_take_over(core: &Arc<Core>, operation: &str, asked: &Asked) -> Result<()> {
-    let id = format!("{operation}-{}", core.build.id);
+    let (id_prefix, states) = (Some(format!("{operation}-")), vec![State::Queued, State::Running]);
+    let filter = Filter { id_prefix, states, name: Some("take over".into()), limit: 0 };
+    let begun = core.workflows()?.list(&filter).await?;
+    if begun.iter().any(|w| w.version == version(core)) {
+        return Ok(());
+    }
+    let id = format!("{operation}-{}", core.fence);
     let input = TakeOver { operation: operation.to_owned(), asked: asked.clone() };
     core.workflows()?.start(&id, "take over", write(&input, "an operation")?).await
 }
@@ -148,6 +155,12 @@ pub(super) async fn give_up(core: &Arc<Core>, id: &str, but: &str) -> Result<()>
             }
         }
     }
+    // what was to bring an attempt up is no workflow of its own
+    let recovers = |o: &Operation| matches!(o.kind, OperationKind::RecoverTask | OperationKind::RecoverAgent);
+    let operations = core.store.operations(Some(id), ALL).await?.into_iter();
+    for old in operations.filter(|o| o.state == OperationState::Running && recovers(o)) {
+        core.store.end_operation(core.fence, &old.id, None, now()).await?;
+    }
     let row = core.row(id).await?;
     core.store.release(core.fence, id, row.attempt).await
 }
@@ -202,7 +215,9 @@ async fn taken(core: &Arc<Core>, flow: &Flow, input: &TakeOver) -> Result<Value>
             return Err(error);
         }
     };
-    on(core, flow, input, "begin", || begin(core, asked, after, from.clone())).await?;
+    // of each take-over there is one, and what one of another build has begun was given up
+    let child = format!("continue-{}", flow.id().strip_prefix("upgrade-").unwrap_or(flow.id()));
+    on(core, flow, input, "begin", || begin(core, asked, &child, after, from.clone())).await?;
     on(core, flow, input, "resume", || async {
         loop {
             let row = core.row(id).await?;
@@ -271,12 +286,11 @@ async fn suspend(core: &Arc<Core>, id: &str, why: String) -> Result<()> {
 }
 
 /// The job is one of this build, and its next attempt begins.
-async fn begin(core: &Arc<Core>, asked: &Asked, after: u32, from: Option<PathBuf>) -> Result<()> {
+async fn begin(core: &Arc<Core>, asked: &Asked, child: &str, after: u32, from: Option<PathBuf>) -> Result<()> {
     let id = asked.job.as_str();
     let engine = engine(core).await;
-    let child = format!("continue-{id}-{}", after + 1);
     // done, and the server was killed before that was noted: the job is on its way
-    if engine.show(&child).await?.is_some() {
+    if engine.show(child).await?.is_some() {
         return Ok(());
     }
     let row = core.row(id).await?;
@@ -294,5 +308,5 @@ async fn begin(core: &Arc<Core>, asked: &Asked, after: u32, from: Option<PathBuf
     let submitted = engine.show(&flow_of(id)).await?;
     let restarts = submitted.and_then(|s| s.input.get("submission")?.get("restarts")?.as_u64()).and_then(|n| u32::try_from(n).ok());
     let input = Continued { job: id.to_owned(), after, restarts };
-    engine.start(&child, "continue", write(&input, "an operation")?).await
+    engine.start(child, "continue", write(&input, "an operation")?).await
 }
