@@ -36,3 +36,9 @@ fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
+
+/// The build of the process that runs now, in a simulation.
+#[cfg(test)]
+pub(crate) fn simulated_build() -> Option<u32> {
+    tests::world::here().map(|world| world.build())
+}

@@ -276,7 +276,7 @@ async fn ticket(State(core): Shared, Path((id, name)): Path<(String, String)>, J
     Ok(Json(outputs::ticket(&core, &id, &name, body.seconds).await??))
 }
 
-async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<UpgradeAsked>) -> Answer<Begun> {
+pub(in crate::cluster) async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<UpgradeAsked>) -> Answer<Begun> {
     let row = core.row(&id).await?;
     upgradable(&row)?;
     // asked twice, it is one

@@ -37,6 +37,8 @@ pub(super) use actions::checkpoints_of;
 pub(super) use core::{Core, Face};
 pub(super) use decide::MOVES;
 pub(super) use drain::begin_drain;
+#[cfg(test)]
+pub(super) use flows::version;
 pub(super) use flows::{Asked, Submitted, begin};
 #[cfg(test)]
 pub(super) use hub::{Hub, news};

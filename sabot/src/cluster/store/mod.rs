@@ -28,6 +28,8 @@ pub use agents::{Bereft, NewAgent};
 pub(super) use control::Engine;
 pub use control::{ControlStore, Place};
 pub use jobs::NewJob;
+#[cfg(test)]
+pub(super) use keeping::ATTEMPTS;
 pub use leader::{Claim, Fence, Leader};
 pub use memory::Memory;
 pub use types::{

@@ -40,7 +40,8 @@ pub(in crate::cluster) fn here() -> Option<Arc<World>> {
 
 pub(in crate::cluster) struct World {
     state: Mutex<State>,
-    ready: Arc<Mutex<Vec<u64>>>,
+    /// Tasks that can go on. In order, since channels wake theirs in any.
+    ready: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 struct State {
@@ -48,6 +49,8 @@ struct State {
     now: Duration,
     last: u64,
     current: Process,
+    /// Which build of the program processes run.
+    builds: BTreeMap<Process, u32>,
     tasks: BTreeMap<u64, Task>,
     timers: BTreeMap<(Duration, u64), Waker>,
     frozen: BTreeSet<Process>,
@@ -56,6 +59,8 @@ struct State {
     /// Waits for a condition that is looked at when somebody says that it may be true.
     waits: Vec<(Process, Condition, Run)>,
     notes: Vec<String>,
+    /// Of who went on when.
+    trace: u64,
 }
 type Condition = Box<dyn Fn() -> bool + Send>;
 
@@ -65,14 +70,14 @@ struct Task {
 }
 
 struct Woken {
-    ready: Arc<Mutex<Vec<u64>>>,
+    ready: Arc<Mutex<BTreeSet<u64>>>,
     task: u64,
     queued: AtomicBool,
 }
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, SeqCst) {
-            lock(&self.ready).push(self.task);
+            lock(&self.ready).insert(self.task);
         }
     }
 }
@@ -106,6 +111,10 @@ impl World {
         }
         state.notes.push(line);
     }
+    /// A number of all steps so far: who went on when.
+    pub(in crate::cluster) fn trace(&self) -> u64 {
+        self.state().trace
+    }
     pub(in crate::cluster) fn notes(&self) -> Vec<String> {
         self.state().notes.clone()
     }
@@ -137,6 +146,15 @@ impl World {
     pub(in crate::cluster) async fn sleep(self: &Arc<Self>, time: Duration) {
         let due = self.now() + time;
         Sleep { world: Arc::clone(self), due, key: None, polled: false }.await;
+    }
+    /// A process runs this build of the program.
+    pub(in crate::cluster) fn runs(&self, process: Process, build: u32) {
+        self.state().builds.insert(process, build);
+    }
+    /// The build that the process that runs now is.
+    pub(in crate::cluster) fn build(&self) -> u32 {
+        let state = self.state();
+        state.builds.get(&state.current).copied().unwrap_or(0)
     }
     /// Lets others go on, now and then for a while.
     pub(in crate::cluster) async fn breath(self: &Arc<Self>) {
@@ -214,7 +232,8 @@ impl World {
                     continue;
                 }
                 let at = state.random.below(ready.len() as u64) as usize;
-                let id = ready.swap_remove(at);
+                let Some(id) = ready.iter().nth(at).copied() else { continue };
+                ready.remove(&id);
                 drop(ready);
                 let Some(process) = state.tasks.get(&id).map(|t| t.process) else { continue };
                 if state.frozen.contains(&process) {
@@ -223,6 +242,8 @@ impl World {
                 }
                 state.now += STEP;
                 state.current = process;
+                let step = id ^ u64::try_from(state.now.as_micros()).unwrap_or_default().rotate_left(32);
+                state.trace = (state.trace ^ step).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
                 let Some(task) = state.tasks.get_mut(&id) else { continue };
                 task.waker.queued.store(false, SeqCst);
                 (id, Arc::clone(&task.waker))
@@ -264,12 +285,14 @@ where
         now: Duration::ZERO,
         last: 0,
         current: 0,
+        builds: BTreeMap::new(),
         tasks: BTreeMap::new(),
         timers: BTreeMap::new(),
         frozen: BTreeSet::new(),
         stalled: Vec::new(),
         waits: Vec::new(),
         notes: Vec::new(),
+        trace: 0,
     };
     let world = Arc::new(World { state: Mutex::new(state), ready: Arc::default() });
     HERE.set(Some(Arc::clone(&world)));

@@ -1,6 +1,7 @@
 //! An agent: its real session with the server, and shares that keep the protocol without any rows.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::cluster::agent::Ending;
 use crate::cluster::agent::session::{Over, Work, session};
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
 use crate::cluster::{Build, Registration, door};
+use crate::runtime::savepoints;
 use crate::runtime::share::{Fault, From, FromShare, Listed, Part, ShareReport, ToShare};
 use crate::shuffle::flight::TicketKey;
 use crate::sync::lock;
@@ -42,6 +44,8 @@ pub(super) async fn agent(common: Arc<Common>, process: Process, name: String, s
         shares.abandon().await;
         match over {
             Over::Left => return,
+            // it is of another build than the server, and never joins
+            Over::Refused(why) if why.contains("it is build") => return,
             Over::Refused(why) => return common.board.wrong(format!("{} is refused: {why}", registration.name)),
             Over::Again { .. } => {}
         }
@@ -102,6 +106,12 @@ fn tasks(deployment: &Deployment) -> Vec<usize> {
     all.enumerate().filter(|(_, share)| **share == deployment.id.share).map(|(task, _)| task).collect()
 }
 
+/// The checkpoint that a savepoint is.
+fn epoch_of(deployment: &Deployment, path: &Path) -> Option<u64> {
+    let all = savepoints(deployment.options.checkpoint_dir.as_ref()?).ok()?;
+    all.into_iter().flatten().find(|s| s.path == path).map(|s| s.epoch)
+}
+
 /// What it has of a lease on its lead, and of its work.
 async fn share(
     common: &Common,
@@ -114,7 +124,8 @@ async fn share(
     let say = |message: FromShare| drop(up.send(ToServer::Share(id.clone(), message)));
     let from = match deployment.share.from {
         From::Checkpoint(epoch) => Some(epoch),
-        _ => None,
+        From::Savepoint(ref path) => epoch_of(&deployment, path),
+        From::Start | From::Given(_) => None,
     };
     let me = board.given(process, &deployment, from);
     let spec: serde_json::Value = serde_json::from_str(&deployment.spec).unwrap();
@@ -124,7 +135,7 @@ async fn share(
     say(FromShare::Hello { sources: common.sources[&pipeline].clone() });
     let (mut beats, mut works) = (door::Ticks::every(Duration::from_secs(1)), door::Ticks::every(Duration::from_millis(350)));
     let (mut started, mut finished, mut cut) = (false, false, None);
-    let mut ends = (!pipeline.ends_with("endless")).then(|| Duration::from_secs(3) + world.while_ms(20_000));
+    let mut ends = (!pipeline.ends_with("endless")).then(|| Duration::from_secs(1) + world.while_ms(12_000));
     let fails = (world.chance(20)).then(|| door::now() + world.while_ms(20_000));
     let last = deployment.share.placement.stages.last().and_then(|s| s.first().copied());
     enum Next {

@@ -181,6 +181,10 @@ impl Board {
             seen.ended = true;
         }
     }
+    /// How many slots an attempt of a job was given.
+    pub(super) fn slots(&self, job: &str, attempt: u32) -> usize {
+        lock(&self.truth).shares.iter().filter(|s| s.id.job == job && s.id.attempt == attempt).map(|s| s.slots).sum()
+    }
     /// The shares of a job that may act; of all, if none is named.
     pub(super) fn acting(&self, job: Option<&str>) -> Vec<Seen> {
         let now = self.world.now();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::net::Line;
-use crate::cluster::durable::{Filter, State};
-use crate::cluster::server::Core;
-use crate::cluster::store::{Job, JobState, OperationKind, OperationState};
+use crate::cluster::durable::{Filter, State, Summary};
+use crate::cluster::server::{Core, upgradable, version};
+use crate::cluster::store::{ATTEMPTS, Job, JobState, OperationKind, OperationState};
 use crate::runtime::RunOptions;
 use crate::sync::lock;
 
@@ -37,6 +37,11 @@ pub(super) async fn meanwhile(cluster: &Cluster) -> Result<(), String> {
 pub(super) async fn at_last(cluster: &mut Cluster) -> Result<(), String> {
     cluster.world.note("FAULT   no more");
     *lock(&cluster.common.calm) = true;
+    // what waits for another build gets one
+    if cluster.users.upgraded > 0 {
+        cluster.kill_server();
+        cluster.build += 1;
+    }
     if cluster.server.is_none() {
         cluster.start_server();
     }
@@ -50,12 +55,18 @@ pub(super) async fn at_last(cluster: &mut Cluster) -> Result<(), String> {
     for n in 0..2 {
         cluster.start_agent(&format!("fresh-{n}"), 40);
     }
-    let since = cluster.world.now();
+    let (since, mut brought) = (cluster.world.now(), false);
+    // whether all that ends is waited for
+    let patient = cluster.world.chance(40);
     loop {
         cluster.world.sleep(Duration::from_millis(500)).await;
         meanwhile(cluster).await?;
         let missing = match cluster.net.server() {
-            Some((_, core)) => well(cluster, &core).await?,
+            Some((_, core)) if !std::mem::replace(&mut brought, true) => {
+                bring_over(cluster, &core).await?;
+                continue;
+            }
+            Some((_, core)) => well(cluster, &core, patient).await?,
             None => Some("the server is not up".into()),
         };
         let Some(missing) = missing else { break };
@@ -85,18 +96,35 @@ pub(super) async fn at_last(cluster: &mut Cluster) -> Result<(), String> {
     Ok(())
 }
 
+/// What is of another build than the server is upgraded, or cancelled if that cannot be.
+async fn bring_over(cluster: &mut Cluster, core: &Core) -> Result<(), String> {
+    for job in rows(core).await? {
+        if job.state.is_over() || job.build == core.build.id {
+            continue;
+        }
+        match upgradable(&job) {
+            Ok(_) => cluster.users.upgrade(&job.id),
+            Err(_) => cluster.users.cancel(&job.id),
+        }
+    }
+    Ok(())
+}
+
 async fn rows(core: &Core) -> Result<Vec<Job>, String> {
     core.store.jobs().await.map_err(|e| e.to_string())
 }
 
 /// What is not well yet.
-async fn well(cluster: &Cluster, core: &Arc<Core>) -> Result<Option<String>, String> {
+async fn well(cluster: &Cluster, core: &Arc<Core>, patient: bool) -> Result<Option<String>, String> {
     for job in rows(core).await? {
         if job.state.is_over() {
             continue;
         }
         if job.state != JobState::Running {
             return Ok(Some(format!("job {} is {}", job.id, job.state)));
+        }
+        if patient && job.id.starts_with("sim_ends") {
+            return Ok(Some(format!("job {} has not ended", job.id)));
         }
         let options: RunOptions = serde_json::from_value(job.options.clone()).map_err(|e| e.to_string())?;
         let acting = cluster.board.acting(Some(&job.id));
@@ -121,7 +149,10 @@ async fn unfinished(core: &Arc<Core>, all: bool) -> Result<Option<String>, Strin
     let workflows = core.workflows().map_err(|e| e.to_string())?;
     let filter = Filter { states: vec![State::Running, State::Queued, State::Cancelled, State::Stuck], ..Filter::default() };
     let left = workflows.list(&filter).await.map_err(|e| e.to_string())?;
-    Ok(left.into_iter().find(|w| all || w.name != "submit").map(|w| format!("workflow {} is {:?}", w.id, w.state)))
+    // those of other builds that were given up stay cancelled
+    let given_up = |w: &Summary| w.state == State::Cancelled && w.version != version(core);
+    let lives = |w: &Summary| matches!(w.name.as_str(), "submit" | "continue");
+    Ok(left.into_iter().find(|w| !given_up(w) && (all || !lives(w))).map(|w| format!("workflow {} is {:?}", w.id, w.state)))
 }
 
 /// What is left of jobs that were all cancelled.
@@ -165,13 +196,17 @@ async fn told(cluster: &Cluster, core: &Arc<Core>) -> Result<(), String> {
             return Err(format!("job {id} has failed: {error}"));
         }
         let changes = store.job_changes(id).await.map_err(|e| e.to_string())?;
+        let upgrades = store.operations(Some(id), 10_000).await.map_err(|e| e.to_string())?;
+        let upgraded = upgrades.iter().any(|o| o.kind == OperationKind::Upgrade);
         for pair in changes.windows(2) {
             let (from, to) = (&pair[0], &pair[1]);
-            if from.state.is_over() || !from.state.may_become(to.state) || to.attempt < from.attempt || to.at < from.at {
+            let goes_on = upgraded && (from.state, to.state) == (JobState::Suspended, JobState::Starting);
+            if (from.state.is_over() && !goes_on) || !from.state.may_become(to.state) || to.attempt < from.attempt || to.at < from.at {
                 return Err(format!("job {id} went from {from:?} to {to:?}"));
             }
         }
-        for attempt in 1..=job.attempt {
+        // those before are forgotten when a server begins
+        for attempt in job.attempt.saturating_sub(ATTEMPTS) + 1..=job.attempt {
             let tasks = store.tasks(id, Some(attempt)).await.map_err(|e| e.to_string())?;
             if tasks.is_empty() {
                 return Err(format!("attempt {attempt} of {id} was placed without tasks"));
@@ -202,13 +237,9 @@ async fn told(cluster: &Cluster, core: &Arc<Core>) -> Result<(), String> {
                 let outcome = operation.outcome.clone().unwrap_or_default();
                 let (attempt, wanted) = (outcome["attempt"].as_u64().unwrap_or(0), outcome["parallelism"].as_u64().unwrap_or(0));
                 // another request may have changed it again since
-                let mut had = Vec::new();
-                for attempt in 1..=u32::try_from(attempt).unwrap_or(0) {
-                    let tasks = store.tasks(&job.id, Some(attempt)).await.map_err(|e| e.to_string())?;
-                    let slots: std::collections::BTreeSet<_> = tasks.iter().map(|t| (&t.placed.agent, t.placed.slot)).collect();
-                    had.push(slots.len() as u64);
-                }
-                if !had.contains(&wanted) {
+                let attempts = 1..=u32::try_from(attempt).unwrap_or(0);
+                let had: Vec<usize> = attempts.map(|attempt| cluster.board.slots(&job.id, attempt)).collect();
+                if !had.iter().any(|slots| *slots as u64 == wanted) {
                     return Err(format!("{id} is done with {outcome}, and the attempts had {had:?} slots"));
                 }
             }

@@ -73,6 +73,8 @@ fn sources(job: &crate::stream::Job) -> Vec<Listed> {
     job.lead(1, Arc::new(Inline::default())).unwrap().sources().to_vec()
 }
 
+/// A simulated time in which any seed is over.
+const LONGEST: Duration = Duration::from_secs(600);
 const KEY: &[u8] = b"a key of thirty-two bytes or more";
 
 /// A process of an agent.
@@ -96,6 +98,8 @@ struct Cluster {
     agents: Vec<Machine>,
     /// The process of the server, if it is up.
     server: Option<Process>,
+    /// The build of what is started now.
+    build: u32,
     users: Users,
 }
 
@@ -109,7 +113,9 @@ impl Cluster {
         let process = self.process();
         self.server = Some(process);
         self.board.count(|t| t.servers += 1);
-        self.world.note(&format!("FAULT   server begins as process {process}"));
+        let build = self.build;
+        self.world.runs(process, build);
+        self.world.note(&format!("FAULT   server of build {build} begins as process {process}"));
         let (memory, net, board) = (self.memory.clone(), Arc::clone(&self.net), Arc::clone(&self.board));
         self.world.spawn_in(process, async move {
             let begun = async {
@@ -149,6 +155,7 @@ impl Cluster {
         let process = self.process();
         self.world.note(&format!("FAULT   agent {name} begins as process {process} with {slots} slots"));
         self.board.agent(process, slots);
+        self.world.runs(process, self.build);
         let (ending, ends) = watch::channel(Ending::No);
         self.agents.retain(|m| m.name != name);
         self.agents.push(Machine { name: name.to_owned(), slots, process, ending, frozen: false, leaves: false });
@@ -171,7 +178,7 @@ async fn simulate(
     world: Arc<World>,
     dir: std::path::PathBuf,
     sources: std::collections::BTreeMap<String, Vec<Listed>>,
-) -> Result<Tally, String> {
+) -> Result<(Tally, u64), String> {
     let (net, board) = (Net::new(Arc::clone(&world)), Board::new(Arc::clone(&world)));
     let common = Arc::new(Common {
         world: Arc::clone(&world),
@@ -183,7 +190,7 @@ async fn simulate(
     });
     let users = Users::new(Arc::clone(&world), Arc::clone(&net), Arc::clone(&board), dir);
     let memory = Memory::default();
-    let mut cluster = Cluster { world, net, board, common, memory, last: 0, agents: Vec::new(), server: None, users };
+    let mut cluster = Cluster { world, net, board, common, memory, last: 0, agents: Vec::new(), server: None, build: 0, users };
     cluster.start_server();
     for n in 0..2 + cluster.world.below(3) {
         let slots = 1 + cluster.world.below(4) as usize;
@@ -197,7 +204,9 @@ async fn simulate(
         fault(&mut cluster).await;
     }
     judge::at_last(&mut cluster).await?;
-    Ok(cluster.board.tally())
+    let trace = cluster.world.trace();
+    cluster.world.note(&format!("TRACE   {trace:016x}"));
+    Ok((cluster.board.tally(), trace))
 }
 
 /// Something happens.
@@ -210,7 +219,13 @@ async fn fault(cluster: &mut Cluster) {
         0..40 => cluster.users.act(),
         40..50 => match cluster.server {
             Some(_) => cluster.kill_server(),
-            None => cluster.start_server(),
+            None => {
+                // who wants another build brings one
+                if world.chance(if cluster.users.upgraded > 0 { 50 } else { 4 }) {
+                    cluster.build += 1;
+                }
+                cluster.start_server();
+            }
         },
         50..60 => cluster.kill_agent(at, world.chance(40)),
         60..72 => {
@@ -260,6 +275,20 @@ async fn fault(cluster: &mut Cluster) {
 }
 
 #[test]
+fn a_seed_is_the_same_run_again() {
+    let sources: std::collections::BTreeMap<String, Vec<Listed>> =
+        [("sim_endless", sources(&sim_endless())), ("sim_ends", sources(&sim_ends()))].map(|(n, s)| (n.to_owned(), s)).into();
+    for seed in [4, 17] {
+        let trace = || {
+            let dir = tempfile::tempdir().unwrap();
+            let (path, sources) = (dir.path().to_owned(), sources.clone());
+            run(seed, LONGEST, |world| simulate(world, path, sources)).map(|(_, trace)| trace)
+        };
+        assert_eq!(trace().map_err(|(why, _)| why), trace().map_err(|(why, _)| why), "seed {seed}");
+    }
+}
+
+#[test]
 fn the_control_plane_keeps_its_word() {
     let only: Option<u64> = std::env::var("SABOT_SEED").ok().and_then(|s| s.parse().ok());
     let seeds = only.map_or_else(|| seeds(40), |seed| seed..seed + 1);
@@ -280,8 +309,8 @@ fn the_control_plane_keeps_its_word() {
                     }
                     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
                     let (path, sources) = (dir.path().to_owned(), sources.clone());
-                    match run(seed, Duration::from_secs(600), |world| simulate(world, path, sources)) {
-                        Ok(tally) => lock(&total).add(&tally),
+                    match run(seed, LONGEST, |world| simulate(world, path, sources)) {
+                        Ok((tally, _)) => lock(&total).add(&tally),
                         Err((why, notes)) => lock(&failed).push((seed, why, notes)),
                     }
                 }

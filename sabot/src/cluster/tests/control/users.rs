@@ -9,7 +9,7 @@ use super::super::world::World;
 use super::board::Board;
 use super::net::Net;
 use super::{sim_endless, sim_ends};
-use crate::cluster::api::{Begun, Submission, routes};
+use crate::cluster::api::{Begun, Submission, UpgradeAsked, routes};
 use crate::cluster::server::{Asked, Core};
 use crate::cluster::store::OperationKind;
 use crate::sync::lock;
@@ -30,12 +30,14 @@ pub(super) struct Users {
     dir: PathBuf,
     pub(super) known: Arc<Mutex<Known>>,
     submitted: u64,
+    /// How often a job was to be upgraded.
+    pub(super) upgraded: u64,
     asked: u64,
 }
 
 impl Users {
     pub(super) fn new(world: Arc<World>, net: Arc<Net>, board: Arc<Board>, dir: PathBuf) -> Users {
-        Users { world, net, board, dir, known: Arc::default(), submitted: 0, asked: 0 }
+        Users { world, net, board, dir, known: Arc::default(), submitted: 0, upgraded: 0, asked: 0 }
     }
     /// Asks the server, if it is up; what it answers is known if it lives until then.
     fn ask<Fut>(&self, what: String, ask: impl FnOnce(Arc<Core>) -> Fut)
@@ -79,12 +81,13 @@ impl Users {
         for _ in 0..times {
             let (job, key) = (job.clone(), format!("k{n}"));
             match which {
-                0..15 => self.ask(format!("cancel {job}"), |core| async move {
+                0..8 => self.upgrade(&job),
+                8..20 => self.ask(format!("cancel {job}"), |core| async move {
                     let asked = Asked::of(&job);
                     routes::operate(&core, OperationKind::Cancel, "cancel", &job, asked, &key).await
                 }),
-                15..45 => {
-                    let stop = which < 22;
+                20..45 => {
+                    let stop = which < 27;
                     self.ask(format!("savepoint s{n} of {job}, stop {stop}"), move |core| async move {
                         let body = crate::cluster::api::SavepointAsked { name: format!("s{n}"), stop };
                         routes::savepoint(State(core), Path(job), Json(body)).await
@@ -101,6 +104,7 @@ impl Users {
         }
     }
     fn submit(&mut self) {
+        let Some((server, _)) = self.net.server() else { return };
         self.submitted += 1;
         let ends = self.world.chance(35);
         let kept = self.world.chance(80);
@@ -115,7 +119,8 @@ impl Users {
         let submission = Submission {
             key: format!("key {}", self.submitted),
             name: None,
-            spec: job.spec().unwrap(),
+            // of the build of its server
+            spec: self.world.within(server, || job.spec()).unwrap(),
             options: job.options.clone(),
             restarts: Some(1000),
         };
@@ -125,6 +130,13 @@ impl Users {
             let what = format!("submit {} with parallelism {parallelism}, checkpoints {kept}", submission.spec.pipeline);
             self.ask(what, |core| async move { routes::submit(State(core), Json(submission)).await });
         }
+    }
+    /// Wants a job to go on with the next build.
+    pub(super) fn upgrade(&mut self, job: &str) {
+        self.upgraded += 1;
+        let job = job.to_owned();
+        let body = UpgradeAsked { savepoint: None, allow_dropped_state: false };
+        self.ask(format!("upgrade {job}"), |core| async move { routes::upgrade(State(core), Path(job), Json(body)).await });
     }
     pub(super) fn drain(&self, agent: &str) {
         let name = agent.to_owned();
