@@ -294,6 +294,8 @@ async fn begin(core: &Arc<Core>, asked: &Asked, child: &str, after: u32, from: O
         return Ok(());
     }
     let row = core.row(id).await?;
+    // it may have been cancelled meanwhile; the store refuses to begin one that is after this
+    upgradable(&row)?;
     let spec: JobSpec = read(&row.spec, "a job's specification")?;
     let mut options: RunOptions = read(&row.options, "a job's options")?;
     (options.from_savepoint, options.allow_dropped_state) = (from, asked.drop_state);
