@@ -215,9 +215,7 @@ async fn taken(core: &Arc<Core>, flow: &Flow, input: &TakeOver) -> Result<Value>
             return Err(error);
         }
     };
-    // of each take-over there is one, and what one of another build has begun was given up
-    let child = format!("continue-{}", flow.id().strip_prefix("upgrade-").unwrap_or(flow.id()));
-    on(core, flow, input, "begin", || begin(core, asked, &child, after, from.clone())).await?;
+    on(core, flow, input, "begin", || begin(core, asked, after, from.clone())).await?;
     on(core, flow, input, "resume", || async {
         loop {
             let row = core.row(id).await?;
@@ -286,11 +284,13 @@ async fn suspend(core: &Arc<Core>, id: &str, why: String) -> Result<()> {
 }
 
 /// The job is one of this build, and its next attempt begins.
-async fn begin(core: &Arc<Core>, asked: &Asked, child: &str, after: u32, from: Option<PathBuf>) -> Result<()> {
+async fn begin(core: &Arc<Core>, asked: &Asked, after: u32, from: Option<PathBuf>) -> Result<()> {
     let id = asked.job.as_str();
     let engine = engine(core).await;
-    // done, and the server was killed before that was noted: the job is on its way
-    if engine.show(child).await?.is_some() {
+    // done, and the server was killed before that was noted: the job is on its way. What another build has begun was given up
+    let prefix = format!("continue-{id}-{}-", after + 1);
+    let filter = Filter { id_prefix: Some(prefix.clone()), ..Filter::default() };
+    if engine.list(&filter).await?.iter().any(|w| w.version == version(core) && w.state != State::Cancelled) {
         return Ok(());
     }
     let row = core.row(id).await?;
@@ -310,5 +310,6 @@ async fn begin(core: &Arc<Core>, asked: &Asked, child: &str, after: u32, from: O
     let submitted = engine.show(&flow_of(id)).await?;
     let restarts = submitted.and_then(|s| s.input.get("submission")?.get("restarts")?.as_u64()).and_then(|n| u32::try_from(n).ok());
     let input = Continued { job: id.to_owned(), after, restarts };
-    engine.start(child, "continue", write(&input, "an operation")?).await
+    // two that are taken over at once begin one
+    engine.start(&format!("{prefix}{}", core.fence), "continue", write(&input, "an operation")?).await
 }
