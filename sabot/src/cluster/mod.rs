@@ -10,6 +10,7 @@ mod agent;
 pub mod api;
 mod build;
 mod client;
+mod door;
 pub mod durable;
 mod membership;
 mod outputs;
@@ -34,4 +35,10 @@ pub use tls::Trust;
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// The build of the process that runs now, in a simulation.
+#[cfg(test)]
+pub(crate) fn simulated_build() -> Option<u32> {
+    tests::world::here().map(|world| world.build())
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::door;
 use super::membership::{Beat, Registration};
 use crate::runtime::RunOptions;
 use crate::runtime::share::{FromShare, Share, ToShare};
@@ -82,7 +83,7 @@ pub(super) struct Deployment {
 /// Reads frames on a task of its own, since waiting for one may not be given up half way. What ends the stream is the last that comes.
 pub(super) fn reading(mut frames: FrameReceiver) -> UnboundedReceiver<Result<Bytes>> {
     let (sender, receiver) = unbounded_channel();
-    tokio::spawn(async move {
+    door::spawn(async move {
         loop {
             let (frame, last) = match frames.next().await {
                 Ok(Some(frame)) => (Ok(frame), false),

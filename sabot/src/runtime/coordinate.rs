@@ -25,6 +25,14 @@ pub struct Part {
     pub(super) cost: Cost,
 }
 
+#[cfg(all(test, feature = "cluster"))]
+impl Part {
+    /// Of a task without rows that has finished.
+    pub(crate) fn ended() -> Part {
+        Part { finished: true, ..Part::default() }
+    }
+}
+
 /// What a checkpoint took.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cost {

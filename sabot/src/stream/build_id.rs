@@ -22,7 +22,12 @@ const SHORT: u64 = 1 << 16;
 /// Example: [`JobSpec`](super::JobSpec).
 pub fn build_id() -> String {
     static ID: OnceLock<String> = OnceLock::new();
-    ID.get_or_init(|| format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hash().unwrap_or_default())).clone()
+    let id = ID.get_or_init(|| format!("{}-{:016x}", env!("CARGO_PKG_VERSION"), hash().unwrap_or_default())).clone();
+    #[cfg(all(test, feature = "cluster"))]
+    if let Some(build) = crate::cluster::simulated_build() {
+        return format!("{id}-{build}");
+    }
+    id
 }
 
 fn hash() -> Option<u64> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sabot::cluster::store::{ControlStore, Leader, Place, Server};
+use sabot::cluster::store::{ControlStore, Leader, Memory, Place, Server};
 
 /// Where the store of a test is; its directory goes with it.
 pub struct Home {
@@ -22,6 +22,10 @@ impl Home {
         let dir = tempfile::tempdir().expect("a directory");
         Some(Home { place: Place::Directory(dir.path().join("control")), dir })
     }
+    /// A new store in this process's memory.
+    pub fn memory() -> Option<Home> {
+        Some(Home { place: Place::Memory(Memory::default()), dir: tempfile::tempdir().expect("a directory") })
+    }
     /// A new Postgres database, or none where there is no Postgres.
     #[cfg(feature = "postgres")]
     pub fn postgres() -> Option<Home> {
@@ -34,7 +38,7 @@ impl Home {
     pub fn url(&self) -> &str {
         match &self.place {
             Place::Postgres(url) => url,
-            Place::Directory(dir) => panic!("{} is no database", dir.display()),
+            Place::Directory(_) | Place::Memory(_) => panic!("{:?} is no database of a server", self.place),
         }
     }
     /// A file of the test.
@@ -75,6 +79,19 @@ macro_rules! suite {
     };
 }
 
+/// Runs tests of a module over the store in memory: those that need no other process.
+#[macro_export]
+macro_rules! suite_in_memory {
+    ($($module:ident :: $test:ident,)+) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$module::$test($crate::Home::memory().unwrap()).await;
+            })+
+        }
+    };
+}
+
 /// This process, as a server.
 pub fn here() -> Server {
     Server::here("127.0.0.1:1", now())
@@ -89,6 +106,7 @@ pub fn now() -> i64 {
 pub fn place_text(place: &Place) -> String {
     match place {
         Place::Directory(dir) => dir.display().to_string(),
+        Place::Memory(_) => panic!("another process cannot reach what is in memory"),
         Place::Postgres(url) => url.clone(),
     }
 }

@@ -12,7 +12,7 @@ mod speed;
 #[path = "durable/tools.rs"]
 mod tools;
 
-use sabot_cluster_tests::suite;
+use sabot_cluster_tests::{suite, suite_in_memory};
 
 suite! {
     basics::values_messages_and_events,
@@ -29,6 +29,19 @@ suite! {
     killed::at_every_boundary_and_inside_every_step,
     killed::while_it_waits,
     killed::cancelled_before_the_kill_stays_cancelled,
+    speed::steps_take_little,
+}
+
+suite_in_memory! {
+    basics::values_messages_and_events,
+    basics::errors_are_recorded,
+    basics::cancelled_resumed_forked,
+    basics::stopped_and_opened_again,
+    basics::other_versions_wait,
+    basics::joined_steps,
+    basics::another_step_than_recorded,
+    basics::steps_only_where_they_are_recorded,
+    basics::workflows_from_within,
     speed::steps_take_little,
 }
 

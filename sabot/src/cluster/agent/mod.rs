@@ -3,7 +3,7 @@
 //! Idea: one stream of frames to the server carries everything but rows: registration, heartbeats, deployments, and what shares and their leads tell
 //! each other. If it breaks, or the lease runs out, nobody leads the shares: all are ended, and the agent joins again as a new member.
 
-mod session;
+pub(in crate::cluster) mod session;
 mod shares;
 mod usage;
 
@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::api::JoinView;
+use super::wire::STREAM;
 use super::{Build, Client, Registration, Trust, outputs};
 use crate::cluster::host_name;
 use crate::operator::SpillDir;
@@ -115,7 +116,8 @@ pub async fn run_agent(options: AgentOptions, mut ending: watch::Receiver<Ending
     waited = AGAIN.0;
     loop {
         let server = Peer::new("the server", &control, &peers, &Handle::current())?;
-        let over = session::session(&server, &registration, &shares, &key, &mut ending, &say).await;
+        let frames = server.frames(STREAM, Vec::new()).await;
+        let over = session::session(frames, &registration, shares.as_ref(), &key, &mut ending, &say).await;
         // nobody leads them any more
         let abandoned = Arc::clone(&shares);
         let mut ends = tokio::task::spawn_blocking(move || abandoned.abandon());

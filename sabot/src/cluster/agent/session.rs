@@ -1,19 +1,17 @@
 //! One membership: from joining until the stream breaks, the lease runs out, or the agent leaves.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::Ending;
-use super::shares::Shares;
 use super::usage::Usage;
+use crate::cluster::door;
 use crate::cluster::membership::{BEAT, Beat, Lease, Registration};
-use crate::cluster::wire::{Deployment, STREAM, ToAgent, ToServer, from_bytes, reading, to_bytes};
-use crate::runtime::share::{Fault, FromShare};
-use crate::shuffle::flight::{FrameSender, Peer, Purpose, TicketKey};
+use crate::cluster::wire::{Deployment, ShareId, ToAgent, ToServer, from_bytes, reading, to_bytes};
+use crate::runtime::share::{Fault, FromShare, ToShare};
+use crate::shuffle::flight::{FrameSender, Frames, Purpose, TicketKey};
 use crate::{Error, Result};
 
 /// How often the lease is looked at, while nothing happens.
@@ -23,8 +21,18 @@ const JOINING: Duration = Duration::from_secs(60);
 /// How long an agent that leaves waits for its tasks to move.
 const FAREWELL: Duration = Duration::from_secs(60);
 
+/// What an agent runs.
+pub(in crate::cluster) trait Work: Send + Sync {
+    /// Begins a share. What it says goes to `up`, and at last that it has ended. One that runs already is not begun again.
+    fn begin(&self, deployment: Deployment, up: mpsc::UnboundedSender<ToServer>);
+    /// Tells one something. Of one that has ended nothing is left to tell.
+    fn tell(&self, id: &ShareId, message: ToShare);
+    /// How many tasks they have.
+    fn tasks(&self) -> usize;
+}
+
 /// How it ended.
-pub(super) enum Over {
+pub(in crate::cluster) enum Over {
     /// The agent has left, as it was told to.
     Left,
     /// The server refuses it for good.
@@ -33,17 +41,17 @@ pub(super) enum Over {
     Again { why: String, joined: bool },
 }
 
-/// Joins, and serves until it is over. The shares may still run then.
-pub(super) async fn session(
-    server: &Peer,
+/// Joins over a stream to the server, and serves until it is over. The shares may still run then.
+pub(in crate::cluster) async fn session(
+    frames: Result<Frames>,
     registration: &Registration,
-    shares: &Arc<Shares>,
+    shares: &dyn Work,
     key: &TicketKey,
     ending: &mut watch::Receiver<Ending>,
     say: &(impl Fn(&str) + Send + Sync),
 ) -> Over {
     let mut joined = false;
-    let served = serve(server, registration, shares, key, ending, say, &mut joined).await;
+    let served = serve(frames, registration, shares, key, ending, say, &mut joined).await;
     let why = served.as_ref().err().map(ToString::to_string).unwrap_or_default();
     match served {
         Ok(over) => over,
@@ -54,28 +62,26 @@ pub(super) async fn session(
 }
 
 async fn serve(
-    server: &Peer,
+    frames: Result<Frames>,
     registration: &Registration,
-    shares: &Arc<Shares>,
+    shares: &dyn Work,
     key: &TicketKey,
     ending: &mut watch::Receiver<Ending>,
     say: &(impl Fn(&str) + Send + Sync),
     joined: &mut bool,
 ) -> Result<Over> {
-    let start = Instant::now();
+    let Frames { sender, receiver } = frames?;
+    let start = door::now();
+    let elapsed = || door::now().saturating_sub(start);
     let mut lease = Lease::new(Duration::ZERO);
-    let frames = server.frames(STREAM, Vec::new()).await?;
-    let sender = frames.sender;
-    let mut down = reading(frames.receiver);
+    let mut down = reading(receiver);
     let send = |message: &ToServer| sender.send(to_bytes(message)?);
     send(&ToServer::Join(registration.clone()))?;
     let (up, mut from_shares) = mpsc::unbounded_channel::<ToServer>();
     let mut usage = Usage::new();
-    let mut beats = interval(BEAT);
-    let mut looks = interval(LOOK);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut leaving: Option<Instant> = None;
+    let mut beats = door::Ticks::every(BEAT);
+    let mut looks = door::Ticks::every(LOOK);
+    let mut leaving: Option<Duration> = None;
     // let in late, it has no lease until a heartbeat is answered: what it is told before waits
     let mut settled = false;
     let mut early: VecDeque<ToAgent> = VecDeque::new();
@@ -92,7 +98,7 @@ async fn serve(
                 };
                 let frame = frame?;
                 // a process that was stopped reads here what was meant for before: its lease decides
-                if settled && !lease.runs(start.elapsed()) {
+                if settled && !lease.runs(elapsed()) {
                     return Ok(expired(*joined));
                 }
                 match from_bytes::<ToAgent>(&frame, "the server")? {
@@ -116,11 +122,11 @@ async fn serve(
             Some(message) = from_shares.recv() => send(&message)?,
             _ = beats.tick(), if *joined => {
                 let (resident, busy) = usage.measure();
-                let number = lease.sent(start.elapsed());
+                let number = lease.sent(elapsed());
                 send(&ToServer::Beat(Beat { number, tasks: shares.tasks(), resident, busy }))?;
             }
         }
-        let runs = lease.runs(start.elapsed());
+        let runs = lease.runs(elapsed());
         if !settled && *joined && runs {
             settled = true;
             for message in early.drain(..) {
@@ -131,17 +137,17 @@ async fn serve(
                 }
             }
         }
-        if !runs && (settled || start.elapsed() > JOINING) {
+        if !runs && (settled || elapsed() > JOINING) {
             return Ok(expired(*joined));
         }
         let asked = *ending.borrow();
-        if asked == Ending::Now || leaving.is_some_and(|since| since.elapsed() > FAREWELL) {
+        if asked == Ending::Now || leaving.is_some_and(|since| elapsed().saturating_sub(since) > FAREWELL) {
             send(&ToServer::Left)?;
             return Ok(left(&sender).await);
         }
         if asked == Ending::Drain && leaving.is_none() && *joined {
             say("leaving: the tasks that run here move to other agents first");
-            leaving = Some(Instant::now());
+            leaving = Some(elapsed());
             send(&ToServer::Drain)?;
         }
         if asked == Ending::Drain && !*joined {
@@ -156,15 +162,21 @@ fn expired(joined: bool) -> Over {
 
 /// Lets the last words go out.
 async fn left(sender: &FrameSender) -> Over {
-    let deadline = Instant::now() + Duration::from_millis(300);
-    while !sender.is_closed() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let deadline = door::now() + Duration::from_millis(300);
+    while !sender.is_closed() && door::now() < deadline {
+        door::sleep(Duration::from_millis(10)).await;
     }
     Over::Left
 }
 
 /// Begins a share, if the control plane has signed for it.
-fn deploy(shares: &Shares, registration: &Registration, key: &TicketKey, mut deployment: Deployment, up: &mpsc::UnboundedSender<ToServer>) {
+fn deploy(
+    shares: &dyn Work,
+    registration: &Registration,
+    key: &TicketKey,
+    mut deployment: Deployment,
+    up: &mpsc::UnboundedSender<ToServer>,
+) {
     let id = deployment.id.clone();
     let checked = key.open(&deployment.ticket).and_then(|grant| {
         let fits = (grant.job.as_str(), grant.attempt, grant.purpose) == (id.job.as_str(), deployment.share.generation, Purpose::Exchange);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::session::Work;
 use super::without_exchange;
 use crate::cluster::wire::{Deployment, ShareId, ToServer};
 use crate::kernel::catch;
@@ -40,8 +41,33 @@ impl Shares {
     pub(super) fn new(slots: usize, carriers: Carriers) -> Result<Self> {
         Ok(Shares { running: Arc::default(), carriers, pool: Arc::new(Pool::new(slots.max(1))?) })
     }
-    /// Begins one. What it says goes to `up`, and at last that it has ended.
-    pub(super) fn begin(&self, deployment: Deployment, up: UnboundedSender<ToServer>) {
+    /// Ends all of them, as nobody leads them any more, and waits until they have.
+    pub(super) fn abandon(&self) {
+        let threads: Vec<_> = self
+            .lock()
+            .values_mut()
+            .filter_map(|one| {
+                one.down = None;
+                one.thread.take()
+            })
+            .collect();
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+    /// The jobs that they are of.
+    pub(super) fn jobs(&self) -> Vec<String> {
+        let mut jobs: Vec<String> = self.lock().keys().map(|id| format!("job {}", id.job)).collect();
+        jobs.dedup();
+        jobs
+    }
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShareId, One>> {
+        lock(&self.running)
+    }
+}
+
+impl Work for Shares {
+    fn begin(&self, deployment: Deployment, up: UnboundedSender<ToServer>) {
         let id = deployment.id.clone();
         let (sender, receiver) = channel();
         let mut running = self.lock();
@@ -84,38 +110,13 @@ impl Shares {
             }
         }
     }
-    /// Tells one something. Of one that has ended nothing is left to tell.
-    pub(super) fn tell(&self, id: &ShareId, message: ToShare) {
+    fn tell(&self, id: &ShareId, message: ToShare) {
         if let Some(down) = self.lock().get(id).and_then(|one| one.down.as_ref()) {
             let _ = down.send(message);
         }
     }
-    /// Ends all of them, as nobody leads them any more, and waits until they have.
-    pub(super) fn abandon(&self) {
-        let threads: Vec<_> = self
-            .lock()
-            .values_mut()
-            .filter_map(|one| {
-                one.down = None;
-                one.thread.take()
-            })
-            .collect();
-        for thread in threads {
-            let _ = thread.join();
-        }
-    }
-    /// The jobs that they are of.
-    pub(super) fn jobs(&self) -> Vec<String> {
-        let mut jobs: Vec<String> = self.lock().keys().map(|id| format!("job {}", id.job)).collect();
-        jobs.dedup();
-        jobs
-    }
-    /// How many tasks they have.
-    pub(super) fn tasks(&self) -> usize {
+    fn tasks(&self) -> usize {
         self.lock().values().map(|one| one.tasks).sum()
-    }
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShareId, One>> {
-        lock(&self.running)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The endpoints.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
@@ -18,7 +18,7 @@ use super::shapes::{
     AgentView, Begun, JobSummary, JobView, JoinView, Logs, OperationView, Refused, RescaleAsked, SavepointAsked, ServerView, StepView,
     Submission, TicketAsked, TicketView, UpgradeAsked,
 };
-use crate::clock::time_of_day;
+use crate::cluster::door;
 use crate::cluster::server::outputs::{self, Unreadable};
 use crate::cluster::server::{
     Asked, Core, MOVES, Submitted, begin, begin_drain, begin_take_over, checkpoints_of, flow_of, upgradable, view,
@@ -40,10 +40,10 @@ const PERSISTED: Duration = Duration::from_secs(10);
 /// More operations than a job has.
 const OPERATIONS: u32 = 10_000;
 
-type Shared = State<Arc<Core>>;
+pub(in crate::cluster) type Shared = State<Arc<Core>>;
 
 /// An error as an answer.
-pub(super) struct Failed(StatusCode, String);
+pub(in crate::cluster) struct Failed(StatusCode, pub(in crate::cluster) String);
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         let text = error.to_string();
@@ -72,7 +72,7 @@ impl IntoResponse for Failed {
         (self.0, Json(Refused { error: self.1 })).into_response()
     }
 }
-type Answer<T> = Result<Json<T>, Failed>;
+pub(in crate::cluster) type Answer<T> = Result<Json<T>, Failed>;
 
 /// The API of a server, for those whom the guard lets in.
 pub(in crate::cluster) fn routes(core: Arc<Core>, guard: Guard) -> Router {
@@ -191,7 +191,7 @@ fn id_of(submission: &Submission) -> String {
     format!("{}-{digits}", submission.spec.pipeline)
 }
 
-async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answer<Begun> {
+pub(in crate::cluster) async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answer<Begun> {
     if submission.spec.build != core.build.id {
         let (theirs, ours) = (&submission.spec.build, &core.build.id);
         return Err(Error::Usage(format!("the job is of build {theirs}, this server is build {ours}: use one executable for all")).into());
@@ -209,18 +209,25 @@ async fn submit(State(core): Shared, Json(submission): Json<Submission>) -> Answ
         .into());
     }
     // once it is written down, others see it
-    let since = Instant::now();
+    let since = door::now();
     while core.store.job(&job).await?.is_none() {
-        if since.elapsed() > PERSISTED {
+        if door::now().saturating_sub(since) > PERSISTED {
             return Err(Error::Control(format!("job {job} was not written down within {} s", PERSISTED.as_secs())).into());
         }
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        door::sleep(Duration::from_millis(3)).await;
     }
     Ok(Json(Begun { job, operation }))
 }
 
 /// Begins an operation on a job.
-async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, asked: Asked, key: &str) -> Answer<Begun> {
+pub(in crate::cluster) async fn operate(
+    core: &Arc<Core>,
+    kind: OperationKind,
+    name: &str,
+    id: &str,
+    asked: Asked,
+    key: &str,
+) -> Answer<Begun> {
     let row = core.row(id).await?;
     let operation = format!("{name}-{id}-{key}");
     let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
@@ -232,22 +239,21 @@ async fn operate(core: &Arc<Core>, kind: OperationKind, name: &str, id: &str, as
 
 /// Digits that tell this request from others.
 fn digits() -> String {
-    format!("{:x}", time_of_day().as_nanos())
+    format!("{:x}", door::time_of_day().as_nanos())
 }
 
-async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
+pub(in crate::cluster) async fn cancel(State(core): Shared, Path(id): Path<String>) -> Answer<Begun> {
     let asked = Asked::of(&id);
     operate(&core, OperationKind::Cancel, "cancel", &id, asked, &digits()).await
 }
 
-async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
+pub(in crate::cluster) async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json<SavepointAsked>) -> Answer<Begun> {
     let dir = checkpoints_of(&core, &id).await?;
     if body.name.starts_with(MOVES) {
         return Err(Error::Usage(format!("savepoints whose names begin with `{MOVES}` are the server's own: choose another name")).into());
     }
     let name = body.name.clone();
-    let known =
-        tokio::task::spawn_blocking(move || crate::runtime::savepoints(&dir)).await.map_err(|e| Error::internal(e.to_string()))??;
+    let known = door::blocking(move || crate::runtime::savepoints(&dir)).await?;
     if known.into_iter().flatten().any(|s| s.name == name) {
         return Err(Error::Usage(format!("job {id} has a savepoint `{name}` already: delete it, or choose another name")).into());
     }
@@ -256,7 +262,7 @@ async fn savepoint(State(core): Shared, Path(id): Path<String>, Json(body): Json
     operate(&core, kind, "savepoint", &id, asked, &format!("{}-{}", body.name, digits())).await
 }
 
-async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<RescaleAsked>) -> Answer<Begun> {
+pub(in crate::cluster) async fn rescale(State(core): Shared, Path(id): Path<String>, Json(body): Json<RescaleAsked>) -> Answer<Begun> {
     if body.parallelism == 0 {
         return Err(Error::usage("a job has a parallelism of at least 1").into());
     }
@@ -270,7 +276,7 @@ async fn ticket(State(core): Shared, Path((id, name)): Path<(String, String)>, J
     Ok(Json(outputs::ticket(&core, &id, &name, body.seconds).await??))
 }
 
-async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<UpgradeAsked>) -> Answer<Begun> {
+pub(in crate::cluster) async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<UpgradeAsked>) -> Answer<Begun> {
     let row = core.row(&id).await?;
     upgradable(&row)?;
     // asked twice, it is one
@@ -278,7 +284,7 @@ async fn upgrade(State(core): Shared, Path(id): Path<String>, Json(body): Json<U
     if let Some(known) = known.into_iter().find(|o| o.kind == OperationKind::Upgrade && o.state == OperationState::Running) {
         return Ok(Json(Begun { job: id, operation: known.id }));
     }
-    let time = crate::clock::utc(i64::try_from(time_of_day().as_secs()).unwrap_or(0) * 1000);
+    let time = crate::clock::utc(i64::try_from(door::time_of_day().as_secs()).unwrap_or(0) * 1000);
     let default = format!("upgrade-{}", time.replace(' ', "-").replace(':', ""));
     let asked = Asked { name: body.savepoint.unwrap_or(default), stop: true, drop_state: body.allow_dropped_state, ..Asked::of(&id) };
     if row.build == core.build.id {
@@ -296,7 +302,7 @@ async fn list_agents(State(core): Shared) -> Json<Vec<AgentView>> {
     Json(view::agents(&core))
 }
 
-async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
+pub(in crate::cluster) async fn drain(State(core): Shared, Path(name): Path<String>) -> Answer<Begun> {
     let epoch = {
         let found = core.hub.members().named(&name).filter(|m| m.standing.holds()).map(|m| m.epoch);
         if let Some(why) = found.and_then(|epoch| core.hub.no_room(epoch, None)) {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::watch::Watched;
 use super::{Moment, Pending};
+use crate::cluster::door;
 use crate::{Error, Result};
 
 /// The body of a step, called once per try.
@@ -52,7 +53,7 @@ impl Retry {
             };
             failures += 1;
             match self.next(failures, &error) {
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => door::sleep(wait).await,
                 None => return Err(error),
             }
         }

@@ -16,11 +16,13 @@
 //!   here any more; so a [`Workflows::resume`] never runs beside it.
 //! - One process at a time runs workflows of a database: it is the [leader](super::store::Leader). Whoever opens an engine has the leader's place first.
 //!
-//! Two engines keep it: `embedded` with one SQLite file, and `postgres`, whose tables DBOS's own tools read. Costs are told there.
+//! Two engines keep it: `embedded` with one SQLite file, and `postgres`, whose tables DBOS's own tools read. Costs are told there. A third one, `memory`, is for
+//! tests: it survives the servers of a simulation, and not their process.
 
 mod definitions;
 mod embedded;
 mod flow;
+mod memory;
 #[cfg(feature = "cluster-postgres")]
 mod postgres;
 mod running;
@@ -29,6 +31,7 @@ mod workflows;
 
 pub use definitions::Definitions;
 pub use flow::{Body, Flow, Retry, Steps};
+pub(super) use memory::Log;
 pub use watch::{At, Moment, Watch};
 pub use workflows::{Filter, Recovery, State, StepSummary, Summary, Workflows};
 
@@ -53,6 +56,7 @@ pub async fn open(store: &ControlStore, leader: &Leader, definitions: &Definitio
     }
     match store.engine() {
         Engine::Embedded(embedded) => Ok(Arc::new(embedded::Embedded::open(embedded.pool().clone(), definitions).await?)),
+        Engine::Memory(memory) => Ok(Arc::new(memory::InMemory::open(Arc::clone(memory.log()), definitions))),
         #[cfg(feature = "cluster-postgres")]
         Engine::Postgres(database) => {
             let unfinished = store.unfinished_workflows().await?;

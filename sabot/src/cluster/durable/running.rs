@@ -1,6 +1,6 @@
 //! The bodies that run in this process, and how they are ended.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -47,7 +47,7 @@ impl Body {
 
 #[derive(Default)]
 struct Inner {
-    bodies: HashMap<String, Body>,
+    bodies: BTreeMap<String, Body>,
     next: u64,
     stopped: bool,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Definitions, Pending};
+use crate::cluster::door;
 use crate::{Error, Result};
 
 /// Where a workflow is.
@@ -213,7 +214,7 @@ pub(super) async fn wait(engine: &dyn Workflows, id: &str) -> Result<Value> {
             State::Stuck => {
                 return Err(Error::Control(format!("workflow `{id}` was begun again too often, and is given up until it is resumed")));
             }
-            State::Queued | State::Running => tokio::time::sleep(next).await,
+            State::Queued | State::Running => door::sleep(next).await,
         }
         next = (next * 3 / 2).min(LAST);
     }

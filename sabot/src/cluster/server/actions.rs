@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -10,7 +9,9 @@ use super::core::{Core, blocking, now, patiently, pause, read, write};
 use super::decide::move_to;
 use super::drain::Off;
 use super::flows::{Asked, begin, ended, step};
+use super::run::Run;
 use super::upgrade::give_up;
+use crate::cluster::door;
 use crate::cluster::durable::Flow;
 use crate::cluster::store::{Job as Row, JobState, OperationKind};
 use crate::runtime::{RunOptions, Savepoint, newest_checkpoint, savepoint_named, savepoint_names};
@@ -89,11 +90,7 @@ pub(super) async fn save(core: &Arc<Core>, asked: &Asked, dir: &Path) -> Result<
         if let Some(found) = known.await? {
             return Ok(found);
         }
-        let Some(attempt) = running(core, &asked.job).await? else { continue };
-        let Some(run) = core.hub.run(&asked.job, attempt) else {
-            pause().await;
-            continue;
-        };
+        let Some(run) = run_of(core, &asked.job).await? else { continue };
         // if the attempt has failed meanwhile, the next one is asked
         if let Some(made) = run.save(&asked.name, asked.stop).await? {
             return Ok(made);
@@ -101,21 +98,22 @@ pub(super) async fn save(core: &Arc<Core>, asked: &Asked, dir: &Path) -> Result<
     }
 }
 
-/// Waits until a job runs; its attempt. None if it is not yet so: to be asked again.
+/// Waits until a job runs and is led here: the attempt. None if it is not yet so: to be asked again.
 ///
 /// # Errors
 /// If it is over.
-async fn running(core: &Arc<Core>, id: &str) -> Result<Option<u32>> {
+async fn run_of(core: &Arc<Core>, id: &str) -> Result<Option<Arc<Run>>> {
     let row = core.row(id).await?;
     if row.state.is_over() {
         return Err(Error::Usage(format!("job {id} is {}: only a job that runs can do this", row.state)));
     }
     core.job_of(&row)?;
-    if running_on(&row) {
-        return Ok(Some(row.attempt));
+    let run = core.hub.run(id, row.attempt).filter(|_| running_on(&row));
+    if run.is_none() {
+        // or was a killed server's: that it does not run is written down in a moment
+        pause().await;
     }
-    pause().await;
-    Ok(None)
+    Ok(run)
 }
 
 /// Whether a job runs.
@@ -175,11 +173,11 @@ pub(super) async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelis
     let label = |what: &str| if off.is_some() { format!("{what} {id}") } else { what.to_owned() };
     let (begun, first): (i64, u32) = step(core, flow, &label("validate"), || async {
         checkpoints_of(core, id).await?;
-        let since = Instant::now();
+        let since = door::now();
         while let Some(off) = off
             && let Some(why) = off.epoch(core).and_then(|epoch| core.hub.no_room(epoch, Some(id)))
         {
-            if since.elapsed() >= off.patience {
+            if door::now().saturating_sub(since) >= off.patience {
                 return Err(Error::Usage(format!("job {id} cannot leave its agent, and stays: {why}")));
             }
             pause().await;
@@ -194,16 +192,21 @@ pub(super) async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelis
         }
     })
     .await?;
-    let moved = |attempt: u32| has_moved(core, id, attempt, first, parallelism, off);
+    // an agent that goes takes no other parallelism back with it
+    let wanted = async || match off {
+        Some(_) => read(&core.row(id).await?.options, "a job's options").map(|options: RunOptions| options.threads),
+        None => Ok(parallelism),
+    };
+    let moved = |run: &Run| has_moved(core, run, first, parallelism, off);
     let asked: Option<u32> = step(core, flow, &label("checkpoint and stop"), || async {
         loop {
-            let Some(attempt) = running(core, id).await? else { continue };
-            if moved(attempt).await? {
+            let Some(run) = run_of(core, id).await? else { continue };
+            if moved(&run) {
                 return Ok(None);
             }
             // if the attempt has failed meanwhile, the next one is asked
-            if ask_to_move(core, id, attempt, parallelism).await? {
-                return Ok(Some(attempt));
+            if run.end(&move_to(wanted().await?, run.attempt)).await? {
+                return Ok(Some(run.attempt));
             }
         }
     })
@@ -211,13 +214,14 @@ pub(super) async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelis
     step(core, flow, &label("redistribute, deploy and resume"), || async {
         let mut asked = asked.unwrap_or(first);
         loop {
-            let Some(attempt) = running(core, id).await? else { continue };
-            if moved(attempt).await? {
+            let Some(run) = run_of(core, id).await? else { continue };
+            if moved(&run) {
+                let (parallelism, attempt) = (run.parallelism, run.attempt);
                 return Ok(json!({ "parallelism": parallelism, "attempt": attempt, "took_ms": now() - begun }));
             }
             // it has come back as it was, or as somebody else has asked
-            if attempt > asked && ask_to_move(core, id, attempt, parallelism).await? {
-                asked = attempt;
+            if run.attempt > asked && run.end(&move_to(wanted().await?, run.attempt)).await? {
+                asked = run.attempt;
             }
             pause().await;
         }
@@ -238,24 +242,11 @@ fn missing(core: &Core, id: &str, parallelism: usize) -> Option<String> {
     })
 }
 
-/// Whether an attempt later than the `first` is what was asked for.
-async fn has_moved(core: &Arc<Core>, id: &str, attempt: u32, first: u32, parallelism: usize, off: Option<Off<'_>>) -> Result<bool> {
-    let options: RunOptions = read(&core.row(id).await?.options, "a job's options")?;
-    let run = core.hub.run(id, attempt);
-    let off = off.is_none_or(|off| run.is_some_and(|r| off.epoch(core).is_none_or(|epoch| r.assignments.slots_on(epoch) == 0)));
-    Ok(attempt > first && options.threads == parallelism && off)
-}
-
-/// Asks an attempt to end with a checkpoint, so that the next has this parallelism; whether it does.
-///
-/// # Errors
-/// If it cannot write that, or the job has ended.
-async fn ask_to_move(core: &Arc<Core>, id: &str, attempt: u32, parallelism: usize) -> Result<bool> {
-    match core.hub.run(id, attempt) {
-        Some(run) => run.end(&move_to(parallelism, attempt)).await,
-        None => {
-            pause().await;
-            Ok(false)
-        }
+/// Whether the attempt that runs is what was asked for: one that began after the `first`, with this parallelism; or, if an agent is to leave, any that has
+/// nothing there. What the job is to have in the next attempt says nothing of this one.
+fn has_moved(core: &Core, run: &Run, first: u32, parallelism: usize, off: Option<Off<'_>>) -> bool {
+    match off {
+        Some(off) => off.epoch(core).is_none_or(|epoch| run.assignments.slots_on(epoch) == 0),
+        None => run.attempt > first && run.parallelism == parallelism,
     }
 }

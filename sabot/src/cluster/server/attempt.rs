@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,10 @@ use super::decide::recovery;
 use super::run::{End, Failing, Run, Stage};
 use super::view::operators;
 use crate::cluster::LEASE;
+use crate::cluster::door;
 use crate::cluster::placement::{Assignments, Demand, TooFew, place};
 use crate::cluster::store::{Assignment, Checkpoint, CheckpointKind, JobState, Level, Placed, TaskId, TaskState};
 use crate::cluster::wire::{Deployment, ShareId, ToAgent};
-use crate::runtime::Inline;
 use crate::runtime::share::{Placement, StageShape};
 use crate::shuffle::flight::{Grant, Purpose};
 use crate::stream::Job;
@@ -73,14 +73,14 @@ pub(super) async fn assign(
     }
     let demands: Vec<Demand> =
         shapes.iter().enumerate().map(|(stage, s)| Demand { stage, instances: s.instances, outer: s.source || s.sink }).collect();
-    let (since, mut told) = (Instant::now(), String::new());
+    let (since, mut told) = (door::now(), String::new());
     loop {
         let row = core.row(id).await?;
         if row.state == JobState::Stopping {
             return Ok(Assign::Over(End::Cancelled));
         }
         let new = is_new(core, flow, attempt);
-        let placed = reserve(core, id, attempt, &demands, shapes, before);
+        let placed = reserve(core, (id, attempt, parallelism), &demands, shapes, before);
         let refusal = match placed {
             Ok(run) => {
                 let tasks = rows(&run);
@@ -111,7 +111,7 @@ pub(super) async fn assign(
             }
         };
         let patience = if new { SETTLING } else { PATIENCE };
-        if since.elapsed() > patience {
+        if door::now().saturating_sub(since) > patience {
             return Ok(Assign::Over(End::Failed { error: refusal, again: false, what: Failing::Task }));
         }
         waits(core, (flow, id, attempt), &mut told, format!("for slots: {refusal}")).await?;
@@ -151,10 +151,16 @@ pub(super) async fn enter(core: &Core, id: &str, state: JobState, reason: &str) 
 }
 
 /// Finds slots and takes them, at once.
-fn reserve(core: &Core, id: &str, attempt: u32, demands: &[Demand], shapes: &[StageShape], before: &[String]) -> Result<Arc<Run>, TooFew> {
+fn reserve(
+    core: &Core,
+    (id, attempt, parallelism): (&str, u32, usize),
+    demands: &[Demand],
+    shapes: &[StageShape],
+    before: &[String],
+) -> Result<Arc<Run>, TooFew> {
     let mut runs = core.hub.runs();
     let assignments = place(demands, &core.hub.offers(&runs), before)?;
-    let run = Run::new(id, attempt, assignments, shapes.to_vec());
+    let run = Run::new(id, attempt, parallelism, assignments, shapes.to_vec());
     // numbers of the agents' slots that no other run has
     let mut taken: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
     for other in runs.values().filter(|r| r.holds_slots()) {
@@ -211,13 +217,13 @@ pub(super) async fn deploy(core: &Arc<Core>, flow: &str, id: &str, attempt: u32,
         return Ok(Going::On);
     }
     let opening = Opening(Arc::clone(&run));
-    let (since, mut told) = (Instant::now(), String::new());
+    let (since, mut told) = (door::now(), String::new());
     let lead = loop {
         let (spec, with) = (spec.clone(), options.clone());
-        let opened = blocking(move || Job::from_spec(&spec)?.options(move |o| *o = with).lead(parallelism, Arc::new(Inline::default())));
+        let opened = blocking(move || Job::from_spec(&spec)?.options(move |o| *o = with).lead(parallelism, door::executor()));
         match opened.await {
             // a server that stands still keeps the lock of the job's directory until it ends, or goes on and finds that it leads no more
-            Err(e) if is_held(&e) && !is_new(core, flow, attempt) && since.elapsed() < PATIENCE => {
+            Err(e) if is_held(&e) && !is_new(core, flow, attempt) && door::now().saturating_sub(since) < PATIENCE => {
                 waits(core, (flow, id, attempt), &mut told, format!("for the place of its checkpoints: {e}")).await?;
                 if core.row(id).await?.state == JobState::Stopping {
                     run.over(End::Cancelled);
@@ -370,7 +376,7 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
         // another server led it: its agents have stopped when their leases are over, counted from when this one began
         None => {
             let wait = (LEASE + core.handover).saturating_sub(core.hub.now());
-            tokio::time::sleep(wait).await;
+            door::sleep(wait).await;
         }
         Some(run) => {
             // a lead says that it is over when no share of it can write any more
@@ -420,12 +426,12 @@ fn forget(runs: &mut BTreeMap<(String, u32), Arc<Run>>) {
 /// Waits until all agents that are members have returned their shares: user code may be in a call that takes long, and until it comes back it has threads,
 /// memory and files there.
 async fn returned(core: &Core, run: &Run) {
-    let since = Instant::now();
+    let since = door::now();
     let mut said = false;
     loop {
         let holders = run.holders(|epoch| core.hub.members().get(epoch).is_some_and(|m| m.standing.holds()));
         let Some(first) = holders.first() else { return };
-        if !said && since.elapsed() > SETTLING {
+        if !said && door::now().saturating_sub(since) > SETTLING {
             said = true;
             let (job, attempt) = (&run.job, run.attempt);
             let what = format!(
@@ -439,7 +445,7 @@ async fn returned(core: &Core, run: &Run) {
 
 /// Notes rates and new checkpoints of the jobs that run, each second.
 pub(super) async fn watch(core: Arc<Core>) {
-    let mut ticks = tokio::time::interval(NOTED);
+    let mut ticks = door::Ticks::every(NOTED);
     loop {
         ticks.tick().await;
         let running: Vec<Arc<Run>> = core.hub.runs().values().filter(|r| r.stage() == Stage::Running).cloned().collect();
@@ -509,7 +515,7 @@ mod tests {
 
     fn run(job: &str, agents: &[(&str, u64)]) -> Arc<Run> {
         let agents = agents.iter().map(|(name, epoch)| ((*name).to_owned(), *epoch)).collect();
-        Run::new(job, 1, Assignments { agents, ..Assignments::default() }, Vec::new())
+        Run::new(job, 1, 1, Assignments { agents, ..Assignments::default() }, Vec::new())
     }
 
     #[test]

@@ -10,11 +10,10 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::hub::{Hub, News};
-use crate::clock::time_of_day;
-use crate::cluster::Build;
 use crate::cluster::durable::Workflows;
 use crate::cluster::membership::{Registration, Standing};
-use crate::cluster::store::{AgentState, ControlStore, Event, Fence, Job as Row, Level, NewAgent};
+use crate::cluster::store::{AgentState, ControlStore, Event, Fence, Job as Row, Leader, Level, NewAgent};
+use crate::cluster::{Build, door};
 use crate::runtime::RunOptions;
 use crate::runtime::share::StageShape;
 use crate::shuffle::flight::TicketKey;
@@ -44,7 +43,30 @@ pub(in crate::cluster) struct Core {
     pub(in crate::cluster) workflows: OnceLock<Arc<dyn Workflows>>,
 }
 
+/// What a server shows to others, and what is known when it begins.
+pub(in crate::cluster) struct Face {
+    pub(in crate::cluster) key: TicketKey,
+    pub(in crate::cluster) ticket_key: String,
+    pub(in crate::cluster) control: String,
+    pub(in crate::cluster) tls: bool,
+    pub(in crate::cluster) since: i64,
+    pub(in crate::cluster) handover: Duration,
+}
+
 impl Core {
+    /// Of a server that leads. Its workflows are opened later; what happens is told to the receiver.
+    ///
+    /// # Errors
+    /// If two operators or two pipelines have one name.
+    pub(in crate::cluster) fn new(store: Arc<ControlStore>, leader: &Leader, face: Face) -> Result<(Arc<Self>, UnboundedReceiver<News>)> {
+        let Face { key, ticket_key, control, tls, since, handover } = face;
+        let build = Build::this()?;
+        let (sender, news) = super::hub::news();
+        let fence = leader.fence();
+        let hub = Hub::new(build.clone(), Arc::clone(&store), fence, sender);
+        let workflows = OnceLock::new();
+        Ok((Arc::new(Core { build, store, fence, hub, key, ticket_key, control, tls, since, handover, workflows }), news))
+    }
     /// The engine of workflows.
     ///
     /// # Errors
@@ -84,7 +106,7 @@ impl Core {
         let (printed, waiting) = tokio::sync::mpsc::unbounded_channel();
         let print = async move {
             while let Some(n) = news.recv().await {
-                eprintln!("{:7} {}", n.level.word(), n.message);
+                door::tell(&format!("{:7} {}", n.level.word(), n.message));
                 if printed.send(n).is_err() {
                     return;
                 }
@@ -163,7 +185,7 @@ pub(super) fn compiled(spec: &JobSpec, options: &RunOptions, parallelism: usize)
 
 /// Milliseconds since 1970.
 pub(super) fn now() -> i64 {
-    i64::try_from(time_of_day().as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(door::time_of_day().as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T> {
@@ -173,13 +195,7 @@ pub(super) fn write<T: Serialize>(value: &T, what: &str) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Error::internal(format!("{what} cannot be written: {e}")))
 }
 
-/// Runs what blocks on a thread for such.
-///
-/// # Errors
-/// Its own.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("work of the server: {e}")))?
-}
+pub(super) use crate::cluster::door::blocking;
 
 /// Does something outside a step, again while the store is busy.
 ///
@@ -191,7 +207,7 @@ pub(super) async fn patiently<T, Fut: Future<Output = Result<T>>>(work: impl Fn(
         match work().await {
             Err(error) if error.is_transient() && tries < TRIES => {
                 tries += 1;
-                tokio::time::sleep(Duration::from_millis(100) * tries).await;
+                door::sleep(Duration::from_millis(100) * tries).await;
             }
             other => return other,
         }
@@ -200,7 +216,7 @@ pub(super) async fn patiently<T, Fut: Future<Output = Result<T>>>(work: impl Fn(
 
 /// Waits between two looks.
 pub(super) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    door::sleep(Duration::from_millis(50)).await;
 }
 
 /// A directory of checkpoints, for messages.

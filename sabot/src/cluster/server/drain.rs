@@ -1,7 +1,7 @@
 //! An agent leaves: what it runs moves first.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use super::actions::rescaled;
 use super::core::{Core, patiently, pause, read, write};
 use super::flows::{begin, ended, step};
 use super::run::Run;
+use crate::cluster::door;
 use crate::cluster::durable::Flow;
 use crate::cluster::store::{Level, OperationKind};
 use crate::cluster::wire::ToAgent;
@@ -104,7 +105,7 @@ async fn drained(core: &Arc<Core>, flow: &Flow, leaver: &Leaver) -> Result<Value
         .await?;
     }
     step(core, flow, "let it go", || async {
-        let since = Instant::now();
+        let since = door::now();
         loop {
             match core.hub.leaver(agent, *pid) {
                 // it may not have joined this server yet
@@ -112,7 +113,7 @@ async fn drained(core: &Arc<Core>, flow: &Flow, leaver: &Leaver) -> Result<Value
                 None => return Ok(()),
                 Some(epoch) => {
                     let runs: Vec<Arc<Run>> = core.hub.runs().values().cloned().collect();
-                    if !runs.iter().any(|r| runs_here(r)) || since.elapsed() > FAREWELL {
+                    if !runs.iter().any(|r| runs_here(r)) || door::now().saturating_sub(since) > FAREWELL {
                         // who is gone need not be told
                         let _ = core.hub.tell(epoch, &ToAgent::Drained);
                     }

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 /// Changed when a workflow takes other steps.
 const VERSION: &str = "sabot-2";
 /// The version of a build's workflows: a build does not run those of another, whose jobs are not its own.
-pub(super) fn version(core: &Core) -> String {
+pub(in crate::cluster) fn version(core: &Core) -> String {
     format!("{VERSION} {}", core.build.id)
 }
 

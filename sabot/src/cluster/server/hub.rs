@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::core::Core;
 use super::run::Run;
+use crate::cluster::door;
 use crate::cluster::membership::{Change, Member, Membership, Standing};
 use crate::cluster::placement::Offer;
 use crate::cluster::store::{ControlStore, Fence, Level};
@@ -40,7 +41,7 @@ pub(in crate::cluster) struct News {
 
 /// The connections to all agents, and the runs whose shares they have.
 pub(in crate::cluster) struct Hub {
-    start: Instant,
+    start: Duration,
     members: Mutex<Membership>,
     wires: Mutex<BTreeMap<u64, FrameSender>>,
     runs: Mutex<BTreeMap<(String, u32), Arc<Run>>>,
@@ -57,11 +58,11 @@ impl Hub {
     pub(in crate::cluster) fn new(build: Build, store: Arc<ControlStore>, fence: Fence, news: UnboundedSender<News>) -> Arc<Self> {
         let members = Mutex::new(Membership::new(build));
         let (start, wires, runs, leavers, closed) =
-            (Instant::now(), Mutex::default(), Mutex::default(), Mutex::default(), AtomicBool::new(false));
+            (door::now(), Mutex::default(), Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let hub = Arc::new(Hub { start, members, wires, runs, leavers, news, store, fence, closed });
         let ticking = Arc::downgrade(&hub);
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(TICK);
+        door::spawn(async move {
+            let mut ticks = door::Ticks::every(TICK);
             loop {
                 ticks.tick().await;
                 let Some(hub) = ticking.upgrade() else { return };
@@ -72,12 +73,12 @@ impl Hub {
     }
     /// Since the server began.
     pub(super) fn now(&self) -> Duration {
-        self.start.elapsed()
+        door::now().saturating_sub(self.start)
     }
     pub(in crate::cluster) fn members(&self) -> MutexGuard<'_, Membership> {
         lock(&self.members)
     }
-    pub(super) fn runs(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Arc<Run>>> {
+    pub(in crate::cluster) fn runs(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Arc<Run>>> {
         lock(&self.runs)
     }
     /// The newest run of a job that is not forgotten.
@@ -148,7 +149,7 @@ impl Hub {
         })
     }
     /// All members with the slots that runs have.
-    pub(super) fn members_with_load(&self) -> Vec<(Member, usize)> {
+    pub(in crate::cluster) fn members_with_load(&self) -> Vec<(Member, usize)> {
         let runs = self.runs();
         let members = self.members();
         members.all().map(|m| (m.clone(), Self::taken(&runs, m.epoch))).collect()
@@ -178,7 +179,7 @@ impl Hub {
     /// An agent has called.
     pub(in crate::cluster) fn call(self: &Arc<Self>, call: Call) {
         let hub = Arc::clone(self);
-        tokio::spawn(async move {
+        door::spawn(async move {
             let from = call.remote.map_or_else(|| "an agent".to_owned(), |a| a.to_string());
             if let Err(error) = hub.serve(call, &from).await {
                 hub.say(Level::Warning, None, None, error.to_string());
@@ -248,13 +249,13 @@ impl Hub {
     }
     /// Writes an agent down; its epoch. A store that is slow is named: nothing else says why nobody comes in.
     async fn register(&self, registration: &Registration) -> Result<u64> {
-        let since = Instant::now();
+        let since = door::now();
         let mut writing = pin!(Core::register(&self.store, self.fence, registration));
         loop {
-            if let Ok(epoch) = tokio::time::timeout(SLOW, &mut writing).await {
+            if let Some(epoch) = door::timeout(SLOW, &mut writing).await {
                 return epoch;
             }
-            let (name, waited) = (&registration.name, since.elapsed().as_secs());
+            let (name, waited) = (&registration.name, door::now().saturating_sub(since).as_secs());
             let what =
                 format!("agent `{name}` waits to be written down for {waited} s: the control store in {} is slow", self.store.place());
             self.say(Level::Warning, None, Some(name), what);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::core::{Core, now};
 use super::flow_of;
 use crate::Result;
+use crate::cluster::door::Ticks;
 use crate::cluster::membership::SHOWN;
 use crate::cluster::store::{Keep, Level};
 
@@ -14,7 +15,7 @@ const LOOK: Duration = Duration::from_secs(600);
 
 /// Forgets until the server ends: at once, and then every ten minutes.
 pub(super) async fn forgets(core: Arc<Core>, keep: Keep) {
-    let mut looks = tokio::time::interval(LOOK);
+    let mut looks = Ticks::every(LOOK);
     loop {
         looks.tick().await;
         // what is not forgotten now is with the next look

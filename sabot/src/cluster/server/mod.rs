@@ -18,24 +18,27 @@ pub(super) mod view;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::durable::Watch;
-use super::store::{Claim, ControlStore, JobState, Keep, Level, Place, Server};
+use super::store::{Claim, ControlStore, JobState, Keep, Leader, Level, Place, Server};
 use super::tls::Secure;
-use super::{Build, api, durable, wire};
+use super::{api, door, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
 pub(super) use actions::checkpoints_of;
-pub(super) use core::Core;
+pub(super) use core::{Core, Face};
 pub(super) use decide::MOVES;
 pub(super) use drain::begin_drain;
+#[cfg(test)]
+pub(super) use flows::version;
 pub(super) use flows::{Asked, Submitted, begin};
 #[cfg(test)]
 pub(super) use hub::{Hub, news};
@@ -135,50 +138,20 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         }
         None => node.address().to_string(),
     };
-    let (sender, news) = hub::news();
-    let hub = hub::Hub::new(Build::this()?, Arc::clone(&store), leader.fence(), sender);
-    let core = Arc::new(Core {
-        build: Build::this()?,
-        store: Arc::clone(&store),
-        fence: leader.fence(),
-        hub: Arc::clone(&hub),
-        key,
-        ticket_key,
-        control,
-        tls: options.tls.is_some(),
-        since,
-        handover: if matches!(options.store, Place::Postgres(_)) { HANDOVER } else { Duration::ZERO },
-        workflows: OnceLock::new(),
-    });
-    let calls = Arc::downgrade(&hub);
+    let handover = if matches!(options.store, Place::Postgres(_)) { HANDOVER } else { Duration::ZERO };
+    let face = Face { key, ticket_key, control, tls: options.tls.is_some(), since, handover };
+    let (core, news) = Core::new(Arc::clone(&store), &leader, face)?;
+    let calls = Arc::downgrade(&core.hub);
     node.frames(wire::STREAM, move |call| {
         if let Some(hub) = calls.upgrade() {
             hub.call(call);
         }
     });
     crate::cluster::outputs::offer(&node);
-    let mut definitions = flows::definitions(&core);
-    if let Some(watch) = &options.watch {
-        definitions = definitions.watched(watch);
-    }
-    let workflows = durable::open(&store, &leader, &definitions).await?;
-    let resumed = workflows.recovered().resumed.len();
-    let _ = core.workflows.set(Arc::clone(&workflows));
-    let chronicle = tokio::spawn(Arc::clone(&core).chronicle(news));
-    let watching = tokio::spawn(attempt::watch(Arc::clone(&core)));
-    let keeping = tokio::spawn(keeping::forgets(Arc::clone(&core), options.keep));
+    let beside = begin_core(&core, &leader, news, options.keep, options.watch.as_ref()).await?;
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     say(&format!("server at {scheme}://{api_address}, agents join by `agent --join {api_address}` (store {})", store.place()));
-    let upgrading = Arc::clone(&core);
-    let upgrades = tokio::spawn(async move {
-        if let Err(error) = upgrade::begin_all(&upgrading).await {
-            upgrading.hub.say(Level::Error, None, None, format!("jobs of other builds are left alone: {error}"));
-        }
-    });
-    if resumed > 0 {
-        hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
-    }
-    let app = api::routes(Arc::clone(&core), api::Guard::new(options.token.as_deref(), local));
+    let app = api::routes::routes(Arc::clone(&core), api::Guard::new(options.token.as_deref(), local));
     let serving: BoxFuture<'_, std::io::Result<()>> = match &options.tls {
         // without a token a certificate is all that tells a caller from others
         Some(tls) => Box::pin(axum::serve(Secure::new(listener, tls, options.token.is_none())?, app).into_future()),
@@ -190,19 +163,50 @@ pub async fn run_server(options: ServerOptions, mut ending: watch::Receiver<bool
         _ = ending.wait_for(|e| *e) => Ok(()),
     };
     // not a moment longer than it leads; its leads are told nothing more, so that they write nothing more
-    hub.close();
-    chronicle.abort();
-    watching.abort();
-    upgrades.abort();
-    keeping.abort();
+    core.hub.close();
+    beside.iter().for_each(door::Task::abort);
     // agents shall look for the one that leads now, whatever the rest takes
     if over.is_err() {
         node.stop();
     }
     // workflows go on when a server is started again; a store that is away may leave them waiting for it
-    let _ = tokio::time::timeout(FAREWELL, workflows.stop()).await;
+    let _ = door::timeout(FAREWELL, core.workflows()?.stop()).await;
     node.stop();
     over
+}
+
+/// Lets a server that leads begin: what was not over goes on. What runs beside it.
+///
+/// # Errors
+/// If the store does not answer.
+pub(super) async fn begin_core(
+    core: &Arc<Core>,
+    leader: &Leader,
+    news: UnboundedReceiver<hub::News>,
+    keep: Keep,
+    watch: Option<&Watch>,
+) -> Result<[door::Task; 4]> {
+    let definitions = flows::definitions(core);
+    let definitions = match watch {
+        Some(watch) => definitions.watched(watch),
+        None => definitions,
+    };
+    let workflows = durable::open(&core.store, leader, &definitions).await?;
+    let resumed = workflows.recovered().resumed.len();
+    let _ = core.workflows.set(workflows);
+    let chronicle = door::spawn(Arc::clone(core).chronicle(news));
+    let watching = door::spawn(attempt::watch(Arc::clone(core)));
+    let keeping = door::spawn(keeping::forgets(Arc::clone(core), keep));
+    let upgrading = Arc::clone(core);
+    let upgrades = door::spawn(async move {
+        if let Err(error) = upgrade::begin_all(&upgrading).await {
+            upgrading.hub.say(Level::Error, None, None, format!("jobs of other builds are left alone: {error}"));
+        }
+    });
+    if resumed > 0 {
+        core.hub.say(Level::Warning, None, None, format!("{resumed} operations that were not over go on"));
+    }
+    Ok([chronicle, watching, keeping, upgrades])
 }
 
 fn listening(place: &str, e: std::io::Error) -> Error {

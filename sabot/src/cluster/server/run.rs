@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::core::{blocking, pause};
+use super::core::pause;
+use crate::cluster::door;
 use crate::cluster::placement::{Assigned, Assignments};
 use crate::cluster::store::TaskId;
 use crate::operator::{Account, EventTime};
@@ -65,9 +66,10 @@ pub(super) enum Stage {
 }
 
 /// One attempt.
-pub(super) struct Run {
-    pub(super) job: String,
-    pub(super) attempt: u32,
+pub(in crate::cluster) struct Run {
+    pub(in crate::cluster) job: String,
+    pub(in crate::cluster) attempt: u32,
+    pub(super) parallelism: usize,
     pub(super) assignments: Assignments,
     pub(super) shapes: Vec<StageShape>,
     /// Gone when the attempt is over, since it holds the place of the checkpoints.
@@ -88,7 +90,7 @@ pub(super) struct Run {
     noted_savepoints: Mutex<usize>,
     samples: Mutex<Samples>,
     /// When its slots were given back.
-    released: Mutex<Option<Instant>>,
+    released: Mutex<Option<Duration>>,
     /// The agents' own numbers of the slots.
     numbers: OnceLock<Vec<u32>>,
 }
@@ -104,7 +106,7 @@ struct Last {
 }
 
 /// Counts of steps over the last seconds: when, and rows in and out by step.
-type Samples = VecDeque<(Instant, BTreeMap<usize, Account>)>;
+type Samples = VecDeque<(Duration, BTreeMap<usize, Account>)>;
 
 /// How often is looked whether a savepoint is made.
 const ASKED: Duration = Duration::from_millis(5);
@@ -127,10 +129,11 @@ pub(super) struct StepNow {
 }
 
 impl Run {
-    pub(super) fn new(job: &str, attempt: u32, assignments: Assignments, shapes: Vec<StageShape>) -> Arc<Self> {
+    pub(super) fn new(job: &str, attempt: u32, parallelism: usize, assignments: Assignments, shapes: Vec<StageShape>) -> Arc<Self> {
         Arc::new(Run {
             job: job.to_owned(),
             attempt,
+            parallelism,
             assignments,
             shapes,
             lead: Mutex::default(),
@@ -196,27 +199,27 @@ impl Run {
         let name = name.to_owned();
         Ok(self.asks(move |lead| lead.request_end(&name)).await?.is_some())
     }
-    async fn asks<T: Send + 'static>(&self, ask: impl FnOnce(&Arc<Lead>) -> Ticket<T> + Send + 'static) -> Result<Option<T>> {
+    async fn asks<T>(&self, ask: impl FnOnce(&Arc<Lead>) -> Ticket<T>) -> Result<Option<T>> {
         let Some(lead) = self.lead() else {
             pause().await;
             return Ok(None);
         };
-        let (made, ending) = blocking(move || {
-            let ticket = ask(&lead);
-            loop {
-                // in this order: a lead that is over answers nobody any more
-                let over = lead.is_over();
-                if let Some(made) = ticket.try_take() {
-                    let ending = made.is_err() && lead.is_ending();
-                    return Ok((made, ending));
-                }
-                if over {
-                    return Ok((Err(Error::Checkpoint("the job has ended before".into())), true));
-                }
-                std::thread::sleep(ASKED);
+        let ticket = ask(&lead);
+        // not kept while it works, since it holds the place of the checkpoints
+        let asked = Arc::downgrade(&lead);
+        drop(lead);
+        let (made, ending) = loop {
+            // in this order: a lead that is over answers nobody any more
+            let over = asked.upgrade().is_none_or(|lead| lead.is_over());
+            if let Some(made) = ticket.try_take() {
+                let ending = made.is_err() && asked.upgrade().is_none_or(|lead| lead.is_ending());
+                break (made, ending);
             }
-        })
-        .await?;
+            if over {
+                break (Err(Error::Checkpoint("the job has ended before".into())), true);
+            }
+            door::sleep(ASKED).await;
+        };
         match made {
             Ok(made) => Ok(Some(made)),
             Err(error) if !ending => Err(error),
@@ -233,15 +236,15 @@ impl Run {
             None => self.over(End::Failed { error: why.to_owned(), again: false, what: Failing::Task }),
         }
     }
-    /// Its lead, whose end is waited for by a thread.
+    /// Its lead, which is driven to its end.
     ///
     /// # Errors
     /// If the attempt is over already: the lead is told to end then.
     pub(super) fn led_by(self: &Arc<Self>, lead: &Arc<Lead>) -> Result<()> {
         let _ = self.names.set(lead.nodes());
         *lock(&self.lead) = Some(Arc::clone(lead));
-        let (run, lead) = (Arc::clone(self), Arc::clone(lead));
-        let body = move || {
+        let run = Arc::clone(self);
+        let driven = door::driven(&self.job, Arc::clone(lead), move |lead| {
             let result = lead.wait();
             let accounts = result.as_ref().map(|report| report.nodes.iter().map(|n| n.account).collect()).unwrap_or_default();
             *lock(&run.last) = Last { metrics: lead.metrics(), checkpoints: lead.checkpoints(), failed: lead.failed_share(), accounts };
@@ -250,11 +253,8 @@ impl Run {
             drop(lead);
             let began = *run.stage.borrow() != Stage::Deploying;
             run.over(end_of(&result, run.attempt > 1 || began, lost));
-        };
-        std::thread::Builder::new().name(format!("lead-{}", self.job)).spawn(body).map_err(|e| {
-            drop(lock(&self.lead).take());
-            Error::io("a thread", "cannot start it for a job's lead", e)
-        })?;
+        });
+        driven.inspect_err(|_| drop(lock(&self.lead).take()))?;
         match self.stage() {
             Stage::Over(end) => Err(Error::Control(match end {
                 End::Failed { error, .. } => error,
@@ -368,14 +368,14 @@ impl Run {
         }
     }
     /// Whether its slots count as taken.
-    pub(super) fn holds_slots(&self) -> bool {
+    pub(in crate::cluster) fn holds_slots(&self) -> bool {
         lock(&self.released).is_none()
     }
     pub(super) fn release(&self) {
-        lock(&self.released).get_or_insert_with(Instant::now);
+        lock(&self.released).get_or_insert_with(door::now);
     }
     /// When its slots were given back.
-    pub(super) fn released(&self) -> Option<Instant> {
+    pub(super) fn released(&self) -> Option<Duration> {
         *lock(&self.released)
     }
 
@@ -405,7 +405,7 @@ impl Run {
         }
         let samples = lock(&self.samples);
         if let (Some((from, before)), Some((to, after))) = (samples.front(), samples.back()) {
-            let span = to.duration_since(*from).as_secs_f64();
+            let span = to.saturating_sub(*from).as_secs_f64();
             for step in steps.iter_mut().filter(|_| span > 0.0) {
                 if let Some((before, after)) = before.get(&step.node).zip(after.get(&step.node)) {
                     let rate = |before: u64, after: u64| after.saturating_sub(before) as f64 / span;
@@ -419,7 +419,7 @@ impl Run {
     pub(super) fn sample(&self) {
         let now = self.steps().iter().map(|s| (s.node, s.account)).collect();
         let mut samples = lock(&self.samples);
-        samples.push_back((Instant::now(), now));
+        samples.push_back((door::now(), now));
         if samples.len() > SAMPLES {
             samples.pop_front();
         }

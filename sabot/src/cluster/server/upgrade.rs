@@ -20,7 +20,7 @@ use super::flow_of;
 use super::flows::{Asked, Continued, ended, step, step_of, version};
 use crate::cluster::LEASE;
 use crate::cluster::durable::{Filter, Flow, State, Workflows};
-use crate::cluster::store::{Job as Row, JobState, Level, OperationKind, OperationState};
+use crate::cluster::store::{Job as Row, JobState, Level, Operation, OperationKind, OperationState};
 use crate::runtime::{RunOptions, Savepoint, keep_newest};
 use crate::stream::{Job, JobSpec, build_id};
 use crate::{Error, Result};
@@ -83,9 +83,16 @@ pub(in crate::cluster) struct TakeOver {
     asked: Asked,
 }
 
-/// Begins to take a job of another build over, for an operation.
+/// Begins to take a job of another build over, for an operation, unless that goes on already. What an earlier server has begun may have been given up by
+/// one of a third build, and does not count.
 pub(in crate::cluster) async fn begin_take_over(core: &Arc<Core>, operation: &str, asked: &Asked) -> Result<()> {
-    let id = format!("{operation}-{}", core.build.id);
+    let (id_prefix, states) = (Some(format!("{operation}-")), vec![State::Queued, State::Running]);
+    let filter = Filter { id_prefix, states, name: Some("take over".into()), limit: 0 };
+    let begun = core.workflows()?.list(&filter).await?;
+    if begun.iter().any(|w| w.version == version(core)) {
+        return Ok(());
+    }
+    let id = format!("{operation}-{}", core.fence);
     let input = TakeOver { operation: operation.to_owned(), asked: asked.clone() };
     core.workflows()?.start(&id, "take over", write(&input, "an operation")?).await
 }
@@ -147,6 +154,12 @@ pub(super) async fn give_up(core: &Arc<Core>, id: &str, but: &str) -> Result<()>
                 core.store.end_operation(core.fence, &old.id, None, now()).await?;
             }
         }
+    }
+    // what was to bring an attempt up is no workflow of its own
+    let recovers = |o: &Operation| matches!(o.kind, OperationKind::RecoverTask | OperationKind::RecoverAgent);
+    let operations = core.store.operations(Some(id), ALL).await?.into_iter();
+    for old in operations.filter(|o| o.state == OperationState::Running && recovers(o)) {
+        core.store.end_operation(core.fence, &old.id, None, now()).await?;
     }
     let row = core.row(id).await?;
     core.store.release(core.fence, id, row.attempt).await
@@ -274,12 +287,15 @@ async fn suspend(core: &Arc<Core>, id: &str, why: String) -> Result<()> {
 async fn begin(core: &Arc<Core>, asked: &Asked, after: u32, from: Option<PathBuf>) -> Result<()> {
     let id = asked.job.as_str();
     let engine = engine(core).await;
-    let child = format!("continue-{id}-{}", after + 1);
-    // done, and the server was killed before that was noted: the job is on its way
-    if engine.show(&child).await?.is_some() {
+    // done, and the server was killed before that was noted: the job is on its way. What another build has begun was given up
+    let prefix = format!("continue-{id}-{}-", after + 1);
+    let filter = Filter { id_prefix: Some(prefix.clone()), ..Filter::default() };
+    if engine.list(&filter).await?.iter().any(|w| w.version == version(core) && w.state != State::Cancelled) {
         return Ok(());
     }
     let row = core.row(id).await?;
+    // it may have been cancelled meanwhile; the store refuses to begin one that is after this
+    upgradable(&row)?;
     let spec: JobSpec = read(&row.spec, "a job's specification")?;
     let mut options: RunOptions = read(&row.options, "a job's options")?;
     (options.from_savepoint, options.allow_dropped_state) = (from, asked.drop_state);
@@ -294,5 +310,6 @@ async fn begin(core: &Arc<Core>, asked: &Asked, after: u32, from: Option<PathBuf
     let submitted = engine.show(&flow_of(id)).await?;
     let restarts = submitted.and_then(|s| s.input.get("submission")?.get("restarts")?.as_u64()).and_then(|n| u32::try_from(n).ok());
     let input = Continued { job: id.to_owned(), after, restarts };
-    engine.start(&child, "continue", write(&input, "an operation")?).await
+    // two that are taken over at once begin one
+    engine.start(&format!("{prefix}{}", core.fence), "continue", write(&input, "an operation")?).await
 }

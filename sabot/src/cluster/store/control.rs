@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::database::{Database, Transaction, cells};
 use super::leader::{Claim, Fence, Leader};
+use super::memory::{self, Memory};
 #[cfg(feature = "cluster-postgres")]
 use super::postgres::Postgres;
 use super::sqlite::Embedded;
 use super::{Server, schema};
+use crate::cluster::door;
 use crate::{Error, Result};
 
 /// Where the control store is.
@@ -16,6 +18,8 @@ use crate::{Error, Result};
 pub enum Place {
     /// In a directory of this machine: one SQLite file, one server.
     Directory(PathBuf),
+    /// In this process's memory, for tests: nothing survives it.
+    Memory(Memory),
     /// In a Postgres database, `postgres://user:password@host:port/database`: further servers stand by. Needs feature `cluster-postgres`.
     Postgres(String),
 }
@@ -40,6 +44,7 @@ pub struct ControlStore {
 
 pub(in crate::cluster) enum Engine {
     Embedded(Embedded),
+    Memory(Memory),
     #[cfg(feature = "cluster-postgres")]
     Postgres(Box<Postgres>),
 }
@@ -52,6 +57,7 @@ impl ControlStore {
     pub async fn open(place: &Place) -> Result<Self> {
         let engine = match place {
             Place::Directory(dir) => Engine::Embedded(Embedded::open(dir).await?),
+            Place::Memory(memory) => Engine::Memory(memory.clone()),
             #[cfg(feature = "cluster-postgres")]
             Place::Postgres(url) => Engine::Postgres(Box::new(Postgres::open(url).await?)),
             #[cfg(not(feature = "cluster-postgres"))]
@@ -78,6 +84,7 @@ impl ControlStore {
     pub(super) fn database(&self) -> &dyn Database {
         match &self.engine {
             Engine::Embedded(embedded) => embedded,
+            Engine::Memory(memory) => memory,
             #[cfg(feature = "cluster-postgres")]
             Engine::Postgres(postgres) => &**postgres,
         }
@@ -86,6 +93,7 @@ impl ControlStore {
     pub fn place(&self) -> String {
         match &self.engine {
             Engine::Embedded(embedded) => embedded.dir().display().to_string(),
+            Engine::Memory(_) => memory::path().display().to_string(),
             #[cfg(feature = "cluster-postgres")]
             Engine::Postgres(postgres) => postgres.place().to_owned(),
         }
@@ -102,6 +110,15 @@ impl ControlStore {
                     let fence = next_generation(&mut *tx, who).await?;
                     tx.commit().await?;
                     Ok(Claim::Leads(Leader::embedded(fence, lock)))
+                }
+                Err(holder) => Ok(Claim::Held(holder)),
+            },
+            Engine::Memory(memory) => match memory.lock(who) {
+                Ok(place) => {
+                    let mut tx = memory.write().await?;
+                    let fence = next_generation(&mut *tx, who).await?;
+                    tx.commit().await?;
+                    Ok(Claim::Leads(Leader::memory(fence, place)))
                 }
                 Err(holder) => Ok(Claim::Held(holder)),
             },
@@ -132,12 +149,12 @@ impl ControlStore {
                     "the control store in `{place}` is held by {holder}: stop that server, or take another directory"
                 )));
             }
-            tokio::time::sleep(STAND_BY).await;
+            door::sleep(STAND_BY).await;
         }
     }
     /// Whether a second server may wait here for the leader's place.
     pub fn has_stand_by(&self) -> bool {
-        !matches!(self.engine, Engine::Embedded(_))
+        !matches!(self.engine, Engine::Embedded(_) | Engine::Memory(_))
     }
     /// Who leads, or led last.
     ///

@@ -24,7 +24,7 @@ pub(super) trait Transaction: Send {
 }
 
 /// A value of a column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Cell {
     Null,
     Int(i64),

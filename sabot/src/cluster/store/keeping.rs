@@ -13,7 +13,7 @@ const AT_ONCE: u32 = 100;
 /// Operations that are kept, over all jobs.
 const OPERATIONS: u32 = 10_000;
 /// Attempts of a job whose tasks are kept.
-const ATTEMPTS: u32 = 5;
+pub(in crate::cluster) const ATTEMPTS: u32 = 5;
 /// Changes of a job's state that are kept.
 const CHANGES: u32 = 1000;
 

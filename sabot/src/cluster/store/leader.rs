@@ -40,6 +40,7 @@ pub struct Leader {
 #[expect(dead_code, reason = "held until it is dropped")]
 enum Keeps {
     Lock(File, watch::Sender<Option<String>>),
+    Memory(std::sync::Arc<()>, watch::Sender<Option<String>>),
     #[cfg(feature = "cluster-postgres")]
     Session(super::postgres::Held),
 }
@@ -47,6 +48,10 @@ impl Leader {
     pub(super) fn embedded(fence: Fence, lock: File) -> Self {
         let (sender, lost) = watch::channel(None);
         Leader { fence, lost, _keeps: Keeps::Lock(lock, sender) }
+    }
+    pub(super) fn memory(fence: Fence, place: std::sync::Arc<()>) -> Self {
+        let (sender, lost) = watch::channel(None);
+        Leader { fence, lost, _keeps: Keeps::Memory(place, sender) }
     }
     #[cfg(feature = "cluster-postgres")]
     pub(super) fn postgres(held: super::postgres::Held) -> Self {

@@ -3,8 +3,9 @@
 //! Idea: jobs, their tasks, agents, placements, operations, checkpoints and events are rows of one database, and every change of them is one transaction
 //! that begins with the question whether the writer still leads ([`Fence`]). A server that lost its place while it slept can change nothing any more.
 //!
-//! `control` is the store, `leader` who leads it; `jobs`, `agents`, `placement`, `operations`, `checkpoints` and `events` are its methods, `keeping` forgets what is over long since, `types` the rows,
-//! `schema` the tables. Their statements are written once, and run by two small drivers (`database`): `sqlite`, embedded, and `postgres`.
+//! `control` is the store, `leader` who leads it; `jobs`, `agents`, `placement`, `operations`, `checkpoints` and `events` are its methods, `keeping` forgets
+//! what is over long since, `types` are the rows, `schema` the tables. Their statements are written once, and run by small drivers (`database`): `sqlite`,
+//! embedded, `postgres`, and `memory` for tests.
 
 mod agents;
 mod checkpoints;
@@ -14,6 +15,7 @@ mod events;
 mod jobs;
 mod keeping;
 mod leader;
+mod memory;
 mod operations;
 mod placement;
 #[cfg(feature = "cluster-postgres")]
@@ -26,7 +28,10 @@ pub use agents::{Bereft, NewAgent};
 pub(super) use control::Engine;
 pub use control::{ControlStore, Place};
 pub use jobs::NewJob;
+#[cfg(test)]
+pub(super) use keeping::ATTEMPTS;
 pub use leader::{Claim, Fence, Leader};
+pub use memory::Memory;
 pub use types::{
     Agent, AgentState, Assignment, Checkpoint, CheckpointKind, Event, EventFilter, Job, JobChange, JobFilter, JobLine, JobState, Keep,
     Level, Operation, OperationKind, OperationState, Placed, Server, Task, TaskId, TaskState,

@@ -106,7 +106,7 @@ impl Transaction for Open {
     }
 }
 
-fn bound<'a>(sql: &'a str, cells: &'a [Cell]) -> sqlx::query::Query<'a, Sqlite, sqlx::sqlite::SqliteArguments<'a>> {
+pub(super) fn bound<'a>(sql: &'a str, cells: &'a [Cell]) -> sqlx::query::Query<'a, Sqlite, sqlx::sqlite::SqliteArguments<'a>> {
     cells.iter().fold(sqlx::query(sql), |query, cell| match cell {
         Cell::Null => query.bind(None::<i64>),
         Cell::Int(value) => query.bind(*value),
@@ -114,7 +114,7 @@ fn bound<'a>(sql: &'a str, cells: &'a [Cell]) -> sqlx::query::Query<'a, Sqlite, 
     })
 }
 
-fn cells_of(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+pub(super) fn cells_of(row: &SqliteRow) -> Result<Row, sqlx::Error> {
     let cell = |at: usize| {
         let raw = row.try_get_raw(at)?;
         if raw.is_null() {

@@ -81,7 +81,7 @@ impl JobState {
     pub fn is_over(self) -> bool {
         matches!(self, JobState::Suspended | JobState::Finished | JobState::Failed | JobState::Cancelled)
     }
-    /// Whether a job may go from here to there. A suspended, failed or cancelled job may start again, from its last checkpoint; a finished one may not.
+    /// Whether a job may go from here to there. A suspended one may start again, from its savepoint; one that has finished, failed or was cancelled may not.
     pub fn may_become(self, next: JobState) -> bool {
         use JobState as S;
         match self {
@@ -90,8 +90,8 @@ impl JobState {
             S::Running => matches!(next, S::Starting | S::Restarting | S::Stopping | S::Suspended | S::Finished | S::Failed | S::Cancelled),
             S::Restarting => matches!(next, S::Starting | S::Stopping | S::Failed | S::Cancelled),
             S::Stopping => matches!(next, S::Suspended | S::Finished | S::Failed | S::Cancelled),
-            S::Suspended | S::Failed | S::Cancelled => matches!(next, S::Starting),
-            S::Finished => false,
+            S::Suspended => next == S::Starting,
+            S::Failed | S::Cancelled | S::Finished => false,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The pure parts of the cluster, under virtual time and over seeds.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
 
+mod control;
 mod load;
 mod membership;
 mod placement;
+pub(super) mod world;
 
 /// Random numbers of a seed, by xorshift.
 struct Random(u64);

@@ -194,6 +194,11 @@ impl Lead {
             plan,
         }))
     }
+    /// What the sources have.
+    #[cfg(all(test, feature = "cluster"))]
+    pub(crate) fn sources(&self) -> &[Listed] {
+        &self.sources
+    }
     /// The stages that are to be placed.
     pub fn stages(&self) -> &[StageShape] {
         &self.stages

@@ -115,3 +115,20 @@ fn parts(mut frame: Bytes) -> Vec<FlightData> {
 fn part(body: Bytes, more: &'static [u8]) -> FlightData {
     FlightData { app_metadata: Bytes::from_static(more), data_body: body, ..FlightData::default() }
 }
+
+#[cfg(test)]
+impl FrameSender {
+    /// A sender, and what it sends, for a simulated network.
+    pub(crate) fn loose() -> (FrameSender, mpsc::UnboundedReceiver<Bytes>) {
+        let (sender, frames) = mpsc::unbounded_channel();
+        (FrameSender(sender), frames)
+    }
+}
+#[cfg(test)]
+impl FrameReceiver {
+    /// Of frames from a simulated network.
+    pub(crate) fn loose(mut frames: mpsc::UnboundedReceiver<Bytes>) -> FrameReceiver {
+        let frames = stream::poll_fn(move |context| frames.poll_recv(context));
+        FrameReceiver::new(frames.map(|frame| Ok(part(frame, LAST))), "a simulated network".into())
+    }
+}

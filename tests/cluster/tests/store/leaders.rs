@@ -100,6 +100,7 @@ pub(super) async fn a_newer_store_is_refused(home: Home) {
                 let ran = std::process::Command::new("python3").args(["-c", &python]).status().unwrap();
                 assert!(ran.success());
             }
+            Place::Memory(_) => panic!("no tool reaches what is in memory"),
             Place::Postgres(url) => {
                 note(&home.file("script.sql"), &script);
                 let ran = std::process::Command::new("psql").args([url.as_str(), "-q", "-c", &script]).status().unwrap();
