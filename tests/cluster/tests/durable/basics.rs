@@ -390,14 +390,17 @@ pub(super) async fn joined_steps(home: Home) {
         async move {
             let step = |name: &'static str, wait: u64| {
                 let all = Arc::clone(&all);
-                flow.step(name, move || async move {
-                    // one after the other they would wait for ever
-                    all.fetch_add(1, Ordering::SeqCst);
-                    while all.load(Ordering::SeqCst) < 3 {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
+                flow.step(name, move || {
+                    let all = Arc::clone(&all);
+                    async move {
+                        // one after the other they would wait for ever
+                        all.fetch_add(1, Ordering::SeqCst);
+                        while all.load(Ordering::SeqCst) < 3 {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                        tokio::time::sleep(Duration::from_millis(wait)).await;
+                        Ok(wait)
                     }
-                    tokio::time::sleep(Duration::from_millis(wait)).await;
-                    Ok(wait)
                 })
             };
             // the later ends first
