@@ -37,6 +37,8 @@ suite_in_memory! {
     basics::errors_are_recorded,
     basics::cancelled_resumed_forked,
     basics::stopped_and_opened_again,
+    basics::begun_again_and_again,
+    basics::what_is_over_can_be_forgotten,
     basics::other_versions_wait,
     basics::joined_steps,
     basics::another_step_than_recorded,

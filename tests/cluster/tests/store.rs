@@ -29,6 +29,8 @@ suite! {
 suite_in_memory! {
     rows::jobs_and_their_states,
     rows::operations_checkpoints_and_events,
+    rows::lists_of_jobs,
+    rows::what_is_over_is_forgotten,
     rows::the_speed_of_a_write,
     placing::agents_come_and_go,
     placing::a_placement_is_whole_or_not_at_all,

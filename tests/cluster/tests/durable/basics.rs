@@ -303,7 +303,7 @@ pub(super) async fn begun_again_and_again(home: Home) {
     workflows.stop().await.unwrap();
     drop(workflows);
     match &home.place {
-        Place::Directory(_) => {
+        Place::Directory(_) | Place::Memory(_) => {
             for _ in 0..102 {
                 durable::open(&store, &leader, &definitions).await.unwrap().stop().await.unwrap();
             }
