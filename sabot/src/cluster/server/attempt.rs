@@ -79,7 +79,7 @@ pub(super) async fn assign(
         if row.state == JobState::Stopping {
             return Ok(Assign::Over(End::Cancelled));
         }
-        let new = is_new(core, flow, attempt);
+        let new = is_new(core, flow, attempt) && !core.expects_agents().await?;
         let placed = reserve(core, (id, attempt, parallelism), &demands, shapes, before);
         let refusal = match placed {
             Ok(run) => {

@@ -83,6 +83,16 @@ impl Core {
     pub(super) fn gathers(&self, flow: &str) -> bool {
         self.hub.now() < GATHERING && self.took_over(flow)
     }
+    /// Whether agents are still to join that the server before this one had when it ended.
+    pub(super) async fn expects_agents(&self) -> Result<bool> {
+        if self.hub.now() >= GATHERING {
+            return Ok(false);
+        }
+        let known = self.store.agents().await?;
+        let members = self.hub.members();
+        let joined = |name: &str| members.all().any(|m| m.registration.name == name);
+        Ok(known.iter().any(|a| a.state == AgentState::Ready && !joined(&a.id)))
+    }
     /// A job's row.
     ///
     /// # Errors

@@ -331,7 +331,7 @@ async fn compile(core: &Arc<Core>, flow: &str, id: &str, attempt: u32) -> Result
     let row = core.row(id).await?;
     let (spec, mut options) = core.job_of(&row)?;
     if options.threads == 0 {
-        while core.gathers(flow) {
+        while core.gathers(flow) || core.expects_agents().await? {
             pause().await;
         }
         let free: usize = core.hub.offers(&core.hub.runs()).iter().map(|o| o.free).sum();
