@@ -61,6 +61,8 @@ kill)
     for child in $pid $first; do
         while [ -e "/proc/$child" ] && ! grep -qs '^State:[[:space:]]*Z' "/proc/$child/status"; do sleep 0.02; done
     done
+    # one that nobody has waited for yet would pass for one that runs
+    rm -f "$dir/data/postmaster.pid"
     ;;
 stop)
     dir=$(cd "$dir" && pwd)
