@@ -275,6 +275,7 @@ fn side(runtime: &Runtime, node: &Node, me: usize, other: &str, links: usize) ->
     let host = Arc::new(Waker::default());
     let (outgoing, incoming) = if me == 0 { (ends, Vec::new()) } else { (Vec::new(), ends) };
     carrier.start(Links { outgoing, incoming, host: Arc::clone(&host) as _ }).unwrap();
+    carrier.begin();
     (carrier, channels, host)
 }
 
