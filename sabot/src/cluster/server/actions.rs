@@ -10,7 +10,7 @@ use super::decide::move_to;
 use super::drain::Off;
 use super::flows::{Asked, begin, ended, step};
 use super::run::Run;
-use super::upgrade::give_up;
+use super::upgrade::cancel_other;
 use crate::cluster::door;
 use crate::cluster::durable::Flow;
 use crate::cluster::store::{Job as Row, JobState, OperationKind};
@@ -45,9 +45,7 @@ async fn cancelled(core: &Arc<Core>, flow: &Flow, id: &str) -> Result<Value> {
                 return Ok(row.state);
             }
             if row.build != core.build.id {
-                // no server of its build is there to end it
-                give_up(core, id, "").await?;
-                core.store.change_job(core.fence, id, JobState::Cancelled, "it was cancelled", now()).await?;
+                cancel_other(core, id).await?;
                 continue;
             }
             if let Some(run) = core.hub.run(id, row.attempt)

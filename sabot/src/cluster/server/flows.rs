@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::{self, Assign, Going};
-use super::core::{Core, TRIES, blocking, compiled, now, patiently, pause, write};
+use super::core::{Core, TRIES, blocking, compiled, now, patiently, pause, read, write};
 use super::decide::{Decision, Next, RESTARTS, decide};
 use super::run::{End, Failing, may_pass};
 use super::{actions, drain, upgrade};
 use crate::cluster::api::Submission;
 use crate::cluster::durable::{Definitions, Flow, Retry};
-use crate::cluster::store::{JobState, Level, NewJob, Operation, OperationKind};
+use crate::cluster::store::{JobFilter, JobLine, JobState, Level, NewJob, Operation, OperationKind};
+use crate::runtime::RunOptions;
 use crate::runtime::share::StageShape;
 use crate::stream::{Job, JobSpec};
 use crate::{Error, Result};
@@ -335,7 +336,7 @@ async fn compile(core: &Arc<Core>, flow: &str, id: &str, attempt: u32) -> Result
             pause().await;
         }
         let free: usize = core.hub.offers(&core.hub.runs()).iter().map(|o| o.free).sum();
-        options.threads = free.max(1);
+        options.threads = free.saturating_sub(awaited(core, id).await?).max(1);
         core.store.respecify(core.fence, id, &row.build, &row.spec, &write(&options, "a job's options")?, now()).await?;
     }
     let parallelism = options.threads;
@@ -350,6 +351,19 @@ async fn compile(core: &Arc<Core>, flow: &str, id: &str, attempt: u32) -> Result
             Ok(Ready::Over(End::Failed { error: error.to_string(), again, what: Failing::Task }))
         }
     }
+}
+
+/// The slots that other jobs wait for: a job that takes what is free leaves them these.
+async fn awaited(core: &Core, but: &str) -> Result<usize> {
+    let filter = JobFilter { states: vec![JobState::Starting, JobState::Restarting], ..JobFilter::default() };
+    let has_none = |id: &str| core.hub.run_of(id).is_none_or(|run| !run.holds_slots());
+    let waits = |job: &JobLine| job.id != but && job.build == core.build.id && has_none(&job.id);
+    let mut slots = 0;
+    for job in core.store.list_jobs(&filter).await?.into_iter().filter(waits) {
+        let options: RunOptions = read(&job.options, "a job's options")?;
+        slots += options.threads;
+    }
+    Ok(slots)
 }
 
 /// Whether a job cannot begin anew without losing its place.

@@ -116,7 +116,19 @@ pub(super) async fn begin_all(core: &Arc<Core>) -> Result<()> {
         core.store.end_operation(core.fence, id, None, now()).await?;
     }
     for row in core.store.jobs().await? {
-        if row.state.is_over() || row.build == core.build.id || taken.contains(&row.id) {
+        if row.build == core.build.id || taken.contains(&row.id) {
+            continue;
+        }
+        let mut asked = operations.iter().filter(|o| o.state == OperationState::Running && o.job.as_deref() == Some(&row.id));
+        if row.state.is_over() {
+            // it ended, and the server was killed before that was written down everywhere
+            if asked.next().is_some() {
+                give_up(core, &row.id, "").await?;
+            }
+            continue;
+        }
+        if row.state == JobState::Stopping && asked.any(|o| o.kind == OperationKind::Cancel) {
+            cancel_other(core, &row.id).await?;
             continue;
         }
         let why = format!("it is of build {}, and this server is build {}", row.build, core.build.id);
@@ -140,7 +152,7 @@ async fn engine(core: &Core) -> Arc<dyn Workflows> {
 }
 
 /// Gives up what servers of other builds have begun with a job, and waits until none of their agents can run it any more.
-pub(super) async fn give_up(core: &Arc<Core>, id: &str, but: &str) -> Result<()> {
+async fn give_up(core: &Arc<Core>, id: &str, but: &str) -> Result<()> {
     while core.hub.now() < LEASE {
         pause().await;
     }
@@ -163,6 +175,12 @@ pub(super) async fn give_up(core: &Arc<Core>, id: &str, but: &str) -> Result<()>
     }
     let row = core.row(id).await?;
     core.store.release(core.fence, id, row.attempt).await
+}
+
+/// Ends a job of another build for good: no server of its build is there to do that.
+pub(super) async fn cancel_other(core: &Arc<Core>, id: &str) -> Result<()> {
+    give_up(core, id, "").await?;
+    core.store.change_job(core.fence, id, JobState::Cancelled, "it was cancelled", now()).await.map(drop)
 }
 
 /// A job of another build goes on with this one.

@@ -42,6 +42,7 @@ fn what_was_saved_when_the_server_died_counts() {
     assert_eq!((operation("rescale"), cluster.job(&job)["parallelism"].clone()), (json!("done"), json!(4)));
     assert_eq!(cluster.job(&job)["restarts"], 1, "the server's death counts, and nothing else");
     cluster.another_checkpoint(&job);
+    cluster.until_written();
     ask_in_vain(&mut cluster, &["job", "savepoint", &job, "end", "--stop"]);
     cluster.start_server();
     let operation = |kind: &str| {

@@ -101,8 +101,8 @@ impl Link for Proxies {
         self.proxies.iter().for_each(|p| p.down(false));
     }
     fn slow(&self) {
-        // a thousandth of what a local network carries
-        self.proxies.iter().for_each(|p| p.rate(100_000));
+        // less than a hundredth of what a local network carries
+        self.proxies.iter().for_each(|p| p.rate(500_000));
     }
     fn passed(&self) -> u64 {
         self.proxies.iter().map(Proxy::passed).sum()

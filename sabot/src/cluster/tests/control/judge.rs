@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Cluster;
 use super::net::Line;
 use crate::cluster::durable::{Filter, State, Summary};
-use crate::cluster::server::{Core, upgradable, version};
+use crate::cluster::server::{Core, upgradable, version, view};
 use crate::cluster::store::{ATTEMPTS, Job, JobState, OperationKind, OperationState};
 use crate::runtime::RunOptions;
 use crate::sync::lock;
@@ -114,10 +114,29 @@ async fn rows(core: &Core) -> Result<Vec<Job>, String> {
     core.store.jobs().await.map_err(|e| e.to_string())
 }
 
+fn threads(job: &Job) -> Result<usize, String> {
+    let options: RunOptions = serde_json::from_value(job.options.clone()).map_err(|e| e.to_string())?;
+    Ok(options.threads)
+}
+
+/// More slots than any job names: one that was submitted without a number has taken all that were free, and others may find none.
+const GREEDY: usize = 8;
+
 /// What is not well yet.
 async fn well(cluster: &Cluster, core: &Arc<Core>, patient: bool) -> Result<Option<String>, String> {
-    for job in rows(core).await? {
+    let jobs = rows(core).await?;
+    let free = view::server(core).free_slots;
+    let mut greedy = false;
+    for job in jobs.iter().filter(|job| !job.state.is_over()) {
+        greedy |= threads(job)? > GREEDY;
+    }
+    let mut waiting = Vec::new();
+    for job in jobs {
         if job.state.is_over() {
+            continue;
+        }
+        if greedy && matches!(job.state, JobState::Submitted | JobState::Starting | JobState::Restarting) && threads(&job)? > free {
+            waiting.push(job.id);
             continue;
         }
         if job.state != JobState::Running {
@@ -126,18 +145,15 @@ async fn well(cluster: &Cluster, core: &Arc<Core>, patient: bool) -> Result<Opti
         if patient && job.id.starts_with("sim_ends") {
             return Ok(Some(format!("job {} has not ended", job.id)));
         }
-        let options: RunOptions = serde_json::from_value(job.options.clone()).map_err(|e| e.to_string())?;
-        let acting = cluster.board.acting(Some(&job.id));
+        let (acting, threads) = (cluster.board.acting(Some(&job.id)), threads(&job)?);
         let slots: usize = acting.iter().map(|s| s.slots).sum();
-        if slots != options.threads || acting.iter().any(|s| s.id.attempt != job.attempt) {
-            return Ok(Some(format!(
-                "job {} shall run in {} slots, in attempt {}, and has {acting:?}",
-                job.id, options.threads, job.attempt
-            )));
+        if slots != threads || acting.iter().any(|s| s.id.attempt != job.attempt) {
+            return Ok(Some(format!("job {} shall run in {} slots, in attempt {}, and has {acting:?}", job.id, threads, job.attempt)));
         }
     }
     for operation in core.store.operations(None, 10_000).await.map_err(|e| e.to_string())? {
-        if operation.state == OperationState::Running {
+        let waits = operation.job.as_ref().is_some_and(|job| waiting.contains(job));
+        if operation.state == OperationState::Running && !waits {
             return Ok(Some(format!("operation {} is at `{}`", operation.id, operation.progress)));
         }
     }
