@@ -104,6 +104,7 @@ impl PartsSink {
     ///
     /// # Errors
     /// If the directory cannot be listed.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn committed(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
         let io = |e| Error::io(dir, "cannot list this directory", e);
         let mut files = Vec::new();
