@@ -67,10 +67,7 @@ fn upgrade(client: &Client, sub: &ArgMatches) -> Result<i32> {
     wait(async {
         let jobs: Vec<String> = match sub.get_one::<String>("job") {
             Some(given) => vec![named(client, given).await?],
-            None => {
-                let all: Vec<JobSummary> = client.get("/v1/jobs").await?;
-                all.into_iter().filter(|j| !j.state.is_over()).map(|j| j.id).collect()
-            }
+            None => super::lists::listed(client, "open").await?.into_iter().map(|j| j.id).collect(),
         };
         let mut begun: Vec<(String, Result<Begun>)> = Vec::new();
         for job in jobs {

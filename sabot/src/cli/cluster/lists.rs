@@ -43,7 +43,7 @@ pub(super) fn jobs(sub: &ArgMatches) -> Result<i32> {
 }
 
 /// All jobs in these states, the newest first.
-async fn listed(client: &Client, states: &str) -> Result<Vec<JobSummary>> {
+pub(super) async fn listed(client: &Client, states: &str) -> Result<Vec<JobSummary>> {
     const AT_ONCE: usize = 1000;
     let mut all: Vec<JobSummary> = Vec::new();
     loop {
