@@ -33,6 +33,11 @@ pub(super) fn time_of_day() -> Duration {
     crate::clock::time_of_day()
 }
 
+/// The same in milliseconds.
+pub(super) fn timestamp() -> i64 {
+    i64::try_from(time_of_day().as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Waits.
 pub(super) async fn sleep(time: Duration) {
     #[cfg(test)]

@@ -21,7 +21,7 @@ use super::shapes::{
 use crate::cluster::door;
 use crate::cluster::server::outputs::{self, Unreadable};
 use crate::cluster::server::{
-    Asked, Core, MOVES, Submitted, begin, begin_drain, begin_take_over, checkpoints_of, flow_of, upgradable, view,
+    Asked, Core, MOVES, Submitted, begin, begin_drain, begin_take_over, checkpoints_of, flow_of, upgradable, view, write,
 };
 use crate::cluster::store::{EventFilter, JobFilter, JobState, Level, Operation, OperationKind, OperationState};
 use crate::cluster::{Build, server};
@@ -140,7 +140,7 @@ async fn join(State(core): Shared, Json(build): Json<Build>) -> Answer<JoinView>
     if let Some(why) = core.build.refusal(&build) {
         return Err(Error::Usage(format!("the agent is refused: {why}")).into());
     }
-    Ok(Json(JoinView { control: core.control.clone(), ticket_key: core.ticket_key.clone(), tls: core.tls }))
+    Ok(Json(JoinView { control: core.face.control.clone(), ticket_key: core.face.ticket_key.clone(), tls: core.face.tls }))
 }
 
 #[derive(Deserialize)]
@@ -199,7 +199,7 @@ pub(in crate::cluster) async fn submit(State(core): Shared, Json(submission): Js
     let job = id_of(&submission);
     let operation = flow_of(&job);
     let input = Submitted { job: job.clone(), submission };
-    let input = serde_json::to_value(input).map_err(|e| Error::internal(format!("a submission cannot be written: {e}")))?;
+    let input = write(&input, "a submission")?;
     core.workflows()?.start(&operation, "submit", input.clone()).await?;
     let there = core.workflows()?.show(&operation).await?;
     if there.is_some_and(|w| w.input != input) {
@@ -230,7 +230,7 @@ pub(in crate::cluster) async fn operate(
 ) -> Answer<Begun> {
     let row = core.row(id).await?;
     let operation = format!("{name}-{id}-{key}");
-    let input = serde_json::to_value(asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    let input = write(&asked, "an operation")?;
     core.workflows()?.start(&operation, name, input.clone()).await?;
     // the workflow writes it down too: a server that is killed here leaves no operation that nobody does
     begin(core, &operation, kind, Some(&row.id), &input).await?;
@@ -292,7 +292,7 @@ pub(in crate::cluster) async fn upgrade(State(core): Shared, Path(id): Path<Stri
     }
     // its own server is gone: this one takes it over
     let operation = format!("upgrade-{id}-{}", digits());
-    let input = serde_json::to_value(&asked).map_err(|e| Error::internal(format!("an operation cannot be written: {e}")))?;
+    let input = write(&asked, "an operation")?;
     begin(&core, &operation, OperationKind::Upgrade, Some(&id), &input).await?;
     begin_take_over(&core, &operation, &asked).await?;
     Ok(Json(Begun { job: id, operation }))

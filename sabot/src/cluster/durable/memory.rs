@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::running::{Ended, Running};
 use super::workflows::{is_a, over, step_number, wait};
 use super::{Body, Definitions, Filter, Flow, Pending, Recovery, Retry, State, StepSummary, Steps, Summary, Workflows};
-use crate::cluster::door;
+use crate::cluster::door::{self, timestamp as now};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -41,10 +41,6 @@ struct Recorded {
     messages: VecDeque<(String, Value)>,
     keys: BTreeSet<String>,
     events: BTreeMap<String, Value>,
-}
-
-fn now() -> i64 {
-    i64::try_from(door::time_of_day().as_millis()).unwrap_or(i64::MAX)
 }
 
 fn unknown(id: &str) -> Error {

@@ -96,15 +96,24 @@ pub(super) async fn save(core: &Arc<Core>, asked: &Asked, dir: &Path) -> Result<
     }
 }
 
+/// The row of a job that is not over.
+///
+/// # Errors
+/// If it is.
+async fn open_row(core: &Arc<Core>, id: &str) -> Result<Row> {
+    let row = core.row(id).await?;
+    match row.state.is_over() {
+        true => Err(Error::Usage(format!("job {id} is {}: only a job that runs can do this", row.state))),
+        false => Ok(row),
+    }
+}
+
 /// Waits until a job runs and is led here: the attempt. None if it is not yet so: to be asked again.
 ///
 /// # Errors
 /// If it is over.
 async fn run_of(core: &Arc<Core>, id: &str) -> Result<Option<Arc<Run>>> {
-    let row = core.row(id).await?;
-    if row.state.is_over() {
-        return Err(Error::Usage(format!("job {id} is {}: only a job that runs can do this", row.state)));
-    }
+    let row = open_row(core, id).await?;
     core.job_of(&row)?;
     let run = core.hub.run(id, row.attempt).filter(|_| running_on(&row));
     if run.is_none() {
@@ -147,10 +156,7 @@ pub(super) async fn until_stopped(core: &Arc<Core>, id: &str, dir: &Path, made: 
 /// # Errors
 /// If it has none, or is over.
 pub(in crate::cluster) async fn checkpoints_of(core: &Arc<Core>, id: &str) -> Result<std::path::PathBuf> {
-    let row = core.row(id).await?;
-    if row.state.is_over() {
-        return Err(Error::Usage(format!("job {id} is {}: only a job that runs can do this", row.state)));
-    }
+    let row = open_row(core, id).await?;
     let (_, options) = core.job_of(&row)?;
     options.checkpoint_dir.ok_or_else(|| {
         Error::Usage(format!(
@@ -231,7 +237,7 @@ pub(super) async fn rescaled(core: &Arc<Core>, flow: &Flow, id: &str, parallelis
 fn missing(core: &Core, id: &str, parallelism: usize) -> Option<String> {
     let runs = core.hub.runs();
     let own = runs.values().filter(|r| r.job == id && r.holds_slots()).map(|r| r.assignments.slots.len()).sum::<usize>();
-    let free: usize = core.hub.offers(&runs).iter().map(|o| o.free).sum();
+    let free = core.hub.free(&runs, None);
     let missing = parallelism.saturating_sub(free + own);
     (missing > 0).then(|| {
         format!(

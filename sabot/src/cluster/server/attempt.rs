@@ -243,7 +243,7 @@ pub(super) async fn deploy(core: &Arc<Core>, flow: &str, id: &str, attempt: u32,
         }
         let epochs = run.assignments.agents.iter().map(|(_, epoch)| *epoch).collect();
         let shares = lead.begin(placement(&run.assignments, &run.shapes), core.hub.outward(&job, attempt, epochs))?;
-        let ticket = core.key.sign(&Grant::new(&job, lead.generation(), Purpose::Exchange, TICKET))?;
+        let ticket = core.face.key.sign(&Grant::new(&job, lead.generation(), Purpose::Exchange, TICKET))?;
         let (hub, led, agents) = (Arc::downgrade(&core.hub), job.clone(), run.assignments.agents.clone());
         lead.on_event(move |share, event| {
             let agent = share.and_then(|n| agents.get(n)).map(|(name, _)| name.as_str());
@@ -375,7 +375,7 @@ pub(super) async fn fence(core: &Arc<Core>, id: &str, attempt: u32) -> Result<()
     match core.hub.run(id, attempt) {
         // another server led it: its agents have stopped when their leases are over, counted from when this one began
         None => {
-            let wait = (LEASE + core.handover).saturating_sub(core.hub.now());
+            let wait = (LEASE + core.face.handover).saturating_sub(core.hub.now());
             door::sleep(wait).await;
         }
         Some(run) => {

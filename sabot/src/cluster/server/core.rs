@@ -33,13 +33,7 @@ pub(in crate::cluster) struct Core {
     pub(in crate::cluster) store: Arc<ControlStore>,
     pub(in crate::cluster) fence: Fence,
     pub(in crate::cluster) hub: Arc<Hub>,
-    pub(in crate::cluster) key: TicketKey,
-    pub(in crate::cluster) ticket_key: String,
-    pub(in crate::cluster) control: String,
-    pub(in crate::cluster) tls: bool,
-    pub(in crate::cluster) since: i64,
-    /// How long a server that led before may have led beside this one.
-    pub(in crate::cluster) handover: Duration,
+    pub(in crate::cluster) face: Face,
     pub(in crate::cluster) workflows: OnceLock<Arc<dyn Workflows>>,
 }
 
@@ -50,6 +44,7 @@ pub(in crate::cluster) struct Face {
     pub(in crate::cluster) control: String,
     pub(in crate::cluster) tls: bool,
     pub(in crate::cluster) since: i64,
+    /// How long a server that led before may have led beside this one.
     pub(in crate::cluster) handover: Duration,
 }
 
@@ -59,13 +54,12 @@ impl Core {
     /// # Errors
     /// If two operators or two pipelines have one name.
     pub(in crate::cluster) fn new(store: Arc<ControlStore>, leader: &Leader, face: Face) -> Result<(Arc<Self>, UnboundedReceiver<News>)> {
-        let Face { key, ticket_key, control, tls, since, handover } = face;
         let build = Build::this()?;
         let (sender, news) = super::hub::news();
         let fence = leader.fence();
         let hub = Hub::new(build.clone(), Arc::clone(&store), fence, sender);
         let workflows = OnceLock::new();
-        Ok((Arc::new(Core { build, store, fence, hub, key, ticket_key, control, tls, since, handover, workflows }), news))
+        Ok((Arc::new(Core { build, store, fence, hub, face, workflows }), news))
     }
     /// The engine of workflows.
     ///
@@ -193,17 +187,15 @@ pub(super) fn compiled(spec: &JobSpec, options: &RunOptions, parallelism: usize)
     Job::from_spec(spec)?.options(move |o| *o = options).stages(parallelism)
 }
 
-/// Milliseconds since 1970.
-pub(super) fn now() -> i64 {
-    i64::try_from(door::time_of_day().as_millis()).unwrap_or(i64::MAX)
-}
-
 pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T> {
     T::deserialize(value).map_err(|e| Error::Control(format!("{what} in the control store makes no sense: {e}")))
 }
-pub(super) fn write<T: Serialize>(value: &T, what: &str) -> Result<Value> {
+pub(in crate::cluster) fn write<T: Serialize>(value: &T, what: &str) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Error::internal(format!("{what} cannot be written: {e}")))
 }
+
+/// Milliseconds since 1970.
+pub(super) use crate::cluster::door::timestamp as now;
 
 pub(super) use crate::cluster::door::blocking;
 

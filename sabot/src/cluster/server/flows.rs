@@ -154,15 +154,20 @@ where
     .await
 }
 
-/// Ends an operation with what its workflow ends with.
+/// Ends the operation that bears its workflow's id with what the workflow ends with.
 pub(super) async fn ended(core: &Arc<Core>, flow: &Flow, outcome: Result<Value>) -> Result<Value> {
+    ended_of(core, flow, flow.id(), outcome).await
+}
+
+/// Ends an operation with what a workflow ends with.
+pub(super) async fn ended_of(core: &Arc<Core>, flow: &Flow, operation: &str, outcome: Result<Value>) -> Result<Value> {
     let said = outcome.as_ref().map_err(ToString::to_string);
     // the workflow is not over: it runs again, or was cancelled
     if flow.broken() {
         return outcome;
     }
     let end = said.as_ref().map_err(String::as_str).copied();
-    patiently(|| core.store.end_operation(core.fence, flow.id(), Some(end), now())).await?;
+    patiently(|| core.store.end_operation(core.fence, operation, Some(end), now())).await?;
     outcome
 }
 
@@ -335,7 +340,7 @@ async fn compile(core: &Arc<Core>, flow: &str, id: &str, attempt: u32) -> Result
         while core.gathers(flow) || core.expects_agents().await? {
             pause().await;
         }
-        let free: usize = core.hub.offers(&core.hub.runs()).iter().map(|o| o.free).sum();
+        let free = core.hub.free(&core.hub.runs(), None);
         options.threads = free.saturating_sub(awaited(core, id).await?).max(1);
         core.store.respecify(core.fence, id, &row.build, &row.spec, &write(&options, "a job's options")?, now()).await?;
     }

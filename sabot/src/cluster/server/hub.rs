@@ -134,12 +134,16 @@ impl Hub {
         };
         able.map(offer).collect()
     }
+    /// The slots that are free on agents that get tasks; not on the agent of this epoch.
+    pub(super) fn free(&self, runs: &BTreeMap<(String, u32), Arc<Run>>, but: Option<u64>) -> usize {
+        self.offers(runs).iter().filter(|o| Some(o.epoch) != but).map(|o| o.free).sum()
+    }
     /// Why what runs on the agent of this epoch, of one job or of all, finds no place on others, if so.
     pub(in crate::cluster) fn no_room(&self, epoch: u64, job: Option<&str>) -> Option<String> {
         let runs = self.runs();
         let there = runs.values().filter(|r| r.holds_slots() && job.is_none_or(|j| r.job == j));
         let needed: usize = there.map(|r| r.assignments.slots_on(epoch)).sum();
-        let free: usize = self.offers(&runs).iter().filter(|o| o.epoch != epoch).map(|o| o.free).sum();
+        let free = self.free(&runs, Some(epoch));
         let missing = needed.saturating_sub(free);
         (missing > 0).then(|| {
             let plural = if missing == 1 { "" } else { "s" };

@@ -34,7 +34,7 @@ use super::{api, door, durable, wire};
 use crate::shuffle::flight::{Node, NodeOptions, TicketKey, Tls, Token};
 use crate::{Error, Result};
 pub(super) use actions::checkpoints_of;
-pub(super) use core::{Core, Face};
+pub(super) use core::{Core, Face, write};
 pub(super) use decide::MOVES;
 pub(super) use drain::begin_drain;
 #[cfg(test)]

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, read};
+use super::core::{Core, now, read};
 use crate::Result;
-use crate::clock::time_of_day;
 use crate::cluster::api::{OutputView, TicketView};
 use crate::cluster::membership::Standing;
 use crate::cluster::outputs::Place;
@@ -139,8 +138,8 @@ pub(in crate::cluster) async fn ticket(
         job: row.id.clone(),
         output: name.to_owned(),
         addresses: addresses(core, id, step).await?,
-        ticket: core.key.sign(&grant)?,
-        expires: i64::try_from((time_of_day() + lasts).as_millis()).unwrap_or(i64::MAX),
+        ticket: core.face.key.sign(&grant)?,
+        expires: now().saturating_add(i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)),
     }))
 }
 
@@ -158,8 +157,8 @@ async fn addresses(core: &Core, id: &str, step: &str) -> Result<Vec<String>> {
         .map(|m| &m.registration)
         .map(|r| (nearness.get(&r.name).copied().unwrap_or(2), r.name.as_str(), r.address.as_str()))
         .collect();
-    let scheme = if core.tls { "grpc+tls" } else { "grpc" };
-    let all = ordered.into_iter().map(|(_, _, address)| address).chain([core.control.as_str()]);
+    let scheme = if core.face.tls { "grpc+tls" } else { "grpc" };
+    let all = ordered.into_iter().map(|(_, _, address)| address).chain([core.face.control.as_str()]);
     Ok(all.map(|address| format!("{scheme}://{address}")).collect())
 }
 

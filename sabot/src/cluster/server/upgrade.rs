@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use super::actions::{begin_asked, running_on, save, until_stopped};
 use super::core::{Core, blocking, compiled, now, pause, read, write};
 use super::flow_of;
-use super::flows::{Asked, Continued, ended, step, step_of, version};
+use super::flows::{Asked, Continued, ended, ended_of, step, step_of, version};
 use crate::cluster::LEASE;
 use crate::cluster::durable::{Filter, Flow, State, Workflows};
-use crate::cluster::store::{Job as Row, JobState, Level, Operation, OperationKind, OperationState};
+use crate::cluster::store::{Job as Row, JobFilter, JobState, Level, Operation, OperationKind, OperationState};
 use crate::runtime::{RunOptions, Savepoint, keep_newest};
 use crate::stream::{Job, JobSpec, build_id};
 use crate::{Error, Result};
@@ -115,19 +115,18 @@ pub(super) async fn begin_all(core: &Arc<Core>) -> Result<()> {
         engine.cancel(id).await?;
         core.store.end_operation(core.fence, id, None, now()).await?;
     }
-    for row in core.store.jobs().await? {
+    for row in core.store.list_jobs(&JobFilter::default()).await? {
         if row.build == core.build.id || taken.contains(&row.id) {
             continue;
         }
-        let mut asked = operations.iter().filter(|o| o.state == OperationState::Running && o.job.as_deref() == Some(&row.id));
         if row.state.is_over() {
             // it ended, and the server was killed before that was written down everywhere
-            if asked.next().is_some() {
+            if operations.iter().any(|o| runs_on(o, &row.id)) {
                 give_up(core, &row.id, "").await?;
             }
             continue;
         }
-        if row.state == JobState::Stopping && asked.any(|o| o.kind == OperationKind::Cancel) {
+        if row.state == JobState::Stopping && is_cancelled(&operations, &row.id) {
             cancel_other(core, &row.id).await?;
             continue;
         }
@@ -139,6 +138,16 @@ pub(super) async fn begin_all(core: &Arc<Core>) -> Result<()> {
         core.hub.say(Level::Warning, Some(&row.id), None, format!("job {} does not run: {why}. {remedy}", row.id));
     }
     Ok(())
+}
+
+/// Whether an operation on this job is not over.
+fn runs_on(operation: &Operation, job: &str) -> bool {
+    operation.state == OperationState::Running && operation.job.as_deref() == Some(job)
+}
+
+/// Whether this job is being cancelled.
+fn is_cancelled(operations: &[Operation], job: &str) -> bool {
+    operations.iter().any(|o| runs_on(o, job) && o.kind == OperationKind::Cancel)
 }
 
 /// The engine, as soon as it is there: workflows that go on begin a moment before.
@@ -186,10 +195,7 @@ pub(super) async fn cancel_other(core: &Arc<Core>, id: &str) -> Result<()> {
 /// A job of another build goes on with this one.
 pub(super) async fn take_over(core: Arc<Core>, flow: Flow, input: TakeOver) -> Result<Value> {
     let outcome = taken(&core, &flow, &input).await;
-    let said = outcome.as_ref().map_err(ToString::to_string);
-    let end = said.as_ref().map_err(String::as_str).copied();
-    core.store.end_operation(core.fence, &input.operation, Some(end), now()).await?;
-    outcome
+    ended_of(&core, &flow, &input.operation, outcome).await
 }
 
 /// A step of it, of which the operation says that it is there.
@@ -207,7 +213,7 @@ async fn taken(core: &Arc<Core>, flow: &Flow, input: &TakeOver) -> Result<Value>
     let (begun, after): (i64, u32) = on(core, flow, input, "take over", || async {
         let begun = now();
         let asked_to_end = core.store.operations(Some(id), ALL).await?;
-        let cancelled = asked_to_end.iter().any(|o| o.kind == OperationKind::Cancel && o.state == OperationState::Running);
+        let cancelled = is_cancelled(&asked_to_end, id);
         give_up(core, id, operation).await?;
         let row = core.row(id).await?;
         if row.state == JobState::Stopping && cancelled {

@@ -22,10 +22,10 @@ pub(in crate::cluster) fn server(core: &Core) -> ServerView {
     ServerView {
         build: core.build.id.clone(),
         pipelines: core.build.pipelines.clone(),
-        control: core.control.clone(),
-        tls: core.tls,
+        control: core.face.control.clone(),
+        tls: core.face.tls,
         pid: std::process::id(),
-        since: core.since,
+        since: core.face.since,
         agents: there.len(),
         slots: there.iter().map(|(m, _)| m.registration.slots).sum(),
         free_slots: there
