@@ -57,38 +57,28 @@ impl Home {
     }
 }
 
-/// Runs each test of a module over each kind of store.
+/// Runs each test over each kind of store; those behind `not in memory` need another process that reaches it, or one that dies.
 #[macro_export]
 macro_rules! suite {
-    ($($module:ident :: $test:ident,)+) => {
+    ($($module:ident :: $test:ident,)+ => not in memory: $($alone:ident :: $with:ident,)+) => {
         mod embedded {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$module::$test($crate::Home::embedded().unwrap()).await;
-            })+
+            $crate::suite! { @embedded $($module::$test,)+ $($alone::$with,)+ }
         }
         #[cfg(feature = "postgres")]
         mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                let home = tokio::task::spawn_blocking($crate::Home::postgres).await.unwrap();
-                let Some(home) = home else { return };
-                super::$module::$test(home).await;
-            })+
+            $crate::suite! { @postgres $($module::$test,)+ $($alone::$with,)+ }
+        }
+        mod memory {
+            $crate::suite! { @memory $($module::$test,)+ }
         }
     };
-}
-
-/// Runs tests of a module over the store in memory: those that need no other process.
-#[macro_export]
-macro_rules! suite_in_memory {
-    ($($module:ident :: $test:ident,)+) => {
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$module::$test($crate::Home::memory().unwrap()).await;
-            })+
-        }
+    (@$kind:ident $($module:ident :: $test:ident,)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            let home = tokio::task::spawn_blocking($crate::Home::$kind).await.unwrap();
+            let Some(home) = home else { return };
+            super::$module::$test(home).await;
+        })+
     };
 }
 

@@ -7,6 +7,8 @@ mod apart;
 mod asked;
 #[path = "processes/broken.rs"]
 mod broken;
+#[path = "processes/certificates.rs"]
+mod certificates;
 #[path = "processes/encrypted.rs"]
 mod encrypted;
 #[path = "processes/held.rs"]

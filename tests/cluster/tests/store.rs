@@ -8,7 +8,7 @@ mod placing;
 #[path = "store/rows.rs"]
 mod rows;
 
-use sabot_cluster_tests::{Home, suite, suite_in_memory};
+use sabot_cluster_tests::{Home, suite};
 
 suite! {
     rows::jobs_and_their_states,
@@ -21,22 +21,10 @@ suite! {
     placing::placements_at_once_never_share_a_slot,
     placing::ten_thousand_tasks_on_two_hundred_agents,
     placing::any_order_of_changes_keeps_the_slots_right,
+    => not in memory:
     leaders::a_second_server,
     leaders::who_led_before_writes_nothing,
     leaders::a_newer_store_is_refused,
-}
-
-suite_in_memory! {
-    rows::jobs_and_their_states,
-    rows::operations_checkpoints_and_events,
-    rows::lists_of_jobs,
-    rows::what_is_over_is_forgotten,
-    rows::the_speed_of_a_write,
-    placing::agents_come_and_go,
-    placing::a_placement_is_whole_or_not_at_all,
-    placing::placements_at_once_never_share_a_slot,
-    placing::ten_thousand_tasks_on_two_hundred_agents,
-    placing::any_order_of_changes_keeps_the_slots_right,
 }
 
 /// What only a cluster's database can.

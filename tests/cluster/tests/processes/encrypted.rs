@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::certificates::Authority;
 use crate::http::{Wire, ask};
 use crate::kit::TOOL;
 
@@ -13,15 +14,9 @@ const TOKEN: &str = "open-sesame-and-nothing-else";
 
 /// Writes an authority, and a certificate of it with its key, under a name.
 fn certify(dir: &Path, name: &str) {
-    let mut authority = rcgen::CertificateParams::default();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority = rcgen::CertifiedIssuer::self_signed(authority, rcgen::KeyPair::generate().unwrap()).unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-    for (what, text) in [("ca", authority.pem()), ("cert", certificate.pem()), ("key", key.serialize_pem())] {
-        std::fs::write(dir.join(format!("{name}-{what}.pem")), text).unwrap();
-    }
+    let authority = Authority::new();
+    authority.trusted(dir, name);
+    authority.signs(dir, name, &["127.0.0.1", "localhost"]);
 }
 
 /// Processes that end with the test.

@@ -1,35 +1,9 @@
 //! Certificates and a token, on an address that other machines reach.
 
 use std::net::UdpSocket;
-use std::path::Path;
 
+use crate::certificates::Authority;
 use crate::kit::{Cluster, port};
-
-/// Signs certificates.
-struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = rcgen::CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Authority(rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap())
-    }
-    /// Writes `name.pem` and `name.key` for a process that is reached at `address`; what it is given of them.
-    fn signs(&self, dir: &Path, name: &str, address: &str) -> Vec<String> {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec![address.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
-        let (cert_file, key_file) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
-        std::fs::write(&cert_file, certificate.pem()).unwrap();
-        std::fs::write(&key_file, key.serialize_pem()).unwrap();
-        ["--tls-cert".into(), cert_file.display().to_string(), "--tls-key".into(), key_file.display().to_string()].to_vec()
-    }
-    /// Writes its own certificate; what a process is given that trusts it.
-    fn trusted(&self, dir: &Path, name: &str) -> Vec<String> {
-        let file = dir.join(format!("{name}.pem"));
-        std::fs::write(&file, self.0.pem()).unwrap();
-        vec!["--tls-ca".into(), file.display().to_string()]
-    }
-}
 
 /// This machine's address in its network; where it has none, its own.
 fn address() -> String {
@@ -57,12 +31,12 @@ fn certificates_and_a_token() {
     let trust = ours.trusted(dir, "ours");
     let port = port();
     let listen = ["--listen".to_owned(), format!("0.0.0.0:{port}"), "--advertise".into(), host.clone()].to_vec();
-    let server = [listen, ours.signs(dir, "server", &host), trust.clone(), token.clone()].concat();
+    let server = [listen, ours.signs(dir, "server", &[&host]), trust.clone(), token.clone()].concat();
     let mut cluster = Cluster::at(format!("{host}:{port}"), vec![server]);
     cluster.asking = [token.clone(), trust.clone()].concat();
     cluster.start_server();
     let everywhere = ["--listen".to_owned(), "0.0.0.0:0".into(), "--advertise".into(), host.clone()].to_vec();
-    let agent = |name: &str| [everywhere.clone(), ours.signs(dir, name, &host), trust.clone(), token.clone()].concat();
+    let agent = |name: &str| [everywhere.clone(), ours.signs(dir, name, &[&host]), trust.clone(), token.clone()].concat();
     for name in ["a1", "a2"] {
         cluster.start_agent(name, 2, &words(&agent(name)));
     }
@@ -77,7 +51,7 @@ fn certificates_and_a_token() {
     cluster.until_attempt_works(&job, 2, 30);
 
     // who is not of the cluster
-    let stranger = others.signs(dir, "stranger", &host);
+    let stranger = others.signs(dir, "stranger", &[&host]);
     let other_trust = others.trusted(dir, "others");
     let refused = |cluster: &mut Cluster, name: &str, given: &[Vec<String>], why: &str| {
         cluster.spawn_agent(name, 2, &words(&given.concat()));
@@ -90,11 +64,11 @@ fn certificates_and_a_token() {
     refused(
         &mut cluster,
         "trusts-another",
-        &[everywhere.clone(), ours.signs(dir, "a3", &host), other_trust.clone(), token.clone()],
+        &[everywhere.clone(), ours.signs(dir, "a3", &[&host]), other_trust.clone(), token.clone()],
         "its certificate is not trusted",
     );
     refused(&mut cluster, "shows-none", std::slice::from_ref(&token), "this server speaks TLS: ask https://");
-    let plain = [everywhere.clone(), ours.signs(dir, "a4", &host), trust.clone()];
+    let plain = [everywhere.clone(), ours.signs(dir, "a4", &[&host]), trust.clone()];
     refused(&mut cluster, "no-token", &plain, "the server wants a token");
     std::fs::write(dir.join("wrong"), "sesame\n").unwrap();
     let wrong = vec!["--token-file".to_owned(), dir.join("wrong").display().to_string()];
