@@ -55,7 +55,7 @@ pub async fn open(store: &ControlStore, leader: &Leader, definitions: &Definitio
         return Err(Error::Control(format!("workflows run where the leader is, and this server is not: {}", leader.lost().await)));
     }
     match store.engine() {
-        Engine::Embedded(embedded) => Ok(Arc::new(embedded::Embedded::open(embedded.pool().clone(), definitions).await?)),
+        Engine::Embedded(embedded) => Ok(Arc::new(embedded::Embedded::open(embedded.writer().clone(), definitions).await?)),
         Engine::Memory(memory) => Ok(Arc::new(memory::InMemory::open(Arc::clone(memory.log()), definitions))),
         #[cfg(feature = "cluster-postgres")]
         Engine::Postgres(database) => {

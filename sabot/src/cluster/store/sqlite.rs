@@ -1,6 +1,10 @@
 //! The embedded database: one SQLite file, and a lock beside it.
 //!
 //! Every commit is on the disk before it returns (`synchronous = FULL`), so that nothing is forgotten when the power fails.
+//!
+//! All that writes, the durable workflows too, goes over one connection, in the order in which it asks. Were there several, each would wait inside SQLite, which
+//! asks now and then and lets the luckiest go on: under load some wait for many seconds, with every connection of the pool, so that readers get none. Readers have their
+//! own connections; they wait for nobody (<https://www.sqlite.org/wal.html>).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -22,12 +26,13 @@ const LOCK: &str = "server.lock";
 const HOLDER: &str = "server.json";
 /// How long a transaction waits for another to end.
 const BUSY: Duration = Duration::from_secs(10);
-/// SQLite writes one transaction at a time; the others read.
-const CONNECTIONS: u32 = 4;
+/// Transactions that read at once.
+const READERS: u32 = 3;
 
 pub(in crate::cluster) struct Embedded {
     dir: PathBuf,
-    pool: SqlitePool,
+    writer: SqlitePool,
+    readers: SqlitePool,
 }
 impl Embedded {
     pub(super) async fn open(dir: &Path) -> Result<Self> {
@@ -40,11 +45,18 @@ impl Embedded {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
-        Ok(Embedded { pool: pool.map_err(|e| error(&file, &e))?, dir: dir.to_owned() })
+        let pool = async |connections, options: &SqliteConnectOptions| {
+            SqlitePoolOptions::new().max_connections(connections).connect_with(options.clone()).await.map_err(|e| error(&file, &e))
+        };
+        Ok(Embedded {
+            writer: pool(1, &options).await?,
+            readers: pool(READERS, &options.create_if_missing(false)).await?,
+            dir: dir.to_owned(),
+        })
     }
-    pub(in crate::cluster) fn pool(&self) -> &SqlitePool {
-        &self.pool
+    /// The one connection that writes. Who has it must not ask for it again.
+    pub(in crate::cluster) fn writer(&self) -> &SqlitePool {
+        &self.writer
     }
     /// The lock of the directory; who has it, otherwise. It is let go with the file, whatever the process dies of.
     pub(super) fn lock(&self, who: &Server) -> Result<Result<File, Option<Server>>> {
@@ -67,9 +79,9 @@ impl Embedded {
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
-    async fn begin(&self, how: &'static str) -> Result<Box<dyn Transaction>> {
+    async fn begin(&self, pool: &SqlitePool, how: &'static str) -> Result<Box<dyn Transaction>> {
         let path = self.dir.join(FILE);
-        match self.pool.begin_with(how).await {
+        match pool.begin_with(how).await {
             Ok(inner) => Ok(Box::new(Open { inner, path })),
             Err(e) => Err(error(&path, &e)),
         }
@@ -77,10 +89,10 @@ impl Embedded {
 }
 impl Database for Embedded {
     fn read(&self) -> Pending<'_, Box<dyn Transaction>> {
-        Box::pin(self.begin("BEGIN"))
+        Box::pin(self.begin(&self.readers, "BEGIN"))
     }
     fn write(&self) -> Pending<'_, Box<dyn Transaction>> {
-        Box::pin(self.begin("BEGIN IMMEDIATE"))
+        Box::pin(self.begin(&self.writer, "BEGIN IMMEDIATE"))
     }
 }
 
@@ -134,7 +146,52 @@ pub(super) fn error(path: &Path, error: &sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff);
     match code {
         Some(5 | 6) => Error::io(path, format!("the control store is busy ({error})"), std::io::ErrorKind::ResourceBusy.into()),
+        _ if matches!(error, sqlx::Error::PoolTimedOut) => {
+            Error::io(path, "the control store is busy: a write has not ended for half a minute", std::io::ErrorKind::ResourceBusy.into())
+        }
         Some(13) => Error::io(path, "cannot write the control store", std::io::ErrorKind::StorageFull.into()),
         _ => Error::Control(format!("{}: the control store fails: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cluster::store::database::cells;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_waits_to_write_goes_in_turn_and_holds_no_reader_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Embedded::open(dir.path()).await.unwrap());
+        let mut held = store.write().await.unwrap();
+        held.run("CREATE TABLE done (at INTEGER PRIMARY KEY AUTOINCREMENT, who INTEGER)", &[]).await.unwrap();
+        held.commit().await.unwrap();
+        let held = store.write().await.unwrap();
+        let mut writers = Vec::new();
+        for who in 0..50i64 {
+            let (store, asked) = (Arc::clone(&store), Arc::new(tokio::sync::Notify::new()));
+            let told = Arc::clone(&asked);
+            writers.push(tokio::spawn(async move {
+                let mut turn = std::pin::pin!(store.write());
+                // in the queue from here on
+                assert!(std::future::poll_fn(|c| std::task::Poll::Ready(turn.as_mut().poll(c).is_pending())).await);
+                told.notify_one();
+                let mut tx = turn.await.unwrap();
+                tx.run("INSERT INTO done (who) VALUES ($1)", cells![who]).await.unwrap();
+                tx.commit().await.unwrap();
+            }));
+            asked.notified().await;
+        }
+        let mut read = store.read().await.unwrap();
+        assert!(read.rows("SELECT who FROM done", &[]).await.unwrap().is_empty());
+        drop((read, held));
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let rows = store.read().await.unwrap().rows("SELECT who FROM done ORDER BY at", &[]).await.unwrap();
+        assert_eq!(rows.iter().map(|r| r.int(0).unwrap()).collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
     }
 }
