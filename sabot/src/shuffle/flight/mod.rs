@@ -27,6 +27,8 @@
 //!   written without the rest of their batch. Schemas and dictionaries are sent once per link, and when they change.
 //! - **Backpressure.** Credits, in bytes: what the consumer's channel has room for. A channel without credit stays full, and its producer
 //!   stops. Streams are read without a pause, since a stalled stream would hold up others on its connection; HTTP/2 windows are a safety net.
+//! - **Slow networks.** What is on its way is limited by how long it takes (`window`), so that barriers do not queue behind megabytes of rows in sockets, and
+//!   small morsels wait in their channel, where they can share a unit.
 //! - **Cuts.** The producer connects again, at once and then with growing pauses, and goes on from the number that the consumer wants. An
 //!   agent that is away for longer than the peer's patience (10 s) ends the job, with its name and address; before all shares are ready nobody is away.
 //!   A connection on which nothing is
@@ -59,6 +61,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod window;
 mod wire;
 
 use std::time::Duration;

@@ -18,6 +18,7 @@ use super::inbound::Reply;
 use super::peer::{Peer, within};
 use super::replay::Replay;
 use super::status::{from_status, may_pass};
+use super::window::Window;
 use super::wire::{Chunk, Packer, to_flight};
 use crate::shuffle::session::{Frame, Producer};
 use crate::shuffle::{Host, Remote};
@@ -55,6 +56,7 @@ pub(super) struct To {
 
 struct State {
     session: Producer<Chunk>,
+    window: Window,
     packers: Vec<Packer>,
     /// Bytes to release from each channel when its next unit is sent.
     popped: Vec<usize>,
@@ -75,6 +77,7 @@ impl Outbound {
         let To { peer, ticket, ended, replay } = to;
         let state = State {
             session: Producer::new(edge.generation, links.len()),
+            window: Window::new(),
             packers: links.iter().map(|_| Packer::new()).collect(),
             popped: vec![0; links.len()],
             connection: 0,
@@ -162,6 +165,7 @@ impl Outbound {
         let first = FlightData { flight_descriptor: Some(hello.descriptor().map_err(internal)?), ..FlightData::default() };
         let frames = stream::iter([first]).chain(self.frames(connection));
         let wait = FIRST_ANSWER.min(self.peer.patience());
+        let asked = Instant::now();
         let mut answers = within(wait, self.peer.data(frames)).await?;
         let mut first = true;
         loop {
@@ -176,10 +180,14 @@ impl Outbound {
             match reply.map_err(|e| Status::failed_precondition(format!("its answer cannot be read: {e}")))? {
                 Reply::Gone(reason) => return Err(Status::unavailable(reason)),
                 Reply::Resume(resume) => {
-                    lock(&self.state).session.resumed(&resume).map_err(|e| Status::failed_precondition(e.to_string()))?
+                    let mut state = lock(&self.state);
+                    state.window.connected(asked.elapsed());
+                    state.session.resumed(&resume).map_err(|e| Status::failed_precondition(e.to_string()))?;
                 }
                 Reply::Answer(answer) => {
-                    lock(&self.state).session.answered(&answer).map_err(|e| Status::failed_precondition(e.to_string()))?;
+                    let mut state = lock(&self.state);
+                    state.session.answered(&answer).map_err(|e| Status::failed_precondition(e.to_string()))?;
+                    state.window.acknowledged(answer.next, Instant::now());
                 }
             }
             *lived = true;
@@ -215,6 +223,9 @@ impl Outbound {
         if state.connection != connection || self.given_up.load(SeqCst) || state.session.delivered() {
             return Ok(Next::Over);
         }
+        if !state.window.open() {
+            return Ok(Next::Wait);
+        }
         let frame = match state.session.next_frame() {
             Some(frame) => Some(frame),
             None => {
@@ -228,6 +239,8 @@ impl Outbound {
         if let Some(Frame { payload: Some(kept), .. }) = state.session.kept_mut().next_back().filter(|_| new) {
             self.replay.keep(&mut kept.body)?;
         }
+        let bytes = frame.payload.as_ref().map_or(0, Chunk::bytes);
+        state.window.sent(frame.head.seq, bytes, Instant::now());
         let link = frame.head.link as usize;
         let popped = match state.popped.get_mut(link) {
             Some(popped) if new => std::mem::take(popped),
@@ -259,7 +272,7 @@ impl State {
                 continue;
             }
             let credit = self.session.credit(at);
-            let Some(packed) = packer.next(&remote.channel, credit)? else { continue };
+            let Some(packed) = packer.next(&remote.channel, credit, self.window.limit() / 2)? else { continue };
             let sendable = credit > 0 || packed.chunks.first().is_some_and(|(bytes, _)| *bytes == 0);
             *popped = packed.popped;
             packed.chunks.into_iter().for_each(|(bytes, chunk)| self.session.offer(at, bytes, chunk));

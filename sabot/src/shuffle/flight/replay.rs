@@ -49,6 +49,15 @@ pub(super) enum Body {
     Stored(Place, #[allow(dead_code)] Arc<Count>),
 }
 
+impl Body {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Body::Memory(bytes) | Body::Counted(bytes, _) => bytes.len(),
+            Body::Stored(place, _) => place.bytes,
+        }
+    }
+}
+
 /// Where a body is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {

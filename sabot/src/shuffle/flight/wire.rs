@@ -68,6 +68,13 @@ pub(super) struct Chunk {
     meta: Meta,
 }
 
+impl Chunk {
+    /// What it takes of the network, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.header.len() + self.body.len() + 16 * self.meta.items.len()
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Meta {
     /// Bytes of the whole body of the message that begins here.
@@ -107,13 +114,13 @@ impl Packer {
     pub(super) fn holds(&self) -> bool {
         self.next.is_some()
     }
-    /// The next unit of a channel, if there is something in it: no more rows than fill the `credit`, and one morsel beyond. Without credit,
+    /// The next unit of a channel, if there is something in it: no more rows than fill the `credit`, or `most` bytes, and one morsel beyond. Without credit,
     /// marks are put neither behind rows nor before them.
     ///
     /// # Errors
     /// If Arrow refuses a column.
-    pub(super) fn next(&mut self, channel: &Channel, credit: u64) -> Result<Option<Packed>> {
-        let enough = usize::try_from(credit).map_or(ENOUGH, |c| c.clamp(1, ENOUGH));
+    pub(super) fn next(&mut self, channel: &Channel, credit: u64, most: usize) -> Result<Option<Packed>> {
+        let enough = usize::try_from(credit).unwrap_or(usize::MAX).min(most).clamp(1, ENOUGH);
         let (mut unit, mut popped) = (Unit::default(), 0);
         while let Some((message, counted)) = self.next.take().or_else(|| channel.pop()) {
             if let Message::Rows(morsel) = &message {

@@ -92,11 +92,11 @@ impl Namespaces {
     /// Makes the way between the agents slow; how.
     pub(crate) fn slow(&self) -> &'static str {
         let set = |how: &str| [1, 2].iter().try_for_each(|at| self.run(*at, "tc", &format!("qdisc add dev between root {how}")).map(drop));
-        if set("netem delay 50ms rate 4mbit").is_ok() {
+        if set("netem delay 50ms rate 1mbit").is_ok() {
             return "netem";
         }
         // a kernel without it
-        set("tbf rate 4mbit burst 8kb latency 2s").unwrap();
+        set("tbf rate 1mbit burst 4kb latency 2s").unwrap();
         "tbf"
     }
     /// Bytes that one agent has sent to the other.

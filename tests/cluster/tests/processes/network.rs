@@ -102,7 +102,7 @@ impl Link for Proxies {
     }
     fn slow(&self) {
         // less than a hundredth of what a local network carries
-        self.proxies.iter().for_each(|p| p.rate(500_000));
+        self.proxies.iter().for_each(|p| p.rate(100_000));
     }
     fn passed(&self) -> u64 {
         self.proxies.iter().map(Proxy::passed).sum()
