@@ -9,7 +9,8 @@ use std::fmt;
 use std::path::Path;
 
 use super::begin::list;
-use super::checkpoint::{Checkpoint, SourcePosition, layers_of};
+use super::checkpoint::{Checkpoint, NodeState, SourcePosition, layers_of};
+use super::saved::Saved;
 use super::shape::{StepShape, shapes};
 use crate::operator::{Exchange, Instance, LAYERED, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};
@@ -99,17 +100,17 @@ impl fmt::Display for SavepointCheck {
 }
 
 /// What would become of each step of the plan if it began with the savepoint at `path`. States are restored for a try, one step after
-/// the other, so it takes about as long, and as much memory, as restoring them.
+/// the other, so it takes about as long as restoring them, and the memory of the largest.
 ///
 /// # Errors
 /// If the savepoint cannot be read, or a source cannot be opened.
 pub fn check_savepoint(plan: &PhysicalPlan, path: &Path) -> Result<SavepointCheck> {
-    let saved = Checkpoint::read_file(path)?;
+    let saved = Saved::open(path)?;
     let splits = list(plan)?;
-    let mut check = compare(plan, &shapes(plan, &splits)?, &splits, &saved)?;
+    let mut check = compare(plan, &shapes(plan, &splits)?, &splits, &saved.checkpoint)?;
     for (number, node) in plan.nodes.iter().enumerate() {
         if let Some(fate) = check.steps.get_mut(number).filter(|f| f.fate == Fate::Carried)
-            && let Err(error) = tried(plan, number, &saved)
+            && let Err(error) = saved.of(&node.name).and_then(|states| tried(plan, number, &states))
         {
             let why = error.to_string();
             *fate = StepFate {
@@ -124,11 +125,11 @@ pub fn check_savepoint(plan: &PhysicalPlan, path: &Path) -> Result<SavepointChec
 }
 
 /// Restores the state of a step into an instance of it.
-fn tried(plan: &PhysicalPlan, number: usize, saved: &Checkpoint) -> Result<()> {
+fn tried(plan: &PhysicalPlan, number: usize, saved: &[NodeState]) -> Result<()> {
     let Some((node, Work::Operator(factory))) = plan.nodes.get(number).map(|n| (n, &n.work)) else { return Ok(()) };
     let broadcast = node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
     let mut operator = factory.create(Instance { index: 0, of: 1 })?;
-    let states = || saved.states.iter().filter(|s| s.node == node.name && (!broadcast || s.instance == 0));
+    let states = || saved.iter().filter(|s| !broadcast || s.instance == 0);
     let whose = |group: u16| [SHARED, LAYERED].contains(&group);
     let (shared, groups) = (states().filter(|s| s.state.group == SHARED), states().filter(|s| !whose(s.state.group)));
     shared.chain(groups).try_for_each(|state| operator.restore(&state.state))?;
@@ -255,8 +256,9 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
 
 /// How large the state of a step is, if it has any.
 fn held(saved: &Checkpoint, name: &str) -> Option<String> {
-    let states = || saved.states.iter().filter(|s| s.node == name && !s.state.bytes.is_empty());
-    let bytes: usize = states().map(|s| s.state.bytes.len()).sum();
+    let size = |s: &NodeState| s.stored.as_ref().map_or(s.state.bytes.len() as u64, |at| at.length);
+    let states = || saved.states.iter().filter(|s| s.node == name && size(s) > 0);
+    let bytes: u64 = states().map(size).sum();
     let groups: BTreeSet<u16> = states().map(|s| s.state.group).filter(|group| ![SHARED, LAYERED].contains(group)).collect();
     let layers = layers_of(states());
     let rows: u64 = layers.iter().filter_map(|l| l.last()?.rows).map(|rows| rows.live).sum();

@@ -42,7 +42,7 @@ pub(super) struct Seen {
 
 fn claim_at(storage: &dyn Storage, slot: u64) -> Result<Option<Claim>> {
     let name = manifest(slot);
-    if storage.peek(&name, MAGIC.len())?.is_none_or(|start| start != MAGIC) {
+    if storage.part(&name, 0..MAGIC.len() as u64)?.is_none_or(|start| start != MAGIC) {
         return Ok(None);
     }
     let bytes = storage.read(&name)?.unwrap_or_default();

@@ -143,7 +143,11 @@ fn attempt(
             store.iter().try_for_each(|store| store.load(&mut newest)).map_err(abort)?;
             Some(newest)
         }
-        Begin::Savepoint(saved) => Some(carry(plan, &steps, &splits, saved, options.allow_dropped_state).map_err(abort)?),
+        Begin::Savepoint(saved) => {
+            let mut carried = carry(plan, &steps, &splits, saved.checkpoint.clone(), options.allow_dropped_state).map_err(abort)?;
+            saved.load(&mut carried, |_| true).map_err(abort)?;
+            Some(carried)
+        }
     };
     let checkpoint = given.or(newest.as_ref());
     check(plan, checkpoint).map_err(abort)?;

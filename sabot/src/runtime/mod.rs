@@ -73,6 +73,7 @@ mod proof;
 mod report;
 mod requests;
 mod retry;
+mod saved;
 mod savepoints;
 mod seam;
 mod settle;

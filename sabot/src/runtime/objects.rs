@@ -8,19 +8,20 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, UploadPart};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use super::place::Patience;
 use super::retry::Retry;
-use super::storage::{Owner, Pace, Storage};
+use super::storage::{Made, Owner, Pace, Storage};
 use super::util::lock;
 use super::waiting::wait;
 use crate::{Error, Result};
@@ -124,6 +125,42 @@ impl Objects {
         std::thread::sleep(pause.wait);
         Ok(())
     }
+    /// Sends a large object as its parts are made, a few pieces of it in memory.
+    fn upload(&self, name: &str, key: &Key, parts: Made<'_>) -> Result<()> {
+        let failed = |error| self.error(name, "cannot write the checkpoint", error);
+        let mut upload = self.run(self.store.put_multipart(key))?.map_err(failed)?;
+        let sent = (|| {
+            let (mut piece, mut pieces) = (Vec::with_capacity(PART), Vec::with_capacity(AT_ONCE));
+            let mut made = parts();
+            loop {
+                let part = made.next().transpose()?;
+                let ended = part.is_none();
+                let mut rest = part.as_deref().unwrap_or_default();
+                loop {
+                    let (now, later) = rest.split_at(rest.len().min(PART - piece.len()));
+                    piece.extend_from_slice(now);
+                    rest = later;
+                    if piece.len() == PART || (ended && !piece.is_empty()) {
+                        pieces.push(upload.put_part(std::mem::replace(&mut piece, Vec::with_capacity(PART)).into()));
+                    }
+                    if pieces.len() == AT_ONCE || ended {
+                        self.run(all_of(std::mem::take(&mut pieces)))?.map_err(failed)?;
+                    }
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                if ended {
+                    return self.run(upload.complete())?.map(|_| ()).map_err(failed);
+                }
+            }
+        })();
+        if sent.is_err() {
+            // The store drops it by its own rules if this does not arrive.
+            let _ = self.run(upload.abort());
+        }
+        sent
+    }
     fn error(&self, name: &str, what: &str, error: object_store::Error) -> Error {
         use object_store::Error as Of;
         let kind = match &error {
@@ -226,6 +263,15 @@ async fn in_parts(store: &dyn ObjectStore, key: &Key, parts: &[&[u8]]) -> object
     sent
 }
 
+/// Until these parts have arrived.
+async fn all_of(parts: Vec<UploadPart>) -> object_store::Result<()> {
+    let mut under_way: JoinSet<_> = parts.into_iter().collect();
+    while let Some(done) = under_way.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
 /// Cuts byte strings, one behind the other, into pieces of the same length; the last one may be shorter.
 fn pieces<'a>(parts: &[&'a [u8]]) -> Vec<Vec<&'a [u8]>> {
     let (mut all, mut piece, mut room) = (Vec::new(), Vec::new(), PART);
@@ -280,9 +326,9 @@ impl Storage for Objects {
             read => read.map(Some),
         }
     }
-    fn peek(&self, name: &str, length: usize) -> Result<Option<Vec<u8>>> {
+    fn part(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
         let key = self.key(name)?;
-        match self.call(name, "cannot read the checkpoint", || self.store.get_range(&key, 0..length as u64)) {
+        match self.call(name, "cannot read the checkpoint", || self.store.get_range(&key, range.clone())) {
             Err(e) if missing(&e) => Ok(None),
             read => read.map(|bytes| Some(bytes.to_vec())),
         }
@@ -316,6 +362,20 @@ impl Storage for Objects {
         }
         let key = self.key(name)?;
         self.call(name, "cannot write the checkpoint", || in_parts(self.store.as_ref(), &key, parts)).map(|()| true)
+    }
+    fn create_of(&self, name: &str, writer: &str, length: u64, parts: Made<'_>) -> Result<bool> {
+        if length <= PART as u64 {
+            let parts = parts().collect::<Result<Vec<_>>>()?;
+            return self.create(name, writer, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        }
+        if self.part(name, 0..1)?.is_some() {
+            return Ok(false);
+        }
+        let (key, mut retry) = (self.key(name)?, Retry::default());
+        while let Err(error) = self.upload(name, &key, parts) {
+            self.again(&mut retry, name, error)?;
+        }
+        Ok(true)
     }
     fn settle(&self) -> Result<()> {
         Ok(())

@@ -81,15 +81,16 @@ fn objects(dir: &Path, _patience: Patience) -> Result<Arc<dyn Storage>> {
     )))
 }
 
-/// The bytes of the file or object at `path`.
-pub(super) fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+/// The store and the name of the file or object at `path`.
+pub(super) fn apart(path: &Path) -> Result<(Arc<dyn Storage>, String)> {
+    let missing = || Error::io(path, "cannot read the checkpoint", std::io::ErrorKind::NotFound.into());
     if let Some(file) = directory(path)? {
-        return std::fs::read(&file).map_err(|e| Error::io(file, what, e));
+        let name = file.file_name().and_then(|n| n.to_str()).ok_or_else(missing)?;
+        return Ok((Arc::new(Disk::at(file.parent().unwrap_or(Path::new("")))), name.to_owned()));
     }
-    let missing = || Error::io(path, what, std::io::ErrorKind::NotFound.into());
     let text = path.to_str().unwrap_or_default();
     let (dir, name) = text.rsplit_once('/').filter(|(dir, _)| !dir.ends_with('/')).ok_or_else(missing)?;
-    open(Path::new(dir), false, usual())?.read(name)?.ok_or_else(missing)
+    Ok((open(Path::new(dir), false, usual())?, name.to_owned()))
 }
 
 impl Checkpoint {
@@ -98,7 +99,9 @@ impl Checkpoint {
     /// # Errors
     /// If it cannot be read, is no checkpoint, is damaged, or is of a version of the format that this program does not know.
     pub fn read_file(path: &Path) -> Result<Checkpoint> {
-        let read = Self::parse(&read(path, "cannot read the checkpoint")?, path)?;
+        let (storage, name) = apart(path)?;
+        let missing = || Error::io(path, "cannot read the checkpoint", std::io::ErrorKind::NotFound.into());
+        let read = Self::parse(&storage.read(&name)?.ok_or_else(missing)?, path)?;
         match read.states.iter().find_map(|s| s.stored.as_ref()) {
             Some(stored) => Err(Error::Checkpoint(format!(
                 "{} does not hold all of its states (some are in {}): continue from its directory, or make a savepoint",

@@ -141,7 +141,7 @@ pub fn ask_for_savepoint(dir: &Path, name: &str, stop: bool, patience: Duration)
         }
         let waited = started.elapsed();
         let alone = idle.is_none() && !taken && waited > job.pace().requests * PATIENCE && {
-            taken = job.peek(&request, 1)?.is_none();
+            taken = job.part(&request, 0..1)?.is_none();
             !taken
         };
         if idle == Some(true) || alone || waited > patience {

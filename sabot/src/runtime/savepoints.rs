@@ -3,9 +3,11 @@
 //! A savepoint is one file with everything in it, so it can be copied, moved, and restored where its checkpoints are long gone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::checkpoint::{Checkpoint, NodeState};
 use super::place;
+use super::saved::{Blobs, Saved};
 use super::storage::Storage;
 use super::store::Store;
 #[cfg(feature = "cluster")]
@@ -38,23 +40,36 @@ impl Checkpoint {
 }
 
 impl Store {
-    /// Keeps a checkpoint, whose states are loaded, under a name.
+    /// Keeps a checkpoint under a name. Its states go from their files into the savepoint without being in memory all at once.
     ///
     /// # Errors
-    /// If there is a savepoint of this name, or it cannot be written; nothing is left of it then.
+    /// If there is a savepoint of this name, it cannot be written, or a state cannot be read; nothing is left of it then.
     pub(super) fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<Savepoint> {
         let file = file_of(name);
         let path = self.storage.place(&file);
-        let mut head = Vec::new();
-        let pieces = checkpoint.pieces(true, &mut head)?;
-        if !self.storage.create(&file, &self.generation.to_string(), &pieces)? {
+        let (head, bytes) = checkpoint.head_of_all()?;
+        let parts = || -> Box<dyn Iterator<Item = Result<Vec<u8>>> + '_> {
+            let mut stored = Blobs::new(self.storage.as_ref(), checkpoint.states.iter().filter_map(|s| s.stored.as_ref()).collect());
+            let lost = || Err(Error::internal("a state has no place"));
+            let states = checkpoint.states.iter().map(move |s| match &s.stored {
+                Some(_) => stored.next().unwrap_or_else(lost).map_err(|e| needed(e, checkpoint.epoch)),
+                None => Ok(s.state.bytes.clone()),
+            });
+            let rows = checkpoint.in_flight.iter().map(|f| Ok(f.rows.clone()));
+            Box::new(std::iter::once(Ok(head.clone())).chain(states).chain(rows))
+        };
+        if !self.storage.create_of(&file, &self.generation.to_string(), bytes, &parts)? {
             return Err(Error::Checkpoint(format!(
                 "there is a savepoint `{name}` already, in {}; delete it, or choose another name",
                 path.display()
             )));
         }
-        Ok(Savepoint { name: name.to_owned(), epoch: checkpoint.epoch, bytes: pieces.iter().map(|p| p.len() as u64).sum(), path })
+        Ok(Savepoint { name: name.to_owned(), epoch: checkpoint.epoch, bytes, path })
     }
+}
+
+fn needed(error: Error, epoch: u64) -> Error {
+    Error::Checkpoint(format!("{}; checkpoint {epoch} needs it", error.to_string().trim_start_matches("checkpoint: ")))
 }
 
 /// Refuses what could not be the name of a file everywhere.
@@ -73,7 +88,7 @@ fn file_of(name: &str) -> String {
 }
 
 /// The store of checkpoints at `dir`, for one who only looks.
-fn at(dir: &Path) -> Result<std::sync::Arc<dyn Storage>> {
+fn at(dir: &Path) -> Result<Arc<dyn Storage>> {
     place::open(dir, false, place::usual())
 }
 
@@ -90,7 +105,7 @@ pub(crate) fn savepoint_names(dir: &Path) -> Result<Vec<String>> {
 /// The savepoint of a name in a directory of checkpoints, or in its like in an object store.
 #[cfg(feature = "cluster")]
 pub(crate) fn savepoint_named(dir: &Path, name: &str) -> Result<Savepoint> {
-    savepoint_at(at(dir)?.as_ref(), name)
+    savepoint_at(at(dir)?, name)
 }
 
 /// Keeps the newest checkpoint in a directory, or in its like in an object store, under a name, while nobody runs the job. Nothing, if there is none; what is
@@ -113,9 +128,7 @@ pub(crate) fn keep_newest(dir: &Path, name: &str) -> Result<Option<Savepoint>> {
         )));
     }
     let store = Store::beside(dir, &RunOptions::default(), (0, 0))?;
-    let mut checkpoint = store.manifest(newest)?;
-    store.load(&mut checkpoint)?;
-    store.save(name, &checkpoint).map(Some)
+    store.save(name, &store.manifest(newest)?).map(Some)
 }
 
 /// The savepoints of a directory of checkpoints, or of its like in an object store, in the order of their epochs, then names. Those that
@@ -125,17 +138,16 @@ pub(crate) fn keep_newest(dir: &Path, name: &str) -> Result<Option<Savepoint>> {
 /// If the directory cannot be listed.
 pub fn savepoints(dir: &Path) -> Result<Vec<Result<Savepoint>>> {
     let storage = at(dir)?;
-    let mut found: Vec<Result<Savepoint>> = names(storage.as_ref())?.iter().map(|name| savepoint_at(storage.as_ref(), name)).collect();
+    let mut found: Vec<Result<Savepoint>> = names(storage.as_ref())?.iter().map(|name| savepoint_at(Arc::clone(&storage), name)).collect();
     found.sort_by_key(|s| s.as_ref().map_or((u64::MAX, String::new()), |s| (s.epoch, s.name.clone())));
     Ok(found)
 }
 
-fn savepoint_at(storage: &dyn Storage, name: &str) -> Result<Savepoint> {
+fn savepoint_at(storage: Arc<dyn Storage>, name: &str) -> Result<Savepoint> {
     let file = file_of(name);
     let path = storage.place(&file);
-    let bytes = storage.read(&file)?.ok_or_else(|| Error::io(&path, "cannot read the savepoint", std::io::ErrorKind::NotFound.into()))?;
-    let checkpoint = Checkpoint::parse(&bytes, &path)?;
-    Ok(Savepoint { name: name.to_owned(), epoch: checkpoint.epoch, bytes: bytes.len() as u64, path })
+    let saved = Saved::open_in(storage, &file, &path)?;
+    Ok(Savepoint { name: name.to_owned(), epoch: saved.checkpoint.epoch, bytes: saved.bytes, path })
 }
 
 /// Deletes a savepoint of a directory of checkpoints, or of its like in an object store.

@@ -115,9 +115,10 @@ impl Settling {
         if waiting.is_empty() {
             return None;
         }
-        let loaded = match waiting.iter().all(|asked| matches!(asked, Asked::End(..))) {
-            true => Ok(()),
-            false => self.store.load(&mut checkpoint).map_err(|e| e.to_string()),
+        // a savepoint takes the states from their files
+        let loaded = match waiting.iter().any(|asked| matches!(asked, Asked::Cut(..))) {
+            true => self.store.load(&mut checkpoint).map_err(|e| e.to_string()),
+            false => Ok(()),
         };
         let mut end = None;
         for asked in waiting {

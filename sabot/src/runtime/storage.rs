@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,14 +17,17 @@ use super::direct;
 use super::seam::seam;
 use crate::{Error, Result};
 
+/// Makes the parts of an object.
+pub(super) type Made<'a> = &'a dyn Fn() -> Box<dyn Iterator<Item = Result<Vec<u8>>> + 'a>;
+
 /// A place for objects.
 pub(super) trait Storage: Send + Sync {
     /// The names of all objects in a directory (`""`, or `"savepoints/"`), without it, in no order. None if it does not exist.
     fn list(&self, dir: &str) -> Result<Vec<String>>;
     /// The bytes of an object; `None` if there is none.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>>;
-    /// The first bytes of an object, `length` if it has so many; `None` if there is none.
-    fn peek(&self, name: &str, length: usize) -> Result<Option<Vec<u8>>>;
+    /// These bytes of an object, as far as it has them; `None` if there is none.
+    fn part(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>>;
     /// Writes an object that is not there yet, durably: it is there as a whole or not. Returns `false` if there is one of this name.
     /// `writer` tells writers apart that do not know of each other.
     fn create(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool>;
@@ -31,6 +35,9 @@ pub(super) trait Storage: Send + Sync {
     fn add(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool> {
         self.create(name, writer, parts)
     }
+    /// The same for one that may be larger than memory, in `length` bytes that are made as they are written, perhaps several times from the beginning. In an object
+    /// store another writer of the same name at the same time is not noticed.
+    fn create_of(&self, name: &str, writer: &str, length: u64, parts: Made<'_>) -> Result<bool>;
     /// The names of all objects that were created are durable. Called before an object is created that names them.
     fn settle(&self) -> Result<()>;
     /// Writes a small object, or another one in its place, durably.
@@ -90,6 +97,33 @@ impl Disk {
     fn make_folder(&self, of: &Path) -> io::Result<()> {
         of.parent().filter(|f| *f != self.dir).map_or(Ok(()), fs::create_dir_all)
     }
+    /// Makes a file what `write` makes of another, if there is none of this name.
+    fn stage(&self, name: &str, writer: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<bool> {
+        let path = self.place(name);
+        let staged = self.place(&format!("{name}-{writer}.{PART}"));
+        let publish = || -> io::Result<bool> {
+            // A link fails where a rename would replace. Not every file system has links.
+            match fs::hard_link(&staged, &path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists || path.exists() => {
+                    fs::remove_file(&staged)?;
+                    return Ok(false);
+                }
+                Err(_) => fs::rename(&staged, &path)?,
+                Ok(()) => fs::remove_file(&staged)?,
+            }
+            sync_parent(&path)?;
+            Ok(true)
+        };
+        let made = self.make_folder(&path).map_err(|e| cannot_write(&path, e)).and_then(|()| write(&staged)).and_then(|()| {
+            seam("staged");
+            publish().map_err(|e| cannot_write(&path, e))
+        });
+        if made.is_err() {
+            // What could be written of it is in the way of others.
+            let _ = fs::remove_file(&staged);
+        }
+        made
+    }
     fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let mut file = File::create(path)?;
         let mut skip = direct::write(path, parts)?;
@@ -126,11 +160,12 @@ impl Storage for Disk {
             bytes => bytes.map(Some).map_err(|e| Error::io(path, "cannot read the checkpoint", e)),
         }
     }
-    fn peek(&self, name: &str, length: usize) -> Result<Option<Vec<u8>>> {
+    fn part(&self, name: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
         let path = self.place(name);
-        let read = |file: File| {
+        let read = |mut file: File| {
             let mut bytes = Vec::new();
-            file.take(length as u64).read_to_end(&mut bytes).map(|_| bytes)
+            file.seek(SeekFrom::Start(range.start))?;
+            file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes).map(|_| bytes)
         };
         match File::open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -138,28 +173,16 @@ impl Storage for Disk {
         }
     }
     fn create(&self, name: &str, writer: &str, parts: &[&[u8]]) -> Result<bool> {
-        let path = self.place(name);
-        let staged = self.place(&format!("{name}-{writer}.{PART}"));
-        let write = || -> io::Result<bool> {
-            self.make_folder(&path)?;
-            Self::write(&staged, parts)?;
-            seam("staged");
-            // A link fails where a rename would replace. Not every file system has links.
-            match fs::hard_link(&staged, &path) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists || path.exists() => {
-                    fs::remove_file(&staged)?;
-                    return Ok(false);
-                }
-                Err(_) => fs::rename(&staged, &path)?,
-                Ok(()) => fs::remove_file(&staged)?,
+        self.stage(name, writer, |staged| Self::write(staged, parts).map_err(|e| cannot_write(&self.place(name), e)))
+    }
+    fn create_of(&self, name: &str, writer: &str, _length: u64, parts: Made<'_>) -> Result<bool> {
+        self.stage(name, writer, |staged| {
+            let written = |e| cannot_write(&self.place(name), e);
+            let mut file = File::create(staged).map_err(written)?;
+            for part in parts() {
+                file.write_all(&part?).map_err(written)?;
             }
-            sync_parent(&path)?;
-            Ok(true)
-        };
-        write().map_err(|e| {
-            // What could be written of it is in the way of others.
-            let _ = fs::remove_file(&staged);
-            cannot_write(&path, e)
+            file.sync_all().map_err(written)
         })
     }
     fn settle(&self) -> Result<()> {

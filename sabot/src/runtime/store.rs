@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::basis::Basis;
 use super::checkpoint::{NodeState, Stored};
 use super::claims::{self, Seen};
+use super::saved::Saved;
 use super::seam::seam;
 use super::storage::{Owner, Storage};
 use super::util::lock;
@@ -87,14 +88,14 @@ pub(super) enum Begin {
     /// The newest checkpoint of its directory.
     Newest(Checkpoint),
     /// A savepoint, perhaps of another plan.
-    Savepoint(Checkpoint),
+    Savepoint(Saved),
 }
 
 /// The savepoint that the checkpoints of a directory go back to.
 #[derive(Serialize, Deserialize)]
 struct From {
     savepoint: PathBuf,
-    /// A hash of the file.
+    /// Tells it from others.
     id: String,
 }
 
@@ -337,7 +338,7 @@ impl Store {
 /// What a process that starts goes by.
 struct Taken {
     seen: Seen,
-    savepoint: Option<(Checkpoint, From)>,
+    savepoint: Option<(Saved, From)>,
     generation: u64,
     first: u64,
 }
@@ -354,7 +355,7 @@ fn take(storage: &dyn Storage, options: &RunOptions, locked: bool) -> Result<Opt
     // The number that was written where processes lock each other out, perhaps before it was copied.
     let noted = storage.read("generation")?.and_then(|g| String::from_utf8(g).ok()).and_then(|g| g.trim().parse().ok());
     let generation = seen.generation.max(noted.unwrap_or(0)) + 1;
-    let behind = seen.next.max(savepoint.as_ref().map_or(0, |(s, _)| s.epoch + 1));
+    let behind = seen.next.max(savepoint.as_ref().map_or(0, |(s, _)| s.checkpoint.epoch + 1));
     if locked {
         return Ok(Some(Taken { seen, savepoint, generation, first: behind }));
     }
@@ -397,13 +398,9 @@ pub(super) fn slots(storage: &dyn Storage) -> Result<Vec<u64>> {
 }
 
 /// The savepoint at `path`, unless the job has gone on from it in this directory, whose newest checkpoint is `newest`.
-fn begins_with(storage: &dyn Storage, path: &Path, newest: Option<u64>) -> Result<Option<(Checkpoint, From)>> {
-    let bytes = place::read(path, "cannot read the savepoint")?;
-    let savepoint = Checkpoint::parse(&bytes, path)?;
-    if savepoint.states.iter().any(|s| s.stored.is_some()) {
-        return Err(Error::Checkpoint(format!("{} is a checkpoint and no savepoint: continue from its directory", path.display())));
-    }
-    let id = format!("{:016x}", hash_bytes(&bytes));
+fn begins_with(storage: &dyn Storage, path: &Path, newest: Option<u64>) -> Result<Option<(Saved, From)>> {
+    let saved = Saved::open(path)?;
+    let (savepoint, id) = (&saved.checkpoint, saved.id.clone());
     let from: Option<From> = storage.read("origin.json")?.and_then(|text| serde_json::from_slice(&text).ok());
     let goes_on = from.is_some_and(|from| from.id == id);
     let epoch = savepoint.epoch;
@@ -420,7 +417,7 @@ fn begins_with(storage: &dyn Storage, path: &Path, newest: Option<u64>) -> Resul
         Some(newest) => return Err(elsewhere(storage, newest, epoch)),
         None => {}
     }
-    Ok(Some((savepoint, From { savepoint: path.to_path_buf(), id })))
+    Ok(Some((saved, From { savepoint: path.to_path_buf(), id })))
 }
 
 fn elsewhere(storage: &dyn Storage, newest: u64, epoch: u64) -> Error {

@@ -108,7 +108,10 @@ fn begins(
         Begin::Newest(newest) => (From::Checkpoint(newest.epoch), Some(newest)),
         Begin::Savepoint(saved) => {
             let path = options.from_savepoint.clone().ok_or_else(|| Error::internal("a savepoint without a name"))?;
-            (From::Savepoint(path), Some(carry(plan, steps, splits, saved, options.allow_dropped_state)?))
+            let mut carried = carry(plan, steps, splits, saved.checkpoint.clone(), options.allow_dropped_state)?;
+            // the shares read the states
+            saved.load(&mut carried, |_| false)?;
+            (From::Savepoint(path), Some(carried))
         }
     })
 }

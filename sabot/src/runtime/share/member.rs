@@ -20,12 +20,13 @@ use crate::runtime::graph::Graph;
 use crate::runtime::job::{Head, Job, message};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::progress::Progress;
+use crate::runtime::saved::Saved;
 use crate::runtime::settle::Publishers;
 use crate::runtime::shape::shapes;
 use crate::runtime::sink::SharedSink;
 use crate::runtime::store::Store;
 use crate::runtime::util::lock;
-use crate::runtime::{Checkpoint, Control, Executor, RunOptions, launch, place};
+use crate::runtime::{Control, Executor, RunOptions, launch, place};
 use crate::shuffle::Links;
 use crate::{Error, Result};
 
@@ -190,6 +191,7 @@ impl<'a> Member<'a> {
         let store = options.checkpoint_dir.as_ref().map(|dir| Store::beside(dir, options, (share.generation, share.number)));
         let store = store.transpose()?;
         let savepoint = matches!(share.from, From::Savepoint(_));
+        let mut saved = None;
         let mut checkpoint = match &share.from {
             From::Start => None,
             From::Checkpoint(epoch) => {
@@ -199,16 +201,21 @@ impl<'a> Member<'a> {
             }
             From::Given(checkpoint) => Some(checkpoint.as_ref().clone()),
             From::Savepoint(path) => {
-                let saved = Checkpoint::parse(&place::read(path, "cannot read the savepoint")?, path)?;
-                Some(carry(plan, &shapes(plan, &splits)?, &splits, saved, options.allow_dropped_state)?)
+                let from = saved.insert(Saved::open(path)?).checkpoint.clone();
+                Some(carry(plan, &shapes(plan, &splits)?, &splits, from, options.allow_dropped_state)?)
             }
         };
         check(plan, checkpoint.as_ref())?;
         let graph = Graph::new(plan, share.parallelism, |a, b| apart(plan, checkpoint.as_ref(), a, b))?;
         let instances: Vec<usize> = graph.stages.iter().map(|s| s.instances).collect();
         share.placement.check(&instances)?;
-        if let (Some(store), Some(checkpoint)) = (&store, &mut checkpoint) {
-            store.load_some(checkpoint, |state| wanted(plan, &graph, share, state))?;
+        if let Some(checkpoint) = &mut checkpoint {
+            let wanted = |state: &NodeState| wanted(plan, &graph, share, state);
+            match (&saved, &store) {
+                (Some(saved), _) => saved.load(checkpoint, wanted)?,
+                (None, Some(store)) => store.load_some(checkpoint, wanted)?,
+                (None, None) => {}
+            }
         }
         if !self.lease.holds(self.executor.now()) {
             return Err(unheard(self.lease.length()));

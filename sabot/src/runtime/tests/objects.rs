@@ -422,11 +422,27 @@ fn large_objects_go_and_come_in_parts() {
         let parts: [&[u8]; 5] = [&part, &[], &part, &part[..77], &part];
         assert!(objects.add("1.state", "1", &parts).unwrap());
         assert!(objects.read("1.state").unwrap().unwrap() == parts.concat());
-        assert_eq!(objects.peek("1.state", 3).unwrap().unwrap(), part[..3]);
-        assert_eq!((objects.read("2.state").unwrap(), objects.peek("2.state", 3).unwrap()), (None, None));
+        assert_eq!(objects.part("1.state", 0..3).unwrap().unwrap(), part[..3]);
+        assert_eq!((objects.read("2.state").unwrap(), objects.part("2.state", 0..3).unwrap()), (None, None));
+        assert_eq!(objects.part("1.state", 9_000_000..9_000_003).unwrap().unwrap(), parts.concat()[9_000_000..9_000_003]);
         objects.remove("1.state").unwrap();
         objects.remove("1.state").unwrap();
         assert!(objects.read("1.state").unwrap().is_none());
+        for some in [&parts[..], &parts[1..2], &[&part[..77], &part[..78]]] {
+            let made = || -> Box<dyn Iterator<Item = crate::Result<Vec<u8>>>> { Box::new(some.iter().map(|p| Ok(p.to_vec()))) };
+            let length = some.iter().map(|p| p.len() as u64).sum();
+            assert!(objects.create_of("savepoints/x", "1", length, &made).unwrap());
+            assert!(objects.read("savepoints/x").unwrap().unwrap() == some.concat());
+            assert!(
+                !objects.create_of("savepoints/x", "2", length + 1, &|| Box::new([Ok(vec![1; length as usize + 1])].into_iter())).unwrap()
+            );
+            objects.remove("savepoints/x").unwrap();
+        }
+        let lost = || -> Box<dyn Iterator<Item = crate::Result<Vec<u8>>>> {
+            Box::new([Ok(part.clone()), Err(crate::Error::internal("lost"))].into_iter())
+        };
+        assert!(objects.create_of("savepoints/x", "1", 20_000_000, &lost).unwrap_err().to_string().contains("lost"));
+        assert!(objects.read("savepoints/x").unwrap().is_none());
     }
 }
 
@@ -464,7 +480,7 @@ fn a_store_of_a_cloud_keeps_its_word() {
     let large = vec![7; 40 << 20];
     assert!(s.add("1.state", "1", &[&large, b"end"]).unwrap());
     let read = s.read("1.state").unwrap().unwrap();
-    assert!(read.len() == large.len() + 3 && read.ends_with(b"\x07end") && s.peek("1.state", 2).unwrap().unwrap() == [7, 7]);
+    assert!(read.len() == large.len() + 3 && read.ends_with(b"\x07end") && s.part("1.state", 0..2).unwrap().unwrap() == [7, 7]);
     assert!(s.read("2.state").unwrap().is_none() && s.list("savepoints/").unwrap().is_empty());
     s.remove("1.state").unwrap();
     s.remove("1.state").unwrap();

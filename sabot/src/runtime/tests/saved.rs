@@ -10,6 +10,8 @@ use crate::Error;
 use crate::kernel::Morsel;
 use crate::kernel::hash::{KEY_GROUPS, hash_integer, key_group};
 use crate::operator::{Delta, Frozen, GroupState, Layer, LayerRows, Operator, Output, Progress};
+use crate::runtime::saved::Saved;
+use crate::runtime::store::Store;
 
 /// Emits (k, how many of k were seen, up to a limit); each key is worth 8 KiB of state. Behind the limit the state stays as it is.
 #[derive(Default)]
@@ -212,6 +214,43 @@ fn a_file_of_states_that_is_damaged_or_gone_is_refused() {
 }
 
 #[test]
+fn a_savepoint_is_made_of_files_and_read_as_far_as_it_is_wanted() {
+    let dir = folder();
+    let (plan, sink) = heavy(Says::Groups);
+    let shelves = [Shelf::default(), Shelf::default()];
+    let bound = on(&shelves, [sink, usize::MAX]).into_iter().take(1).collect();
+    run_on(Arc::new(Simulated::new(1).crash_at(2500)), &plan.0, bound, &kept(dir.path(), 2), &Control::new(), None).unwrap_err();
+    let store = Store::beside(dir.path(), &RunOptions::default(), (9, 0)).unwrap();
+    let newest = store.manifest(newest_checkpoint(dir.path()).unwrap().unwrap()).unwrap();
+    let made = store.save("here", &newest).unwrap();
+    assert!(store.save("here", &newest).unwrap_err().to_string().contains("there is a savepoint `here` already"));
+    assert_eq!(made.bytes, std::fs::metadata(&made.path).unwrap().len());
+    let mut loaded = newest.clone();
+    store.load(&mut loaded).unwrap();
+    assert_eq!(Checkpoint::read_file(&made.path).unwrap(), loaded.whole());
+    let saved = Saved::open(&made.path).unwrap();
+    let large: Vec<usize> = (0..newest.states.len()).filter(|at| newest.states[*at].stored.is_some()).collect();
+    assert!(large.len() > 2, "some states are in files");
+    // the others are not even looked at
+    let (one, other) = (large[0], large[large.len() - 1]);
+    let mut bytes = std::fs::read(&made.path).unwrap();
+    bytes[saved.checkpoint.states[other].stored.as_ref().unwrap().offset as usize + 5] ^= 1;
+    std::fs::write(&made.path, bytes).unwrap();
+    let read = |at: usize| {
+        let mut part = Checkpoint { states: vec![saved.checkpoint.states[at].clone()], ..Checkpoint::default() };
+        saved.load(&mut part, |_| true).map(|()| part.states.remove(0))
+    };
+    assert_eq!(read(one).unwrap(), NodeState { stored: None, ..loaded.states[one].clone() });
+    assert!(read(other).unwrap_err().to_string().contains("here.savepoint is damaged"));
+    // nothing is left of one that cannot be made
+    let file = dir.path().join(&newest.states[other].stored.as_ref().unwrap().file);
+    std::fs::remove_file(&file).unwrap();
+    let error = store.save("there", &newest).unwrap_err().to_string();
+    assert!(error.contains(&file.display().to_string()) && error.contains("needs it"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path().join("savepoints")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_format_that_is_not_known_is_refused() {
     let dir = folder();
     let path = dir.path().join("1.checkpoint");
@@ -220,7 +259,7 @@ fn a_format_that_is_not_known_is_refused() {
     bytes[8] = 9;
     std::fs::write(&path, bytes).unwrap();
     let error = Checkpoint::read_file(&path).unwrap_err().to_string();
-    assert!(error.contains("has version 9 of the format, and this program reads version 3"), "{error}");
+    assert!(error.contains("has version 9 of the format, and this program reads version 4"), "{error}");
     std::fs::write(&path, b"SABOTCP1 and more").unwrap();
     assert!(Checkpoint::read_file(&path).unwrap_err().to_string().contains("version 1"));
     std::fs::write(&path, b"something else").unwrap();
