@@ -11,7 +11,7 @@ use std::path::Path;
 use super::begin::list;
 use super::checkpoint::{Checkpoint, SourcePosition, layers_of};
 use super::shape::{StepShape, shapes};
-use crate::operator::{Exchange, Instance, LAYERED, PhysicalPlan, SHARED, Split, Work};
+use crate::operator::{Instance, LAYERED, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};
 
 /// What becomes of a step of a savepoint, or of a step that is new.
@@ -126,7 +126,7 @@ pub fn check_savepoint(plan: &PhysicalPlan, path: &Path) -> Result<SavepointChec
 /// Restores the state of a step into an instance of it.
 fn tried(plan: &PhysicalPlan, number: usize, saved: &Checkpoint) -> Result<()> {
     let Some((node, Work::Operator(factory))) = plan.nodes.get(number).map(|n| (n, &n.work)) else { return Ok(()) };
-    let broadcast = node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
+    let broadcast = node.copied();
     let mut operator = factory.create(Instance { index: 0, of: 1 })?;
     let states = || saved.states.iter().filter(|s| s.node == node.name && (!broadcast || s.instance == 0));
     let whose = |group: u16| [SHARED, LAYERED].contains(&group);
