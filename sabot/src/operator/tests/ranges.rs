@@ -172,18 +172,14 @@ fn sort(batch: &RecordBatch, order: &[SortKey], way: Way) -> (Vec<usize>, Record
     assert!(sent.iter().all(|m| m.batch.schema() == dealt));
     // in no order
     sent.reverse();
-    let half = sent.len() / 2;
-    for (n, morsel) in sent.into_iter().enumerate() {
-        if n == half && way.before.is_some() {
-            merges = merges.restarted(&ranged, way.to);
-        }
+    for morsel in sent {
         for (instance, piece) in partitioner.split(morsel).unwrap() {
             merges.feed(instance, 0, piece);
         }
     }
     merges.finish(0);
     let of_each: Vec<usize> = merges.0.iter().map(|(_, out)| out.morsels.iter().map(Morsel::rows).sum()).collect();
-    let mut sent = merges.sent();
+    let sent = merges.sent();
     let order: Vec<Origin> = sent.iter().map(|m| m.origin).collect();
     assert!(order.is_sorted(), "instances have ascending ranges");
     for (_, out) in &merges.0 {
@@ -200,18 +196,12 @@ fn sort(batch: &RecordBatch, order: &[SortKey], way: Way) -> (Vec<usize>, Record
     }
     // put together by one instance, batches are those of a sort by one
     let mut one = Instances::new(&InOrder::factory(&schema, 9), 1, Way { spills: false, ..way });
-    for (n, morsel) in sent.iter().enumerate() {
-        if n == 2 {
-            one = one.restarted(&InOrder::factory(&schema, 9), 1);
-        }
-        one.feed(0, 0, morsel.clone());
-    }
+    sent.iter().for_each(|morsel| one.feed(0, 0, morsel.clone()));
     one.finish(0);
     let whole = one.sent();
     assert!(whole.iter().rev().skip(1).all(|m| m.rows() == 8192));
     let result = super::concat(&schema, &sent);
     assert_eq!(super::concat(&schema, &whole), result);
-    sent.clear();
     (of_each, result)
 }
 

@@ -1,10 +1,11 @@
 //! The last node: sorts the ranges that are an instance's own, and gives their rows the origins that they have in the whole result.
+//!
+//! No checkpoint holds anything of it: rows come behind the bounds, and no barrier does ([`ranges`](super)).
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use arrow_select::take::take_record_batch;
 
 use super::{BELOW, NUMBER, dealt, first_of, numbers, ranges};
 use crate::kernel::Morsel;
@@ -12,11 +13,8 @@ use crate::kernel::hash::KEY_GROUPS;
 use crate::operator::sort::pile::{Next, Pile};
 use crate::operator::sort::{OUT_ROWS, SortKey, SortSpec, Sorter, place_of};
 use crate::operator::spill::Memory;
-use crate::operator::{Account, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Progress, ipc};
+use crate::operator::{Account, Instance, Mark, Operator, OperatorFactory, Output, Progress};
 use crate::{Error, Result};
-
-/// In a snapshot: how many rows are in lower ranges.
-const TAG: &str = "sabot.below";
 
 /// Sorts the rows of an instance's ranges by key and number.
 pub struct RangeMerge {
@@ -125,50 +123,5 @@ impl Operator for RangeMerge {
     }
     fn spill(&mut self) -> Result<()> {
         self.pile.spill()
-    }
-    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        let ((runs, batches), below, sorter) = (self.pile.parts(), self.below.clone(), Arc::clone(&self.pile.sorter));
-        Ok(Frozen::new(move || {
-            let mut states: Vec<Vec<u8>> = vec![Vec::new(); below.len()];
-            let mut write = |batch: &RecordBatch| -> Result<()> {
-                let of = ranges(batch)?;
-                for (range, state) in states.iter_mut().enumerate() {
-                    let rows: UInt32Array =
-                        (0u32..).zip(of.values()).filter(|(_, r)| usize::from(**r) == range).map(|(row, _)| row).collect();
-                    if !rows.is_empty() {
-                        ipc::push(&take_record_batch(batch, &rows)?, state)?;
-                    }
-                }
-                Ok(())
-            };
-            for run in &runs {
-                run.blocks.iter().try_for_each(|block| write(&run.file.read(block)?))?;
-            }
-            batches.iter().try_for_each(&mut write)?;
-            let mut out = Vec::new();
-            for ((group, mut bytes), below) in (0u16..).zip(states).zip(below) {
-                if below > 0 {
-                    let none = RecordBatch::new_empty(sorter.schema());
-                    ipc::push(&ipc::tagged(&none, [(TAG.to_owned(), below.to_string())])?, &mut bytes)?;
-                }
-                if !bytes.is_empty() {
-                    out.push(GroupState { group, bytes });
-                }
-            }
-            Ok(out)
-        }))
-    }
-    fn restore(&mut self, state: &GroupState) -> Result<()> {
-        let mut bytes = state.bytes.as_slice();
-        while let Some(batch) = ipc::pop(&mut bytes)? {
-            let below = ipc::tag(&batch, TAG).map(|t| t.parse::<u64>()).transpose();
-            let below = below.map_err(|_| Error::Checkpoint("the state of a sort has no number of rows".into()))?;
-            if let (Some(below), Some(to)) = (below, self.below.get_mut(usize::from(state.group))) {
-                *to += below;
-            }
-            let batch = self.pile.sorter.accept(batch)?;
-            self.pile.add(batch)?;
-        }
-        Ok(())
     }
 }

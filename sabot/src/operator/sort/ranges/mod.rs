@@ -28,7 +28,8 @@
 //! each continuation is a [generation](Label). Thus it does not matter who is given the rows of a cut.
 //!
 //! **No barrier comes behind the bounds.** They are there when all samples have ended, and so has everything that could send a barrier to
-//! these nodes: cuts only ever see rows that are kept, not rows that are dealt.
+//! these nodes. So a checkpoint holds samples, and rows that are kept, but no rows that were dealt; were it otherwise, [`RangeDeal`] would
+//! end the job instead of a wrong cut.
 
 mod bounds;
 mod deal;

@@ -1,8 +1,9 @@
 //! All ranges one behind the other at a single instance, where a step behind the sort makes something of each block of rows.
 //!
 //! A partial aggregate has a state for each split, and sums of floats depend on where splits end. Ranges end anywhere, so two instances have
-//! parts of one split; put together here, rows come in the batches in which a sort by one instance sends them. Nothing is kept: instances
-//! have sorted, and send as fast as rows are taken.
+//! parts of one split; put together here, rows come in the batches in which a sort by one instance sends them. Instances have
+//! sorted, and send as fast as rows are taken, so nothing but a part of a batch is kept; and nothing for a checkpoint, as in
+//! [`RangeMerge`](super::RangeMerge).
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use arrow_select::concat::concat_batches;
 
 use crate::kernel::{Morsel, Origin};
 use crate::operator::sort::{OUT_ROWS, UNIT, place_of};
-use crate::operator::{Account, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Progress, ipc};
+use crate::operator::{Account, Instance, Mark, Operator, OperatorFactory, Output, Progress};
 use crate::{Error, Result};
 
 /// Passes the rows of a [`RangeMerge`](super::RangeMerge) on. A single instance with ordered, gathered input.
@@ -76,26 +77,5 @@ impl Operator for InOrder {
     }
     fn held_bytes(&self) -> usize {
         self.part.iter().map(crate::record::bytes_of).sum()
-    }
-    fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
-        let (part, origin, schema) = (self.part.clone(), place_of(self.node, self.rank), Arc::clone(&self.schema));
-        if part.is_empty() && self.rank == 0 {
-            return Ok(Frozen::empty());
-        }
-        Ok(Frozen::new(move || {
-            let mut bytes = Vec::new();
-            ipc::push_with_origin(&concat_batches(&schema, &part)?, origin, &mut bytes)?;
-            Ok(vec![GroupState { group: 0, bytes }])
-        }))
-    }
-    fn restore(&mut self, state: &GroupState) -> Result<()> {
-        let mut bytes = state.bytes.as_slice();
-        while let Some(batch) = ipc::pop(&mut bytes)? {
-            let Origin { split, row, .. } = ipc::origin_of(&batch)?;
-            self.rank = split as usize * UNIT + row as usize;
-            self.rows = batch.num_rows();
-            self.part = vec![RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())?];
-        }
-        Ok(())
     }
 }
