@@ -201,6 +201,13 @@ pipeline! {
     waited -> sink;
 }
 
+pipeline! {
+    /// A sort of rows that end.
+    pub fn spread(events: Source<Event, Bounded>);
+    sorted = events -> sort(desc(amount), name) -> select(|e| row { id: e.id });
+    sorted -> sink;
+}
+
 /// What two streams have in common.
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Cell {

@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+#[path = "shares/sorted.rs"]
+mod sorted;
+
 use sabot::prelude::*;
 use sabot::testing::{Trial, same_rows, splits};
 

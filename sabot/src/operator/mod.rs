@@ -119,7 +119,7 @@ pub use sample::{Sample, SampleSpec};
 pub use sets::{SetOperator, SetSpec};
 pub use sink::{Changing, Sink};
 #[doc(hidden)]
-pub use sort::{MergeSort, PartialSort, SortKey, SortSpec, range_sort};
+pub use sort::{InOrder, KeySample, MergeSort, PartialSort, RANGE, RangeBounds, RangeDeal, RangeMerge, SortKey, SortSpec, range_sort};
 pub use source::{Pace, Read, Source, Split, SplitReader};
 #[doc(hidden)]
 pub use spill::{Memory, SpillDir};

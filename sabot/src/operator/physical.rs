@@ -26,6 +26,8 @@ pub enum Exchange {
     Rebalance,
     /// The rows of a split to one instance, whoever brings them.
     Splits,
+    /// By the key group that stands in this column of bytes: for rows whose producer knows where they belong.
+    Range(String),
 }
 
 /// One input of a node.
@@ -100,12 +102,22 @@ pub struct PhysicalNode {
     pub bounded: bool,
     /// Whether the operator keeps state that a checkpoint must hold.
     pub stateful: bool,
+    /// Whether each instance keeps rows of its own, although an input of it is sent to all: its state moves by key group then, and is not
+    /// the same in all instances.
+    pub own: bool,
     /// Whether the operator answers rows later, or reads the clock ([`Operator::pending`]): then it is the first of its stage.
     pub later: bool,
     /// Where the event time of its rows is, if a source tells it; for checks.
     pub event: Option<EventColumn>,
     /// For an endless source on whose event time some step depends: how it tells time.
     pub time: Option<SourceTime>,
+}
+
+impl PhysicalNode {
+    /// Whether all instances keep the same: what an input sent to all of them.
+    pub(crate) fn copied(&self) -> bool {
+        !self.own && self.inputs.iter().any(|i| i.exchange == Exchange::Broadcast)
+    }
 }
 
 /// How the rows of an endless source tell time. Each partition has a watermark of its own: the greatest event time so

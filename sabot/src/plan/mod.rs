@@ -49,7 +49,7 @@ pub use join::{HAS_LEFT, HAS_RIGHT};
 pub use mermaid::mermaid;
 pub use node::{AggregateColumn, EventColumn, Node, NodeId, Op, Plan, PlanColumn, SetKind, SortBy, Span};
 #[doc(hidden)]
-pub use order::{order_matters, order_shows};
+pub use order::{blocks_show, order_matters, order_shows};
 #[doc(hidden)]
 pub use prune::{Lineages, prune};
 #[doc(hidden)]

@@ -34,6 +34,20 @@ pub fn order_shows(plan: &Plan, from: NodeId) -> bool {
     })
 }
 
+/// Whether a step behind `from` makes something of each split of its rows, that is not the same wherever splits are cut: an aggregate whose
+/// function adds up in another order then, or a function of the user's over batches.
+pub fn blocks_show(plan: &Plan, from: NodeId) -> bool {
+    plan.consumers(from).into_iter().any(|(number, _)| {
+        let Ok(node) = plan.node(number) else { return false };
+        match &node.op {
+            Op::Aggregate { functions, .. } => functions.iter().any(|f| !same_in_any_order(node, &f.function, &f.name)),
+            Op::Batch { .. } => true,
+            Op::Sink { .. } => false,
+            _ => blocks_show(plan, number),
+        }
+    })
+}
+
 fn same_in_any_order(node: &Node, function: &str, column: &str) -> bool {
     match function {
         "count" | "min" | "max" | "any" | "all" | "count_distinct" => true,

@@ -180,6 +180,9 @@ fn account_of(plan: &PhysicalPlan, node: &PhysicalNode, now: usize, checkpoint: 
         account.rows_in = rows;
         return account;
     }
+    if !node.copied() {
+        return account;
+    }
     let copies: HashSet<usize> = checkpoint.states.iter().filter(|s| s.node == node.name).map(|s| s.instance).collect();
     if !copies.is_empty() {
         let held = account.held / copies.len() as i64 * now as i64;

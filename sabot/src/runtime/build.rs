@@ -400,6 +400,9 @@ impl Build<'_> {
             Exchange::Hash(columns) => {
                 Partitioner::new(columns.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m)
             }
+            Exchange::Range(column) => {
+                Partitioner::by_range(column.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m)
+            }
             Exchange::Broadcast => (was == 0).then_some(morsel),
             Exchange::Splits => (morsel.origin.instance(of) == instance).then_some(morsel),
             _ => (was % of == instance).then_some(morsel),
@@ -452,7 +455,7 @@ impl Build<'_> {
             if (sourced || sent) && chain.restore_splits(node, &saved.state, &mine)? {
                 continue;
             }
-            let broadcast = at(&self.plan.nodes, node)?.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
+            let broadcast = at(&self.plan.nodes, node)?.copied();
             let here = if broadcast { saved.instance == 0 } else { instance_of(saved.state.group, KEY_GROUPS, of) == instance };
             if here {
                 chain.restore(node, &saved.state)?;

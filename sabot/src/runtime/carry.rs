@@ -12,7 +12,7 @@ use super::begin::list;
 use super::checkpoint::{Checkpoint, NodeState, SourcePosition, layers_of};
 use super::saved::Saved;
 use super::shape::{StepShape, shapes};
-use crate::operator::{Exchange, Instance, LAYERED, PhysicalPlan, SHARED, Split, Work};
+use crate::operator::{Instance, LAYERED, PhysicalPlan, SHARED, Split, Work};
 use crate::{Error, Result};
 
 /// What becomes of a step of a savepoint, or of a step that is new.
@@ -127,7 +127,7 @@ pub fn check_savepoint(plan: &PhysicalPlan, path: &Path) -> Result<SavepointChec
 /// Restores the state of a step into an instance of it.
 fn tried(plan: &PhysicalPlan, number: usize, saved: &[NodeState]) -> Result<()> {
     let Some((node, Work::Operator(factory))) = plan.nodes.get(number).map(|n| (n, &n.work)) else { return Ok(()) };
-    let broadcast = node.inputs.iter().any(|i| i.exchange == Exchange::Broadcast);
+    let broadcast = node.copied();
     let mut operator = factory.create(Instance { index: 0, of: 1 })?;
     let states = || saved.iter().filter(|s| !broadcast || s.instance == 0);
     let whose = |group: u16| [SHARED, LAYERED].contains(&group);

@@ -113,3 +113,4 @@ pub(crate) use savepoints::{keep_newest, savepoint_named, savepoint_names};
 pub use shape::StepShape;
 pub use simulated::Simulated;
 pub use store::newest_checkpoint;
+pub(crate) use store::steps_before;

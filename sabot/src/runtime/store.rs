@@ -91,6 +91,17 @@ pub(super) enum Begin {
     Savepoint(Saved),
 }
 
+/// The physical nodes of what a job with these options would begin with; none if it begins anew.
+///
+/// # Errors
+/// If the place of the checkpoints, or the savepoint, cannot be read.
+pub(crate) fn steps_before(options: &RunOptions) -> Result<Vec<String>> {
+    Ok(match Store::look(options)? {
+        Begin::Nothing => Vec::new(),
+        Begin::Newest(checkpoint) | Begin::Savepoint(checkpoint) => checkpoint.nodes,
+    })
+}
+
 /// The savepoint that the checkpoints of a directory go back to.
 #[derive(Serialize, Deserialize)]
 struct From {

@@ -9,7 +9,7 @@ use crate::operator::Exchange;
 
 enum Route {
     One(usize),
-    Hash(Partitioner),
+    ByGroup(Partitioner),
     All,
     Turns(usize),
     Splits,
@@ -36,7 +36,8 @@ impl Outlet {
             _ if channels.len() == 1 => Route::One(0),
             Exchange::Forward if channels.len() == of => Route::One(instance),
             Exchange::Forward | Exchange::Rebalance => Route::Turns(instance),
-            Exchange::Hash(columns) => Route::Hash(Partitioner::new(columns.clone(), channels.len())),
+            Exchange::Hash(columns) => Route::ByGroup(Partitioner::new(columns.clone(), channels.len())),
+            Exchange::Range(column) => Route::ByGroup(Partitioner::by_range(column.clone(), channels.len())),
             Exchange::Gather => Route::One(0),
             Exchange::Broadcast => Route::All,
             Exchange::Splits => Route::Splits,
@@ -59,7 +60,7 @@ impl Outlet {
                 let instance = morsel.origin.instance(self.channels.len());
                 push(&self.channels, instance, Message::Rows(morsel), woken);
             }
-            Route::Hash(partitioner) => {
+            Route::ByGroup(partitioner) => {
                 for (i, piece) in partitioner.split(morsel)? {
                     push(&self.channels, i, Message::Rows(piece), woken);
                 }

@@ -14,7 +14,7 @@ use crate::words::unknown;
 use crate::{Error, Result};
 
 use super::Running;
-use super::lower::{Asked, Lowered, lineages, lower};
+use super::lower::{Asked, How, Lowered, lineages, lower};
 use super::physical::{Assumed, physical};
 use super::{
     Built, Graph, IntoSink, JobSpec, Params, PipelineEntry, Settings, SinkBinding, Source, SourceBinding, build_id, pipeline_named,
@@ -301,7 +301,7 @@ impl Job {
                 let bounded = must_end.get(name).copied().unwrap_or(false);
                 Ok(Arc::new(Assumed { schema: Arc::clone(schema), bounded }))
             };
-        out.physical = physical(&plan, &self.built.table, &self.settings, self.apart(false), &mut open).map_err(|e| e.to_string());
+        out.physical = physical(&plan, &self.built.table, &self.settings, &self.here(Vec::new()), &mut open).map_err(|e| e.to_string());
         Ok(out)
     }
     /// The plan as a mermaid flowchart.
@@ -319,11 +319,19 @@ impl Job {
         Ok(svg(&self.plan()?))
     }
 
-    /// Whether joins keep their right sides per thread.
-    fn apart(&self, resumed: bool) -> bool {
-        resumed || self.options.cuts() || self.options.memory_budget.is_some()
+    /// How it runs in this process, from a checkpoint with these physical nodes if there are any.
+    fn here(&self, before: Vec<String>) -> How {
+        How { apart: !before.is_empty() || self.options.cuts() || self.options.memory_budget.is_some(), spread: false, before }
     }
-    pub(super) fn lowered(&self, resumed: bool) -> Result<Lowered> {
+    /// The physical nodes of what it goes on with, if the way in which it runs depends on that.
+    pub(super) fn before(&self, from: Option<&Checkpoint>) -> Result<Vec<String>> {
+        match from {
+            Some(checkpoint) => Ok(checkpoint.nodes.clone()),
+            None if self.built.plan.nodes.iter().any(|n| matches!(n.op, Op::Sort { .. })) => runtime::steps_before(&self.options),
+            None => Ok(Vec::new()),
+        }
+    }
+    pub(super) fn lowered(&self, how: &How) -> Result<Lowered> {
         let plan = self.plan()?;
         let sources = &self.sources;
         type Opened = Result<Arc<dyn crate::operator::Source>>;
@@ -345,7 +353,7 @@ impl Job {
             }
             Ok(Arc::from(source))
         };
-        lower(&plan, &self.built.table, &self.settings, self.apart(resumed), &mut open)
+        lower(&plan, &self.built.table, &self.settings, how, &mut open)
     }
     fn bind(&self, lowered: &Lowered, extra: &BTreeMap<String, SinkBinding>) -> Result<Vec<BoundSink>> {
         self.bind_some(lowered, extra, |_| true)
@@ -385,7 +393,7 @@ impl Job {
         from: Option<&Checkpoint>,
     ) -> Result<Report> {
         self.check_names()?;
-        let lowered = self.lowered(from.is_some())?;
+        let lowered = self.lowered(&self.here(self.before(from)?))?;
         let sinks = self.bind(&lowered, extra)?;
         let options = self.identified()?;
         match (executor, from) {
@@ -453,7 +461,8 @@ impl Job {
     /// If the savepoint cannot be read, or the job cannot be built with its sources.
     pub fn check_savepoint(&self, path: &std::path::Path) -> Result<runtime::SavepointCheck> {
         self.check_names()?;
-        runtime::check_savepoint(&self.lowered(true)?.plan, path)
+        let before = Checkpoint::read_file(path)?.nodes;
+        runtime::check_savepoint(&self.lowered(&self.here(before))?.plan, path)
     }
     /// Continues from a checkpoint.
     ///

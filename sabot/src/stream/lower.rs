@@ -50,12 +50,22 @@ pub(super) struct Asked<'a> {
 /// Opens the source of a name for these columns.
 pub(super) type OpenSource<'a> = dyn FnMut(&str, &str, &SchemaRef, Asked<'_>) -> Result<Arc<dyn crate::operator::Source>> + 'a;
 
+/// How a job is to run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct How {
+    /// Whether each instance of a join keeps its share of the right side by itself.
+    pub(super) apart: bool,
+    /// Whether sorts are spread over processes.
+    pub(super) spread: bool,
+    /// The physical nodes of the job that it goes on with, if it does: what was in one way stays so.
+    pub(super) before: Vec<String>,
+}
+
 pub(super) struct Lower<'a> {
     pub(super) plan: &'a Plan,
     pub(super) table: &'a Table,
     pub(super) settings: &'a Settings,
-    /// Whether each instance of a join keeps its share of the right side by itself.
-    pub(super) apart: bool,
+    pub(super) how: &'a How,
     pub(super) times: Times,
     pub(super) out: Lowered,
     /// Physical node that delivers a plan node's rows.
@@ -70,7 +80,7 @@ pub(super) struct Lower<'a> {
 ///
 /// # Errors
 /// If code is missing for a node, or a source cannot be opened.
-pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, apart: bool, open: &mut OpenSource<'_>) -> Result<Lowered> {
+pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, how: &How, open: &mut OpenSource<'_>) -> Result<Lowered> {
     let times = times(plan, &lineages(table))?;
     let out = Lowered {
         plan: PhysicalPlan::default(),
@@ -81,7 +91,7 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, apart: bool
         changes: BTreeMap::new(),
         keeps: BTreeMap::new(),
     };
-    let mut l = Lower { plan, table, settings, apart, times, out, at: BTreeMap::new(), rows: BTreeMap::new(), grouped: BTreeSet::new() };
+    let mut l = Lower { plan, table, settings, how, times, out, at: BTreeMap::new(), rows: BTreeMap::new(), grouped: BTreeSet::new() };
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
             l.node(number, node, open)?;
@@ -407,6 +417,7 @@ impl Lower<'_> {
             schema,
             bounded,
             stateful,
+            own: false,
             later: false,
             side: false,
             bad: false,

@@ -44,7 +44,7 @@ impl Lower<'_> {
         }
         let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
         let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
-        let shared = !kind.keeps_right() && !self.apart;
+        let shared = !kind.keeps_right() && !self.how.apart;
         // the order of rows is promised only where the right side is small
         let either = *kind == JoinKind::Inner && *matching == Matching::Equal && on.is_none() && shared && !small && !node.changes;
         if either && rows(0).zip(rows(1)).is_some_and(|(left, right)| left.saturating_mul(SMALLER) <= right) {

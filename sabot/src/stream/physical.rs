@@ -11,7 +11,7 @@ use crate::operator::{Exchange, Input, Source, Split, SplitReader};
 use crate::plan::{NodeId, Op, PhysicalStep, Plan};
 use crate::{Error, Result};
 
-use super::lower::{Lowered, OpenSource, lower};
+use super::lower::{How, Lowered, OpenSource, lower};
 use super::{Settings, Table};
 
 /// A source that is not opened.
@@ -42,14 +42,8 @@ impl Source for Assumed {
 }
 
 /// What would run.
-pub(super) fn physical(
-    plan: &Plan,
-    table: &Table,
-    settings: &Settings,
-    apart: bool,
-    open: &mut OpenSource<'_>,
-) -> Result<Vec<PhysicalStep>> {
-    let lowered = lower(plan, table, settings, apart, open)?;
+pub(super) fn physical(plan: &Plan, table: &Table, settings: &Settings, how: &How, open: &mut OpenSource<'_>) -> Result<Vec<PhysicalStep>> {
+    let lowered = lower(plan, table, settings, how, open)?;
     let short = |name: &str| name.split_once('/').map_or(name, |(_, rest)| rest).to_owned();
     let mut out = Vec::new();
     for (at, node) in lowered.plan.nodes.iter().enumerate() {
@@ -105,6 +99,7 @@ fn travels(exchange: &Exchange, ordered: bool) -> String {
         Exchange::Broadcast => "broadcast".to_owned(),
         Exchange::Rebalance => "rebalance".to_owned(),
         Exchange::Splits => "by split".to_owned(),
+        Exchange::Range(column) => format!("range({column})"),
     };
     if ordered { format!("{way} in source order") } else { way }
 }

@@ -10,7 +10,7 @@ use crate::runtime::share::{self, Carrier, FromShare, Lead, Member, Share, Share
 use crate::runtime::{Checkpoint, Executor, Pool};
 
 use super::Job;
-use super::lower::Lowered;
+use super::lower::{How, Lowered};
 
 impl Job {
     /// The stages of this job with so many instances of each parallel step, as they are placed on processes.
@@ -18,7 +18,7 @@ impl Job {
     /// # Errors
     /// As for [`stages`](share::stages).
     pub fn stages(&self, parallelism: usize) -> Result<Vec<StageShape>> {
-        share::stages(&self.lowered(true)?.plan, &self.identified()?, parallelism)
+        share::stages(&self.lowered(&spread(self.before(None)?))?.plan, &self.identified()?, parallelism)
     }
     /// The lead of an attempt to run this job in several processes, with so many instances of each parallel step over all of them.
     ///
@@ -29,7 +29,7 @@ impl Job {
     }
     pub(crate) fn lead_from(&self, parallelism: usize, executor: Arc<dyn Executor>, from: Option<&Checkpoint>) -> Result<Arc<Lead>> {
         self.check_names()?;
-        Lead::open_from(Arc::new(self.lowered(true)?.plan), &self.identified()?, parallelism, executor, from)
+        Lead::open_from(Arc::new(self.lowered(&spread(self.before(from)?))?.plan), &self.identified()?, parallelism, executor, from)
     }
     /// Runs a share of this job to its end, on the workers of `pool`: see [`run_share`](share::run_share).
     ///
@@ -43,7 +43,7 @@ impl Job {
         up: Arc<dyn Fn(FromShare) + Send + Sync>,
         down: Receiver<ToShare>,
     ) -> Result<ShareReport> {
-        let lowered = self.check_names().and_then(|()| Ok((self.lowered(true)?, self.identified()?)));
+        let lowered = self.check_names().and_then(|()| Ok((self.lowered(&spread(share.steps.clone()))?, self.identified()?)));
         let (lowered, options) = lowered.inspect_err(|error| up(FromShare::Failed(error.into())))?;
         let plan = Arc::new(lowered.plan.clone());
         share::run_share((plan, &options), pool, &|nodes| self.sinks_of(&lowered, nodes), share, carrier, up, down)
@@ -56,7 +56,7 @@ impl Job {
         carrier: Arc<dyn Carrier>,
         up: Arc<dyn Fn(FromShare) + Send + Sync>,
     ) -> Result<Member<'static>> {
-        let lowered = self.lowered(true)?;
+        let lowered = self.lowered(&spread(share.steps.clone()))?;
         let plan: Arc<PhysicalPlan> = Arc::new(lowered.plan.clone());
         let job = Arc::clone(self);
         let open = Box::new(move |nodes: &[usize]| job.sinks_of(&lowered, nodes));
@@ -65,4 +65,9 @@ impl Job {
     fn sinks_of(&self, lowered: &Lowered, nodes: &[usize]) -> Result<Vec<BoundSink>> {
         self.bind_some(lowered, &BTreeMap::new(), |node| nodes.contains(&node))
     }
+}
+
+/// How a job runs in several processes, with these physical nodes if they are known.
+fn spread(before: Vec<String>) -> How {
+    How { apart: true, spread: true, before }
 }

@@ -29,6 +29,9 @@ const TABLE: &[(&str, &str)] = &[
     ("UpdatingJoin", "changing/paired/left_join"),
     ("PartialSort", "ending/sorted/sort.partial"),
     ("MergeSort", "ending/sorted/sort"),
+    ("KeySample", "spread/sorted/sort.sample"),
+    ("RangeBounds", "spread/sorted/sort.bounds"),
+    ("RangeDeal", "spread/sorted/sort.deal"),
     ("Limit", "ending/few/limit"),
     ("Sample", "ending/part/sample"),
     ("Join", "ending/part/full_join"),
@@ -123,6 +126,30 @@ fn bounded(side: u64) -> Source<Event, Bounded> {
 #[test]
 fn over_rows_that_end() {
     ends(|| ending(bounded(0), bounded(1)), "ending/");
+}
+
+/// Cut at every 40th of the way, also between the ends of two instances of the source, which have few splits.
+#[test]
+fn sorted_in_several_processes() {
+    let job = || spread(splits(&rows(0, &BTreeMap::from([(0, 70), (1, 50)])), 40));
+    let complete = Trial::new().run(job()).unwrap();
+    let mut nodes = BTreeSet::new();
+    for seed in 0..40u64 {
+        let trial = |threads, shares: u64, seed| Trial::new().threads(threads).morsel_rows(6).seed(seed).shares(shares as usize);
+        let what = format!("seed {seed}");
+        let steps = trial(2, 1 + seed % 3, seed).snapshot_at(u64::MAX).run(job()).unwrap().steps;
+        let cut = trial(2, 1 + seed % 3, seed).snapshot_at(steps * seed / 40).crash_at(steps - 1).run(job());
+        let cut = cut.unwrap_or_else(|e| panic!("{what}: {e}")).checkpoint;
+        cut.iter().for_each(|c| held(c, &mut nodes));
+        let again = trial(1 + seed as usize % 4, 1 + seed / 3 % 3, seed + 1000).from(cut.clone()).run(job());
+        same(&what, &again.unwrap_or_else(|e| panic!("{what}: {e}")), &complete);
+        // in one process, which is in ranges then, too
+        let alone = Trial::new().threads(3).seed(seed).from(cut.clone()).run(job()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        same(&what, &alone, &complete);
+        let ranged = alone.report.iter().flat_map(|r| &r.nodes).any(|n| n.name.ends_with("sort.deal"));
+        assert_eq!(ranged, cut.is_some(), "{what}");
+    }
+    all_held("spread/", &nodes);
 }
 
 #[test]

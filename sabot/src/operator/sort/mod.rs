@@ -1,6 +1,7 @@
 //! Sorting bounded streams: sorted runs of splits, then one stable order of all. Equal rows keep source order.
 //!
 //! In memory the second phase is done by all threads, each of which makes its parts of the result ([`range_sort`]).
+//! Over several processes nobody has all rows: each instance sorts a [range](ranges) of the result.
 //!
 //! Under a memory budget this is an external merge sort (Knuth, The Art of Computer Programming 3, 5.4): what the merge holds
 //! goes to disk as a sorted run whenever memory is short, and the runs are merged a block of each at a time, in several
@@ -10,7 +11,9 @@
 mod last;
 mod merge;
 mod partial;
+mod pile;
 mod range;
+mod ranges;
 mod runs;
 mod sorter;
 mod state;
@@ -19,6 +22,7 @@ pub use last::MergeSort;
 pub(crate) use merge::{Merge, Run};
 pub use partial::PartialSort;
 pub use range::range_sort;
+pub use ranges::{InOrder, KeySample, RANGE, RangeBounds, RangeDeal, RangeMerge};
 pub(crate) use sorter::Sorter;
 pub use sorter::{SortKey, SortSpec};
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow_array::builder::LargeBinaryBuilder;
-use arrow_array::{Array, LargeBinaryArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, LargeBinaryArray, RecordBatch};
 use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{Schema, SchemaRef, SortOptions};
 use arrow_select::interleave::interleave_record_batch;
@@ -102,6 +102,18 @@ impl Sorter {
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
+    pub(super) fn spec(&self) -> &SortSpec {
+        &self.spec
+    }
+    /// Where the sort columns are.
+    pub(super) fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+    /// The keys of these sort columns.
+    pub(super) fn keys(&self, columns: &[ArrayRef]) -> Result<Rows> {
+        Ok(self.converter.convert_columns(columns)?)
+    }
+    /// The keys of a batch.
     pub(super) fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
         Ok(self.converter.convert_columns(&pick(batch, &self.columns)?)?)
     }

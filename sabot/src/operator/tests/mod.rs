@@ -15,6 +15,7 @@ mod layers;
 mod measures;
 mod ordered;
 mod others;
+mod ranges;
 mod sessions;
 mod speed;
 mod updating_joins;

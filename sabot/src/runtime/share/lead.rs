@@ -176,7 +176,9 @@ impl Lead {
             let text = format!("{generation} {:016x}{:016x}", executor.random(), executor.random());
             (format!("probe-{generation}"), text)
         });
-        let template = Share { number: 0, placement: Placement::default(), parallelism, generation, epoch, from, probe, lease: LEASE };
+        let names = plan.nodes.iter().map(|n| n.name.clone()).collect();
+        let template =
+            Share { number: 0, placement: Placement::default(), parallelism, generation, epoch, from, steps: names, probe, lease: LEASE };
         Ok(Arc::new(Lead {
             settling: store.map(|store| Settling::new(store, Publishers::default(), checkpoint.map(|c| c.epoch))),
             ended_before: checkpoint.is_some_and(|c| c.finished.len() >= c.nodes.len()),

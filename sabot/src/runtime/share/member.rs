@@ -11,7 +11,7 @@ use super::lease::Lease;
 use super::meter::Meter;
 use super::{Carrier, Fault, From, FromShare, Listed, Share, ShareReport, ToShare};
 use crate::kernel::hash::{KEY_GROUPS, hash_bytes, instance_of};
-use crate::operator::{BoundSink, Exchange, LAYERED, PhysicalPlan, SHARED, SpillDir, Split, StateDisk, Work};
+use crate::operator::{BoundSink, Exchange, LAYERED, PhysicalNode, PhysicalPlan, SHARED, SpillDir, Split, StateDisk, Work};
 use crate::runtime::begin::{Parts, apart, assemble, check, list, replayable, sum};
 use crate::runtime::build::Build;
 use crate::runtime::carry::carry;
@@ -367,7 +367,7 @@ fn wanted(plan: &PhysicalPlan, graph: &Graph, share: &Share, state: &NodeState) 
     // what is kept by split goes to whoever reads it on, and what a broadcast built to all
     let by_split =
         root.is_some_and(|r| (matches!(r.work, Work::Source(_)) && r.bounded) || r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
-    let to_all = plan.nodes.get(node).is_some_and(|n| n.inputs.iter().any(|i| i.exchange == Exchange::Broadcast));
+    let to_all = plan.nodes.get(node).is_some_and(PhysicalNode::copied);
     if state.state.group == SHARED || by_split || to_all {
         return (0..of).any(here);
     }

@@ -30,6 +30,9 @@ pub struct Share {
     pub epoch: u64,
     /// What the job begins with.
     pub from: From,
+    /// The steps of the lead's physical plan: that of the share must have the same.
+    #[serde(default)]
+    pub steps: Vec<String>,
     /// What must be found where checkpoints are kept, so that all processes see the same directory: the name of an object, and what is in it.
     pub probe: Option<(String, String)>,
     /// A share that has not been answered for so long ends by itself.

@@ -403,6 +403,7 @@ impl Plan {
             schema: schema(),
             bounded,
             stateful,
+            own: false,
             later: false,
             side: false,
             bad: false,
