@@ -6,6 +6,9 @@
 use sabot::prelude::*;
 use sabot::testing::{Trial, same_rows, splits};
 
+#[path = "shares/edges.rs"]
+mod edges;
+
 /// A sale.
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Sale {

@@ -26,6 +26,10 @@ pub enum Exchange {
     Rebalance,
     /// The rows of a split to one instance, whoever brings them.
     Splits,
+    /// By the number in this integer column, modulo the number of instances. Rows that end carry their [places](super::place).
+    Custom(String),
+    /// Evenly, as `Rebalance`, but rows that end carry their [places](super::place), so that gates behind restore their order.
+    Turns,
 }
 
 /// One input of a node.

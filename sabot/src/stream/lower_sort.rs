@@ -14,7 +14,7 @@ use crate::plan::{Node, NodeId};
 impl Lower<'_> {
     pub(super) fn sort(&mut self, number: NodeId, node: &Node, spec: SortSpec) -> Result<()> {
         let spec = Arc::new(spec);
-        let input = self.forward_input(node)?;
+        let input = self.input(node, 0, Exchange::Forward, false)?;
         let (schema, upstream_single) = self.upstream(input.from);
         let sources = (0u32..).zip(&self.out.plan.nodes).filter(|(_, n)| matches!(n.work, Work::Source(_))).map(|(n, _)| n);
         let here = self.next() as u32;
