@@ -205,3 +205,110 @@ fn edges_change_nothing_in_any_number_of_processes() {
         }
     }
 }
+
+/// The same without the order of sinks whose order depends on the number of threads anyway.
+fn comparable(ran: &Ran) -> Vec<(String, String)> {
+    let sorted = |text: String| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    let any = |name: &str| ["told", "joined"].contains(&name);
+    shown(ran).into_iter().map(|(name, text)| if any(&name) { (name, sorted(text)) } else { (name, text) }).collect()
+}
+
+#[test]
+fn edges_change_nothing_where_a_job_goes_on_with_other_instances() {
+    let mut restored = 0;
+    for (name, job) in JOBS {
+        let plain = comparable(&Trial::new().morsel_rows(5).seed(0).snapshot_at(1).run(job(0)).unwrap());
+        for seed in 0..24u64 {
+            let way = 1 + seed as i64 % (WAYS - 1);
+            let mut from = None;
+            for attempt in 0.. {
+                // more threads, fewer, one; one process, and several; the last to the end
+                let threads = [1, 3, 2, 8][(seed / 3 + attempt) as usize % 4];
+                let shares = 1 + (seed / 12 + attempt) as usize % 3;
+                let what = format!("{name}, way {way}, seed {seed}, attempt {attempt}: {threads} threads, {shares} shares");
+                let mut trial = Trial::new().threads(threads).morsel_rows(5).seed(seed * 10 + attempt).from(from.take());
+                if shares > 1 {
+                    trial = trial.shares(shares);
+                }
+                if attempt < 2 {
+                    // how long it would be, but for the checkpoint
+                    let steps = trial.clone().run(job(way)).unwrap_or_else(|e| panic!("{what}: {e}")).steps;
+                    trial = trial.snapshot_at(steps * (1 + seed % 5) / 8).crash_at(steps * 19 / 20);
+                }
+                let ran = trial.run(job(way)).unwrap_or_else(|e| panic!("{what}: {e}"));
+                if ran.crashed() {
+                    restored += usize::from(ran.checkpoint.is_some());
+                    from = ran.checkpoint;
+                    continue;
+                }
+                same(&comparable(&ran), &plain, &what);
+                break;
+            }
+        }
+    }
+    assert!(restored > 60, "{restored} continued");
+}
+
+#[derive(Record, Clone, Debug, PartialEq)]
+struct Line {
+    id: i64,
+    made: i64,
+}
+pipeline! {
+    /// Rows, and sums of floats, in files.
+    pub fn filed(items: Source<Item, Bounded>, way: i64);
+    here  = items -> apply(|s| dealt(s, way)) -> batch(twofold) -> filter(|i| i.id % 7 != 2);
+    lines = here -> select(|i| row Line { id: i.id, made: i.twofold.unwrap_or(0) });
+    sums  = here -> key_by(amount) -> aggregate(|i| row { total: sum(i.value), first: first(i.id) });
+    lines -> sink;
+    sums -> sink;
+}
+
+/// The lines of all files that are shown, part by part.
+fn filed_lines(dir: &std::path::Path) -> Vec<String> {
+    let shown = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let mut parts: Vec<_> = shown.filter(|p| !p.file_name().unwrap().to_string_lossy().starts_with('.')).collect();
+    parts.sort();
+    let text = parts.iter().map(|p| std::fs::read_to_string(p).unwrap());
+    text.flat_map(|t| t.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn files_are_as_without_edges_however_often_all_processes_die() {
+    let job = |dir: &std::path::Path, way| {
+        let to_dir = |name: &str| to(&format!("csv:{}/", dir.join(name).display()));
+        filed(splits(&items(200), 33), way).sink("lines", to_dir("lines")).sink("sums", to_dir("sums"))
+    };
+    let plain = tempfile::tempdir().unwrap();
+    Trial::new().morsel_rows(4).run(job(plain.path(), 0)).unwrap();
+    let (mut crashed, mut restored) = (0, 0);
+    for seed in 0..24u64 {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        for attempt in 0.. {
+            assert!(attempt < 50, "seed {seed}: it does not end");
+            let (shares, threads) = (1 + (seed + attempt) as usize % 3, [3, 1, 2, 8][(seed / 2 + attempt) as usize % 4]);
+            let trial = Trial::new().threads(threads).morsel_rows(4).seed(seed * 100 + attempt).shares(shares);
+            // later and later, so that it ends
+            let trial = trial.crash_at(100 + (seed * 37 + attempt * 211) % 200 + attempt * 100);
+            let job = job(dir.path(), 1 + seed as i64 % (WAYS - 1)).options(|o| {
+                o.checkpoint_dir = Some(dir.path().join("checkpoints"));
+                o.checkpoint_every = std::time::Duration::from_millis(1);
+            });
+            let ran = trial.run(job).unwrap_or_else(|e| panic!("seed {seed}, attempt {attempt}: {e}"));
+            let Some(report) = ran.report else {
+                crashed += 1;
+                continue;
+            };
+            restored += u32::from(report.checkpoints.restored.is_some());
+            break;
+        }
+        for name in ["lines", "sums"] {
+            assert_eq!(filed_lines(&dir.path().join(name)), filed_lines(&plain.path().join(name)), "{name}, seed {seed}");
+        }
+    }
+    assert!(crashed > 30 && restored > 10, "{crashed} crashes, {restored} continued at the end");
+}
