@@ -14,6 +14,8 @@ use sabot::testing::{Ran, Trial, same_rows};
 mod changes;
 #[path = "endless/driven.rs"]
 mod driven;
+#[path = "endless/edges.rs"]
+mod edges;
 #[path = "endless/hops.rs"]
 mod hops;
 #[path = "endless/joined.rs"]

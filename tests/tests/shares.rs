@@ -9,6 +9,9 @@ mod sorted;
 use sabot::prelude::*;
 use sabot::testing::{Trial, same_rows, splits};
 
+#[path = "shares/edges.rs"]
+mod edges;
+
 /// A sale.
 #[derive(Record, Clone, Debug, PartialEq)]
 struct Sale {

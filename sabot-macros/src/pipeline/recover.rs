@@ -57,7 +57,11 @@ const OTHER_NAMES: &[(&str, &str)] = &[
 const OTHER_STEPS: &[(&str, &str)] = &[
     ("group_by", "`key_by(a, b)`"),
     ("groupby", "`key_by(a, b)`"),
-    ("partition_by", "`key_by(a, b)`"),
+    ("repartition", "`rebalance()`, or `partition_by(shard)`"),
+    ("shuffle", "`rebalance()`"),
+    ("round_robin", "`rebalance()`"),
+    ("rescale", "`rebalance()`"),
+    ("partition_custom", "`partition_by(shard)`"),
     ("keyby", "`key_by(a, b)`"),
     ("agg", "`aggregate(|t| row { .. })`"),
     ("fold", "`aggregate(|t| row { .. })` with an aggregate of your own, or `reduce(|a, b| ..)`"),

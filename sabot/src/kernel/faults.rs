@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::info::{Expr, StepInfo};
 use super::lineage::Lineage;
-use super::morsel::{Morsel, Origin};
+use super::morsel::{Morsel, Origin, PLACE};
 use super::run::Request;
 use crate::record::{Fault, null_at};
 use crate::{Error, Result};
@@ -149,6 +149,10 @@ pub(crate) fn write_letters(batch: &RecordBatch, carried: &[String], source: &st
         let column = batch.columns().get(at).ok_or_else(missing)?;
         fields.push(Arc::clone(field));
         columns.push(arrow_select::take::take(column.as_ref(), &indices, None)?);
+    }
+    if let Some((at, field)) = batch.schema_ref().fields().find(PLACE) {
+        fields.push(Arc::clone(field));
+        columns.push(arrow_select::take::take(batch.column(at).as_ref(), &indices, None)?);
     }
     let n = bad.len();
     let own: [ArrayRef; 6] = [

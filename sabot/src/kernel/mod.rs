@@ -33,6 +33,7 @@ pub(crate) use faults::{Letter, write_letters};
 pub use info::{Doubt, Expr, ExprMeta, Form, StepInfo, StepKind, StepMeta, Way};
 pub use level::Level;
 pub use lineage::{From as ColumnFrom, Lineage, Needs, StepShape, Unit};
+pub(crate) use morsel::PLACE;
 pub use morsel::{Morsel, Origin, Selection, SetBits};
 pub use panics::{Panicked, catch};
 pub use predicate::{Comparison, Constant, ConstantMeta, Predicate, SimpleMeta};

@@ -76,6 +76,10 @@ impl Iterator for SetBits {
     }
 }
 
+/// The column of the place of each row in the order before an edge that dealt rows out. `#[derive(Record)]` refuses names that begin
+/// with `sabot.`.
+pub(crate) const PLACE: &str = "sabot.place";
+
 /// Where the rows of a morsel come from. Results never depend on thread timing because order is decided by this,
 /// never by arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

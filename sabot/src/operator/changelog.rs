@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-use super::weights::{WEIGHT, weights};
+use super::weights::{Carried, WEIGHT, weights};
 use super::{Account, Instance, Operator, OperatorFactory, Output, Progress};
 use crate::kernel::Morsel;
 use crate::{Error, Result};
@@ -15,6 +15,7 @@ use crate::{Error, Result};
 pub struct Changelog {
     name: Arc<str>,
     schema: SchemaRef,
+    carried: Carried,
 }
 
 impl Changelog {
@@ -24,7 +25,10 @@ impl Changelog {
         let fields: Vec<Arc<Field>> = others.chain([Arc::new(Field::new(column, DataType::Int64, false))]).collect();
         let (name, schema): (Arc<str>, SchemaRef) = (name.into(), Arc::new(Schema::new(fields)));
         let given = Arc::clone(&schema);
-        let make = move |_: Instance| Ok(Box::new(Changelog { name: Arc::clone(&name), schema: Arc::clone(&schema) }) as Box<dyn Operator>);
+        let make = move |_: Instance| {
+            let changelog = Changelog { name: Arc::clone(&name), schema: Arc::clone(&schema), carried: Carried::default() };
+            Ok(Box::new(changelog) as Box<dyn Operator>)
+        };
         (Arc::new(make), given)
     }
 }
@@ -47,7 +51,7 @@ impl Operator for Changelog {
             Arc::new(Schema::new(fields.map(|(f, c)| f.as_ref().clone().with_data_type(c.data_type().clone())).collect::<Vec<_>>()))
         };
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        let batch = self.carried.carry_places(&morsel.batch, RecordBatch::try_new_with_options(schema, columns, &options)?)?;
         out.account(Account { used: morsel.rows() as u64, ..Account::default() });
         out.emit(Morsel { batch, ..morsel });
         Ok(Progress::Done)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, SchemaRef};
 
+use super::weights::Carried;
 use super::{Account, Instance, Operator, OperatorFactory, Output, Progress};
 use crate::kernel::Morsel;
 use crate::record::table;
@@ -16,13 +17,17 @@ use crate::{Error, Result};
 pub struct Conform {
     name: Arc<str>,
     schema: SchemaRef,
+    carried: Carried,
 }
 
 impl Conform {
     /// Instances that deliver `schema`.
     pub fn factory(name: &str, schema: &SchemaRef) -> Arc<dyn OperatorFactory> {
         let (name, schema): (Arc<str>, _) = (name.into(), Arc::clone(schema));
-        Arc::new(move |_: Instance| Ok(Box::new(Conform { name: Arc::clone(&name), schema: Arc::clone(&schema) }) as Box<dyn Operator>))
+        Arc::new(move |_: Instance| {
+            let conform = Conform { name: Arc::clone(&name), schema: Arc::clone(&schema), carried: Carried::default() };
+            Ok(Box::new(conform) as Box<dyn Operator>)
+        })
     }
 }
 
@@ -81,7 +86,7 @@ impl Operator for Conform {
         let strict = self.schema.fields().iter().any(|f| !f.is_nullable());
         // dropped rows may hold nulls anywhere: where that matters they go first
         let morsel = if strict && morsel.selection.is_some() { Morsel::new(morsel.compact()?, morsel.origin) } else { morsel };
-        let batch = conform(&morsel.batch, &self.schema, &self.name)?;
+        let batch = self.carried.carry_places(&morsel.batch, conform(&morsel.batch, &self.schema, &self.name)?)?;
         out.account(Account { used: rows as u64, ..Account::default() });
         out.emit(Morsel { batch, ..morsel });
         Ok(Progress::Done)

@@ -5,12 +5,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::SchemaRef;
+use arrow_select::take::take;
 
 use super::fault::guarded;
+use super::weights::Carried;
 use super::{Account, Failure, Instance, Operator, OperatorFactory, Output, Progress};
-use crate::kernel::{Morsel, Origin};
+use crate::kernel::{Morsel, Origin, PLACE};
 use crate::record::{Accepted, Buffers, Env, Missing, Named, Record, Rows, Value, View, Writer, schema_of};
 use crate::{Error, Result};
 
@@ -27,6 +29,7 @@ pub struct FlatMap<R, O, F> {
     schema: SchemaRef,
     call: Arc<F>,
     pending: Option<Pending>,
+    carried: Carried,
     kind: PhantomData<fn() -> (R, O)>,
 }
 
@@ -37,6 +40,8 @@ struct Pending {
     numbers: Option<Vec<usize>>,
     at: usize,
     taken: usize,
+    /// The places of the rows, if they were dealt out.
+    places: Option<ArrayRef>,
 }
 
 impl Pending {
@@ -63,7 +68,8 @@ where
         let schema: SchemaRef = Arc::new(schema_of::<O>());
         Arc::new(move |_: Instance| {
             let (name, schema, call) = (Arc::clone(&name), Arc::clone(&schema), Arc::clone(&call));
-            Ok(Box::new(FlatMap::<R, O, F> { name, schema, call, pending: None, kind: PhantomData }) as Box<dyn Operator>)
+            Ok(Box::new(FlatMap::<R, O, F> { name, schema, call, pending: None, carried: Carried::default(), kind: PhantomData })
+                as Box<dyn Operator>)
         })
     }
     fn pump(&mut self, out: &mut dyn Output) -> Result<Progress> {
@@ -78,12 +84,17 @@ where
         Ok(progress)
     }
     /// Emits batches until the morsel is used up or the output is full.
-    fn emit(&self, pending: &mut Pending, ended: &mut Ended, out: &mut dyn Output) -> Result<Progress> {
+    fn emit(&mut self, pending: &mut Pending, ended: &mut Ended, out: &mut dyn Output) -> Result<Progress> {
         loop {
             let first = pending.number(pending.at);
-            let origin = Origin { row: pending.origin.row + first as u64, ..pending.origin };
+            // places tell the order of rows that were dealt out, within the morsel that they came in
+            let origin = match pending.places {
+                Some(_) => pending.origin,
+                None => Origin { row: pending.origin.row + first as u64, ..pending.origin },
+            };
             let row = Cell::new(pending.at);
-            let filled = guarded(&row, || Ok(self.fill(pending.at, pending.taken, &pending.accepted, &row, ended)));
+            let mut from = pending.places.is_some().then(Vec::new);
+            let filled = guarded(&row, || Ok(self.fill((pending.at, pending.taken), &pending.accepted, &row, ended, from.as_mut())));
             let filled = filled.map_err(|f| match f {
                 Failure::Row { row: Some(row), what, operator } => {
                     Failure::Row { row: Some(pending.number(row)), what, operator }.at(&self.name, Some(pending.origin))
@@ -92,7 +103,15 @@ where
             })?;
             (pending.at, pending.taken) = (filled.at, filled.taken);
             if filled.rows > 0 {
-                out.emit(Morsel::new(self.batch(filled.writer, filled.rows)?, origin));
+                let batch = self.batch(filled.writer, filled.rows)?;
+                let batch = match (&pending.places, from) {
+                    (Some(places), Some(from)) => {
+                        let places = take(places.as_ref(), &UInt32Array::from(from), None)?;
+                        self.carried.with_places(batch, places)?
+                    }
+                    _ => batch,
+                };
+                out.emit(Morsel::new(batch, origin));
             }
             if pending.at >= pending.accepted.rows() {
                 return Ok(Progress::Done);
@@ -102,14 +121,22 @@ where
             }
         }
     }
-    /// Takes items into one batch, from item `taken` of row `at` on.
-    fn fill(&self, mut at: usize, mut taken: usize, accepted: &Accepted, row: &Cell<usize>, ended: &mut Ended) -> Filled<O> {
+    /// Takes items into one batch, from item `taken` of row `at` on; notes the row of each in `from`.
+    fn fill(
+        &self,
+        (mut at, mut taken): (usize, usize),
+        accepted: &Accepted,
+        row: &Cell<usize>,
+        ended: &mut Ended,
+        mut from: Option<&mut Vec<u32>>,
+    ) -> Filled<O> {
         let rows = Rows::<R>::new(accepted);
         let mut writer = <O as Value>::Write::new(OUT_ROWS);
         let mut written = 0;
         while let Some(view) = rows.get(at) {
             row.set(at);
             let mut items = (self.call)(&view).skip(taken);
+            let before = written;
             let mut more = true;
             while written < OUT_ROWS {
                 let Some(item) = items.next() else {
@@ -119,6 +146,9 @@ where
                 writer.put(written, item.borrow(), &Env::COPY);
                 written += 1;
                 taken += 1;
+            }
+            if let Some(from) = &mut from {
+                from.extend(std::iter::repeat_n(at as u32, written - before));
             }
             if more {
                 break;
@@ -166,7 +196,8 @@ where
         out.account(Account { held: batch.num_rows() as i64, ..Account::default() });
         let numbers = morsel.selection.as_ref().map(|s| s.rows().collect());
         let accepted = Accepted::of::<R>(&batch, Missing::Blank, &self.name)?;
-        self.pending = Some(Pending { accepted, origin: morsel.origin, numbers, at: 0, taken: 0 });
+        let places = batch.column_by_name(PLACE).cloned();
+        self.pending = Some(Pending { accepted, origin: morsel.origin, numbers, at: 0, taken: 0, places });
         self.pump(out)
     }
     fn resume(&mut self, out: &mut dyn Output) -> Result<Progress> {

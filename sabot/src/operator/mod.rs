@@ -31,7 +31,9 @@ mod numbered;
 mod order;
 mod over;
 mod packed;
+mod pass;
 mod physical;
+mod place;
 mod places;
 mod ranked;
 mod run;
@@ -108,7 +110,12 @@ pub use net_top::NetTop;
 #[doc(hidden)]
 pub use over::{Over, OverFunction, OverSpec};
 #[doc(hidden)]
+pub use pass::Pass;
+#[doc(hidden)]
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, SourceTime, Work};
+#[doc(hidden)]
+pub use place::Places;
+pub(crate) use place::{places, without_places};
 #[doc(hidden)]
 pub use ranked::{Neighbour, Partitions, Ranking, RunningCount, RunningExtreme, RunningMean, RunningSum, WindowFunction};
 #[doc(hidden)]

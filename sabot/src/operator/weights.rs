@@ -12,6 +12,7 @@ use arrow_array::{ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, cast::As
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use crate::Result;
+use crate::kernel::PLACE;
 
 /// The name of the column of weights. `#[derive(Record)]` refuses names that begin with `sabot.`.
 pub const WEIGHT: &str = "sabot.weight";
@@ -52,28 +53,47 @@ pub fn without_weights(batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(batch.project(&others)?)
 }
 
-/// Carries weights over from one batch to another. Batches of one schema get one schema: operators behind know them by it.
+/// Carries hidden columns over from one batch to another: weights, and [places](PLACE). Batches of one schema get one schema: operators
+/// behind know them by it.
 #[derive(Debug, Default)]
-pub(crate) struct Carried(Option<(SchemaRef, SchemaRef)>);
+pub(crate) struct Carried(Option<(SchemaRef, Vec<&'static str>, SchemaRef)>);
 
 impl Carried {
-    /// `to` with the weights of `from`, if it has any: the rows of both are the same.
+    /// `to` with the weights and places of `from`, if it has any: the rows of both are the same.
     pub(crate) fn carry(&mut self, from: &RecordBatch, to: RecordBatch) -> Result<RecordBatch> {
-        let Some((at, _)) = from.schema_ref().column_with_name(WEIGHT) else { return Ok(to) };
-        self.with(to, Arc::clone(from.column(at)))
+        self.carry_some(&[PLACE, WEIGHT], from, to)
+    }
+    /// The same, of places alone.
+    pub(crate) fn carry_places(&mut self, from: &RecordBatch, to: RecordBatch) -> Result<RecordBatch> {
+        self.carry_some(&[PLACE], from, to)
+    }
+    fn carry_some(&mut self, names: &[&'static str], from: &RecordBatch, to: RecordBatch) -> Result<RecordBatch> {
+        let hidden: Vec<(&'static str, ArrayRef)> =
+            names.iter().filter_map(|name| Some((*name, Arc::clone(from.column_by_name(name)?)))).collect();
+        if hidden.is_empty() { Ok(to) } else { self.add(to, hidden) }
     }
     /// `to` with these weights.
     pub(crate) fn with(&mut self, to: RecordBatch, weights: ArrayRef) -> Result<RecordBatch> {
+        self.add(to, vec![(WEIGHT, weights)])
+    }
+    /// `to` with these places.
+    pub(crate) fn with_places(&mut self, to: RecordBatch, places: ArrayRef) -> Result<RecordBatch> {
+        self.add(to, vec![(PLACE, places)])
+    }
+    fn add(&mut self, to: RecordBatch, hidden: Vec<(&'static str, ArrayRef)>) -> Result<RecordBatch> {
+        let names = || hidden.iter().map(|(name, _)| *name);
         let schema = match &self.0 {
-            Some((bare, full)) if Arc::ptr_eq(bare, to.schema_ref()) => Arc::clone(full),
+            Some((bare, of, full)) if Arc::ptr_eq(bare, to.schema_ref()) && names().eq(of.iter().copied()) => Arc::clone(full),
             _ => {
-                let full = with_weight_field(to.schema_ref());
-                self.0 = Some((to.schema(), Arc::clone(&full)));
+                let field = |(name, column): &(&str, ArrayRef)| Arc::new(Field::new(*name, column.data_type().clone(), false));
+                let fields = to.schema_ref().fields().iter().cloned().chain(hidden.iter().map(field));
+                let full: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+                self.0 = Some((to.schema(), names().collect(), Arc::clone(&full)));
                 full
             }
         };
-        let columns = to.columns().iter().cloned().chain([weights]).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(to.num_rows()));
+        let columns = to.columns().iter().cloned().chain(hidden.into_iter().map(|(_, column)| column)).collect();
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 }

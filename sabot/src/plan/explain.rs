@@ -91,7 +91,8 @@ fn promised(plan: &Plan, mut at: NodeId) -> String {
             _ if node.changes => return "changes, as they come".to_owned(),
             Op::Async { options, .. } if options.ordered => {}
             Op::Async { .. } => return "as calls end (async)".to_owned(),
-            op if op.is_note() => {}
+            op if op.is_edge() && !node.bounded => return format!("as rows come ({})", op.step()),
+            op if op.is_note() || op.is_edge() => {}
             op => return format!("in any order ({})", op.step()),
         }
         match node.inputs.first() {
@@ -215,6 +216,8 @@ pub(super) fn describe(node: &Node) -> String {
         Op::Set { .. } => node.op.step().into(),
         Op::Sample { fraction, seed } => format!("sample {fraction}, seed {seed}"),
         Op::Union => "union".into(),
+        Op::PartitionBy { column } => format!("partition_by({column})"),
+        Op::Rebalance => "rebalance".into(),
         Op::Sink { name, .. } => format!("sink {name}"),
     }
 }

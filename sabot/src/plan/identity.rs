@@ -31,7 +31,7 @@ fn find(plan: &Plan, lineages: &Lineages<'_>, at: NodeId) -> Option<Vec<String>>
             let of = |port: usize| node.inputs.get(port).and_then(|i| find(plan, lineages, *i));
             joined(*kind, [left, right], [of(0), of(1)])
         }
-        Op::Sink { .. } => up(),
+        Op::Sink { .. } | Op::PartitionBy { .. } | Op::Rebalance => up(),
         op if op.is_note() => up(),
         _ => None,
     }?;

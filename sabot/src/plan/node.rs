@@ -326,6 +326,13 @@ pub enum Op {
     },
     /// All rows of all inputs.
     Union,
+    /// Rows go to the instance that a column of integers names.
+    PartitionBy {
+        /// The column.
+        column: String,
+    },
+    /// Rows go to all instances, evenly.
+    Rebalance,
     /// Stores rows in the sink of this name.
     Sink {
         /// The stream's name, or the sink's.
@@ -367,8 +374,14 @@ impl Op {
             Op::Set { kind: SetKind::Except } => "except",
             Op::Sample { .. } => "sample",
             Op::Union => "union",
+            Op::PartitionBy { .. } => "partition_by",
+            Op::Rebalance => "rebalance",
             Op::Sink { .. } => "sink",
         }
+    }
+    /// Whether it is an edge that the user placed: rows leave it as they come, and go to other instances.
+    pub fn is_edge(&self) -> bool {
+        matches!(self, Op::PartitionBy { .. } | Op::Rebalance)
     }
     /// Whether it only describes its input: nothing runs for it.
     pub fn is_note(&self) -> bool {

@@ -180,7 +180,12 @@ pub fn prune(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
                 node.columns.retain(|c| up.contains(&c.name));
                 need.push(up);
             }
-            Op::Limit { .. } | Op::Sample { .. } => {
+            Op::PartitionBy { column } => {
+                let up: BTreeSet<String> = mine.iter().cloned().chain([column.clone()]).collect();
+                node.columns.retain(|c| up.contains(&c.name));
+                need.push(up);
+            }
+            Op::Limit { .. } | Op::Sample { .. } | Op::Rebalance => {
                 node.columns.retain(|c| mine.contains(&c.name));
                 need.push(mine.clone());
             }

@@ -38,8 +38,18 @@ pub fn push_down(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
 /// What a row of this source must meet to be wanted by any reader.
 fn wanted(plan: &Plan, source: NodeId, lineages: &Lineages<'_>) -> Result<Option<Predicate>> {
     let mut any = Vec::new();
-    for (reader, _) in plan.consumers(source) {
+    let mut readers = plan.consumers(source);
+    while let Some((reader, _)) = readers.pop() {
         let node = plan.node(reader)?;
+        // which instance looks at a row does not matter to its filters
+        if node.op.is_edge() {
+            let behind = plan.consumers(reader);
+            if behind.is_empty() {
+                return Ok(None);
+            }
+            readers.extend(behind);
+            continue;
+        }
         let Op::Run { steps, .. } = &node.op else { return Ok(None) };
         let Some(lineage) = lineages(&node.id) else { return Ok(None) };
         let rename = |ident: &str| lineage.inputs.iter().find(|c| c.ident == ident).map(|c| c.name.to_string());

@@ -21,8 +21,8 @@ use super::task::{Root, Task};
 use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, EventTime, Exchange, Instance, LAYERED, Operator, PhysicalPlan, SHARED, Split, StateDisk, Work};
-use crate::shuffle::{Channel, LinkId, Outlet, Partitioner, Remote};
+use crate::operator::{Account, EventTime, Exchange, Instance, LAYERED, Operator, PhysicalPlan, Places, SHARED, Split, StateDisk, Work};
+use crate::shuffle::{ByNumber, Channel, LinkId, Outlet, Partitioner, Remote};
 use crate::{Error, Result};
 
 /// What a job, or this process's share of it, is made of.
@@ -283,7 +283,14 @@ impl Build<'_> {
                 Some(rows) => {
                     let channels: Option<Vec<_>> = at(rows, instance)?.iter().cloned().collect();
                     let channels = channels.ok_or_else(|| Error::internal("an edge without channels"))?;
-                    outlets.push(Outlet::new(&input.exchange, instance, of, channels));
+                    let outlet = Outlet::new(&input.exchange, instance, of, channels);
+                    outlets.push(match &input.exchange {
+                        Exchange::Custom(_) | Exchange::Turns if plan.bounded => {
+                            let by_row = !plan.single;
+                            outlet.placing(Places::new(by_row, instance, self.epoch))
+                        }
+                        _ => outlet,
+                    });
                 }
                 None => below.extend(stage.iter().position(|n| *n == consumer).map(|i| (i, input.port))),
             }
@@ -374,7 +381,7 @@ impl Build<'_> {
                 let morsel = Morsel::new(batch, Origin { source, partition, split, row });
                 let mine = self.mine(&input.exchange, node, instance, flight.instance, morsel)?;
                 if let (Some(morsel), Some(gate)) = (mine, gates.get_mut(input.port)) {
-                    gate.rows(Held { morsel, channel: NO_CHANNEL, bytes: 0, from: (flight.edge, flight.producer) });
+                    gate.rows(Held { morsel, channel: NO_CHANNEL, bytes: 0, from: (flight.edge, flight.producer), also: Vec::new() });
                 }
             }
         }
@@ -402,6 +409,9 @@ impl Build<'_> {
             }
             Exchange::Range(column) => {
                 Partitioner::by_range(column.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m)
+            }
+            Exchange::Custom(column) => {
+                ByNumber::new(column.clone(), of).split(morsel)?.into_iter().find(|(i, _)| *i == instance).map(|(_, m)| m)
             }
             Exchange::Broadcast => (was == 0).then_some(morsel),
             Exchange::Splits => (morsel.origin.instance(of) == instance).then_some(morsel),

@@ -11,6 +11,8 @@
 //! depends on timing. Whether it depends on the number of instances is up to the rows: pieces of one morsel that a hash
 //! exchange dealt to several instances come back in order of instances.
 //!
+//! Rows that were dealt out by an edge of the user's carry their places, and come in the order of these: see [`dealt`](super::dealt).
+//!
 //! An operator's own rows wait for the end of all producers, unless each of them either has ended or has
 //! [said](crate::operator::Mark::Ascending) that what it still sends ascends. Then a row is delivered when no producer can
 //! send one that belongs before it. Instances own ranges of key groups, so the rows of the first instance pass as they come;
@@ -21,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::checkpoint::{SplitKey, split_key};
+use super::dealt::Dealt;
+use crate::Result;
 use crate::kernel::{Morsel, Origin};
 use crate::shuffle::Message;
 
@@ -38,6 +42,8 @@ pub(super) struct Held {
     pub(super) bytes: usize,
     /// Decides between rows of equal origin.
     pub(super) from: From,
+    /// Further bytes that these rows stand for, by channel: of pieces that were put together.
+    pub(super) also: Vec<(usize, usize)>,
 }
 
 /// What a gate lets through.
@@ -60,7 +66,7 @@ impl Gate {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Gate::Arrival(queue) => queue.is_empty(),
-            Gate::Source(order) => order.buffers.is_empty() && order.own.is_empty(),
+            Gate::Source(order) => order.buffers.is_empty() && order.own.is_empty() && order.dealt.is_empty(),
         }
     }
     pub(super) fn rows(&mut self, held: Held) {
@@ -70,9 +76,12 @@ impl Gate {
         }
     }
     /// The next thing; `closed` if no producer sends any more.
-    pub(super) fn next(&mut self, closed: bool) -> Option<Passed> {
+    ///
+    /// # Errors
+    /// If pieces of a morsel cannot be put together.
+    pub(super) fn next(&mut self, closed: bool) -> Result<Option<Passed>> {
         match self {
-            Gate::Arrival(queue) => queue.pop_front(),
+            Gate::Arrival(queue) => Ok(queue.pop_front()),
             Gate::Source(order) => order.next(closed),
         }
     }
@@ -80,7 +89,10 @@ impl Gate {
     pub(super) fn held(&self) -> Vec<&Held> {
         match self {
             Gate::Arrival(queue) => queue.iter().filter_map(|p| if let Passed::Rows(h) = p { Some(h) } else { None }).collect(),
-            Gate::Source(order) => order.buffers.values().flat_map(|b| &b.rows).chain(order.own.values()).collect(),
+            Gate::Source(order) => {
+                let splits = order.buffers.values().flat_map(|b| b.placed.held().chain(&b.rows));
+                splits.chain(order.dealt.held()).chain(order.own.values()).collect()
+            }
         }
     }
 }
@@ -89,6 +101,10 @@ impl Gate {
 struct Buffer {
     rows: VecDeque<Held>,
     sorted: bool,
+    /// Whether rows have places.
+    dealt: bool,
+    /// Those that are whole, in order.
+    placed: Dealt,
 }
 
 pub(super) struct SourceOrder {
@@ -105,6 +121,8 @@ pub(super) struct SourceOrder {
     /// Rows of no split, with the number of their arrival.
     own: BTreeMap<(Origin, From, u64), Held>,
     arrived: u64,
+    /// Of these, rows that had places, in order.
+    dealt: Dealt,
     /// Producers that have not ended; with the origin before which none of their rows will come, if they have said so.
     producers: BTreeMap<From, Option<Origin>>,
 }
@@ -120,6 +138,7 @@ impl SourceOrder {
             buffers: BTreeMap::new(),
             own: BTreeMap::new(),
             arrived: 0,
+            dealt: Dealt::default(),
             producers: BTreeMap::new(),
         }
     }
@@ -134,6 +153,7 @@ impl SourceOrder {
         let split = split_key(&held.morsel.origin);
         if self.streaming.contains_key(&split.0) {
             let buffer = self.buffers.entry(split).or_default();
+            buffer.dealt |= held.has_places();
             buffer.rows.push_back(held);
             buffer.sorted = false;
         } else {
@@ -166,40 +186,60 @@ impl SourceOrder {
         let Some((origin, from, _)) = self.own.first_key_value().map(|(place, _)| *place) else { return false };
         self.producers.iter().all(|(other, least)| least.is_some_and(|least| (origin, from) <= (least, *other)))
     }
-    fn next(&mut self, closed: bool) -> Option<Passed> {
+    fn next(&mut self, closed: bool) -> Result<Option<Passed>> {
         while self.splits.get(self.delivered).is_some_and(|s| self.skipped.contains(s)) {
             self.delivered += 1;
         }
         let next = self.splits.get(self.delivered).copied();
-        let first = self.buffers.first_key_value().map(|(split, _)| *split);
-        if let Some(split) = next.filter(|next| self.ended.contains(next) && first.is_none_or(|first| first > *next)) {
+        let first = self.buffers.first_key_value().map(|(split, buffer)| (*split, buffer.dealt));
+        if let Some(split) = next.filter(|next| self.ended.contains(next) && first.is_none_or(|(first, _)| first > *next)) {
             self.delivered += 1;
             self.ended.remove(&split);
-            return Some(Passed::SplitEnd(split));
+            return Ok(Some(Passed::SplitEnd(split)));
         }
-        if let Some(split) = first {
-            let single = self.streaming.get(&split.0) == Some(&true);
+        if let Some((split, dealt)) = first {
+            // rows that were dealt out come from several even if one is left
+            let single = !dealt && self.streaming.get(&split.0) == Some(&true);
             let whole = closed || Some(split) < next || (Some(split) == next && (single || self.ended.contains(&split)));
             if whole {
                 // rows of a single producer come in order, which need not be that of their numbers
-                return self.pop(split, !single).map(Passed::Rows);
+                return Ok(self.pop(split, !single)?.map(Passed::Rows));
             }
         }
-        if closed || (next.is_none() && self.buffers.is_empty() && self.first_is_due()) {
-            return self.own.pop_first().map(|(_, held)| Passed::Rows(held));
+        if !self.dealt.is_empty() {
+            return Ok(self.dealt.next()?.map(Passed::Rows));
         }
-        None
+        if closed || (next.is_none() && self.buffers.is_empty() && self.first_is_due()) {
+            return Ok(self.pop_own()?.map(Passed::Rows));
+        }
+        Ok(None)
     }
-    fn pop(&mut self, split: SplitKey, sort: bool) -> Option<Held> {
-        let buffer = self.buffers.get_mut(&split)?;
-        if sort && !buffer.sorted {
+    fn pop(&mut self, split: SplitKey, sort: bool) -> Result<Option<Held>> {
+        let Some(buffer) = self.buffers.get_mut(&split) else { return Ok(None) };
+        if buffer.dealt && buffer.placed.is_empty() {
+            buffer.placed = Dealt::new(std::mem::take(&mut buffer.rows));
+        } else if sort && !buffer.sorted && !buffer.dealt {
             buffer.rows.make_contiguous().sort_by_key(|h| (h.from.0, h.morsel.origin.row, h.from.1));
             buffer.sorted = true;
         }
-        let held = buffer.rows.pop_front();
-        if buffer.rows.is_empty() {
+        let held = if buffer.dealt { buffer.placed.next()? } else { buffer.rows.pop_front() };
+        if buffer.rows.is_empty() && buffer.placed.is_empty() {
             self.buffers.remove(&split);
         }
-        held
+        Ok(held)
+    }
+    /// The first of the rows of no split. Of those that were dealt out, all of one origin are put into order.
+    fn pop_own(&mut self) -> Result<Option<Held>> {
+        let Some((place, held)) = self.own.pop_first() else { return Ok(None) };
+        let same = |other: &(Origin, From, u64)| other.0 == place.0;
+        if !held.has_places() && !self.own.first_key_value().is_some_and(|(other, h)| same(other) && h.has_places()) {
+            return Ok(Some(held));
+        }
+        let mut all = vec![held];
+        while self.own.first_key_value().is_some_and(|(other, _)| same(other)) {
+            all.extend(self.own.pop_first().map(|(_, held)| held));
+        }
+        self.dealt = Dealt::new(all);
+        self.dealt.next()
     }
 }

@@ -90,7 +90,7 @@ impl Inlet {
             }
             let port = at_mut(&mut self.ports, p)?;
             let closed = port.open == 0;
-            if let Some(passed) = port.gate.next(closed) {
+            if let Some(passed) = port.gate.next(closed)? {
                 self.turn = p;
                 return self.pass(p, passed, chain, job);
             }
@@ -130,7 +130,7 @@ impl Inlet {
                     (Message::Rows(morsel), gate) => {
                         c.idle = false;
                         self.told.stir();
-                        gate.rows(Held { morsel, channel: index, bytes, from: (c.edge, c.producer) });
+                        gate.rows(Held { morsel, channel: index, bytes, from: (c.edge, c.producer), also: Vec::new() });
                     }
                     (Message::End, Gate::Source(order)) => {
                         c.ended = true;
@@ -159,9 +159,10 @@ impl Inlet {
     fn pass(&mut self, p: usize, passed: Passed, chain: &mut Chain, job: &Arc<Job>) -> Result<Next> {
         match passed {
             Passed::Rows(held) => {
-                if held.channel != NO_CHANNEL {
-                    let channel = &at(&self.channels, held.channel)?.channel;
-                    if channel.release(held.bytes) {
+                let own = [(held.channel, held.bytes)];
+                for (channel, bytes) in own.into_iter().chain(held.also).filter(|(channel, _)| *channel != NO_CHANNEL) {
+                    let channel = &at(&self.channels, channel)?.channel;
+                    if channel.release(bytes) {
                         job.wake(channel.producer);
                     }
                 }

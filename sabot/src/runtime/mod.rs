@@ -45,6 +45,7 @@ mod checkpoint_file;
 mod claims;
 mod control;
 mod coordinate;
+mod dealt;
 mod direct;
 mod discover;
 mod drift;

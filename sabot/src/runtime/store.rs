@@ -98,7 +98,8 @@ pub(super) enum Begin {
 pub(crate) fn steps_before(options: &RunOptions) -> Result<Vec<String>> {
     Ok(match Store::look(options)? {
         Begin::Nothing => Vec::new(),
-        Begin::Newest(checkpoint) | Begin::Savepoint(checkpoint) => checkpoint.nodes,
+        Begin::Newest(checkpoint) => checkpoint.nodes,
+        Begin::Savepoint(saved) => saved.checkpoint.nodes,
     })
 }
 

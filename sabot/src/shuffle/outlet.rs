@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Channel, Message, Partitioner};
+use super::{ByNumber, Channel, Message, Partitioner};
 use crate::Result;
 use crate::kernel::Morsel;
-use crate::operator::Exchange;
+use crate::operator::{Exchange, Places};
 
 enum Route {
     One(usize),
@@ -13,12 +13,14 @@ enum Route {
     All,
     Turns(usize),
     Splits,
+    Number(ByNumber),
 }
 
 /// Where one producer instance sends the rows of one edge.
 pub struct Outlet {
     route: Route,
     channels: Vec<Arc<Channel>>,
+    places: Option<Places>,
 }
 
 impl std::fmt::Debug for Outlet {
@@ -35,20 +37,30 @@ impl Outlet {
         let route = match exchange {
             _ if channels.len() == 1 => Route::One(0),
             Exchange::Forward if channels.len() == of => Route::One(instance),
-            Exchange::Forward | Exchange::Rebalance => Route::Turns(instance),
+            Exchange::Forward | Exchange::Rebalance | Exchange::Turns => Route::Turns(instance),
             Exchange::Hash(columns) => Route::ByGroup(Partitioner::new(columns.clone(), channels.len())),
             Exchange::Range(column) => Route::ByGroup(Partitioner::by_range(column.clone(), channels.len())),
             Exchange::Gather => Route::One(0),
             Exchange::Broadcast => Route::All,
             Exchange::Splits => Route::Splits,
+            Exchange::Custom(column) => Route::Number(ByNumber::new(column.clone(), channels.len())),
         };
-        Outlet { route, channels }
+        Outlet { route, channels, places: None }
+    }
+    /// Gives rows their places, so that their order can be restored behind this edge.
+    #[must_use]
+    pub fn placing(self, places: Places) -> Self {
+        Outlet { places: Some(places), ..self }
     }
     /// Sends rows; calls `woken` with each consumer that has something to do.
     ///
     /// # Errors
     /// If a key column is missing or cannot be a key.
     pub fn rows(&mut self, morsel: Morsel, woken: &mut dyn FnMut(usize)) -> Result<()> {
+        let morsel = match &mut self.places {
+            Some(places) => places.give(morsel)?,
+            None => morsel,
+        };
         match &mut self.route {
             Route::One(i) => push(&self.channels, *i, Message::Rows(morsel), woken),
             Route::All => self.mark(&Message::Rows(morsel), woken),
@@ -59,6 +71,11 @@ impl Outlet {
             Route::Splits => {
                 let instance = morsel.origin.instance(self.channels.len());
                 push(&self.channels, instance, Message::Rows(morsel), woken);
+            }
+            Route::Number(by_number) => {
+                for (i, piece) in by_number.split(morsel)? {
+                    push(&self.channels, i, Message::Rows(piece), woken);
+                }
             }
             Route::ByGroup(partitioner) => {
                 for (i, piece) in partitioner.split(morsel)? {

@@ -74,6 +74,8 @@ pub(super) struct Lower<'a> {
     pub(super) rows: BTreeMap<NodeId, u64>,
     /// Joins whose rows come by key group.
     pub(super) grouped: BTreeSet<NodeId>,
+    /// Physical nodes whose rows were dealt out by an edge of the user's, and whether all were at one instance before it.
+    pub(super) dealt: BTreeMap<usize, bool>,
 }
 
 /// Lowers an optimised plan.
@@ -91,7 +93,18 @@ pub(super) fn lower(plan: &Plan, table: &Table, settings: &Settings, how: &How, 
         changes: BTreeMap::new(),
         keeps: BTreeMap::new(),
     };
-    let mut l = Lower { plan, table, settings, how, times, out, at: BTreeMap::new(), rows: BTreeMap::new(), grouped: BTreeSet::new() };
+    let mut l = Lower {
+        plan,
+        table,
+        settings,
+        how,
+        times,
+        out,
+        at: BTreeMap::new(),
+        rows: BTreeMap::new(),
+        grouped: BTreeSet::new(),
+        dealt: BTreeMap::new(),
+    };
     for (number, node) in plan.nodes.iter().enumerate() {
         if !node.op.is_note() {
             l.node(number, node, open)?;
@@ -125,6 +138,7 @@ pub(super) fn schema(node: &Node) -> SchemaRef {
 
 impl Lower<'_> {
     fn node(&mut self, number: NodeId, node: &Node, open: &mut OpenSource<'_>) -> Result<()> {
+        self.told_apart(node)?;
         let columns = schema(node);
         let first = node.inputs.first().copied();
         let rows = first.and_then(|i| self.plan.work(i).ok()).and_then(|i| self.rows.get(&i).copied());
@@ -246,10 +260,12 @@ impl Lower<'_> {
             Op::Set { kind } => self.set(number, node, *kind)?,
             Op::Sample { fraction, seed } => self.sample(number, node, SampleSpec { fraction: *fraction, seed: *seed })?,
             Op::Union => self.union(number, node, columns)?,
+            Op::PartitionBy { .. } | Op::Rebalance => self.edge(number, node)?,
             Op::Sink { name, .. } => {
                 let input = self.forward_input(node)?;
                 let single = self.upstream(input.from).1;
                 let bounded = self.bounded(&[input.from]);
+                let input_from = input.from;
                 let conform = Conform::factory(&node.id, &columns);
                 let conformed = self.push(
                     usize::MAX,
@@ -261,8 +277,10 @@ impl Lower<'_> {
                     bounded,
                     false,
                 );
+                let dealt = self.dealt.get(&input_from).copied().filter(|_| bounded);
+                dealt.map(|single| self.dealt.insert(conformed, single));
                 // changes are told apart by what they are, and not by their order; those of one row come from one place
-                let input = Input { from: conformed, port: 0, exchange: Exchange::Gather, ordered: !node.changes };
+                let input = Input { from: conformed, port: 0, exchange: Exchange::Gather, ordered: !node.changes || dealt.is_some() };
                 if node.changes {
                     self.out.changes.insert(name.clone(), identity(self.plan, &lineages(self.table), number));
                 }
@@ -349,15 +367,23 @@ impl Lower<'_> {
         let input = self.forward_input(node)?;
         let single = self.upstream(input.from).1;
         let bounded = self.bounded(&[input.from]);
-        self.push(number, node.id.clone(), Work::Operator(factory), vec![input], single, columns, bounded, stateful);
+        let dealt = self.dealt.get(&input.from).copied();
+        let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![input], single, columns, bounded, stateful);
+        dealt.map(|single| self.dealt.insert(at, single));
         Ok(())
     }
 
+    /// The rows where they are, in whatever order: for steps that look at one row after the other.
     pub(super) fn forward_input(&self, node: &Node) -> Result<Input> {
-        self.input(node, 0, Exchange::Forward, false)
+        self.any_input(node, 0, Exchange::Forward, false)
     }
 
-    pub(super) fn input(&self, node: &Node, port: usize, exchange: Exchange, ordered: bool) -> Result<Input> {
+    pub(super) fn input(&mut self, node: &Node, port: usize, exchange: Exchange, ordered: bool) -> Result<Input> {
+        let input = self.any_input(node, port, exchange, ordered)?;
+        self.in_order(node, input)
+    }
+
+    fn any_input(&self, node: &Node, port: usize, exchange: Exchange, ordered: bool) -> Result<Input> {
         let up = node.inputs.get(port).copied().ok_or_else(|| missing(node))?;
         let from = self.at.get(&self.plan.work(up)?).copied().ok_or_else(|| missing(node))?;
         Ok(Input { from, port, exchange, ordered })

@@ -59,7 +59,7 @@ impl Lower<'_> {
     }
 
     pub(super) fn top(&mut self, number: NodeId, node: &Node, rows: u64, by: &[SortBy]) -> Result<()> {
-        let input = self.forward_input(node)?;
+        let input = self.input(node, 0, Exchange::Forward, false)?;
         let (schema, single) = self.upstream(input.from);
         let spec = Arc::new(TopSpec { rows, keys: node.keys.clone(), order: sort_spec(node, by) });
         let factory = PartialTop::factory(Arc::clone(&spec), &schema)?;
@@ -112,6 +112,9 @@ impl Lower<'_> {
     pub(super) fn sample(&mut self, number: NodeId, node: &Node, spec: SampleSpec) -> Result<()> {
         let up = *node.inputs.first().ok_or_else(|| missing(node))?;
         let counted = !self.placed(up);
+        if !counted {
+            self.keeps_positions(node, up)?;
+        }
         let exchange = if counted { Exchange::Gather } else { Exchange::Forward };
         let input = self.input(node, 0, exchange, counted)?;
         let (schema, single) = self.upstream(input.from);
@@ -147,6 +150,8 @@ impl Lower<'_> {
             Op::Source { .. } => Some(number),
             Op::Run { .. } | Op::Batch { .. } | Op::FlatMap { .. } => self.read_from(*node.inputs.first()?),
             Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Watermark { .. } => self.read_from(*node.inputs.first()?),
+            // in order again before the step that asks
+            Op::PartitionBy { .. } | Op::Rebalance => self.read_from(*node.inputs.first()?),
             _ => None,
         }
     }
@@ -160,6 +165,7 @@ impl Lower<'_> {
             Op::Source { .. } | Op::Aggregate { .. } | Op::Sort { .. } | Op::Set { .. } | Op::Top { .. } | Op::Over { .. } => true,
             Op::Distinct { .. } => self.at.get(&number).is_some_and(|at| self.bounded(&[*at])),
             Op::Run { .. } | Op::Batch { .. } | Op::Sample { .. } | Op::Limit { .. } | Op::Union => inputs(),
+            Op::PartitionBy { .. } | Op::Rebalance => inputs(),
             Op::KeyBy | Op::EventTime | Op::Window(_) | Op::Emit { .. } | Op::Watermark { .. } => inputs(),
             _ => false,
         }

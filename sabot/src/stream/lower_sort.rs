@@ -20,7 +20,7 @@ use crate::plan::{Node, NodeId, blocks_show};
 impl Lower<'_> {
     pub(super) fn sort(&mut self, number: NodeId, node: &Node, spec: SortSpec) -> Result<()> {
         let spec = Arc::new(spec);
-        let input = self.forward_input(node)?;
+        let input = self.input(node, 0, Exchange::Forward, false)?;
         let sources = (0u32..).zip(&self.out.plan.nodes).filter(|(_, n)| matches!(n.work, Work::Source(_))).map(|(n, _)| n).collect();
         let before = |part: &str| self.how.before.iter().any(|name| name.strip_prefix(node.id.as_str()) == Some(part));
         if before(DEAL) || (self.how.spread && !before(PARTIAL)) {

@@ -28,7 +28,7 @@ impl Lower<'_> {
             (Some(_), None) => return Err(Error::Plan(format!("`{}` is windowed, but its input has no event time", node.id))),
             (None, _) => None,
         };
-        let input = self.forward_input(node)?;
+        let input = self.input(node, 0, Exchange::Forward, false)?;
         let (from_schema, single) = self.upstream(input.from);
         let mut functions: Vec<Function> = functions
             .iter()

@@ -37,6 +37,7 @@ mod build_id;
 mod changes;
 mod channel;
 mod compose;
+mod edges;
 mod errors;
 mod generate;
 mod graph;
@@ -47,6 +48,7 @@ mod join;
 mod keyed;
 mod lateness;
 mod lower;
+mod lower_edges;
 mod lower_endless;
 mod lower_join;
 mod lower_sets;
@@ -87,6 +89,8 @@ pub use channel::{RowReceiver, RowSender, Rows as ChannelRows, channel_in, chann
 #[doc(hidden)]
 pub use compose::{Alone, Beside, EndsAs, Given, GivenRows, Inside, Returns, Side, flow};
 pub use compose::{Flow, Input, IntoSource};
+#[doc(hidden)]
+pub use edges::{NamesInstance, Numbers, numbers};
 #[doc(hidden)]
 pub use errors::{DeadLetter, DeadLetterCols, DeadLetterRow, Erring, MayBeNull};
 pub use errors::{Fail, Handled, Null, OnError, Skip};

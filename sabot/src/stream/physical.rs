@@ -59,6 +59,7 @@ pub(super) fn physical(plan: &Plan, table: &Table, settings: &Settings, how: &Ho
             Some((short(&from.name), travels(&input.exchange, input.ordered)))
         });
         let (id, phase) = match (node.name.strip_suffix(".partial"), node.name.strip_suffix(".build")) {
+            _ if super::lower_edges::restores(&node.name) => (node.name.as_str(), Some("rows that were dealt out, in their order again")),
             (Some(id), _) => (id, Some("first of two phases: each thread for itself")),
             (_, Some(id)) => (id, Some("the table of right rows that all threads share")),
             _ => (node.name.as_str(), None),
@@ -100,6 +101,8 @@ fn travels(exchange: &Exchange, ordered: bool) -> String {
         Exchange::Rebalance => "rebalance".to_owned(),
         Exchange::Splits => "by split".to_owned(),
         Exchange::Range(column) => format!("range({column})"),
+        Exchange::Custom(column) => format!("custom({column})"),
+        Exchange::Turns => "rebalance".to_owned(),
     };
     if ordered { format!("{way} in source order") } else { way }
 }

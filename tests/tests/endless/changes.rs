@@ -17,11 +17,11 @@ struct SoFar {
 
 /// A change of it.
 #[derive(Record, Clone, Debug, PartialEq)]
-struct Entry {
-    sensor: i64,
-    rows: u64,
+pub(super) struct Entry {
+    pub(super) sensor: i64,
+    pub(super) rows: u64,
     total: f64,
-    weight: i64,
+    pub(super) weight: i64,
 }
 
 pipeline! {
@@ -59,7 +59,7 @@ fn naive(rows: &[Reading]) -> Vec<SoFar> {
     by_sensor.into_iter().map(group).collect()
 }
 
-fn equal(seed: u64, ran: &Ran, consumed: &Consumed, above: f64) -> usize {
+pub(super) fn equal(seed: u64, ran: &Ran, consumed: &Consumed, above: f64) -> usize {
     let model = naive(&consumed_rows(consumed, above));
     let seen: Vec<SoFar> = model.iter().filter(|t| t.rows > 1).cloned().collect();
     same_rows(&ran.rows::<SoFar>("so_far").unwrap(), &seen, 1e-9).unwrap_or_else(|e| panic!("seed {seed}: {e}"));

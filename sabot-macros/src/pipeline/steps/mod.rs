@@ -3,6 +3,7 @@
 mod aggregate;
 mod asynchronous;
 mod changes;
+mod edges;
 mod errors;
 mod joins;
 mod keyed;
@@ -359,6 +360,8 @@ impl Build<'_> {
             "over" => self.over(name, &tokens),
             "reduce" => self.reduce(name, &tokens),
             "distinct" => self.distinct(name, &tokens),
+            "partition_by" => self.partition_by(name, &tokens),
+            "rebalance" => self.rebalance(name, &tokens),
             "changelog" => self.changelog(name, &tokens),
             "intersect" | "except" => self.set(name, &tokens),
             "sample" => self.sample(name, &tokens),

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod discover;
+mod edges;
 mod endings;
 mod kept;
 mod kit;

@@ -1,0 +1,24 @@
+//! Text names no instance.
+
+use sabot::prelude::*;
+
+#[derive(Record)]
+struct Trade {
+    symbol: Str,
+    price: f64,
+    shard: i32,
+    region: Option<i64>,
+    #[event_time]
+    ts: Timestamp<Micros>,
+}
+
+pipeline! {
+    pub fn p(trades: Source<Trade>);
+
+    trades -> partition_by(symbol) -> sink;
+}
+
+fn main() {}
+
+//~ ERROR 18:28 | symbol | `partition_by` takes a column of integers that is never null, not of
+//~ ALSO this column does not name an instance
