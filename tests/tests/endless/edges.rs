@@ -85,10 +85,8 @@ fn event_time_puts_rebalanced_rows_in_order() {
         let mut rows: Vec<Reading> = rows;
         rows.sort_by_key(|r| (r.ts.value() / SECOND, r.ts.value() % SECOND));
         let mut said: BTreeMap<i64, Said> = BTreeMap::new();
-        let model: Vec<Told> = rows
-            .iter()
-            .map(|r| Told { sensor: r.sensor, history: history(said.entry(r.sensor).or_default(), r.value).unwrap() })
-            .collect();
+        let model: Vec<Told> =
+            rows.iter().map(|r| Told { sensor: r.sensor, history: history(said.entry(r.sensor).or_default(), r.value).unwrap() }).collect();
         same_rows(&ran.rows::<Told>("told").unwrap(), &model, 0.0).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         all += model.len();
     }
@@ -226,8 +224,11 @@ fn a_step_that_would_see_another_order_is_refused() {
     let plain = || -> Source<Plain> { generate(1, |_, row| Plain { sensor: row as i64 % 3, shard: 1, value: 1.0 }).into() };
     let timed = || source(1, 5, &Consumed::default());
     let cases: Vec<(Job, &[&str])> = vec![
-        (keyed_by_arrival(plain()), &["`keyed_by_arrival/out/keyed`", "`keyed_by_arrival/out/rebalance`", "give the rows an event time, `event_time(ts)`"]),
-        (keyed_by_others(plain()), &["`keyed_by_others/out/partition_by`", "add `shard` to the keys"]),
+        (
+            keyed_by_arrival(plain()),
+            &["`keyed_by_arrival/out/keyed`", "`keyed_by_arrival/out/rebalance`", "give the rows an event time, `event_time(ts)`"],
+        ),
+        (keyed_by_others(plain()), &["`keyed_by_others/out/partition_by`", "add `shard` to the keys, as it is there"]),
         (replaced(plain()), &["`replaced/out/partition_by`", "add `shard` to the keys"]),
         (firsts(timed()), &["`firsts/out/aggregate`", "what `first` makes may depend on the order of rows", "put it before `rebalance()`"]),
         (limited(plain()), &["`limited/out/limit`", "put it before `partition_by(shard)`"]),

@@ -38,9 +38,7 @@ fn dealt(rows: i64, split: i64, exchange: Exchange) -> (Plan, Noted) {
     let (mut p, noted) = (Plan::default(), Noted::default());
     let s = p.source(Numbers::new(rows, 7, split));
     let (next, notes) = (AtomicUsize::new(0), Arc::clone(&noted));
-    let a = p.node("a", &[(s, 0, exchange, false)], false, false, move || {
-        Noting(next.fetch_add(1, Ordering::Relaxed), Arc::clone(&notes))
-    });
+    let a = p.node("a", &[(s, 0, exchange, false)], false, false, move || Noting(next.fetch_add(1, Ordering::Relaxed), Arc::clone(&notes)));
     p.sink(a);
     (p, noted)
 }
