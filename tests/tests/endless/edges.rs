@@ -234,7 +234,7 @@ fn a_step_that_would_see_another_order_is_refused() {
         (limited(plain()), &["`limited/out/limit`", "put it before `partition_by(shard)`"]),
         (kinds_of(plain()), &["`kinds_of/out/distinct`", "name `shard` among its columns too"]),
         (behind_distinct(plain()), &["`behind_distinct/out/keyed`", "`behind_distinct/out/rebalance`"]),
-        (sampled(plain()), &["`sampled/out/sample`", "put `sample` before `rebalance`"]),
+        (sampled(plain()), &["`sampled/out/sample`", "put it before `rebalance()`"]),
         (nearest(timed(), timed()), &["asof_join`", "it takes the last of right rows of one time"]),
     ];
     for (job, parts) in cases {
