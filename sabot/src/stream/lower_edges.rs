@@ -126,7 +126,7 @@ impl Lower<'_> {
         let Some(input) = input else { return Ok(()) };
         let timed = matches!(node.op, Op::Keyed { .. }) && self.plan.node(input)?.time.is_some();
         let names: BTreeSet<(String, String)> = keys.iter().map(|k| (k.clone(), k.clone())).collect();
-        let Some((edge, keys)) = self.mixing(input, &names, timed)? else { return Ok(()) };
+        let Some((edge, _)) = self.mixing(input, &names, timed)? else { return Ok(()) };
         let edge = self.plan.node(edge)?;
         let way = match (&edge.op, &node.op) {
             (Op::PartitionBy { column }, Op::Limit { .. } | Op::Sample { .. }) => format!("; put it before `partition_by({column})`"),
@@ -142,7 +142,7 @@ impl Lower<'_> {
             }
             (Op::PartitionBy { column }, _) => {
                 format!(
-                    "; add `{column}` to the keys, so that the rows of a key are at one instance, or put it before `partition_by({column})`"
+                    "; add `{column}` to the keys, as it is there, so that the rows of a key are at one instance, or put it before `partition_by({column})`"
                 )
             }
             (_, Op::Keyed { .. }) => {

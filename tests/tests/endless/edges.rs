@@ -228,13 +228,13 @@ fn a_step_that_would_see_another_order_is_refused() {
             keyed_by_arrival(plain()),
             &["`keyed_by_arrival/out/keyed`", "`keyed_by_arrival/out/rebalance`", "give the rows an event time, `event_time(ts)`"],
         ),
-        (keyed_by_others(plain()), &["`keyed_by_others/out/partition_by`", "add `shard` to the keys"]),
+        (keyed_by_others(plain()), &["`keyed_by_others/out/partition_by`", "add `shard` to the keys, as it is there"]),
         (replaced(plain()), &["`replaced/out/partition_by`", "add `shard` to the keys"]),
         (firsts(timed()), &["`firsts/out/aggregate`", "what `first` makes may depend on the order of rows", "put it before `rebalance()`"]),
         (limited(plain()), &["`limited/out/limit`", "put it before `partition_by(shard)`"]),
         (kinds_of(plain()), &["`kinds_of/out/distinct`", "name `shard` among its columns too"]),
         (behind_distinct(plain()), &["`behind_distinct/out/keyed`", "`behind_distinct/out/rebalance`"]),
-        (sampled(plain()), &["`sampled/out/sample`", "put `sample` before `rebalance`"]),
+        (sampled(plain()), &["`sampled/out/sample`", "put it before `rebalance()`"]),
         (nearest(timed(), timed()), &["asof_join`", "it takes the last of right rows of one time"]),
     ];
     for (job, parts) in cases {
