@@ -6,7 +6,7 @@
 //!
 //! A predicate counts only if nothing before it could fail, panic or have an effect on a row that is left out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::prune::Lineages;
 use super::{NodeId, Op, Plan};
@@ -38,8 +38,8 @@ pub fn push_down(plan: &mut Plan, lineages: &Lineages<'_>) -> Result<usize> {
 /// What a row of this source must meet to be wanted by any reader.
 fn wanted(plan: &Plan, source: NodeId, lineages: &Lineages<'_>) -> Result<Option<Predicate>> {
     let mut any = Vec::new();
-    let mut readers = plan.consumers(source);
-    while let Some((reader, _)) = readers.pop() {
+    let mut readers = VecDeque::from(plan.consumers(source));
+    while let Some((reader, _)) = readers.pop_front() {
         let node = plan.node(reader)?;
         // which instance looks at a row does not matter to its filters
         if node.op.is_edge() {
