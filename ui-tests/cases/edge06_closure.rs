@@ -20,4 +20,4 @@ pipeline! {
 
 fn main() {}
 
-//~ ERROR 18:28 | |t| t.shard | `partition_by` takes the name of a column: write `partition_by(shard)`, or compute one before
+//~ ERROR 18:28 | |t| t.shard | `partition_by` takes the name of a column: write `partition_by(shard)`, or compute one before: `with(|t| row { shard: .. }) -> partition_by(shard)`

