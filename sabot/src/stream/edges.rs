@@ -44,7 +44,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     /// #[derive(Record, Clone, Debug, PartialEq)]
     /// struct Reading { region: Str, value: i64 }
     /// #[derive(Record, Debug, PartialEq)]
-    /// struct Rated { value: i64, rated: i64 }
+    /// struct Rated { value: i64, rated: Option<i64> }
     ///
     /// /// The shard that knows a region.
     /// #[operator]
@@ -63,7 +63,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     ///
     /// let readings: Vec<Reading> = (0..4).map(|value| Reading { region: format!("r{value}").into(), value }).collect();
     /// let worth = rated(readings).options(|o| (o.threads, o.bypass_rows) = (3, 0)).collect::<Rated>()?;
-    /// assert!(worth.iter().map(|r| r.rated).eq([0, 10, 20, 30])); // in source order
+    /// assert!(worth.iter().map(|r| r.rated).eq([0, 10, 20, 30].map(Some))); // in source order
     /// # Ok::<(), sabot::Error>(())
     /// ```
     pub fn partition_by(self, f: impl FnOnce(&R::Cols) -> Numbers) -> Self {
