@@ -28,9 +28,9 @@ pub enum Exchange {
     Splits,
     /// By the key group that stands in this column of bytes: for rows whose producer knows where they belong.
     Range(String),
-    /// By the number in this integer column, modulo the number of instances. Rows that end carry their [places](super::place).
+    /// By the number in this integer column, modulo the number of instances. Rows that end carry their places.
     Custom(String),
-    /// Evenly, as `Rebalance`, but rows that end carry their [places](super::place), so that gates behind restore their order.
+    /// Evenly, as `Rebalance`, but rows that end carry their places, so that gates behind restore their order.
     Turns,
 }
 
