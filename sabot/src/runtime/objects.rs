@@ -6,6 +6,7 @@
 //!
 //! Calls wait, on threads that are there for it ([`Executor::aside`](super::Executor::aside)); a tokio runtime drives the connections.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, UploadPart};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -125,39 +126,50 @@ impl Objects {
         std::thread::sleep(pause.wait);
         Ok(())
     }
-    /// Sends a large object as its parts are made, a few pieces of it in memory.
+    /// Sends a large object as its parts are made, a few pieces of it in memory; again if that may help. What is begun is dropped if a piece fails.
+    fn send(&self, name: &str, parts: Made<'_>) -> Result<()> {
+        let (key, mut retry) = (self.key(name)?, Retry::default());
+        while let Err(error) = self.upload(name, &key, parts) {
+            self.again(&mut retry, name, error)?;
+        }
+        Ok(())
+    }
     fn upload(&self, name: &str, key: &Key, parts: Made<'_>) -> Result<()> {
         let failed = |error| self.error(name, "cannot write the checkpoint", error);
-        let mut upload = self.run(self.store.put_multipart(key))?.map_err(failed)?;
+        let runtime = self.runtime.as_ref().ok_or_else(|| Error::internal("an object store was closed"))?;
+        let mut upload = wait(runtime, self.store.put_multipart(key)).map_err(failed)?;
+        let mut under_way = JoinSet::new();
+        let mut put = |piece: Vec<u8>| {
+            under_way.spawn_on(upload.put_part(piece.into()), runtime.handle());
+            let done = async { if under_way.len() < AT_ONCE { None } else { under_way.join_next().await } };
+            wait(runtime, done).map_or(Ok(()), |done| done?)
+        };
         let sent = (|| {
-            let (mut piece, mut pieces) = (Vec::with_capacity(PART), Vec::with_capacity(AT_ONCE));
-            let mut made = parts();
-            loop {
-                let part = made.next().transpose()?;
-                let ended = part.is_none();
-                let mut rest = part.as_deref().unwrap_or_default();
-                loop {
+            let mut piece = Vec::with_capacity(PART);
+            for part in parts() {
+                let part = part?;
+                let mut rest = part.as_ref();
+                while !rest.is_empty() {
                     let (now, later) = rest.split_at(rest.len().min(PART - piece.len()));
                     piece.extend_from_slice(now);
                     rest = later;
-                    if piece.len() == PART || (ended && !piece.is_empty()) {
-                        pieces.push(upload.put_part(std::mem::replace(&mut piece, Vec::with_capacity(PART)).into()));
+                    if piece.len() == PART {
+                        put(std::mem::replace(&mut piece, Vec::with_capacity(PART))).map_err(failed)?;
                     }
-                    if pieces.len() == AT_ONCE || ended {
-                        self.run(all_of(std::mem::take(&mut pieces)))?.map_err(failed)?;
-                    }
-                    if rest.is_empty() {
-                        break;
-                    }
-                }
-                if ended {
-                    return self.run(upload.complete())?.map(|_| ()).map_err(failed);
                 }
             }
+            if piece.is_empty() { Ok(()) } else { put(piece).map_err(failed) }
         })();
+        let rest = async {
+            while let Some(done) = under_way.join_next().await {
+                done??;
+            }
+            upload.complete().await.map(|_| ())
+        };
+        let sent = sent.and_then(|()| wait(runtime, rest).map_err(failed));
         if sent.is_err() {
             // The store drops it by its own rules if this does not arrive.
-            let _ = self.run(upload.abort());
+            let _ = wait(runtime, upload.abort());
         }
         sent
     }
@@ -237,61 +249,6 @@ fn payload(parts: &[&[u8]]) -> PutPayload {
     parts.concat().into()
 }
 
-/// Sends a large object in parts. What is begun is dropped if a part fails.
-async fn in_parts(store: &dyn ObjectStore, key: &Key, parts: &[&[u8]]) -> object_store::Result<()> {
-    let mut upload = store.put_multipart(key).await?;
-    let sent = async {
-        let mut under_way = JoinSet::new();
-        for part in pieces(parts) {
-            if under_way.len() >= AT_ONCE
-                && let Some(done) = under_way.join_next().await
-            {
-                done??;
-            }
-            under_way.spawn(upload.put_part(payload(&part)));
-        }
-        while let Some(done) = under_way.join_next().await {
-            done??;
-        }
-        upload.complete().await.map(|_| ())
-    }
-    .await;
-    if sent.is_err() {
-        // The store drops it by its own rules if this does not arrive.
-        let _ = upload.abort().await;
-    }
-    sent
-}
-
-/// Until these parts have arrived.
-async fn all_of(parts: Vec<UploadPart>) -> object_store::Result<()> {
-    let mut under_way: JoinSet<_> = parts.into_iter().collect();
-    while let Some(done) = under_way.join_next().await {
-        done??;
-    }
-    Ok(())
-}
-
-/// Cuts byte strings, one behind the other, into pieces of the same length; the last one may be shorter.
-fn pieces<'a>(parts: &[&'a [u8]]) -> Vec<Vec<&'a [u8]>> {
-    let (mut all, mut piece, mut room) = (Vec::new(), Vec::new(), PART);
-    for part in parts {
-        let mut rest = *part;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(room));
-            piece.push(now);
-            room -= now.len();
-            rest = later;
-            if room == 0 {
-                all.push(std::mem::take(&mut piece));
-                room = PART;
-            }
-        }
-    }
-    all.extend((!piece.is_empty()).then_some(piece));
-    all
-}
-
 async fn fetch(store: &Arc<dyn ObjectStore>, key: &Key) -> object_store::Result<Vec<u8>> {
     let size = store.head(key).await?.size;
     if size <= PART as u64 {
@@ -360,22 +317,17 @@ impl Storage for Objects {
         if parts.iter().map(|p| p.len()).sum::<usize>() <= PART {
             return self.create(name, writer, parts);
         }
-        let key = self.key(name)?;
-        self.call(name, "cannot write the checkpoint", || in_parts(self.store.as_ref(), &key, parts)).map(|()| true)
+        self.send(name, &|| Box::new(parts.iter().map(|part| Ok(Cow::Borrowed(*part))))).map(|()| true)
     }
     fn create_of(&self, name: &str, writer: &str, length: u64, parts: Made<'_>) -> Result<bool> {
         if length <= PART as u64 {
             let parts = parts().collect::<Result<Vec<_>>>()?;
-            return self.create(name, writer, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            return self.create(name, writer, &parts.iter().map(Cow::as_ref).collect::<Vec<_>>());
         }
         if self.part(name, 0..1)?.is_some() {
             return Ok(false);
         }
-        let (key, mut retry) = (self.key(name)?, Retry::default());
-        while let Err(error) = self.upload(name, &key, parts) {
-            self.again(&mut retry, name, error)?;
-        }
-        Ok(true)
+        self.send(name, parts).map(|()| true)
     }
     fn settle(&self) -> Result<()> {
         Ok(())

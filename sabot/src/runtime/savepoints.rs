@@ -2,6 +2,7 @@
 //!
 //! A savepoint is one file with everything in it, so it can be copied, moved, and restored where its checkpoints are long gone.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,15 +49,15 @@ impl Store {
         let file = file_of(name);
         let path = self.storage.place(&file);
         let (head, bytes) = checkpoint.head_of_all()?;
-        let parts = || -> Box<dyn Iterator<Item = Result<Vec<u8>>> + '_> {
+        let parts = || -> Box<dyn Iterator<Item = Result<Cow<'_, [u8]>>> + '_> {
             let mut stored = Blobs::new(self.storage.as_ref(), checkpoint.states.iter().filter_map(|s| s.stored.as_ref()).collect());
             let lost = || Err(Error::internal("a state has no place"));
             let states = checkpoint.states.iter().map(move |s| match &s.stored {
-                Some(_) => stored.next().unwrap_or_else(lost).map_err(|e| needed(e, checkpoint.epoch)),
-                None => Ok(s.state.bytes.clone()),
+                Some(_) => stored.next().unwrap_or_else(lost).map(Cow::Owned).map_err(|e| needed(e, checkpoint.epoch)),
+                None => Ok(Cow::Borrowed(s.state.bytes.as_slice())),
             });
-            let rows = checkpoint.in_flight.iter().map(|f| Ok(f.rows.clone()));
-            Box::new(std::iter::once(Ok(head.clone())).chain(states).chain(rows))
+            let rows = checkpoint.in_flight.iter().map(|f| Ok(Cow::Borrowed(f.rows.as_slice())));
+            Box::new(std::iter::once(Ok(Cow::Borrowed(head.as_slice()))).chain(states).chain(rows))
         };
         if !self.storage.create_of(&file, &self.generation.to_string(), bytes, &parts)? {
             return Err(Error::Checkpoint(format!(

@@ -6,6 +6,7 @@
 //!
 //! What is written is listed and read by everyone at once, as file systems and today's object stores have it.
 
+use std::borrow::Cow;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -18,7 +19,7 @@ use super::seam::seam;
 use crate::{Error, Result};
 
 /// Makes the parts of an object.
-pub(super) type Made<'a> = &'a dyn Fn() -> Box<dyn Iterator<Item = Result<Vec<u8>>> + 'a>;
+pub(super) type Made<'a> = &'a dyn Fn() -> Box<dyn Iterator<Item = Result<Cow<'a, [u8]>>> + 'a>;
 
 /// A place for objects.
 pub(super) trait Storage: Send + Sync {

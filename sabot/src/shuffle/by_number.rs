@@ -1,16 +1,15 @@
 //! Custom partitioning: the rows of a morsel to the instances that a column names.
 //!
-//! A row goes to the instance number `value mod instances`, euclidean, so that -1 goes to the last. As in the
-//! [`Partitioner`](super::Partitioner): the instance of each kept row, a count, row numbers by instance (a counting sort, stable), one
-//! gather of all columns, zero-copy slices. A morsel whose rows all go to one instance is passed on as it is.
+//! A row goes to the instance number `value mod instances`, euclidean, so that -1 goes to the last. They are dealt out
+//! as by the [`Partitioner`](super::Partitioner). A morsel whose rows all go to one instance is passed on as it is.
 //!
 //! Numbers below the number of instances are not divided.
 
 use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, RecordBatch, UInt32Array, cast::AsArray};
+use arrow_array::{Array, RecordBatch, cast::AsArray};
 use arrow_schema::DataType;
-use arrow_select::take::take_record_batch;
 
+use super::partition::deal;
 use crate::kernel::Morsel;
 use crate::{Error, Result};
 
@@ -41,37 +40,13 @@ impl ByNumber {
         }
         let kept: Option<Vec<u32>> = morsel.selection.as_ref().map(|s| s.rows().map(|row| row as u32).collect());
         let owners = self.owners(&morsel.batch, kept.as_deref())?;
-        let mut sizes = vec![0u32; self.instances as usize];
+        let mut sizes = vec![0usize; self.instances as usize];
         for owner in &owners {
             if let Some(n) = sizes.get_mut(*owner as usize) {
                 *n += 1;
             }
         }
-        if let Some(only) = sizes.iter().position(|n| *n as usize == rows) {
-            return Ok(vec![(only, morsel)]);
-        }
-        // the next place of each instance
-        let mut places: Vec<u32> = sizes.iter().scan(0, |start, size| Some(std::mem::replace(start, *start + size))).collect();
-        let mut order = vec![0u32; rows];
-        let mut put = |owner: u32, row: u32| {
-            let Some(place) = places.get_mut(owner as usize) else { return };
-            if let Some(to) = order.get_mut(*place as usize) {
-                *to = row;
-            }
-            *place += 1;
-        };
-        match &kept {
-            None => owners.iter().zip(0..).for_each(|(owner, row)| put(*owner, row)),
-            Some(kept) => owners.iter().zip(kept).for_each(|(owner, row)| put(*owner, *row)),
-        }
-        let gathered = take_record_batch(&morsel.batch, &UInt32Array::from(order))?;
-        let mut pieces = Vec::with_capacity(sizes.len());
-        let mut start = 0;
-        for (instance, size) in sizes.into_iter().enumerate().filter(|(_, size)| *size > 0) {
-            pieces.push((instance, Morsel::new(gathered.slice(start, size as usize), morsel.origin)));
-            start += size as usize;
-        }
-        Ok(pieces)
+        deal(morsel, kept, owners.into_iter(), &sizes)
     }
     /// The instance of each kept row.
     fn owners(&self, batch: &RecordBatch, kept: Option<&[u32]>) -> Result<Vec<u32>> {

@@ -79,21 +79,10 @@ impl Partitioner {
                 *n += count as usize;
             }
         }
-        if let Some(only) = sizes.iter().position(|n| *n == rows) {
-            return Ok(vec![(only, morsel)]);
-        }
-        let order = match &kept {
-            None => self.order(&groups, &sizes, 0..),
-            Some(kept) => self.order(&groups, &sizes, kept.iter().copied()),
-        };
-        let gathered = take_record_batch(&morsel.batch, &UInt32Array::from(order))?;
-        let mut pieces = Vec::with_capacity(self.instances);
-        let mut start = 0;
-        for (instance, size) in sizes.into_iter().enumerate().filter(|(_, size)| *size > 0) {
-            pieces.push((instance, Morsel::new(gathered.slice(start, size), morsel.origin)));
-            start += size;
-        }
-        Ok(pieces)
+        let mut owners = [0u32; GROUPS];
+        owners.iter_mut().zip(&self.owners).for_each(|(to, from)| *to = *from);
+        let owner = |group: &u8| owners.get(usize::from(*group) % GROUPS).copied().unwrap_or(0);
+        deal(morsel, kept, groups.iter().map(owner), &sizes)
     }
     /// The key group of each kept row.
     fn groups(&self, batch: &RecordBatch, kept: Option<&[u32]>) -> Result<Vec<u8>> {
@@ -102,28 +91,41 @@ impl Partitioner {
             By::Range(column) => ranged(column, batch, kept),
         }
     }
-    /// The rows, whose groups these are, by instance. `sizes` are the rows of each instance.
-    fn order(&self, groups: &[u8], sizes: &[usize], rows: impl Iterator<Item = u32>) -> Vec<u32> {
-        // The next place of each instance.
-        let mut places: Vec<u32> = Vec::with_capacity(sizes.len());
-        let mut start = 0;
-        for size in sizes {
-            places.push(start);
-            start += *size as u32;
-        }
-        let mut owners = [0u32; GROUPS];
-        owners.iter_mut().zip(&self.owners).for_each(|(to, from)| *to = *from);
-        let mut order = vec![0u32; groups.len()];
-        for (group, row) in groups.iter().zip(rows) {
-            let owner = owners.get(usize::from(*group) % GROUPS).copied().unwrap_or(0);
-            let Some(place) = places.get_mut(owner as usize) else { continue };
-            if let Some(to) = order.get_mut(*place as usize) {
-                *to = row;
-            }
-            *place += 1;
-        }
-        order
+}
+
+/// The pieces of a morsel, by the instances that its kept rows go to, in order, of which each gets so many rows.
+pub(super) fn deal(
+    morsel: Morsel,
+    kept: Option<Vec<u32>>,
+    owners: impl Iterator<Item = u32>,
+    sizes: &[usize],
+) -> Result<Vec<(usize, Morsel)>> {
+    let rows: usize = sizes.iter().sum();
+    if let Some(only) = sizes.iter().position(|n| *n == rows) {
+        return Ok(vec![(only, morsel)]);
     }
+    // The next place of each instance.
+    let mut places: Vec<u32> = sizes.iter().scan(0, |start, size| Some(std::mem::replace(start, *start + *size as u32))).collect();
+    let mut order = vec![0u32; rows];
+    let mut put = |(owner, row): (u32, u32)| {
+        let Some(place) = places.get_mut(owner as usize) else { return };
+        if let Some(to) = order.get_mut(*place as usize) {
+            *to = row;
+        }
+        *place += 1;
+    };
+    match kept {
+        None => owners.zip(0..).for_each(&mut put),
+        Some(kept) => owners.zip(kept).for_each(&mut put),
+    }
+    let gathered = take_record_batch(&morsel.batch, &UInt32Array::from(order))?;
+    let mut pieces = Vec::with_capacity(sizes.len());
+    let mut start = 0;
+    for (instance, size) in sizes.iter().enumerate().filter(|(_, size)| **size > 0) {
+        pieces.push((instance, Morsel::new(gathered.slice(start, *size), morsel.origin)));
+        start += size;
+    }
+    Ok(pieces)
 }
 
 /// The key group of each kept row by a hash of these columns.

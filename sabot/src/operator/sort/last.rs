@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use super::pile::{Next, Pile};
+use super::pile::Pile;
 use super::sorter::Sorter;
-use super::{OUT_ROWS, SortSpec, place_of, state};
+use super::{SortSpec, place_of, state};
 use crate::Result;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::spill::Memory;
@@ -39,22 +39,7 @@ impl MergeSort {
         }))
     }
     fn pump(&mut self, out: &mut dyn Output) -> Result<Progress> {
-        loop {
-            match self.pile.next(OUT_ROWS)? {
-                Next::Rows(batch) => {
-                    let rows = batch.num_rows();
-                    let origin = place_of(self.node, self.sent);
-                    self.sent += rows;
-                    out.account(Account { used: rows as u64, held: -(rows as i64), ..Account::default() });
-                    out.emit(Morsel::new(batch, origin));
-                    if out.full() {
-                        return Ok(Progress::More);
-                    }
-                }
-                Next::Later => return Ok(Progress::More),
-                Next::Over => return Ok(Progress::Done),
-            }
-        }
+        self.pile.send(self.node, &mut self.sent, Ok, out)
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 
 use super::sorter::Sorter;
-use super::{Merge, Run};
+use super::{Merge, OUT_ROWS, Run, place_of};
 use crate::Result;
+use crate::kernel::Morsel;
 use crate::operator::places::Place;
 use crate::operator::spill::{Memory, SpillFile};
+use crate::operator::{Account, Output, Progress};
 use crate::record::{bytes_of, own};
 
 /// What sorting takes beside the rows: their places and, about, their keys.
@@ -49,7 +51,7 @@ enum Work {
 }
 
 /// What [`Pile::next`] found.
-pub(super) enum Next {
+enum Next {
     /// Rows, behind those before.
     Rows(RecordBatch),
     /// None yet: call again.
@@ -121,7 +123,7 @@ impl Pile {
         Ok(())
     }
     /// The next rows of the result, as many as are asked for unless they are the last.
-    pub(super) fn next(&mut self, rows: usize) -> Result<Next> {
+    fn next(&mut self, rows: usize) -> Result<Next> {
         if let Some(disk) = &mut self.disk {
             let next = disk.next(&self.sorter, rows)?;
             if matches!(next, Next::Over) {
@@ -139,6 +141,30 @@ impl Pile {
         self.places = Vec::new();
         (self.bytes, self.rows, self.sent) = (0, 0, 0);
         Ok(Next::Over)
+    }
+    /// Sends the result, from the row of this rank on, as that of plan node `node`, while there is room. Batches end where those of the whole result do.
+    pub(super) fn send(
+        &mut self,
+        node: u32,
+        rank: &mut usize,
+        columns: impl Fn(RecordBatch) -> Result<RecordBatch>,
+        out: &mut dyn Output,
+    ) -> Result<Progress> {
+        loop {
+            match self.next(OUT_ROWS - *rank % OUT_ROWS)? {
+                Next::Rows(batch) => {
+                    let rows = batch.num_rows();
+                    out.account(Account { used: rows as u64, held: -(rows as i64), ..Account::default() });
+                    out.emit(Morsel::new(columns(batch)?, place_of(node, *rank)));
+                    *rank += rows;
+                    if out.full() {
+                        return Ok(Progress::More);
+                    }
+                }
+                Next::Later => return Ok(Progress::More),
+                Next::Over => return Ok(Progress::Done),
+            }
+        }
     }
     /// Bytes of the rows that are to be sorted.
     fn waiting(&self) -> usize {

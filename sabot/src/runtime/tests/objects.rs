@@ -1,5 +1,6 @@
 //! Checkpoints in object stores: whatever is lost, late, repeated or cut off, sinks show every row once, and of two processes one goes on.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -429,17 +430,20 @@ fn large_objects_go_and_come_in_parts() {
         objects.remove("1.state").unwrap();
         assert!(objects.read("1.state").unwrap().is_none());
         for some in [&parts[..], &parts[1..2], &[&part[..77], &part[..78]]] {
-            let made = || -> Box<dyn Iterator<Item = crate::Result<Vec<u8>>>> { Box::new(some.iter().map(|p| Ok(p.to_vec()))) };
+            let made =
+                || -> Box<dyn Iterator<Item = crate::Result<Cow<'_, [u8]>>> + '_> { Box::new(some.iter().map(|p| Ok(Cow::Borrowed(*p)))) };
             let length = some.iter().map(|p| p.len() as u64).sum();
             assert!(objects.create_of("savepoints/x", "1", length, &made).unwrap());
             assert!(objects.read("savepoints/x").unwrap().unwrap() == some.concat());
             assert!(
-                !objects.create_of("savepoints/x", "2", length + 1, &|| Box::new([Ok(vec![1; length as usize + 1])].into_iter())).unwrap()
+                !objects
+                    .create_of("savepoints/x", "2", length + 1, &|| Box::new([Ok(Cow::Owned(vec![1; length as usize + 1]))].into_iter()))
+                    .unwrap()
             );
             objects.remove("savepoints/x").unwrap();
         }
-        let lost = || -> Box<dyn Iterator<Item = crate::Result<Vec<u8>>>> {
-            Box::new([Ok(part.clone()), Err(crate::Error::internal("lost"))].into_iter())
+        let lost = || -> Box<dyn Iterator<Item = crate::Result<Cow<'_, [u8]>>> + '_> {
+            Box::new([Ok(Cow::Borrowed(part.as_slice())), Err(crate::Error::internal("lost"))].into_iter())
         };
         assert!(objects.create_of("savepoints/x", "1", 20_000_000, &lost).unwrap_err().to_string().contains("lost"));
         assert!(objects.read("savepoints/x").unwrap().is_none());

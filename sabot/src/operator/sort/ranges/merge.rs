@@ -10,8 +10,8 @@ use arrow_schema::SchemaRef;
 use super::{BELOW, NUMBER, dealt, first_of, numbers, ranges};
 use crate::kernel::Morsel;
 use crate::kernel::hash::KEY_GROUPS;
-use crate::operator::sort::pile::{Next, Pile};
-use crate::operator::sort::{OUT_ROWS, SortKey, SortSpec, Sorter, place_of};
+use crate::operator::sort::pile::Pile;
+use crate::operator::sort::{SortKey, SortSpec, Sorter, place_of};
 use crate::operator::spill::Memory;
 use crate::operator::{Account, Instance, Mark, Operator, OperatorFactory, Output, Progress};
 use crate::{Error, Result};
@@ -68,24 +68,12 @@ impl RangeMerge {
         Ok(None)
     }
     fn pump(&mut self, out: &mut dyn Output) -> Result<Progress> {
-        loop {
-            // batches end where those of a sort by one instance do
-            match self.pile.next(OUT_ROWS - self.rank % OUT_ROWS)? {
-                Next::Rows(batch) => {
-                    let rows = batch.num_rows();
-                    let own = batch.columns().get(..self.schema.fields().len()).unwrap_or_default();
-                    let batch = RecordBatch::try_new(Arc::clone(&self.schema), own.to_vec())?;
-                    out.account(Account { used: rows as u64, held: -(rows as i64), ..Account::default() });
-                    out.emit(Morsel::new(batch, place_of(self.node, self.rank)));
-                    self.rank += rows;
-                    if out.full() {
-                        return Ok(Progress::More);
-                    }
-                }
-                Next::Later => return Ok(Progress::More),
-                Next::Over => return Ok(Progress::Done),
-            }
-        }
+        let schema = &self.schema;
+        let columns = |batch: RecordBatch| {
+            let own = batch.columns().get(..schema.fields().len()).unwrap_or_default();
+            Ok(RecordBatch::try_new(Arc::clone(schema), own.to_vec())?)
+        };
+        self.pile.send(self.node, &mut self.rank, columns, out)
     }
 }
 
