@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::LargeBinaryBuilder;
-use arrow_array::types::UInt64Type;
-use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, cast::AsArray};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::labels::{Counts, Label, bases};
-use super::sample::{Sketch, label_columns, labels_of, words};
+use super::sample::{Line, Sketch, each, table};
+use crate::Result;
 use crate::kernel::hash::KEY_GROUPS;
 use crate::kernel::{Morsel, Origin};
 use crate::operator::spill::Memory;
 use crate::operator::{Account, Frozen, GroupState, Instance, Operator, OperatorFactory, Output, Progress};
-use crate::{Error, Result};
 
 /// Puts the samples of all instances together, and cuts their order.
 #[derive(Debug, Default)]
@@ -53,32 +51,19 @@ impl Told {
     }
     /// As rows of the schema of samples, whose hashes mean nothing.
     fn write(&self) -> Result<RecordBatch> {
-        let rows = self.bounds.len() + self.bases.len();
         let none = Label { source: 0, partition: 0, split: 0, generation: 0, instance: 0, from: 0 };
-        let mut keys = LargeBinaryBuilder::new();
-        self.bounds.iter().for_each(|(key, _)| keys.append_value(key));
-        self.bases.iter().for_each(|_| keys.append_null());
-        let labels: Vec<Label> = self.bounds.iter().map(|_| none).chain(self.bases.keys().copied()).collect();
-        let numbers: PrimitiveArray<UInt64Type> =
-            self.bounds.iter().map(|(_, number)| *number).chain(self.bases.values().copied()).collect();
-        let hashes: ArrayRef = Arc::new(PrimitiveArray::<UInt64Type>::from_value(0, rows));
-        let columns = [Arc::new(keys.finish()) as ArrayRef, hashes];
-        let columns = columns.into_iter().chain(label_columns(&labels)).chain([Arc::new(numbers) as ArrayRef]);
-        Ok(RecordBatch::try_new(Sketch::schema(), columns.collect())?)
+        let bounds = self.bounds.iter().map(|(key, number)| Line { key: Some(key), hash: 0, label: none, rows: *number });
+        let bases = self.bases.iter().map(|(label, number)| Line { key: None, hash: 0, label: *label, rows: *number });
+        table(bounds.chain(bases))
     }
     /// Adds what [`write`](Self::write) gave.
     pub(super) fn read(&mut self, batch: &RecordBatch) -> Result<()> {
-        let keys = batch.column_by_name("key").and_then(|c| c.as_binary_opt::<i64>());
-        let keys = keys.ok_or_else(|| Error::internal("the bounds of a sort have no keys"))?;
-        let numbers = words::<UInt64Type>(batch, "rows")?;
-        for (at, (label, number)) in labels_of(batch)?.into_iter().zip(numbers.values()).enumerate() {
-            if keys.is_null(at) {
-                self.bases.insert(label, *number);
-            } else {
-                self.bounds.push((keys.value(at).into(), *number));
+        each(batch, |Line { key, label, rows, .. }| match key {
+            None => {
+                self.bases.insert(label, rows);
             }
-        }
-        Ok(())
+            Some(key) => self.bounds.push((key.into(), rows)),
+        })
     }
     /// The range of a row.
     pub(super) fn range(&self, key: &[u8], number: u64) -> u8 {

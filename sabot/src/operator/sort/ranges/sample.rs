@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{LargeBinaryBuilder, PrimitiveBuilder};
 use arrow_array::types::{UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, UInt32Array, cast::AsArray};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, UInt32Array, cast::AsArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take;
 
@@ -102,41 +102,19 @@ impl Sketch {
         if self.counts.is_empty() && self.smallest.is_empty() {
             return Ok(None);
         }
-        let rows = self.smallest.len() + self.counts.len();
-        let mut keys = LargeBinaryBuilder::with_capacity(rows, self.bytes);
-        let mut labels = Vec::with_capacity(rows);
-        let (mut hashes, mut numbers) = (PrimitiveBuilder::<UInt64Type>::new(), PrimitiveBuilder::<UInt64Type>::new());
         let mut sampled: Vec<&Sampled> = self.smallest.iter().collect();
         sampled.sort_unstable();
-        for row in sampled {
-            keys.append_value(&row.key);
-            hashes.append_value(row.hash);
-            numbers.append_value(row.row);
-            labels.push(row.label);
-        }
-        for (label, rows) in &self.counts {
-            keys.append_null();
-            hashes.append_value(0);
-            numbers.append_value(*rows);
-            labels.push(*label);
-        }
-        let columns = [Arc::new(keys.finish()) as ArrayRef, Arc::new(hashes.finish())];
-        let columns = columns.into_iter().chain(label_columns(&labels)).chain([Arc::new(numbers.finish()) as ArrayRef]);
-        Ok(Some(RecordBatch::try_new(Self::schema(), columns.collect())?))
+        let sampled = sampled.into_iter().map(|s| Line { key: Some(&s.key), hash: s.hash, label: s.label, rows: s.row });
+        let counts = self.counts.iter().map(|(label, rows)| Line { key: None, hash: 0, label: *label, rows: *rows });
+        table(sampled.chain(counts)).map(Some)
     }
     /// Adds what [`write`](Self::write) gave.
     pub(super) fn read(&mut self, batch: &RecordBatch) -> Result<()> {
-        let keys = batch.column_by_name("key").and_then(|c| c.as_binary_opt::<i64>()).ok_or_else(broken)?;
-        let (hashes, rows) = (words::<UInt64Type>(batch, "hash")?, words::<UInt64Type>(batch, "rows")?);
-        let labels = labels_of(batch)?;
-        for (at, (label, (hash, rows))) in labels.into_iter().zip(hashes.values().iter().zip(rows.values())).enumerate() {
-            if keys.is_null(at) {
-                self.count(label, *rows);
-            } else if self.wants(*hash) {
-                self.add(Sampled { hash: *hash, label, row: *rows, key: keys.value(at).into() });
-            }
-        }
-        Ok(())
+        each(batch, |Line { key, hash, label, rows }| match key {
+            None => self.count(label, rows),
+            Some(key) if self.wants(hash) => self.add(Sampled { hash, label, row: rows, key: key.into() }),
+            Some(_) => {}
+        })
     }
     /// As a state of this group; none if there is nothing.
     pub(super) fn save(&self, group: u16) -> Result<Option<GroupState>> {
@@ -158,20 +136,53 @@ fn broken() -> Error {
     Error::internal("the samples of a sort lack a column")
 }
 
+/// A row of a sketch's [schema](Sketch::schema).
+pub(super) struct Line<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) hash: u64,
+    pub(super) label: Label,
+    pub(super) rows: u64,
+}
+
+/// These rows as a batch.
+pub(super) fn table<'a>(lines: impl Iterator<Item = Line<'a>>) -> Result<RecordBatch> {
+    let (mut keys, mut labels) = (LargeBinaryBuilder::new(), Vec::new());
+    let (mut hashes, mut numbers) = (PrimitiveBuilder::<UInt64Type>::new(), PrimitiveBuilder::<UInt64Type>::new());
+    for Line { key, hash, label, rows } in lines {
+        keys.append_option(key);
+        hashes.append_value(hash);
+        numbers.append_value(rows);
+        labels.push(label);
+    }
+    let columns = [Arc::new(keys.finish()) as ArrayRef, Arc::new(hashes.finish())];
+    let columns = columns.into_iter().chain(label_columns(&labels)).chain([Arc::new(numbers.finish()) as ArrayRef]);
+    Ok(RecordBatch::try_new(Sketch::schema(), columns.collect())?)
+}
+
+/// Takes the rows of such a batch.
+pub(super) fn each(batch: &RecordBatch, mut take: impl FnMut(Line<'_>)) -> Result<()> {
+    let keys = batch.column_by_name("key").and_then(|c| c.as_binary_opt::<i64>()).ok_or_else(broken)?;
+    let (hashes, rows) = (words::<UInt64Type>(batch, "hash")?, words::<UInt64Type>(batch, "rows")?);
+    for ((key, label), (hash, rows)) in keys.iter().zip(labels_of(batch)?).zip(hashes.values().iter().zip(rows.values())) {
+        take(Line { key, hash: *hash, label, rows: *rows });
+    }
+    Ok(())
+}
+
 /// A column of numbers.
-pub(super) fn words<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str) -> Result<PrimitiveArray<T>> {
+fn words<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str) -> Result<PrimitiveArray<T>> {
     batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<T>()).cloned().ok_or_else(broken)
 }
 
 /// The columns of labels.
-pub(super) fn label_columns(labels: &[Label]) -> [ArrayRef; 6] {
+fn label_columns(labels: &[Label]) -> [ArrayRef; 6] {
     let small = |of: fn(&Label) -> u32| -> ArrayRef { Arc::new(labels.iter().map(of).collect::<PrimitiveArray<UInt32Type>>()) };
     let split: ArrayRef = Arc::new(labels.iter().map(|l| l.split).collect::<PrimitiveArray<UInt64Type>>());
     [small(|l| l.source), small(|l| l.partition), split, small(|l| l.generation), small(|l| l.instance), small(|l| l.from)]
 }
 
 /// The labels that [`label_columns`] wrote.
-pub(super) fn labels_of(batch: &RecordBatch) -> Result<Vec<Label>> {
+fn labels_of(batch: &RecordBatch) -> Result<Vec<Label>> {
     let small = |name: &str| words::<UInt32Type>(batch, name);
     let (source, partition, generation) = (small("source")?, small("partition")?, small("generation")?);
     let (instance, from, split) = (small("instance")?, small("from")?, words::<UInt64Type>(batch, "split")?);
