@@ -4,7 +4,8 @@
 //! beside raw TCP with as many bytes, Arrow IPC over TCP, and `DoGet` as `arrow-flight` does it. Each contestant's rows are checked
 //! once; then they take turns, and the medians are printed: GB/s, million rows per second, and seconds of processor time of both
 //! processes per GB. Then how fast rows are dealt out by key, on one thread; and jobs on two agents beside the same jobs in one process.
-//! `-- --smoke` only checks; `-- --rounds 5`; `-- --partition` and `-- --jobs` do that part alone; `-- --times` measures the control plane.
+//! `-- --smoke` only checks; `-- --rounds 5`; `-- --partition` and `-- --jobs` (with `joined` or `grouped` one
+//! of them, `--rows N` other sizes) do that part alone; `-- --times` measures the control plane.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -134,7 +135,7 @@ fn main() {
         return partition::time();
     }
     if only("--jobs") {
-        return against::compare(smoke, rounds);
+        return against::compare(smoke, rounds, after("--rows"), &only);
     }
     if only("--times") {
         return times::measure(rounds);
@@ -162,5 +163,5 @@ fn main() {
     }
     drop(sender.say);
     sender.child.wait().unwrap();
-    against::compare(smoke, rounds);
+    against::compare(smoke, rounds, None, &only);
 }
