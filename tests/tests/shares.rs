@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+#[path = "shares/joined.rs"]
+mod joined;
 #[path = "shares/sorted.rs"]
 mod sorted;
 

@@ -41,8 +41,8 @@ fn distributed(cluster: &Cluster, case: &Case, (rows, keys): (u64, u64), out: &P
     let (began, used) = (Instant::now(), cluster.cpu());
     let (rows, keys, sink) = (rows.to_string(), keys.to_string(), format!("groups={}", out.display()));
     let cores = CORES.to_string();
-    let view: JobView =
-        cluster.ask(&["submit", case.pipeline, "--rows", &rows, "--keys", &keys, "--parallelism", &cores, "--sink", &sink, "--wait"]);
+    let submit = ["submit", case.pipeline, "--rows", &rows, "--keys", &keys, "--parallelism", &cores, "--sink", &sink, "--wait"];
+    let view: JobView = cluster.ask(&[&submit, case.submit].concat());
     let whole = began.elapsed().as_secs_f64();
     let cpu = cluster.cpu() - used;
     assert_eq!((view.summary.state, view.summary.restarts), (JobState::Finished, 0), "{:?}", view.history);
@@ -73,7 +73,7 @@ pub fn compare(smoke: bool, rounds: usize, rows: Option<usize>, only: &dyn Fn(&s
         return;
     }
     println!(
-        "{:<10} {:>22} {:>32} {:>12} {:>12} {:>8}",
+        "{:<28} {:>22} {:>32} {:>12} {:>12} {:>8}",
         "", "local: s, CPU-s", "on 2 agents: run s, whole s, CPU-s", "local/run", "local/whole", "wanted"
     );
     for case in cases() {
@@ -85,7 +85,7 @@ pub fn compare(smoke: bool, rounds: usize, rows: Option<usize>, only: &dyn Fn(&s
         let of = |turns: &[Turn], what: fn(&Turn) -> f64| median(turns.iter().map(what).collect());
         let (one, run, whole) = (of(&ours, |t| t.whole), of(&theirs, |t| t.run), of(&theirs, |t| t.whole));
         println!(
-            "{:<10} {:>22} {:>32} {:>12.2} {:>12.2} {:>8}",
+            "{:<28} {:>22} {:>32} {:>12.2} {:>12.2} {:>8}",
             case.title,
             format!("{:.2}, {:.2}", one, of(&ours, |t| t.cpu)),
             format!("{run:.2}, {whole:.2}, {:.2}", of(&theirs, |t| t.cpu)),

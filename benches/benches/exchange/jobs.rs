@@ -106,13 +106,26 @@ pub struct Case {
     /// What its issue wants, as a part of the local throughput.
     pub wanted: f64,
     pub job: fn(u64, u64) -> Job,
+    /// Options of `submit`.
+    pub submit: &'static [&'static str],
     /// The group of a row, and what its quantity counts there.
     of: fn(i64, i64) -> (i64, i64),
 }
 
+const JOIN: Case = Case {
+    pipeline: "joined",
+    title: "join",
+    wanted: 0.5,
+    job: joined,
+    submit: &[],
+    of: |key, quantity| (key % BUCKETS, quantity * score(key)),
+};
+
 pub const CASES: &[Case] = &[
-    Case { pipeline: "joined", title: "join", wanted: 0.5, job: joined, of: |key, quantity| (key % BUCKETS, quantity * score(key)) },
-    Case { pipeline: "grouped", title: "group by", wanted: 0.6, job: grouped, of: |key, quantity| (key, quantity) },
+    JOIN,
+    // a join that may have to spill deals out both sides
+    Case { title: "join, both sides dealt out", submit: &["--memory", "16G"], ..JOIN },
+    Case { pipeline: "grouped", title: "group by", wanted: 0.6, job: grouped, submit: &[], of: |key, quantity| (key, quantity) },
 ];
 
 /// Count, sum of prices and sum of quantities of each group, by a plain loop.

@@ -44,8 +44,10 @@ pub fn check() {
 pub fn time() {
     println!("dealt out by an i64 key, million rows per second of one core (median of {ROUNDS}):");
     for (title, batches) in [("the key alone", keys()), ("the four columns", batches(BATCHES * BATCH))] {
-        for instances in [2, 8, 64] {
-            let partitioner = Partitioner::new(vec!["id".into()], instances);
+        let kinds = [false, true].into_iter().flat_map(|in_groups| [2, 8, 64].map(|instances| (instances, in_groups)));
+        for (instances, in_groups) in kinds {
+            let plain = Partitioner::new(vec!["id".into()], instances);
+            let partitioner = if in_groups { plain.in_groups() } else { plain };
             let mut took = Vec::new();
             for _ in 0..ROUNDS {
                 let before = clock_gettime(ClockId::ThreadCPUTime);
@@ -55,7 +57,8 @@ pub fn time() {
                 let after = clock_gettime(ClockId::ThreadCPUTime);
                 took.push((after.tv_sec - before.tv_sec) as f64 + (after.tv_nsec - before.tv_nsec) as f64 / 1e9);
             }
-            println!("{title:<20} {instances:>3} instances {:>8.0}", (BATCHES * BATCH) as f64 / 1e6 / super::median(took));
+            let how = if in_groups { "by key group" } else { "" };
+            println!("{title:<20} {instances:>3} instances {how:<12} {:>8.0}", (BATCHES * BATCH) as f64 / 1e6 / super::median(took));
         }
     }
 }

@@ -213,7 +213,9 @@ impl Operator for Distinct {
         self.seen.keys.clear();
         // neither can fail on what came from the same table
         let _ = self.seen.keys.insert(all.columns(), Kept::Some(&live), &mut self.seen.groups);
-        let _ = self.out.as_mut().map(|o| o.release(group));
+        if let Some(out) = &mut self.out {
+            out.release(group);
+        }
     }
 }
 

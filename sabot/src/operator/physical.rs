@@ -109,6 +109,9 @@ pub struct PhysicalNode {
     /// Whether each instance keeps rows of its own, although an input of it is sent to all: its state moves by key group then, and is not
     /// the same in all instances.
     pub own: bool,
+    /// Whether the operator sends rows by key group: then those of its hash edges come to it so as far as one morsel goes, since that costs
+    /// nothing where they are dealt out.
+    pub in_groups: bool,
     /// Whether the operator answers rows later, or reads the clock ([`Operator::pending`]): then it is the first of its stage.
     pub later: bool,
     /// Where the event time of its rows is, if a source tells it; for checks.

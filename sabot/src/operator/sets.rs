@@ -176,6 +176,6 @@ impl Operator for SetOperator {
         self.keys.clear();
         // neither can fail on what came from the same table
         let _ = self.keys.insert(all.columns(), Kept::Some(&live), &mut self.groups);
-        let _ = self.out.release(group);
+        self.out.release(group);
     }
 }

@@ -283,7 +283,10 @@ impl Build<'_> {
                 Some(rows) => {
                     let channels: Option<Vec<_>> = at(rows, instance)?.iter().cloned().collect();
                     let channels = channels.ok_or_else(|| Error::internal("an edge without channels"))?;
-                    let outlet = Outlet::new(&input.exchange, instance, of, channels);
+                    let mut outlet = Outlet::new(&input.exchange, instance, of, channels);
+                    if at(&self.plan.nodes, consumer)?.in_groups {
+                        outlet = outlet.in_groups();
+                    }
                     outlets.push(match &input.exchange {
                         Exchange::Custom(_) | Exchange::Turns if plan.bounded => {
                             let by_row = !plan.single;

@@ -46,7 +46,7 @@ impl ByNumber {
                 *n += 1;
             }
         }
-        deal(morsel, kept, owners.into_iter(), &sizes)
+        deal(morsel, kept, owners.into_iter(), &sizes, &sizes)
     }
     /// The instance of each kept row.
     fn owners(&self, batch: &RecordBatch, kept: Option<&[u32]>) -> Result<Vec<u32>> {

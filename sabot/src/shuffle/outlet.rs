@@ -47,6 +47,14 @@ impl Outlet {
         };
         Outlet { route, channels, places: None }
     }
+    /// Rows of a hash edge come [by key group](Partitioner::in_groups).
+    #[must_use]
+    pub fn in_groups(self) -> Self {
+        match self.route {
+            Route::ByGroup(partitioner) => Outlet { route: Route::ByGroup(partitioner.in_groups()), ..self },
+            _ => self,
+        }
+    }
     /// Gives rows their places, so that their order can be restored behind this edge.
     #[must_use]
     pub fn placing(self, places: Places) -> Self {

@@ -28,6 +28,7 @@ pub struct Partitioner {
     by: By,
     instances: usize,
     owners: Vec<u32>,
+    in_groups: bool,
 }
 
 /// How the key group of a row is known.
@@ -50,7 +51,12 @@ impl Partitioner {
     }
     fn by(by: By, instances: usize) -> Self {
         let owners = (0..KEY_GROUPS).map(|g| instance_of(g, KEY_GROUPS, instances) as u32).collect();
-        Partitioner { by, instances, owners }
+        Partitioner { by, instances, owners, in_groups: false }
+    }
+    /// The rows of a piece come by key group, each in order, rather than all in order; not if the whole morsel is passed on as it is.
+    #[must_use]
+    pub fn in_groups(self) -> Self {
+        Partitioner { in_groups: true, ..self }
     }
     /// The pieces of `morsel`, dense, with their instance; at most one per instance, ascending, none empty. Pieces keep
     /// the origin of the whole.
@@ -67,7 +73,7 @@ impl Partitioner {
         }
         let kept: Option<Vec<u32>> = morsel.selection.as_ref().map(|s| s.rows().map(|row| row as u32).collect());
         let groups = self.groups(&morsel.batch, kept.as_deref())?;
-        let mut counts = [0u32; GROUPS];
+        let mut counts = [0usize; GROUPS];
         for group in &groups {
             if let Some(n) = counts.get_mut(usize::from(*group) % GROUPS) {
                 *n += 1;
@@ -76,13 +82,17 @@ impl Partitioner {
         let mut sizes = vec![0usize; self.instances];
         for (owner, count) in self.owners.iter().zip(counts) {
             if let Some(n) = sizes.get_mut(*owner as usize) {
-                *n += count as usize;
+                *n += count;
             }
+        }
+        if self.in_groups {
+            // instances own ranges of key groups, so rows in the order of these are in the order of instances too
+            return deal(morsel, kept, groups.iter().map(|group| u32::from(*group)), &counts, &sizes);
         }
         let mut owners = [0u32; GROUPS];
         owners.iter_mut().zip(&self.owners).for_each(|(to, from)| *to = *from);
         let owner = |group: &u8| owners.get(usize::from(*group) % GROUPS).copied().unwrap_or(0);
-        deal(morsel, kept, groups.iter().map(owner), &sizes)
+        deal(morsel, kept, groups.iter().map(owner), &sizes, &sizes)
     }
     /// The key group of each kept row.
     fn groups(&self, batch: &RecordBatch, kept: Option<&[u32]>) -> Result<Vec<u8>> {
@@ -93,30 +103,32 @@ impl Partitioner {
     }
 }
 
-/// The pieces of a morsel, by the instances that its kept rows go to, in order, of which each gets so many rows.
+/// The pieces of a morsel, by instance, of which each gets so many rows. `bins` are where its kept rows go, and `of` how many go to each:
+/// the instances, or parts of these, in their order.
 pub(super) fn deal(
     morsel: Morsel,
     kept: Option<Vec<u32>>,
-    owners: impl Iterator<Item = u32>,
+    bins: impl Iterator<Item = u32>,
+    of: &[usize],
     sizes: &[usize],
 ) -> Result<Vec<(usize, Morsel)>> {
     let rows: usize = sizes.iter().sum();
     if let Some(only) = sizes.iter().position(|n| *n == rows) {
         return Ok(vec![(only, morsel)]);
     }
-    // The next place of each instance.
-    let mut places: Vec<u32> = sizes.iter().scan(0, |start, size| Some(std::mem::replace(start, *start + *size as u32))).collect();
+    // the next place of each bin
+    let mut places: Vec<u32> = of.iter().scan(0, |start, size| Some(std::mem::replace(start, *start + *size as u32))).collect();
     let mut order = vec![0u32; rows];
-    let mut put = |(owner, row): (u32, u32)| {
-        let Some(place) = places.get_mut(owner as usize) else { return };
+    let mut put = |(bin, row): (u32, u32)| {
+        let Some(place) = places.get_mut(bin as usize) else { return };
         if let Some(to) = order.get_mut(*place as usize) {
             *to = row;
         }
         *place += 1;
     };
     match kept {
-        None => owners.zip(0..).for_each(&mut put),
-        Some(kept) => owners.zip(kept).for_each(&mut put),
+        None => bins.zip(0..).for_each(&mut put),
+        Some(kept) => bins.zip(kept).for_each(&mut put),
     }
     let gathered = take_record_batch(&morsel.batch, &UInt32Array::from(order))?;
     let mut pieces = Vec::with_capacity(sizes.len());
@@ -200,6 +212,7 @@ mod tests {
             start in 0usize..20,
             kind in 0usize..5,
             instances in 1usize..9,
+            in_groups: bool,
         ) {
             let mut columns = keys(kind, &of_rows);
             let names: Vec<String> = columns.iter().map(|c| c.0.to_owned()).collect();
@@ -216,11 +229,15 @@ mod tests {
             morsel.selection = selection.clone();
             let mut got = Vec::new();
             let mut before = None;
-            for (instance, piece) in Partitioner::new(names, instances).split(morsel).unwrap() {
+            let plain = Partitioner::new(names, instances);
+            let all = morsel.rows();
+            for (instance, piece) in if in_groups { plain.in_groups() } else { plain }.split(morsel).unwrap() {
                 assert!(before.replace(instance).is_none_or(|b| b < instance));
                 let dense = piece.compact().unwrap();
                 let rows = dense.column_by_name("row").unwrap().as_primitive::<Int64Type>().values().to_vec();
-                assert!(!rows.is_empty() && rows.is_sorted());
+                let by_group = in_groups && rows.len() < all;
+                let place = |row: &i64| (if by_group { key_group(hashes[*row as usize], KEY_GROUPS) } else { 0 }, *row);
+                assert!(!rows.is_empty() && rows.is_sorted_by_key(place));
                 for row in rows {
                     assert_eq!(instance_of(key_group(hashes[row as usize], KEY_GROUPS), KEY_GROUPS, instances), instance);
                     got.push(row as usize - start);

@@ -321,13 +321,20 @@ impl Job {
 
     /// How it runs in this process, from a checkpoint with these physical nodes if there are any.
     fn here(&self, before: Vec<String>) -> How {
-        How { apart: !before.is_empty() || self.options.cuts() || self.options.memory_budget.is_some(), spread: false, before }
+        How {
+            apart: !before.is_empty() || self.options.cuts() || self.options.memory_budget.is_some(),
+            spread: false,
+            instances: None,
+            before,
+        }
     }
     /// The physical nodes of what it goes on with, if the way in which it runs depends on that.
     pub(super) fn before(&self, from: Option<&Checkpoint>) -> Result<Vec<String>> {
         match from {
             Some(checkpoint) => Ok(checkpoint.nodes.clone()),
-            None if self.built.plan.nodes.iter().any(|n| matches!(n.op, Op::Sort { .. })) => runtime::steps_before(&self.options),
+            None if self.built.plan.nodes.iter().any(|n| matches!(n.op, Op::Sort { .. } | Op::Join { .. })) => {
+                runtime::steps_before(&self.options)
+            }
             None => Ok(Vec::new()),
         }
     }

@@ -57,6 +57,8 @@ pub(super) struct How {
     pub(super) apart: bool,
     /// Whether sorts are spread over processes.
     pub(super) spread: bool,
+    /// Instances of each parallel step, if joins may choose by that.
+    pub(super) instances: Option<usize>,
     /// The physical nodes of the job that it goes on with, if it does: what was in one way stays so.
     pub(super) before: Vec<String>,
 }
@@ -423,6 +425,12 @@ impl Lower<'_> {
         String::new()
     }
 
+    /// Says whether a step sends its rows by key group.
+    pub(super) fn in_groups(&mut self, at: usize, yes: bool) {
+        if let Some(physical) = self.out.plan.nodes.get_mut(at) {
+            physical.in_groups = yes;
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     pub(super) fn push(
         &mut self,
@@ -444,6 +452,7 @@ impl Lower<'_> {
             bounded,
             stateful,
             own: false,
+            in_groups: false,
             later: false,
             side: false,
             bad: false,

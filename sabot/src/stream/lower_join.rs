@@ -7,7 +7,7 @@
 //! Not so a build side of which rows without a partner come out: each of its rows must be at one instance, which alone can
 //! tell. Not so under a memory budget, where each instance must be able to spill its share of both sides, and not where
 //! checkpoints may be taken, of which a build side that has ended would have no part. Then a build side that is known to be small goes to
-//! every instance, else both sides are hashed by their keys, or gathered where there is no key. Then rows come out by key group if a step
+//! every instance, and over several processes so does one that is cheaper to copy than both sides are to deal out; else both sides are hashed by their keys, or gathered where there is no key. Then rows come out by key group if a step
 //! behind would make other values of another order.
 
 use std::sync::Arc;
@@ -17,13 +17,21 @@ use arrow_schema::SchemaRef;
 use super::Code;
 use super::lower::{Lower, missing};
 use crate::Result;
-use crate::operator::{BuildSide, Condition, Exchange, Grace, Input, Join, JoinSpec, Shared, WEIGHT, Work};
+use crate::operator::{BuildSide, Condition, Exchange, Grace, Input, Join, JoinSpec, Pass, Shared, WEIGHT, Work};
 use crate::plan::{EventColumn, JoinKind, Matching, Node, NodeId, Op, order_matters};
 use crate::{Error, plan::Plan};
 
 /// The left side of a join is built instead of the right one if it has this many times fewer rows: indexing a row costs about as much
 /// as looking one up and copying its partner.
 const SMALLER: u64 = 2;
+
+/// Over several processes a right side goes to every instance if both sides have this many times the rows of all its copies. A copied row
+/// is sent and indexed, one that is dealt out is sent and brought into the order of key groups.
+const CHEAPER: u64 = 2;
+
+/// Ends the name of the step behind which each instance gets all right rows because that is cheaper. A job goes on as it began: the states of
+/// one way mean nothing to another.
+const COPIES: &str = ".copies";
 
 impl Lower<'_> {
     pub(super) fn join(&mut self, number: NodeId, node: &Node) -> Result<()> {
@@ -43,16 +51,25 @@ impl Lower<'_> {
             )));
         }
         let rows = |port: usize| node.inputs.get(port).and_then(|i| self.plan.work(*i).ok()).and_then(|i| self.rows.get(&i)).copied();
-        let small = rows(1).is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
+        let (left_rows, right_rows) = (rows(0), rows(1));
+        let copies = !kind.keeps_right() && self.copies(node, left_rows.zip(right_rows), &right_schema);
+        let small = copies || right_rows.is_some_and(|rows| rows <= self.settings.broadcast_rows) && !kind.keeps_right();
         let shared = !kind.keeps_right() && !self.how.apart;
         // the order of rows is promised only where the right side is small
         let either = *kind == JoinKind::Inner && *matching == Matching::Equal && on.is_none() && shared && !small && !node.changes;
-        if either && rows(0).zip(rows(1)).is_some_and(|(left, right)| left.saturating_mul(SMALLER) <= right) {
+        if either && left_rows.zip(right_rows).is_some_and(|(left, right)| left.saturating_mul(SMALLER) <= right) {
             std::mem::swap(&mut l, &mut r);
             (l.port, r.port) = (0, 1);
             std::mem::swap(&mut left_schema, &mut right_schema);
             std::mem::swap(&mut left_single, &mut right_single);
             spec = spec.mirror();
+        }
+        if copies {
+            let name = format!("{}{COPIES}", node.id);
+            let ends = self.bounded(&[r.from]);
+            let input = Input { port: 0, ..r.clone() };
+            let pass = Work::Operator(Pass::factory());
+            r.from = self.push(usize::MAX, name, pass, vec![input], right_single, Arc::clone(&right_schema), ends, false);
         }
         let (probe, build, single) = if small || shared {
             (Exchange::Forward, Exchange::Broadcast, left_single)
@@ -61,7 +78,7 @@ impl Lower<'_> {
         } else {
             (Exchange::Hash(left.clone()), Exchange::Hash(right.clone()), false)
         };
-        if let (false, Some(rows)) = (kind.pairs(), rows(0)) {
+        if let (false, Some(rows)) = (kind.pairs(), left_rows) {
             self.rows.insert(number, rows);
         }
         let bounded = self.bounded(&[l.from, r.from]);
@@ -96,8 +113,20 @@ impl Lower<'_> {
         if bounded && hashed {
             factory = Grace::factory(&node.id, factory, (&left_schema, left), (&right_schema, right), by_group)?;
         }
-        self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, stateful);
+        let at = self.push(number, node.id.clone(), Work::Operator(factory), inputs, single, output, bounded, stateful);
+        self.in_groups(at, by_group);
         Ok(())
+    }
+    /// Whether the right side goes to every instance because that is cheaper than to deal out both, of so many rows.
+    fn copies(&self, node: &Node, rows: Option<(u64, u64)>, right: &SchemaRef) -> bool {
+        if !self.how.before.is_empty() {
+            return self.how.before.iter().any(|name| name.strip_prefix(node.id.as_str()) == Some(COPIES));
+        }
+        let (Some(instances), Some((left, right_rows))) = (self.how.instances, rows) else { return false };
+        let copied = right_rows.saturating_mul(instances as u64);
+        right_rows > self.settings.broadcast_rows
+            && right_rows.saturating_mul(row_bytes(right)) <= self.settings.broadcast_bytes
+            && copied.saturating_mul(CHEAPER) <= left.saturating_add(right_rows)
     }
     /// A join as its operator knows it, with sides of these columns.
     pub(super) fn join_spec(&self, node: &Node, left_schema: &SchemaRef, right_schema: &SchemaRef) -> Result<JoinSpec> {
@@ -125,6 +154,12 @@ impl Lower<'_> {
             _ => Err(missing(node)),
         }
     }
+}
+
+/// About how many bytes a row takes: those of numbers, and what is usual for text.
+fn row_bytes(schema: &SchemaRef) -> u64 {
+    const OTHERS: usize = 32;
+    schema.fields().iter().map(|f| f.data_type().primitive_width().unwrap_or(OTHERS) as u64).sum()
 }
 
 /// The event time of a side.

@@ -43,7 +43,8 @@ impl Lower<'_> {
         let bounded = self.bounded(&[input.from]);
         let spec = Arc::new(DistinctSpec { name: node.id.clone(), columns });
         let factory = Distinct::factory(spec, &schema, bounded, self.next() as u32)?;
-        self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, schema, bounded, true);
+        let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![input], false, schema, bounded, true);
+        self.in_groups(at, bounded);
         Ok(())
     }
 
@@ -54,7 +55,8 @@ impl Lower<'_> {
         let spec = Arc::new(SetSpec { name: node.id.clone(), kind, columns });
         let factory = SetOperator::factory(spec, &schema, self.next() as u32)?;
         let right = Input { ordered: false, ..right };
-        self.push(number, node.id.clone(), Work::Operator(factory), vec![left, right], false, schema, true, true);
+        let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![left, right], false, schema, true, true);
+        self.in_groups(at, true);
         Ok(())
     }
 

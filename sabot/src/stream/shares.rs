@@ -18,7 +18,7 @@ impl Job {
     /// # Errors
     /// As for [`stages`](share::stages).
     pub fn stages(&self, parallelism: usize) -> Result<Vec<StageShape>> {
-        share::stages(&self.lowered(&spread(self.before(None)?))?.plan, &self.identified()?, parallelism)
+        share::stages(&self.lowered(&self.over(parallelism, None)?)?.plan, &self.identified()?, parallelism)
     }
     /// The lead of an attempt to run this job in several processes, with so many instances of each parallel step over all of them.
     ///
@@ -29,7 +29,13 @@ impl Job {
     }
     pub(crate) fn lead_from(&self, parallelism: usize, executor: Arc<dyn Executor>, from: Option<&Checkpoint>) -> Result<Arc<Lead>> {
         self.check_names()?;
-        Lead::open_from(Arc::new(self.lowered(&spread(self.before(from)?))?.plan), &self.identified()?, parallelism, executor, from)
+        Lead::open_from(Arc::new(self.lowered(&self.over(parallelism, from)?)?.plan), &self.identified()?, parallelism, executor, from)
+    }
+    /// How it runs in several processes, with so many instances of each parallel step, from the beginning or from a checkpoint.
+    fn over(&self, parallelism: usize, from: Option<&Checkpoint>) -> Result<How> {
+        // what is sent to all instances does not spill
+        let instances = self.options.memory_budget.is_none().then_some(parallelism);
+        Ok(How { instances, ..spread(self.before(from)?) })
     }
     /// Runs a share of this job to its end, on the workers of `pool`: see [`run_share`](share::run_share).
     ///
@@ -69,5 +75,5 @@ impl Job {
 
 /// How a job runs in several processes, with these physical nodes if they are known.
 fn spread(before: Vec<String>) -> How {
-    How { apart: true, spread: true, before }
+    How { apart: true, spread: true, instances: None, before }
 }

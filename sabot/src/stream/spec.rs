@@ -71,6 +71,9 @@ impl JobSpec {
 /// building a table several times costs less than moving every probe row, and the probe side keeps its order.
 const BROADCAST_ROWS: u64 = 200_000;
 
+/// 64 MiB: that much more memory in each instance is no surprise to anyone.
+const BROADCAST_BYTES: u64 = 64 << 20;
+
 /// Five seconds: what streaming systems assume for clocks of producers that are synchronised over a network.
 const DISORDER: i64 = 5_000_000;
 
@@ -78,10 +81,15 @@ const DISORDER: i64 = 5_000_000;
 ///
 /// Example: [`JobSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// A join sends its right side to every instance if it has at most this many rows, as far as sources know; else it
     /// hashes both sides.
     pub broadcast_rows: u64,
+    /// A join over several processes sends a larger right side to every instance, too, if it takes at most about this many bytes there
+    /// and if that is at most half of the rows that it would deal out otherwise: the right side once per instance, against both sides.
+    /// Such a join does not spill: 0 where memory is scarce. Jobs with a memory budget do as if it were.
+    pub broadcast_bytes: u64,
     /// How far, in microseconds, the event time of a row of an endless source may lag behind that of earlier rows of its
     /// partition, where the source itself does not say. Rows that lag further are late.
     pub disorder: i64,
@@ -89,6 +97,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { broadcast_rows: BROADCAST_ROWS, disorder: DISORDER }
+        Settings { broadcast_rows: BROADCAST_ROWS, broadcast_bytes: BROADCAST_BYTES, disorder: DISORDER }
     }
 }

@@ -322,8 +322,9 @@ impl Operator for Join {
         }
     }
     fn release(&mut self, group: u16) {
-        // cannot fail on rows that were put together before
-        let _ = self.by_group.as_mut().map(|b| b.release(group));
+        if let Some(by_group) = &mut self.by_group {
+            by_group.release(group);
+        }
         if self.build.release(group).is_ok() && self.found.is_some() {
             // the same columns were indexed before
             let _ = self.index();

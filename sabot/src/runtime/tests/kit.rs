@@ -404,6 +404,7 @@ impl Plan {
             bounded,
             stateful,
             own: false,
+            in_groups: false,
             later: false,
             side: false,
             bad: false,

@@ -83,6 +83,9 @@ const LARGEST_MESSAGE: usize = 1 << 30;
 const STREAM_WINDOW: u32 = 8 << 20;
 /// That of a connection is shared, and must never be the limit: three stalled streams of the default size stop all calls beside them.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// Bytes of an HTTP/2 frame at most, where HTTP/2's default of 16 KiB would cut a message into many pieces. Whatever else goes over a connection waits
+/// for a frame: on a slow link, larger ones would hold up the answers that tell that it is alive.
+const FRAME: u32 = 256 << 10;
 /// How often a silent connection is asked whether it is alive, and for how long its answer is waited for: on a busy machine it may be late.
 const KEEPALIVE: Duration = Duration::from_secs(2);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(8);

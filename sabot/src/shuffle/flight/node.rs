@@ -21,7 +21,7 @@ use super::hello::Edge;
 use super::outputs::{Output, Outputs};
 use super::service::Service;
 use super::tls::Tls;
-use super::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, LARGEST_MESSAGE, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, LARGEST_MESSAGE, STREAM_WINDOW};
 use crate::sync::lock;
 use crate::{Error, Result};
 
@@ -167,6 +167,7 @@ impl Node {
         let mut server = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
         if let Some(tls) = &options.tls {

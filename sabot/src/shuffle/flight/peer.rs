@@ -18,7 +18,7 @@ use super::hello::Hello;
 use super::reader::OutputReader;
 use super::status::from_status;
 use super::tls::Tls;
-use super::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, LARGEST_MESSAGE, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, LARGEST_MESSAGE, STREAM_WINDOW};
 use crate::{Error, Result};
 
 /// How other processes are called.
@@ -155,6 +155,7 @@ fn endpoint(address: &str, options: &PeerOptions) -> Result<Endpoint> {
         .connect_timeout(options.patience.min(Duration::from_secs(5)))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
