@@ -106,6 +106,7 @@ fn a_job_goes_on_as_it_began_with_any_number_of_instances() {
                 _ => trial.snapshot_at(steps / 10).snapshot_at(steps / 5).crash_at(steps * (3 + seed % 6) / 10),
             };
             let ran = trial.run(job()).unwrap_or_else(|e| panic!("{what}: {e}"));
+            eprintln!("{what}: steps {steps} crashed {} checkpoint {:?}", ran.crashed(), ran.checkpoint.as_ref().map(|c| (c.epoch, c.nodes.iter().filter(|n| n.ends_with(".copies")).count())));
             checkpoint = ran.checkpoint.clone();
             if let Some(checkpoint) = &checkpoint {
                 let copies = checkpoint.nodes.iter().filter(|n| n.ends_with(".copies")).count();

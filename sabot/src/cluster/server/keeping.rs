@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Core, now};
-use super::flow_of;
+use super::{flow_of, goes_on_of, take_over_of};
 use crate::Result;
 use crate::cluster::door::Ticks;
+use crate::cluster::durable::{Filter, Workflows};
 use crate::cluster::membership::SHOWN;
 use crate::cluster::store::{Keep, Level};
 
@@ -25,7 +26,22 @@ pub(super) async fn forgets(core: Arc<Core>, keep: Keep) {
     }
 }
 
-async fn forget(core: &Core, keep: &Keep) -> Result<()> {
+/// The workflows of operations, of which each may have begun others, to take a job over.
+async fn with_take_overs(workflows: &dyn Workflows, mut operations: Vec<String>) -> Result<Vec<String>> {
+    for n in 0..operations.len() {
+        let Some(prefix) = operations.get(n).map(|id| take_over_of(id)) else { break };
+        operations.extend(begun_with(workflows, prefix).await?);
+    }
+    Ok(operations)
+}
+/// The workflows whose ids begin so.
+async fn begun_with(workflows: &dyn Workflows, prefix: String) -> Result<Vec<String>> {
+    let filter = Filter { id_prefix: Some(prefix), ..Filter::default() };
+    Ok(workflows.list(&filter).await?.into_iter().map(|w| w.id).collect())
+}
+
+/// Forgets what is over and need not be kept.
+pub(in crate::cluster) async fn forget(core: &Core, keep: &Keep) -> Result<()> {
     // agents that are there are not those of long ago
     let at = now();
     let heard: Vec<(String, u64, i64)> =
@@ -36,8 +52,10 @@ async fn forget(core: &Core, keep: &Keep) -> Result<()> {
     loop {
         let mut some = 0;
         for job in core.store.jobs_to_forget(keep, at).await? {
-            let mut flows: Vec<String> = core.store.operations(Some(&job), u32::MAX).await?.into_iter().map(|o| o.id).collect();
+            let operations = core.store.operations(Some(&job), u32::MAX).await?.into_iter().map(|o| o.id).collect();
+            let mut flows = with_take_overs(workflows.as_ref(), operations).await?;
             flows.push(flow_of(&job));
+            flows.extend(begun_with(workflows.as_ref(), goes_on_of(&job)).await?);
             // first the workflows: a job is known until nothing of it is left
             if workflows.forget(&flows).await? && core.store.forget_job(core.fence, &job).await? {
                 core.hub.runs().retain(|(of, _), _| *of != job);
@@ -51,7 +69,7 @@ async fn forget(core: &Core, keep: &Keep) -> Result<()> {
     }
     loop {
         let some = core.store.operations_to_forget(keep, at).await?;
-        if some.is_empty() || !workflows.forget(&some).await? {
+        if some.is_empty() || !workflows.forget(&with_take_overs(workflows.as_ref(), some.clone()).await?).await? {
             break;
         }
         core.store.forget_operations(core.fence, &some).await?;

@@ -42,6 +42,8 @@ pub(super) use flows::version;
 pub(super) use flows::{Asked, Submitted, begin};
 #[cfg(test)]
 pub(super) use hub::{Hub, news};
+#[cfg(test)]
+pub(super) use keeping::forget;
 pub(super) use upgrade::{begin_take_over, upgradable};
 
 /// How a server is started.
@@ -79,6 +81,14 @@ pub(crate) use upgrade::WAITS;
 /// The operation that submits a job.
 pub(super) fn flow_of(job: &str) -> String {
     format!("submit-{job}")
+}
+/// How the ids of the workflows begin that take a job over for an operation.
+fn take_over_of(operation: &str) -> String {
+    format!("{operation}-")
+}
+/// How the ids of the workflows begin by which a job goes on that was taken over.
+fn goes_on_of(job: &str) -> String {
+    format!("continue-{job}-")
 }
 
 /// Serves until `ending` says so, or the leader's place is lost. `say` is told what a person should know.

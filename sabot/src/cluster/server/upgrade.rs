@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::actions::{begin_asked, running_on, save, until_stopped};
 use super::core::{Core, blocking, compiled, now, pause, read, write};
-use super::flow_of;
+use super::{flow_of, goes_on_of, take_over_of};
 use super::flows::{Asked, Continued, ended, ended_of, step, step_of, version};
 use crate::cluster::LEASE;
 use crate::cluster::durable::{Filter, Flow, State, Workflows};
@@ -86,13 +86,13 @@ pub(in crate::cluster) struct TakeOver {
 /// Begins to take a job of another build over, for an operation, unless that goes on already. What an earlier server has begun may have been given up by
 /// one of a third build, and does not count.
 pub(in crate::cluster) async fn begin_take_over(core: &Arc<Core>, operation: &str, asked: &Asked) -> Result<()> {
-    let (id_prefix, states) = (Some(format!("{operation}-")), vec![State::Queued, State::Running]);
+    let (id_prefix, states) = (Some(take_over_of(operation)), vec![State::Queued, State::Running]);
     let filter = Filter { id_prefix, states, name: Some("take over".into()), limit: 0 };
     let begun = core.workflows()?.list(&filter).await?;
     if begun.iter().any(|w| w.version == version(core)) {
         return Ok(());
     }
-    let id = format!("{operation}-{}", core.fence);
+    let id = format!("{}{}", take_over_of(operation), core.fence);
     let input = TakeOver { operation: operation.to_owned(), asked: asked.clone() };
     core.workflows()?.start(&id, "take over", write(&input, "an operation")?).await
 }
@@ -312,7 +312,7 @@ async fn begin(core: &Arc<Core>, asked: &Asked, after: u32, from: Option<PathBuf
     let id = asked.job.as_str();
     let engine = engine(core).await;
     // done, and the server was killed before that was noted: the job is on its way. What another build has begun was given up
-    let prefix = format!("continue-{id}-{}-", after + 1);
+    let prefix = format!("{}{}-", goes_on_of(id), after + 1);
     let filter = Filter { id_prefix: Some(prefix.clone()), ..Filter::default() };
     if engine.list(&filter).await?.iter().any(|w| w.version == version(core) && w.state != State::Cancelled) {
         return Ok(());

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Cluster;
 use super::net::Line;
 use crate::cluster::durable::{Filter, State, Summary};
-use crate::cluster::server::{Core, upgradable, version, view};
-use crate::cluster::store::{ATTEMPTS, Job, JobState, OperationKind, OperationState};
+use crate::cluster::server::{Core, forget, upgradable, version, view};
+use crate::cluster::store::{ATTEMPTS, Job, Keep, JobState, OperationKind, OperationState};
 use crate::runtime::RunOptions;
 use crate::sync::lock;
 
@@ -92,8 +92,26 @@ pub(super) async fn at_last(cluster: &mut Cluster) -> Result<(), String> {
     }
     if let Some((_, core)) = cluster.net.server() {
         told(cluster, &core).await?;
+        // in another millisecond than all that ended
+        cluster.world.sleep(Duration::from_millis(500)).await;
+        forgotten(&core).await?;
     }
     Ok(())
+}
+
+/// Of jobs that are over nothing is left once nothing is kept.
+async fn forgotten(core: &Arc<Core>) -> Result<(), String> {
+    let nothing = Keep { jobs: 0, time: Duration::ZERO };
+    forget(core, &nothing).await.map_err(|e| e.to_string())?;
+    let flows = core.workflows().map_err(|e| e.to_string())?.list(&Filter::default()).await.map_err(|e| e.to_string())?;
+    if let Some(left) = flows.iter().find(|w| w.state != State::Stuck) {
+        return Err(format!("workflow {} ({}, {:?}) is never forgotten", left.id, left.name, left.state));
+    }
+    match (rows(core).await?.first(), core.store.operations(None, 10_000).await.map_err(|e| e.to_string())?.first()) {
+        (Some(job), _) => Err(format!("job {} is never forgotten", job.id)),
+        (None, Some(operation)) => Err(format!("operation {} is never forgotten", operation.id)),
+        (None, None) => Ok(()),
+    }
 }
 
 /// What is of another build than the server is upgraded, or cancelled if that cannot be.
@@ -157,18 +175,19 @@ async fn well(cluster: &Cluster, core: &Arc<Core>, patient: bool) -> Result<Opti
             return Ok(Some(format!("operation {} is at `{}`", operation.id, operation.progress)));
         }
     }
-    unfinished(core, false).await
+    unfinished(core, Some(&waiting)).await
 }
 
-/// The first workflow that is not over; those of jobs that run may be left out.
-async fn unfinished(core: &Arc<Core>, all: bool) -> Result<Option<String>, String> {
+/// The first workflow that is not over; those by which jobs run may be left out, and those that wait for what these jobs wait for.
+async fn unfinished(core: &Arc<Core>, but: Option<&[String]>) -> Result<Option<String>, String> {
     let workflows = core.workflows().map_err(|e| e.to_string())?;
     let filter = Filter { states: vec![State::Running, State::Queued, State::Cancelled, State::Stuck], ..Filter::default() };
     let left = workflows.list(&filter).await.map_err(|e| e.to_string())?;
     // those of other builds that were given up stay cancelled
     let given_up = |w: &Summary| w.state == State::Cancelled && w.version != version(core);
     let lives = |w: &Summary| matches!(w.name.as_str(), "submit" | "continue");
-    Ok(left.into_iter().find(|w| !given_up(w) && (all || !lives(w))).map(|w| format!("workflow {} is {:?}", w.id, w.state)))
+    let fine = |w: &Summary| but.is_some_and(|waiting| lives(w) || waiting.iter().any(|job| w.id.contains(job.as_str())));
+    Ok(left.into_iter().find(|w| !given_up(w) && !fine(w)).map(|w| format!("workflow {} is {:?}", w.id, w.state)))
 }
 
 /// What is left of jobs that were all cancelled.
@@ -194,7 +213,7 @@ async fn left(cluster: &Cluster, core: &Arc<Core>) -> Result<Option<String>, Str
             return Ok(Some(format!("operation {} is at `{}`", operation.id, operation.progress)));
         }
     }
-    unfinished(core, true).await
+    unfinished(core, None).await
 }
 
 /// What the store tells of all that was.
