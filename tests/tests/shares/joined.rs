@@ -23,11 +23,11 @@ struct Item {
 
 fn sales() -> Vec<Sale> {
     // sums of quarters are exact in any order
-    (0..300).map(|n| Sale { n, item: (n % 11 > 0).then_some(n * 7919 % 53), price: (n % 37) as f64 / 4.0 }).collect()
+    (0..1400).map(|n| Sale { n, item: (n % 11 > 0).then_some(n * 7919 % 371), price: (n % 37) as f64 / 4.0 }).collect()
 }
 /// Some without a sale, some several times, some without a key.
 fn items() -> Vec<Item> {
-    (0..45).map(|n| Item { item: (n % 13 > 0).then_some(n * 31 % 37), name: format!("item {n}").into() }).collect()
+    (0..300).map(|n| Item { item: (n % 13 > 0).then_some(n * 31 % 237), name: format!("item {n}").into() }).collect()
 }
 
 pipeline! {
@@ -48,8 +48,11 @@ pipeline! {
     sums  -> sink;
 }
 
+/// With so many instances, copies are more than half of the rows.
+const MANY: usize = 3;
+
 fn job() -> Job {
-    joined(splits(&sales(), 23), splits(&items(), 6)).settings(|s| s.broadcast_rows = 5)
+    joined(splits(&sales(), 280), splits(&items(), 15)).settings(|s| s.broadcast_rows = 5)
 }
 
 /// The rows of all sinks, in any order.
@@ -80,7 +83,7 @@ fn as_in_one_process() {
         let ran = ran.unwrap_or_else(|e| panic!("{what}: {e}"));
         assert!(text(&ran) == expected, "{what}");
         // not where right rows without a partner come out; not if copies are more than half of the rows
-        assert_eq!(copied(&ran), if threads < 8 { 5 } else { 0 }, "{what}");
+        assert_eq!(copied(&ran), if threads < MANY { 5 } else { 0 }, "{what}");
     }
     let dealt = Trial::new().threads(2).shares(2).run(job().settings(|s| s.broadcast_bytes = 0)).unwrap();
     assert_eq!((copied(&dealt), text(&dealt) == expected), (0, true));
@@ -103,15 +106,14 @@ fn a_job_goes_on_as_it_began_with_any_number_of_instances() {
             let steps = trial.clone().snapshot_at(u64::MAX).run(job()).unwrap_or_else(|e| panic!("{what}: {e}")).steps;
             let trial = match attempt {
                 3 => trial,
-                _ => trial.snapshot_at(steps / 10).snapshot_at(steps / 5).crash_at(steps * (3 + seed % 6) / 10),
+                _ => [90, 45, 25, 12].iter().fold(trial, |t, n| t.snapshot_at(steps / n)).crash_at(steps * (2 + seed % 7) / 10),
             };
             let ran = trial.run(job()).unwrap_or_else(|e| panic!("{what}: {e}"));
-            eprintln!("{what}: steps {steps} crashed {} checkpoint {:?}", ran.crashed(), ran.checkpoint.as_ref().map(|c| (c.epoch, c.nodes.iter().filter(|n| n.ends_with(".copies")).count())));
             checkpoint = ran.checkpoint.clone();
             if let Some(checkpoint) = &checkpoint {
                 let copies = checkpoint.nodes.iter().filter(|n| n.ends_with(".copies")).count();
                 assert_eq!(*began.get_or_insert(copies), copies, "{what}");
-                ways.insert((copies, threads == 8));
+                ways.insert((copies, threads >= MANY));
             }
             if !ran.crashed() {
                 assert!(text(&ran) == expected, "{what}");

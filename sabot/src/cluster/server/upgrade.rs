@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::actions::{begin_asked, running_on, save, until_stopped};
 use super::core::{Core, blocking, compiled, now, pause, read, write};
-use super::{flow_of, goes_on_of, take_over_of};
 use super::flows::{Asked, Continued, ended, ended_of, step, step_of, version};
+use super::{flow_of, goes_on_of, take_over_of};
 use crate::cluster::LEASE;
 use crate::cluster::durable::{Filter, Flow, State, Workflows};
 use crate::cluster::store::{Job as Row, JobFilter, JobState, Level, Operation, OperationKind, OperationState};

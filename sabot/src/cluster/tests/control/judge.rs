@@ -7,7 +7,7 @@ use super::Cluster;
 use super::net::Line;
 use crate::cluster::durable::{Filter, State, Summary};
 use crate::cluster::server::{Core, forget, upgradable, version, view};
-use crate::cluster::store::{ATTEMPTS, Job, Keep, JobState, OperationKind, OperationState};
+use crate::cluster::store::{ATTEMPTS, Job, JobState, Keep, OperationKind, OperationState};
 use crate::runtime::RunOptions;
 use crate::sync::lock;
 
