@@ -160,6 +160,8 @@ where
                 errors,
                 source: site.source.to_owned(),
                 letters: site.letters.to_vec(),
+                dealt: site.dealt,
+                bounded: site.bounded,
             };
             Ok(Async::<R, X::V, F>::factory(spec, f.clone()))
         };

@@ -1,8 +1,12 @@
 //! The operator: starts calls, takes their results, emits rows.
 //!
-//! A single instance over gathered rows, because the limit of calls at once is one for the job, and because calls, not this
-//! operator, are the work. In order, rows are emitted from the front of the queue; else as their calls end. Marks leave
+//! Each instance works on the rows that come to it, and has a queue of its own; the limit of calls at once is one for the step (`permits`).
+//! In order, rows are emitted from the front of the queue; else as their calls end. Marks leave
 //! when all rows before them have left, so no watermark and no end of a split overtakes a row in flight.
+//!
+//! Who puts rows that end into order again, behind several instances, goes by their origins. Rows that are alone with their numbers get them:
+//! what is sent of a morsel tells where in it it stood. Where pieces of a morsel are at several instances numbers say nothing: then a piece
+//! leaves as it came, with its origin and in one go, so that the order behind does not tell when calls ended.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::marker::PhantomData;
@@ -14,11 +18,12 @@ use arrow_schema::Field;
 use super::AsyncOptions;
 use super::awaited::{Awaited, Inner};
 use super::inbox::{Inbox, Landed, caught};
-use super::queue::{Front, Queue, State, rows_of};
+use super::permits::{Permits, Seat};
+use super::queue::{Front, Queue, State, Whole, rows_of};
 use crate::kernel::{ErrorPolicy, Letter, Morsel, Origin, catch, write_letters};
 use crate::operator::kept::batch_with;
 use crate::operator::{
-    Account, Failure, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Outside, Pending, Progress,
+    Account, Claim, Failure, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Outside, Pending, Progress,
 };
 use crate::record::{Accepted, Buffers, Env, Missing, Record, Rows, Value, View, Writer, null_at};
 use crate::{Error, Result};
@@ -45,6 +50,17 @@ pub struct AsyncSpec {
     pub source: String,
     /// Columns of the row that dead letters carry.
     pub letters: Vec<String>,
+    /// Whether the rows of a morsel may be at several instances.
+    pub dealt: bool,
+    /// Whether rows end.
+    pub bounded: bool,
+}
+
+impl AsyncSpec {
+    /// Whether what came together leaves together.
+    fn whole(&self) -> bool {
+        self.dealt && self.bounded && self.options.ordered
+    }
 }
 
 /// Adds a column that an async function computes.
@@ -52,6 +68,9 @@ pub struct Async<R, V: Value, F> {
     spec: Arc<AsyncSpec>,
     call: Arc<F>,
     outside: Option<Arc<dyn Outside>>,
+    seat: Seat,
+    /// Whether it waits for a permit.
+    waits: bool,
     inbox: Arc<Inbox<V>>,
     queue: Queue<V>,
     /// The first row that was never called.
@@ -80,16 +99,21 @@ impl<R, V: Value, F> std::fmt::Debug for Async<R, V, F> {
 }
 
 impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'static> Async<R, V, F> {
-    /// The instance that adds (or replaces) the column.
+    /// The instances that add (or replace) the column.
     pub fn factory(spec: AsyncSpec, call: F) -> Arc<dyn OperatorFactory> {
-        let (spec, call) = (Arc::new(spec), Arc::new(call));
-        Arc::new(move |_: Instance| Ok(Box::new(Self::new(Arc::clone(&spec), Arc::clone(&call))) as Box<dyn Operator>))
+        let (spec, call, permits) = (Arc::new(spec), Arc::new(call), Arc::new(Permits::default()));
+        Arc::new(move |instance: Instance| {
+            let seat = Seat::new(&permits, spec.options.max_in_flight.max(1), instance);
+            Ok(Box::new(Self::new(Arc::clone(&spec), Arc::clone(&call), seat)) as Box<dyn Operator>)
+        })
     }
-    fn new(spec: Arc<AsyncSpec>, call: Arc<F>) -> Self {
+    fn new(spec: Arc<AsyncSpec>, call: Arc<F>, seat: Seat) -> Self {
         Async {
             spec,
             call,
             outside: None,
+            seat,
+            waits: false,
             inbox: Arc::default(),
             queue: Queue::new(),
             next: 0,
@@ -110,10 +134,24 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         let max = self.spec.options.max_in_flight.max(1);
         if self.spec.options.ordered { max.saturating_mul(WINDOW) } else { max }
     }
-    /// Whether a call may begin now, if there is one to make.
+    /// Whether there is a call to make.
+    fn wants(&self) -> bool {
+        let fits = || self.open < self.window() || (self.spec.whole() && self.next < self.queue.first_end());
+        !self.again.is_empty() || (self.next < self.queue.taken && fits())
+    }
+    /// Whether a call may begin now.
     fn room(&self) -> bool {
-        let waiting = !self.again.is_empty() || (self.next < self.queue.taken && self.open < self.window());
-        waiting && self.out < self.spec.options.max_in_flight.max(1) && self.outside.is_some()
+        self.outside.is_some() && self.wants() && (!self.waits || self.seat.may())
+    }
+    fn permit(&mut self) -> bool {
+        let taken = self.outside.as_ref().is_some_and(|outside| self.seat.take(outside));
+        self.waits = !taken;
+        taken
+    }
+    /// A call is not out any more.
+    fn back(&mut self) {
+        self.out -= 1;
+        self.seat.give(1);
     }
 
     fn pump(&mut self, out: &mut dyn Output) -> Result<()> {
@@ -122,7 +160,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         }
         self.expire()?;
         loop {
-            while self.room() {
+            while self.wants() && self.permit() {
                 self.start()?;
             }
             self.emit(out)?;
@@ -130,11 +168,13 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
                 break;
             }
         }
+        self.waits &= self.wants();
+        self.seat.settle(self.waits);
         self.arm();
         Ok(())
     }
 
-    /// Makes the next call.
+    /// Makes the next call, for which there is a permit.
     fn start(&mut self) -> Result<()> {
         let (row, attempt) = match self.again.pop_front() {
             Some(row) => (row, if let Some(State::Again { attempt }) = self.queue.row(row) { *attempt } else { 0 }),
@@ -154,7 +194,10 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             Err(panic) => return Err(self.fatal(row, panic.to_string())),
         };
         match awaited.0 {
-            Inner::Known(answer) => self.answered(row, attempt, answer),
+            Inner::Known(answer) => {
+                self.seat.give(1);
+                self.answered(row, attempt, answer)
+            }
             Inner::Call(call) => {
                 let inbox = Arc::clone(&self.inbox);
                 let Some(outside) = &self.outside else { return Err(Error::internal("an async step without a runtime")) };
@@ -189,7 +232,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             // it had timed out by then
             _ => return Ok(()),
         }
-        self.out -= 1;
+        self.back();
         match outcome {
             Ok(answer) => self.answered(row, attempt, answer),
             Err(panic) => Err(self.fatal(row, panic.to_string())),
@@ -240,7 +283,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             match self.queue.row(row) {
                 Some(State::Out { attempt, .. }) => {
                     let attempt = *attempt;
-                    self.out -= 1;
+                    self.back();
                     let timeout = self.spec.options.timeout.unwrap_or_default();
                     self.again(row, attempt, Failed::TimedOut(format!("timed out after {timeout:?}")))?;
                 }
@@ -278,7 +321,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
                     let Some(piece) = self.queue.piece(first) else { return Err(lost()) };
                     // the rows that were sent are the first ones
                     let ended = piece.rows.iter().skip(piece.sent).take_while(|r| r.ended()).count();
-                    if ended == 0 {
+                    if ended == 0 || (self.spec.whole() && ended < piece.rows.len() - piece.sent) {
                         break;
                     }
                     let rows: Vec<usize> = (piece.sent..piece.sent + ended).collect();
@@ -316,6 +359,8 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         let (used, failed) = (good.len() as u64, bad.len() as u64);
         out.account(Account { used, failed, held: -(rows.len() as i64), ..Account::default() });
         let at = |row: usize| Origin { row: piece.origin.row + piece.number(row) as u64, ..piece.origin };
+        // letters tell the row's number all the same
+        let from = |row: usize| if self.spec.dealt { piece.origin } else { at(row) };
         if let Some(start) = good.first() {
             let mut column = writer.finish(good.len(), &Buffers::default());
             if !nulls.is_empty() {
@@ -323,10 +368,10 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             }
             let field = Field::new(&self.spec.column, V::data_type(), V::NULLABLE || nulls_stay);
             let batch = batch_with(&rows_of(&piece.batch, &good)?, field, column)?;
-            out.emit(Morsel::new(batch, at(*start)));
+            out.emit(Morsel::new(batch, from(*start)));
         }
         if let Some((start, _)) = bad.first().filter(|_| self.spec.errors == ErrorPolicy::DeadLetter) {
-            let first = at(*start);
+            let first = from(*start);
             let letter = |(row, reason)| Letter { row, number: at(row).row, reason, operator: self.spec.operator.clone() };
             let letters: Vec<Letter> = bad.into_iter().map(letter).collect();
             let batch = write_letters(&piece.batch, &self.spec.letters, &self.spec.source, first, &letters)?;
@@ -383,6 +428,9 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
     }
     fn unwanted(&mut self, out: &mut dyn Output) {
         let (rows, marks) = self.queue.clear();
+        self.seat.give(self.out);
+        self.waits = false;
+        self.seat.settle(false);
         (self.over, self.next, self.open, self.out) = (true, self.queue.taken, 0, 0);
         self.again.clear();
         self.due.clear();
@@ -401,8 +449,11 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         self.queue.cut()
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
+        self.restore_rows(state, &Whole)
+    }
+    fn restore_rows(&mut self, state: &GroupState, claim: &dyn Claim) -> Result<()> {
         let name = &self.spec.name;
-        self.queue.load(state, |batch| Accepted::of::<R>(batch, Missing::Blank, name)).map(drop)
+        self.queue.load(state, claim, |batch| Accepted::of::<R>(batch, Missing::Blank, name)).map(drop)
     }
     fn held_bytes(&self) -> usize {
         self.queue.bytes

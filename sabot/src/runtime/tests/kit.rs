@@ -405,6 +405,7 @@ impl Plan {
             stateful,
             own: false,
             later: false,
+            in_flight: None,
             side: false,
             bad: false,
             event: None,
