@@ -16,8 +16,9 @@ pub(super) struct Permits(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// What the instances that are here bring, and the number of calls that are out.
-    parts: usize,
+    /// What each of so many instances brings, of those that are here; also when it has no more rows.
+    parts: (usize, BTreeMap<usize, usize>),
+    /// The number of calls that are out.
     out: usize,
     /// By seat: the calls that are out.
     seats: BTreeMap<u64, usize>,
@@ -32,7 +33,7 @@ impl State {
         self.next
     }
     fn free(&self) -> bool {
-        self.out < self.parts.max(1)
+        self.out < self.parts.1.values().sum::<usize>().max(1)
     }
     fn out_of(&self, seat: u64) -> usize {
         self.seats.get(&seat).copied().unwrap_or_default()
@@ -66,8 +67,6 @@ impl Permits {
 pub(super) struct Seat {
     permits: Arc<Permits>,
     number: u64,
-    /// The instance's part of the limit.
-    part: usize,
 }
 
 impl Seat {
@@ -76,10 +75,13 @@ impl Seat {
         let of = instance.of.max(1);
         let part = most / of + usize::from(instance.index < most % of);
         let mut state = permits.lock();
-        state.parts += part;
+        if state.parts.0 != of {
+            state.parts = (of, BTreeMap::new());
+        }
+        state.parts.1.insert(instance.index, part);
         let number = state.number();
         drop(state);
-        Seat { permits: Arc::clone(permits), number, part }
+        Seat { permits: Arc::clone(permits), number }
     }
     /// Whether a call may be made now.
     pub(super) fn may(&self) -> bool {
@@ -127,7 +129,6 @@ impl Drop for Seat {
         let mut state = self.permits.lock();
         let out = state.seats.remove(&self.number).unwrap_or_default();
         state.out -= out.min(state.out);
-        state.parts -= self.part.min(state.parts);
         state.waiting.remove(&self.number);
         let due = state.due();
         drop(state);
