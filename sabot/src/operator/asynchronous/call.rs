@@ -18,7 +18,7 @@ use arrow_schema::Field;
 use super::AsyncOptions;
 use super::awaited::{Awaited, Inner};
 use super::inbox::{Inbox, Landed, caught};
-use super::permits::{Permits, Seat};
+use super::permits::{Permit, Permits, Seat};
 use super::queue::{Front, Queue, State, Whole, rows_of};
 use crate::kernel::{ErrorPolicy, Letter, Morsel, Origin, catch, write_letters};
 use crate::operator::kept::batch_with;
@@ -69,16 +69,12 @@ pub struct Async<R, V: Value, F> {
     call: Arc<F>,
     outside: Option<Arc<dyn Outside>>,
     seat: Seat,
-    /// Whether it waits for a permit.
-    waits: bool,
     inbox: Arc<Inbox<V>>,
     queue: Queue<V>,
     /// The first row that was never called.
     next: u64,
     /// Rows to be called again.
     again: VecDeque<u64>,
-    /// Calls that are out.
-    out: usize,
     /// Rows that were called, or whose value is known, and that have not been emitted.
     open: usize,
     /// When calls time out, and when rows are to be called again.
@@ -94,7 +90,7 @@ pub struct Async<R, V: Value, F> {
 
 impl<R, V: Value, F> std::fmt::Debug for Async<R, V, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Async").field("spec", &self.spec).field("out", &self.out).finish_non_exhaustive()
+        f.debug_struct("Async").field("spec", &self.spec).field("open", &self.open).finish_non_exhaustive()
     }
 }
 
@@ -113,12 +109,10 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             call,
             outside: None,
             seat,
-            waits: false,
             inbox: Arc::default(),
             queue: Queue::new(),
             next: 0,
             again: VecDeque::new(),
-            out: 0,
             open: 0,
             due: BTreeSet::new(),
             timer: None,
@@ -139,19 +133,12 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         let fits = || self.open < self.window() || (self.spec.whole() && self.next < self.queue.first_end());
         !self.again.is_empty() || (self.next < self.queue.taken && fits())
     }
-    /// Whether a call may begin now.
+    /// Whether a call may begin now. If it may not, because others have made all that may be out, this instance will be woken.
     fn room(&self) -> bool {
-        self.outside.is_some() && self.wants() && (!self.waits || self.seat.may())
+        self.wants() && self.outside.as_ref().is_some_and(|outside| self.seat.may(outside))
     }
-    fn permit(&mut self) -> bool {
-        let taken = self.outside.as_ref().is_some_and(|outside| self.seat.take(outside));
-        self.waits = !taken;
-        taken
-    }
-    /// A call is not out any more.
-    fn back(&mut self) {
-        self.out -= 1;
-        self.seat.give(1);
+    fn permit(&self) -> Option<Permit> {
+        self.outside.as_ref().filter(|_| self.wants()).and_then(|outside| self.seat.take(outside))
     }
 
     fn pump(&mut self, out: &mut dyn Output) -> Result<()> {
@@ -160,22 +147,21 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         }
         self.expire()?;
         loop {
-            while self.wants() && self.permit() {
-                self.start()?;
+            while let Some(permit) = self.permit() {
+                self.start(permit)?;
             }
             self.emit(out)?;
             if !self.room() {
                 break;
             }
         }
-        self.waits &= self.wants();
-        self.seat.settle(self.waits);
+        self.seat.settle(self.wants());
         self.arm();
         Ok(())
     }
 
-    /// Makes the next call, for which there is a permit.
-    fn start(&mut self) -> Result<()> {
+    /// Makes the next call.
+    fn start(&mut self, permit: Permit) -> Result<()> {
         let (row, attempt) = match self.again.pop_front() {
             Some(row) => (row, if let Some(State::Again { attempt }) = self.queue.row(row) { *attempt } else { 0 }),
             None => {
@@ -194,10 +180,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             Err(panic) => return Err(self.fatal(row, panic.to_string())),
         };
         match awaited.0 {
-            Inner::Known(answer) => {
-                self.seat.give(1);
-                self.answered(row, attempt, answer)
-            }
+            Inner::Known(answer) => self.answered(row, attempt, answer),
             Inner::Call(call) => {
                 let inbox = Arc::clone(&self.inbox);
                 let Some(outside) = &self.outside else { return Err(Error::internal("an async step without a runtime")) };
@@ -205,8 +188,8 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
                 let flight = outside.run(Box::pin(async move {
                     let outcome = caught(call).await;
                     inbox.put(Landed { row, attempt, outcome });
+                    drop(permit);
                 }))?;
-                self.out += 1;
                 self.due.extend(deadline.map(|d| (d, row)));
                 self.set(row, State::Out { attempt, deadline, _flight: Some(flight) })
             }
@@ -232,7 +215,6 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             // it had timed out by then
             _ => return Ok(()),
         }
-        self.back();
         match outcome {
             Ok(answer) => self.answered(row, attempt, answer),
             Err(panic) => Err(self.fatal(row, panic.to_string())),
@@ -283,7 +265,6 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             match self.queue.row(row) {
                 Some(State::Out { attempt, .. }) => {
                     let attempt = *attempt;
-                    self.back();
                     let timeout = self.spec.options.timeout.unwrap_or_default();
                     self.again(row, attempt, Failed::TimedOut(format!("timed out after {timeout:?}")))?;
                 }
@@ -428,10 +409,8 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
     }
     fn unwanted(&mut self, out: &mut dyn Output) {
         let (rows, marks) = self.queue.clear();
-        self.seat.give(self.out);
-        self.waits = false;
         self.seat.settle(false);
-        (self.over, self.next, self.open, self.out) = (true, self.queue.taken, 0, 0);
+        (self.over, self.next, self.open) = (true, self.queue.taken, 0);
         self.again.clear();
         self.due.clear();
         self.done.clear();

@@ -1,11 +1,13 @@
 //! How many calls are out at once: a limit of the step, which its instances in a process share.
 //!
 //! Whoever has rows may use all of it, so that one large split is not called for slower because other instances have nothing to do. While several
-//! have, the next call is for the one with the fewest out, and of those for the one that has waited longest.
+//! want more, each has an equal part before any has more than that. A permit is given back when the call ends, and not when its instance hears of
+//! it, which may be held up by those behind it. For the same reason who is woken for a permit and does not come has no part in the next
+//! ones, until it asks again.
 //!
 //! Over several processes each has the part of its instances, since nothing is asked over the network before a call; but one call at least.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::operator::{Instance, Outside};
@@ -18,42 +20,50 @@ pub(super) struct Permits(Mutex<State>);
 struct State {
     /// What each of so many instances brings, of those that are here; also when it has no more rows.
     parts: (usize, BTreeMap<usize, usize>),
-    /// The number of calls that are out.
-    out: usize,
-    /// By seat: the calls that are out.
-    seats: BTreeMap<u64, usize>,
-    /// By seat, those that wait: since when, and how they are woken.
-    waiting: BTreeMap<u64, (u64, Arc<dyn Outside>)>,
-    next: u64,
+    /// By seat, the calls that are out, if there are some.
+    out: BTreeMap<u64, usize>,
+    /// By seat, how those that wait are woken.
+    waiting: BTreeMap<u64, Arc<dyn Outside>>,
+    /// Those that were woken and have not asked again; and whether anybody has taken a permit since.
+    woken: BTreeSet<u64>,
+    taken: bool,
+    seats: u64,
 }
 
 impl State {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    fn all(&self) -> usize {
+        self.parts.1.values().sum::<usize>().max(1)
     }
-    fn free(&self) -> bool {
-        self.out < self.parts.1.values().sum::<usize>().max(1)
+    fn free(&self) -> usize {
+        self.all().saturating_sub(self.out.values().sum())
     }
     fn out_of(&self, seat: u64) -> usize {
-        self.seats.get(&seat).copied().unwrap_or_default()
+        self.out.get(&seat).copied().unwrap_or_default()
     }
-    /// Whose turn is next.
-    fn first(&self) -> Option<u64> {
-        self.waiting.iter().map(|(seat, (since, _))| (self.out_of(*seat), *since, *seat)).min().map(|(_, _, seat)| seat)
-    }
-    /// Whether a seat may make a call now; one that does not wait yet comes behind those that do.
+    /// Of those that want more, the one with the fewest calls always may.
     fn may(&self, seat: u64) -> bool {
-        let own = |other: u64| match self.waiting.contains_key(&seat) {
-            true => other == seat,
-            false => self.out_of(seat) < self.out_of(other),
-        };
-        self.free() && self.first().is_none_or(own)
+        let others: BTreeSet<u64> = self.waiting.keys().chain(&self.woken).copied().filter(|other| *other != seat).collect();
+        let (own, part) = (self.out_of(seat), self.all().div_ceil(1 + others.len()));
+        self.free() > 0 && (own < part || others.iter().all(|other| self.out_of(*other) >= own))
     }
-    /// The one to be woken.
-    fn due(&self) -> Option<Arc<dyn Outside>> {
-        let first = self.first().filter(|_| self.free())?;
-        self.waiting.get(&first).map(|(_, outside)| Arc::clone(outside))
+    /// Waits if it may not.
+    fn asks(&mut self, seat: u64, outside: &Arc<dyn Outside>) -> bool {
+        self.woken.remove(&seat);
+        let may = self.may(seat);
+        if !may {
+            self.waiting.insert(seat, Arc::clone(outside));
+        }
+        may
+    }
+    /// Those that are told of free permits: as many as there are, those with the fewest calls first. If no call is out, whose end would be
+    /// the next occasion, all.
+    fn due(&mut self, but: Option<u64>) -> Vec<Arc<dyn Outside>> {
+        let free = if self.out.is_empty() { usize::MAX } else { self.free() };
+        let mut seats: Vec<(usize, u64)> = self.waiting.keys().filter(|s| Some(**s) != but).map(|s| (self.out_of(*s), *s)).collect();
+        seats.sort_unstable();
+        let due: Vec<u64> = seats.into_iter().take(free).map(|(_, seat)| seat).collect();
+        self.woken.extend(&due);
+        due.iter().filter_map(|seat| self.waiting.remove(seat)).collect()
     }
 }
 
@@ -63,7 +73,29 @@ impl Permits {
     }
 }
 
-/// The place of one instance among those that make calls. Dropping it gives its calls back.
+/// Leave to make a call, while it is out.
+pub(super) struct Permit {
+    permits: Arc<Permits>,
+    seat: u64,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.permits.lock();
+        match state.out.get_mut(&self.seat) {
+            Some(out) if *out > 1 => *out -= 1,
+            _ => drop(state.out.remove(&self.seat)),
+        }
+        if std::mem::take(&mut state.taken) {
+            state.woken.clear();
+        }
+        let due = state.due(None);
+        drop(state);
+        due.iter().for_each(|outside| outside.wake());
+    }
+}
+
+/// The place of one instance among those that make calls.
 pub(super) struct Seat {
     permits: Arc<Permits>,
     number: u64,
@@ -79,61 +111,41 @@ impl Seat {
             state.parts = (of, BTreeMap::new());
         }
         state.parts.1.insert(instance.index, part);
-        let number = state.number();
+        state.seats += 1;
+        let number = state.seats;
         drop(state);
         Seat { permits: Arc::clone(permits), number }
     }
-    /// Whether a call may be made now.
-    pub(super) fn may(&self) -> bool {
-        self.permits.lock().may(self.number)
+    /// Whether a call may be made now. If not, the instance waits, and is woken to ask again.
+    pub(super) fn may(&self, outside: &Arc<dyn Outside>) -> bool {
+        self.permits.lock().asks(self.number, outside)
     }
-    /// Takes a permit. Without one the instance waits, and is woken when there is one for it.
-    pub(super) fn take(&self, outside: &Arc<dyn Outside>) -> bool {
+    /// Takes a permit, or [waits](Self::may).
+    pub(super) fn take(&self, outside: &Arc<dyn Outside>) -> Option<Permit> {
         let mut state = self.permits.lock();
-        let may = state.may(self.number);
-        if may {
+        if !state.asks(self.number, outside) {
+            return None;
+        }
+        state.waiting.remove(&self.number);
+        state.taken = true;
+        *state.out.entry(self.number).or_default() += 1;
+        Some(Permit { permits: Arc::clone(&self.permits), seat: self.number })
+    }
+    /// The instance has done what it could for now: what it leaves is for others. It waits on if it `wants` to make calls.
+    pub(super) fn settle(&self, wants: bool) {
+        let mut state = self.permits.lock();
+        if !wants {
             state.waiting.remove(&self.number);
-            state.out += 1;
-            *state.seats.entry(self.number).or_default() += 1;
-        } else if !state.waiting.contains_key(&self.number) {
-            let since = state.number();
-            state.waiting.insert(self.number, (since, Arc::clone(outside)));
+            state.woken.remove(&self.number);
         }
-        may
-    }
-    /// Gives permits back. Others hear of it when the instance [settles](Self::settle).
-    pub(super) fn give(&self, permits: usize) {
-        let mut state = self.permits.lock();
-        if let Some(out) = state.seats.get_mut(&self.number) {
-            let given = permits.min(*out);
-            *out -= given;
-            state.out -= given;
-        }
-    }
-    /// The instance has done what it could, and waits on for a permit or not: whoever is next is woken, if it is another.
-    pub(super) fn settle(&self, waits: bool) {
-        let mut state = self.permits.lock();
-        if !waits {
-            state.waiting.remove(&self.number);
-        }
-        let due = if state.first() == Some(self.number) { None } else { state.due() };
+        let due = if state.free() > 0 { state.due(Some(self.number)) } else { Vec::new() };
         drop(state);
-        if let Some(outside) = due {
-            outside.wake();
-        }
+        due.iter().for_each(|outside| outside.wake());
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut state = self.permits.lock();
-        let out = state.seats.remove(&self.number).unwrap_or_default();
-        state.out -= out.min(state.out);
-        state.waiting.remove(&self.number);
-        let due = state.due();
-        drop(state);
-        if let Some(outside) = due {
-            outside.wake();
-        }
+        self.settle(false);
     }
 }
