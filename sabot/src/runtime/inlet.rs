@@ -309,10 +309,8 @@ impl Inlet {
                                     queued.insert((c.edge, split_key(origin)));
                                 }
                             }
-                            Passed::Marked(edge, split) => {
-                                if ends.is_none_or(|ends| !ends.elsewhere.contains(split)) {
-                                    queued.insert((*edge, *split));
-                                }
+                            Passed::Marked(edge, split) if ends.is_none_or(|ends| !ends.elsewhere.contains(split)) => {
+                                queued.insert((*edge, *split));
                             }
                             _ => {}
                         }

@@ -180,5 +180,5 @@ fn plans_say_where_it_works() {
     let plan = by_key(Vec::<Said>::new()).explain().unwrap();
     assert!(plan.contains("told/async: forward from told/run; per thread; keeps rows in flight"), "{plan}");
     let plan = one_by_one(Vec::<N>::new()).explain().unwrap();
-    assert!(plan.contains("out/async: gather in source order from numbers; once; keeps rows in flight"), "{plan}");
+    assert!(plan.contains("out/async: gather in source order from numbers/source; once; keeps rows in flight"), "{plan}");
 }
