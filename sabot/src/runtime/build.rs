@@ -400,7 +400,10 @@ impl Build<'_> {
         let mut producers: BTreeMap<_, BTreeSet<usize>> = BTreeMap::new();
         flights.iter().for_each(|f| _ = producers.entry(split(f)).or_default().insert(f.producer));
         let several = |f: &InFlight| producers.get(&split(f)).is_some_and(|p| p.len() > 1);
-        flights.sort_by_key(|f| (split(f), if several(f) { (f.origin.3, f.producer) } else { (0, 0) }));
+        // What a key's rows that do not end came in is an order that no origin tells: there they stay in that of arrival.
+        if home.is_none() || plan.bounded {
+            flights.sort_by_key(|f| (split(f), if several(f) { (f.origin.3, f.producer) } else { (0, 0) }));
+        }
         for flight in flights {
             let input = at(&plan.inputs, flight.edge)?;
             let (source, partition, split, row) = flight.origin;
