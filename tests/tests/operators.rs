@@ -7,6 +7,8 @@
 mod asynchronous;
 #[path = "operators/waiting_errors.rs"]
 mod waiting_errors;
+#[path = "operators/waiting_everywhere.rs"]
+mod waiting_everywhere;
 
 use sabot::operator::{Aggregate, BatchItem, KeyedItem, MapOperator, OperatorEntry, OperatorItem, OperatorKind, Tier, operators};
 use sabot::prelude::*;
@@ -244,7 +246,8 @@ fn entries() {
     let e = entry("Vwap");
     assert_eq!((e.kind, e.inputs.len(), e.output.rust_type), (OperatorKind::Aggregate, 2, "Option<f64>"));
     assert_eq!(entry("doubled").kind, OperatorKind::Batch);
-    let of_a_module = |name: &str| ["::asynchronous::", "::waiting_errors::"].iter().any(|module| name.contains(module));
+    let of_a_module =
+        |name: &str| ["::asynchronous::", "::waiting_errors::", "::waiting_everywhere::"].iter().any(|module| name.contains(module));
     let own = operators().unwrap().into_iter().filter(|o| !of_a_module(o.name));
     assert_eq!(own.count(), 20);
 }

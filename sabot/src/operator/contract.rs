@@ -99,6 +99,10 @@ pub trait Outside: Send + Sync {
     fn run(&self, future: Beside) -> Result<Flight>;
     /// Wakes the operator's task after this time.
     fn wake_after(&self, delay: Duration);
+    /// Wakes the operator's task now; any thread may.
+    fn wake(&self) {
+        self.wake_after(Duration::ZERO);
+    }
     /// The runtime's clock.
     fn now(&self) -> Duration;
     /// The time of day: since the Unix epoch.
@@ -128,6 +132,17 @@ pub trait Output {
     fn account(&mut self, rows: Account);
     /// Tells the runtime that this operator needs no further input (a satisfied `limit`): sources may stop.
     fn satisfied(&mut self);
+}
+
+/// Which of the rows that were in flight at a checkpoint an instance goes on with.
+pub trait Claim {
+    /// The rows that are this instance's, in their order.
+    ///
+    /// # Errors
+    /// If Arrow cannot take them apart.
+    fn rows(&self, rows: Morsel) -> Result<Option<Morsel>>;
+    /// Whether the instance passes on the end of this split, which some instance had [held back](Operator::hold_back).
+    fn end(&self, split: Origin) -> bool;
 }
 
 /// The row account of an operator: rows in = used + filtered + late + failed + held.
@@ -279,6 +294,15 @@ pub trait Operator: Send {
     /// As for [`restore`](Self::restore).
     fn restore_splits(&mut self, _state: &GroupState, _mine: &dyn Fn(Origin) -> bool) -> Result<bool> {
         Ok(false)
+    }
+
+    /// As [`restore`](Self::restore), for an operator whose state is [rows on their way](super::PhysicalNode::in_flight): it gets what each
+    /// instance had, one after the other, and takes what it can claim.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore).
+    fn restore_rows(&mut self, state: &GroupState, _claim: &dyn Claim) -> Result<()> {
+        self.restore(state)
     }
 
     /// Loads the layers that one instance has written, in the order in which they were, before any row: takes the rows of the key groups

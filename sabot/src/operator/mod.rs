@@ -73,7 +73,7 @@ pub use changelog::Changelog;
 pub use conform::{Conform, conform};
 pub use contract::{Account, END_OF_TIME, EventTime};
 #[doc(hidden)]
-pub use contract::{Beside, Flight, Mark, Operator, Output, Outside, Pause, Pending, Progress};
+pub use contract::{Beside, Claim, Flight, Mark, Operator, Output, Outside, Pause, Pending, Progress};
 #[doc(hidden)]
 pub use cut::{Delta, Frozen, Layer};
 pub use cut::{GroupState, LAYERED, LayerRows, SHARED};

@@ -114,6 +114,10 @@ pub struct PhysicalNode {
     pub in_groups: bool,
     /// Whether the operator answers rows later, or reads the clock ([`Operator::pending`]): then it is the first of its stage.
     pub later: bool,
+    /// For an operator whose state is rows on their way through it: the exchange by which they came to their instances, with its columns
+    /// as they are called here; `Forward` if that is where they were read, or cannot be told. A job that continues with another number of
+    /// instances puts rows in flight where those that follow them come.
+    pub in_flight: Option<Exchange>,
     /// Where the event time of its rows is, if a source tells it; for checks.
     pub event: Option<EventColumn>,
     /// For an endless source on whose event time some step depends: how it tells time.

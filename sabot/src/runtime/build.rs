@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use super::RunOptions;
 use super::chain::{Chain, ChainNode, Stamp};
 use super::checker::Checker;
-use super::checkpoint::{Checkpoint, InFlight, NodeState, SplitKey, from_ipc, layers_of, split_key};
+use super::checkpoint::{Checkpoint, InFlight, NodeState, SourcePosition, SplitKey, from_ipc, layers_of, split_key};
 use super::discover::{Discovery, reader_of};
 use super::feed::{Feed, SplitQueue, Splits, Waiting};
 use super::gate::{Gate, Held, NO_CHANNEL, Passed, SourceOrder};
 use super::graph::{Graph, Stage};
-use super::inlet::{InChannel, Inlet};
+use super::home::Home;
+use super::inlet::{InChannel, Inlet, OwnEnds, Slow};
 use super::ledger::{Holding, Ledger};
 use super::marks::{MarkedEdge, Marks};
 use super::retry::Retry;
@@ -21,7 +22,9 @@ use super::task::{Root, Task};
 use super::util::{at, lock};
 use crate::kernel::hash::{KEY_GROUPS, instance_of};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, EventTime, Exchange, Instance, LAYERED, Operator, PhysicalPlan, Places, SHARED, Split, StateDisk, Work};
+use crate::operator::{
+    Account, Claim, EventTime, Exchange, Instance, LAYERED, Operator, PhysicalPlan, Places, SHARED, Source, Split, StateDisk, Work,
+};
 use crate::shuffle::{ByNumber, Channel, LinkId, Outlet, Partitioner, Remote};
 use crate::{Error, Result};
 
@@ -199,8 +202,45 @@ impl Build<'_> {
     /// follows from the split.
     fn queues(&self, node: usize, stage: usize, instances: usize) -> Result<Vec<Splits>> {
         let Work::Source(source) = &at(&self.plan.nodes, node)?.work else { return Ok(Vec::new()) };
-        let name = &at(&self.plan.nodes, node)?.name;
-        let position = self.checkpoint.and_then(|c| c.positions.iter().find(|p| p.node == *name));
+        let waiting = self.waiting(node, source.as_ref());
+        let readers = self.readers(source.bounded(), &waiting, instances);
+        let here = |i: usize| self.peer(stage, i).is_none();
+        if source.bounded() {
+            let (open, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().zip(readers).partition(|(_, reader)| reader.is_some());
+            let waiting = waiting.into_iter().enumerate().filter(|(i, _)| here(i % instances)).map(|(_, (w, _))| w);
+            let queue: SplitQueue = Arc::new(Mutex::new(waiting.collect()));
+            let mut queues: Vec<Splits> = (0..instances).map(|_| (VecDeque::new(), Arc::clone(&queue), None)).collect();
+            for (split, reader) in open {
+                if let Some((resumed, ..)) = reader.and_then(|reader| queues.get_mut(reader)) {
+                    resumed.push_back(split);
+                }
+            }
+            return Ok(queues.into_iter().enumerate().filter(|(i, _)| here(*i)).map(|(_, q)| q).collect());
+        }
+        // Those that were read go on as such: until each is begun with, a checkpoint has to name where it stood.
+        let mut queues: Vec<(VecDeque<Waiting>, VecDeque<Waiting>)> = (0..instances).map(|_| Default::default()).collect();
+        for (waiting, reader) in waiting.into_iter().zip(readers) {
+            if let Some((resumed, new)) = reader.and_then(|reader| queues.get_mut(reader)) {
+                if waiting.from.is_some() { resumed } else { new }.push_back(waiting);
+            }
+        }
+        let (resumed, new): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
+        let queues: Vec<Option<SplitQueue>> = new.into_iter().enumerate().map(|(i, q)| here(i).then(|| Arc::new(Mutex::new(q)))).collect();
+        let position = self.position(node);
+        let known = self.splits.get(&node).into_iter().flatten().map(|s| (s.partition, s.sequence));
+        let known = known.chain(position.iter().flat_map(|p| p.done.iter().copied())).collect();
+        let discovery = Discovery::new(source, queues.clone(), known, self.mine.is_some());
+        Ok(resumed.into_iter().zip(queues).filter_map(|(resumed, queue)| Some((resumed, queue?, discovery.clone()))).collect())
+    }
+
+    /// Where a source stood.
+    fn position(&self, node: usize) -> Option<&SourcePosition> {
+        let name = &self.plan.nodes.get(node)?.name;
+        self.checkpoint.and_then(|c| c.positions.iter().find(|p| p.node == *name))
+    }
+    /// The splits of a source that are still to read, in order.
+    pub(super) fn waiting(&self, node: usize, source: &dyn Source) -> Vec<Waiting> {
+        let position = self.position(node);
         let mut waiting = Vec::new();
         for split in self.splits.get(&node).into_iter().flatten() {
             if position.is_some_and(|p| p.done.contains(&(split.partition, split.sequence))) {
@@ -212,33 +252,18 @@ impl Build<'_> {
             waiting.push(Waiting { split, from: from.cloned() });
         }
         waiting.sort_by_key(|w| (w.split.partition, w.split.sequence));
-        let here = |i: usize| self.peer(stage, i).is_none();
-        if source.bounded() {
-            let (open, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|w| w.from.is_some());
-            let waiting = waiting.into_iter().enumerate().filter(|(i, _)| here(i % instances)).map(|(_, w)| w);
-            let queue: SplitQueue = Arc::new(Mutex::new(waiting.collect()));
-            let mut queues: Vec<Splits> = (0..instances).map(|_| (VecDeque::new(), Arc::clone(&queue), None)).collect();
-            for (i, split) in open.into_iter().enumerate() {
-                if let Some((resumed, ..)) = queues.get_mut(i % instances) {
-                    resumed.push_back(split);
-                }
-            }
-            return Ok(queues.into_iter().enumerate().filter(|(i, _)| here(*i)).map(|(_, q)| q).collect());
-        }
-        // Those that were read go on as such: until each is begun with, a checkpoint has to name where it stood.
-        let mut queues: Vec<(VecDeque<Waiting>, VecDeque<Waiting>)> = (0..instances).map(|_| Default::default()).collect();
-        for (i, waiting) in waiting.into_iter().enumerate() {
-            let instance = if self.mine.is_some() { reader_of(&waiting.split, instances) } else { i % instances };
-            if let Some((resumed, new)) = queues.get_mut(instance) {
-                if waiting.from.is_some() { resumed } else { new }.push_back(waiting);
-            }
-        }
-        let (resumed, new): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
-        let queues: Vec<Option<SplitQueue>> = new.into_iter().enumerate().map(|(i, q)| here(i).then(|| Arc::new(Mutex::new(q)))).collect();
-        let known = self.splits.get(&node).into_iter().flatten().map(|s| (s.partition, s.sequence));
-        let known = known.chain(position.iter().flat_map(|p| p.done.iter().copied())).collect();
-        let discovery = Discovery::new(source, queues.clone(), known, self.mine.is_some());
-        Ok(resumed.into_iter().zip(queues).filter_map(|(resumed, queue)| Some((resumed, queue?, discovery.clone()))).collect())
+        waiting
+    }
+    /// The instance that reads each of them; of those that end, only of the ones that were being read.
+    pub(super) fn readers(&self, bounded: bool, waiting: &[Waiting], instances: usize) -> Vec<Option<usize>> {
+        let mut open = (0..instances.max(1)).cycle();
+        let reader = |(i, w): (usize, &Waiting)| match &w.from {
+            None if bounded => None,
+            Some(_) if bounded => open.next(),
+            _ if self.mine.is_some() => Some(reader_of(&w.split, instances)),
+            _ => Some(i % instances.max(1)),
+        };
+        waiting.iter().enumerate().map(reader).collect()
     }
 
     fn node(&self, node: usize, stage: &[usize], instance: usize, matrix: &Matrix) -> Result<ChainNode> {
@@ -336,7 +361,7 @@ impl Build<'_> {
                 let channel = at(row, instance)?.clone().ok_or_else(|| Error::internal("an edge without channels"))?;
                 channels.push(InChannel::new(channel, input.port, edge, producer));
             }
-            let producers = if self.graph.sourced(self.plan, input.from) { 1 } else { rows.len() };
+            let producers = if self.graph.read_by(self.plan, input.from).is_some() { 1 } else { rows.len() };
             edges.push(MarkedEdge { port: input.port, producers, sources: at(&self.graph.domains, input.from)?.clone() });
             ports = ports.max(input.port + 1);
         }
@@ -344,7 +369,9 @@ impl Build<'_> {
             return Err(Error::Plan(format!("step `{}` has a port without an input", plan.name)));
         }
         let mut marks = Marks::new(edges);
-        let saved = self.checkpoint.and_then(|c| c.marks.iter().find(|m| m.node == plan.name));
+        let all_saved = || self.checkpoint.iter().flat_map(|c| &c.marks).filter(|m| m.node == plan.name);
+        let saved = all_saved().next();
+        let home = plan.in_flight.as_ref().map(|_| Home::new(self, node, instance)).transpose()?;
         let mut gates = Vec::new();
         for port in 0..ports {
             if !self.ordered(node, port)? {
@@ -376,35 +403,52 @@ impl Build<'_> {
         let mut producers: BTreeMap<_, BTreeSet<usize>> = BTreeMap::new();
         flights.iter().for_each(|f| _ = producers.entry(split(f)).or_default().insert(f.producer));
         let several = |f: &InFlight| producers.get(&split(f)).is_some_and(|p| p.len() > 1);
-        flights.sort_by_key(|f| (split(f), if several(f) { (f.origin.3, f.producer) } else { (0, 0) }));
+        // What a key's rows that do not end came in is an order that no origin tells: there they stay in that of arrival.
+        if home.is_none() || plan.bounded {
+            flights.sort_by_key(|f| (split(f), if several(f) { (f.origin.3, f.producer) } else { (0, 0) }));
+        }
         for flight in flights {
             let input = at(&plan.inputs, flight.edge)?;
             let (source, partition, split, row) = flight.origin;
             for batch in from_ipc(&flight.rows)? {
                 let morsel = Morsel::new(batch, Origin { source, partition, split, row });
-                let mine = self.mine(&input.exchange, node, instance, flight.instance, morsel)?;
+                let mine = match &home {
+                    Some(home) => home.of(flight.instance).rows(morsel)?,
+                    None => self.mine(&input.exchange, node, instance, flight.instance, morsel)?,
+                };
                 if let (Some(morsel), Some(gate)) = (mine, gates.get_mut(input.port)) {
                     gate.rows(Held { morsel, channel: NO_CHANNEL, bytes: 0, from: (flight.edge, flight.producer), also: Vec::new() });
                 }
             }
         }
+        let mut queued: BTreeSet<(usize, SplitKey)> = all_saved().flat_map(|m| &m.queued).copied().collect();
         for (split, edges, delivered) in saved.iter().flat_map(|m| &m.open) {
             for port in marks.restore(*split, edges, delivered) {
-                if let Some(Gate::Source(order)) = gates.get_mut(port) {
-                    order.split_ended(*split);
+                match gates.get_mut(port) {
+                    Some(Gate::Source(order)) => order.split_ended(*split),
+                    // rows came in order before this step, and come as they are now
+                    Some(Gate::Arrival(_)) => {
+                        queued.extend(plan.inputs.iter().position(|i| i.port == port).map(|edge| (edge, *split)));
+                    }
+                    None => {}
                 }
             }
         }
-        for (edge, split) in saved.iter().flat_map(|m| &m.queued) {
+        for (edge, split) in &queued {
             if let Some(Gate::Arrival(queue)) = gates.get_mut(at(&plan.inputs, *edge)?.port) {
                 queue.push_back(Passed::Marked(*edge, *split));
             }
         }
-        Ok(Inlet::new(channels, gates, marks))
+        let straight = home.as_ref().filter(|_| self.graph.read_by(self.plan, node).is_some());
+        let ends = straight.map(|home| {
+            let elsewhere = queued.iter().map(|(_, split)| *split).filter(|split| !home.tells(split));
+            OwnEnds { instance, elsewhere: elsewhere.collect() }
+        });
+        Ok(Inlet::new(channels, gates, marks, home.map(|_| Slow { ends })))
     }
 
     /// The part of rows in flight to instance `was` that now belongs to `instance`.
-    fn mine(&self, exchange: &Exchange, node: usize, instance: usize, was: usize, morsel: Morsel) -> Result<Option<Morsel>> {
+    pub(super) fn mine(&self, exchange: &Exchange, node: usize, instance: usize, was: usize, morsel: Morsel) -> Result<Option<Morsel>> {
         let of = *at(&self.graph.instances, node)?;
         Ok(match exchange {
             Exchange::Hash(columns) => {
@@ -435,9 +479,19 @@ impl Build<'_> {
     ) -> Result<Vec<(usize, NodeState)>> {
         let mut restored = Vec::new();
         let root = nodes.first().and_then(|n| self.plan.nodes.get(*n));
-        let sourced = root.is_some_and(|r| matches!(r.work, Work::Source(_)) && r.bounded);
+        let first = nodes.first().copied().unwrap_or_default();
+        let home = root.filter(|r| r.in_flight.is_some()).map(|_| Home::new(self, first, instance)).transpose()?;
+        let sourced = self.graph.read_by(self.plan, first).is_some_and(|source| self.plan.nodes.get(source).is_some_and(|s| s.bounded));
         let sent = root.is_some_and(|r| r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
-        let states = || self.checkpoint.iter().flat_map(|c| &c.states);
+        let all = || self.checkpoint.iter().flat_map(|c| &c.states);
+        let passing = |s: &NodeState| self.plan.nodes.iter().any(|n| n.in_flight.is_some() && n.name == s.node);
+        for saved in all().filter(|s| passing(s)) {
+            let node = self.index(&saved.node)?;
+            if let Some(home) = home.as_ref().filter(|_| nodes.contains(&node)) {
+                chain.restore_rows(node, &saved.state, &home.of(saved.instance))?;
+            }
+        }
+        let states = || all().filter(|s| !passing(s));
         for saved in states().filter(|s| s.state.group == SHARED) {
             let node = self.index(&saved.node)?;
             if nodes.contains(&node) {
@@ -464,7 +518,11 @@ impl Build<'_> {
                 continue;
             }
             let of = *at(&self.graph.instances, node)?;
-            let mine = |origin: Origin| if sent { origin.instance(of) == instance } else { resumed.contains(&split_key(&origin)) };
+            let mine = |origin: Origin| match &home {
+                _ if sent => origin.instance(of) == instance,
+                Some(home) => home.has(&split_key(&origin)),
+                None => resumed.contains(&split_key(&origin)),
+            };
             if (sourced || sent) && chain.restore_splits(node, &saved.state, &mine)? {
                 continue;
             }

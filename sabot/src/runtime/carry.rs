@@ -209,8 +209,8 @@ fn compare(plan: &PhysicalPlan, steps: &[StepShape], splits: &BTreeMap<usize, Ve
         let open = saved
             .marks
             .iter()
-            .find(|m| m.node == name)
-            .is_some_and(|m| !m.open.is_empty() || !m.queued.is_empty() || m.delivered.iter().any(|d| *d > 0));
+            .filter(|m| m.node == name)
+            .any(|m| !m.open.is_empty() || !m.queued.is_empty() || m.delivered.iter().any(|d| *d > 0));
         let (fate, loses, reason) = if old.kind != step.kind {
             (Fate::Refused, false, format!("it was a {}, and is a {} now", old.kind, step.kind))
         } else if step.kind == "source" {

@@ -25,7 +25,7 @@ use super::ledger::Holding;
 use super::sink::AT_END;
 use super::util::{at, at_mut};
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Mark, Operator, Output, Pending, Progress};
+use crate::operator::{Account, Claim, END_OF_TIME, EventTime, Frozen, GroupState, Mark, Operator, Output, Pending, Progress};
 use crate::shuffle::{Channel, Message, Outlet};
 use crate::{Error, Result};
 
@@ -214,6 +214,11 @@ impl Chain {
     pub(super) fn restore(&mut self, plan: usize, state: &GroupState) -> Result<()> {
         let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());
         operator.map_or(Ok(()), |o| o.restore(state))
+    }
+    /// Gives an operator the rows that were in flight in one of its instances.
+    pub(super) fn restore_rows(&mut self, plan: usize, state: &GroupState, claim: &dyn Claim) -> Result<()> {
+        let operator = self.nodes.iter_mut().find(|n| n.plan == plan).and_then(|n| n.operator.as_mut());
+        operator.map_or(Ok(()), |o| o.restore_rows(state, claim))
     }
     /// Gives an operator the layers that an instance of it wrote. Returns whether any rows of them are its.
     pub(super) fn restore_layers(&mut self, plan: usize, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {

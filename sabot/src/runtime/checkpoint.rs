@@ -202,7 +202,8 @@ pub struct InFlight {
     pub rows: Vec<u8>,
 }
 
-/// Split marks at a node. Equal for all of its instances, so written by instance 0 alone.
+/// Split marks at a node. Equal for all of its instances, so written by instance 0 alone; but for a step with rows in flight, of which each
+/// instance writes what is queued.
 ///
 /// Example: [`Checkpoint`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -119,9 +119,19 @@ impl Graph {
         self.stages.iter().map(shape).collect()
     }
 
-    /// Whether a stage is rooted in a source, so that each split is read, and ended, by one instance alone.
-    pub(super) fn sourced(&self, plan: &PhysicalPlan, node: usize) -> bool {
-        let stage = self.stage_of.get(node).and_then(|s| self.stages.get(*s));
-        stage.and_then(|s| s.nodes.first()).and_then(|n| plan.nodes.get(*n)).is_some_and(|root| root.inputs.is_empty())
+    /// The source whose splits are, in the stage of `node`, at the instances that read them, each brought and ended by one alone: that of
+    /// the stage, or of the one before a step that only answers later.
+    pub(super) fn read_by(&self, plan: &PhysicalPlan, node: usize) -> Option<usize> {
+        let stage = self.stage_of.get(node).and_then(|s| self.stages.get(*s))?;
+        let number = *stage.nodes.first()?;
+        let root = plan.nodes.get(number)?;
+        match root.inputs.as_slice() {
+            [] => Some(number),
+            [only] if root.in_flight.is_some() && only.exchange == Exchange::Forward => {
+                let as_many = self.instances.get(only.from) == Some(&stage.instances);
+                self.read_by(plan, only.from).filter(|_| as_many)
+            }
+            _ => None,
+        }
     }
 }

@@ -45,6 +45,18 @@ impl InChannel {
     }
 }
 
+/// Of a step with rows in flight, whose instances refuse rows now and then, each by itself.
+pub(super) struct Slow {
+    pub(super) ends: Option<OwnEnds>,
+}
+
+/// Of a step whose splits are at the instances that read them: which ends are its own to tell. The others know of them by themselves.
+pub(super) struct OwnEnds {
+    pub(super) instance: usize,
+    /// Splits that have ended, whose rows are elsewhere.
+    pub(super) elsewhere: BTreeSet<SplitKey>,
+}
+
 pub(super) struct Port {
     pub(super) gate: Gate,
     /// Channels whose end has not passed.
@@ -57,6 +69,7 @@ pub(super) struct Inlet {
     channels: Vec<InChannel>,
     pub(super) ports: Vec<Port>,
     pub(super) marks: Marks,
+    pub(super) slow: Option<Slow>,
     told: Told,
     turn: usize,
     /// When the first barrier of an epoch came.
@@ -66,7 +79,7 @@ pub(super) struct Inlet {
 }
 
 impl Inlet {
-    pub(super) fn new(channels: Vec<InChannel>, gates: Vec<Gate>, marks: Marks) -> Self {
+    pub(super) fn new(channels: Vec<InChannel>, gates: Vec<Gate>, marks: Marks, slow: Option<Slow>) -> Self {
         let open = |p: usize| channels.iter().filter(|c| c.port == p).count();
         let mut gates = gates;
         for c in &channels {
@@ -76,7 +89,7 @@ impl Inlet {
         }
         let ports =
             gates.into_iter().enumerate().map(|(p, gate)| Port { gate, open: open(p), time: EventTime::MIN, finished: false }).collect();
-        Inlet { channels, ports, marks, told: Told::default(), turn: 0, first_barrier: None, aligned: Duration::ZERO }
+        Inlet { channels, ports, marks, slow, told: Told::default(), turn: 0, first_barrier: None, aligned: Duration::ZERO }
     }
 
     /// Takes the next thing in and signals it to the chain.
@@ -180,6 +193,9 @@ impl Inlet {
                 let c = at_mut(&mut self.channels, index)?;
                 match mark {
                     Message::SplitEnd(origin) => {
+                        if let Some(ends) = ends_of(&mut self.slow).filter(|ends| ends.instance != c.producer) {
+                            ends.elsewhere.insert(split_key(&origin));
+                        }
                         if self.marks.arrive(c.edge, split_key(&origin)) {
                             self.split_end(p, split_key(&origin), chain);
                         }
@@ -209,7 +225,8 @@ impl Inlet {
     }
 
     fn split_end(&mut self, p: usize, split: SplitKey, chain: &mut Chain) {
-        let everywhere = self.marks.deliver(p, split);
+        let elsewhere = ends_of(&mut self.slow).is_some_and(|ends| ends.elsewhere.remove(&split));
+        let everywhere = self.marks.deliver(p, split) && !elsewhere;
         let (source, partition, number) = split;
         chain.signal(p, Signal::SplitEnd(Origin { source, partition, split: number, row: 0 }, everywhere));
     }
@@ -264,6 +281,7 @@ impl Inlet {
 
     /// The part of a checkpoint that is neither in an operator nor in a source.
     pub(super) fn save(&self, node: &str, instance: usize) -> Result<(Vec<InFlight>, NodeMarks)> {
+        let ends = self.slow.as_ref().and_then(|slow| slow.ends.as_ref());
         let mut rows = Vec::new();
         let mut queued = BTreeSet::new();
         let mut delivered = Vec::new();
@@ -286,9 +304,12 @@ impl Inlet {
                     for passed in queue {
                         match passed {
                             Passed::Mark(index, Message::SplitEnd(origin)) => {
-                                queued.insert((at(&self.channels, *index)?.edge, split_key(origin)));
+                                let c = at(&self.channels, *index)?;
+                                if ends.is_none_or(|ends| ends.instance == c.producer) {
+                                    queued.insert((c.edge, split_key(origin)));
+                                }
                             }
-                            Passed::Marked(edge, split) => {
+                            Passed::Marked(edge, split) if ends.is_none_or(|ends| !ends.elsewhere.contains(split)) => {
                                 queued.insert((*edge, *split));
                             }
                             _ => {}
@@ -300,4 +321,8 @@ impl Inlet {
         let marks = NodeMarks { node: node.into(), open: self.marks.save(), queued: queued.into_iter().collect(), delivered };
         Ok((rows, marks))
     }
+}
+
+fn ends_of(slow: &mut Option<Slow>) -> Option<&mut OwnEnds> {
+    slow.as_mut().and_then(|slow| slow.ends.as_mut())
 }

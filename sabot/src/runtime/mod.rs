@@ -53,6 +53,7 @@ mod executor;
 mod feed;
 mod gate;
 mod graph;
+mod home;
 mod idle;
 mod inlet;
 mod inline;

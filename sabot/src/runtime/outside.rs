@@ -59,6 +59,11 @@ impl Outside for TaskOutside {
             }),
         );
     }
+    fn wake(&self) {
+        if let Some(job) = self.job.upgrade() {
+            job.wake(self.task);
+        }
+    }
     fn now(&self) -> Duration {
         self.executor.now()
     }

@@ -179,7 +179,9 @@ impl Task {
                 let (in_flight, marks) = inlet.save(&name, self.instance)?;
                 part.cost.aligned = inlet.aligned;
                 part.in_flight = in_flight;
-                part.marks = (self.instance == 0).then_some(marks);
+                // instances of a step that refuses rows now and then have not come equally far
+                let tells = self.instance == 0 || (inlet.slow.is_some() && !marks.queued.is_empty());
+                part.marks = tells.then_some(marks);
             }
             Root::Inlet(_) | Root::Over => {}
         }

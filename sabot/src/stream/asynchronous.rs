@@ -73,6 +73,7 @@ impl<'g, R: Record, K, B: Bound, T, C> Stream<'g, R, K, B, T, C> {
     ///
     /// In `pipeline!`: `with(|t| row { place: geo(t.ip).await })`, `map(geo.await)`. Up to
     /// [`max_in_flight`](AsyncOptions::max_in_flight) calls are out at once, over the whole job; the input waits meanwhile.
+    /// The step works at every instance, on the rows that are there.
     /// Each row is emitted once. A job that is restored from a checkpoint makes the calls that were out then again.
     ///
     /// ```
@@ -160,6 +161,8 @@ where
                 errors,
                 source: site.source.to_owned(),
                 letters: site.letters.to_vec(),
+                dealt: site.dealt,
+                bounded: site.bounded,
             };
             Ok(Async::<R, X::V, F>::factory(spec, f.clone()))
         };

@@ -44,6 +44,10 @@ pub struct Site<'a> {
     pub source: &'a str,
     /// Columns of the input that its dead letters carry.
     pub letters: &'a [String],
+    /// Whether the rows of a morsel of its input may be at several instances.
+    pub dealt: bool,
+    /// Whether its input ends.
+    pub bounded: bool,
 }
 /// Makes the factory of a typed operator once its place is known.
 pub trait MakeOperator: Send + Sync {

@@ -2,7 +2,7 @@
 //!
 //! Exchanges come from keys and are never left out where keys need them: an aggregate's final phase, a keyed step and
 //! the sides of a hash join are hashed by their keys; a small build side is broadcast instead. A limit and
-//! sinks gather, in source order. So does an async step: its calls run side by side, it does not.
+//! sinks gather, in source order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::plan::{Node, NodeId, Op, Plan, Times, identity, times, told};
 use crate::{Error, Result};
 
 use super::graph::Site;
+use super::lower_async::Came;
 use super::{Code, Settings, Table};
 
 /// The physical graph, and which of its nodes are the sinks of which names.
@@ -229,16 +230,7 @@ impl Lower<'_> {
                 let schema = self.added(node, &columns, &self.forward_input(node)?);
                 self.forward(number, node, factory, schema, false)?;
             }
-            Op::Async { options, .. } => {
-                let factory = self.typed(node, &[])?;
-                let input = self.input(node, 0, Exchange::Gather, options.ordered)?;
-                let bounded = self.bounded(&[input.from]);
-                let schema = self.added(node, &columns, &input);
-                let at = self.push(number, node.id.clone(), Work::Operator(factory), vec![input], true, schema, bounded, true);
-                if let Some(physical) = self.out.plan.nodes.get_mut(at) {
-                    physical.later = true;
-                }
-            }
+            Op::Async { options, .. } => self.waits(number, node, *options, &columns)?,
             Op::Join { .. } => self.join(number, node)?,
             Op::Sort { by } => {
                 self.sort(number, node, sort_spec(node, by))?;
@@ -311,7 +303,7 @@ impl Lower<'_> {
     }
 
     /// The columns of the input and the one that the step makes.
-    fn added(&self, node: &Node, columns: &SchemaRef, input: &Input) -> SchemaRef {
+    pub(super) fn added(&self, node: &Node, columns: &SchemaRef, input: &Input) -> SchemaRef {
         let (from, _) = self.upstream(input.from);
         if let (Op::Keyed { own: true, column, .. }, Exchange::Hash(keys)) = (&node.op, &input.exchange) {
             let keys = keys.iter().filter_map(|k| from.field_with_name(k).ok().cloned());
@@ -341,10 +333,11 @@ impl Lower<'_> {
     }
 
     /// The factory of a typed operator, made for its place.
-    fn typed(&self, node: &Node, keys: &[String]) -> Result<Arc<dyn OperatorFactory>> {
+    pub(super) fn typed(&self, node: &Node, keys: &[String]) -> Result<Arc<dyn OperatorFactory>> {
         let Some(Code::Operator(make)) = self.table.get(&node.id) else { return Err(missing(node)) };
         let up = self.plan.node(node.inputs.first().copied().ok_or_else(|| missing(node))?)?;
-        let (input, _) = self.upstream(self.forward_input(node)?.from);
+        let from = self.forward_input(node)?.from;
+        let (input, _) = self.upstream(from);
         let at = self.plan.nodes.iter().position(|n| n.id == node.id).unwrap_or_default();
         let (source, letters) = (self.source_of(at), self.letters(at));
         make.make(&Site {
@@ -355,6 +348,8 @@ impl Lower<'_> {
             node: self.next() as u32,
             source: &source,
             letters: &letters,
+            dealt: matches!(self.came(from), Came::Dealt(_)),
+            bounded: self.bounded(&[from]),
         })
     }
 
@@ -454,6 +449,7 @@ impl Lower<'_> {
             own: false,
             in_groups: false,
             later: false,
+            in_flight: None,
             side: false,
             bad: false,
             event: None,

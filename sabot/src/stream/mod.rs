@@ -48,6 +48,7 @@ mod join;
 mod keyed;
 mod lateness;
 mod lower;
+mod lower_async;
 mod lower_edges;
 mod lower_endless;
 mod lower_join;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::cluster::membership::{BEAT, Beat, Registration, Standing};
+use crate::cluster::membership::{BEAT, Beat, LEASE, Registration, Standing};
 use crate::cluster::server::{Hub, news};
 use crate::cluster::store::{ControlStore, Server};
 use crate::cluster::wire::{STREAM, ShareId, ToAgent, ToServer, from_bytes, reading, to_bytes};
@@ -19,6 +19,13 @@ const TASKS: usize = 10_000;
 /// Steps of the jobs, whose instances an agent tells of.
 const STEPS: usize = 10;
 const SECONDS: u64 = 8;
+/// Heartbeats that are looked at together; the first two are of agents that have just come. On a machine that others use too, one of the
+/// windows may be theirs: the best one counts.
+const WINDOWS: [std::ops::RangeInclusive<u64>; 3] = [3..=4, 5..=6, 7..=8];
+/// Within this 99 of 100 heartbeats are answered by an optimised build on a machine of its own. Without optimisation it takes 3 to 5 ms on two
+/// cores, but tests run beside many others: on a machine with ten times as much to do as it can it took a second. So there the limit is what agents
+/// need: half of the time for which they work without an answer.
+const ANSWERED: Duration = if cfg!(debug_assertions) { LEASE.checked_div(2).unwrap() } else { Duration::from_millis(10) };
 
 /// Processor time of this process.
 fn processor() -> Duration {
@@ -34,8 +41,8 @@ fn metrics() -> FromShare {
     FromShare::Metrics((0..STEPS).map(node).collect())
 }
 
-/// One agent: heartbeats and the numbers of its tasks each second. How long each heartbeat took to be answered.
-async fn agent(number: usize, server: Peer) -> Vec<Duration> {
+/// One agent: heartbeats and the numbers of its tasks each second. How long each heartbeat took to be answered, by its number.
+async fn agent(number: usize, server: Peer) -> Vec<(u64, Duration)> {
     let frames = server.frames(STREAM, Vec::new()).await.unwrap();
     let mut down = reading(frames.receiver);
     let registration = Registration {
@@ -62,7 +69,7 @@ async fn agent(number: usize, server: Peer) -> Vec<Duration> {
         frames.sender.send(to_bytes(&ToServer::Beat(told)).unwrap()).unwrap();
         let answer = down.recv().await.unwrap().unwrap();
         assert!(matches!(from_bytes(&answer, "it").unwrap(), ToAgent::Beat { number } if number == beat));
-        times.push(sent.elapsed());
+        times.push((beat, sent.elapsed()));
         tokio::time::sleep_until(due).await;
     }
     times
@@ -123,10 +130,18 @@ async fn load() {
     for agent in agents {
         times.extend(agent.await.unwrap());
     }
-    times.sort_unstable();
-    let p99 = times[times.len() * 99 / 100];
+    let p99 = |beats: &std::ops::RangeInclusive<u64>| {
+        let mut some: Vec<Duration> = times.iter().filter(|(beat, _)| beats.contains(beat)).map(|(_, took)| *took).collect();
+        some.sort_unstable();
+        some[some.len() * 99 / 100]
+    };
+    let windows = WINDOWS.each_ref().map(p99);
     println!(
-        "{AGENTS} agents with {TASKS} tasks: {share:.2} cores for both ends of all streams; heartbeats answered within {p99:?} (p99); {TASKS} tasks placed in {placing:?}"
+        "{AGENTS} agents with {TASKS} tasks: {share:.2} cores for both ends of all streams; heartbeats answered within {windows:?} (p99 of windows of 2 s); {TASKS} tasks placed in {placing:?}"
+    );
+    assert!(
+        windows.iter().min().is_some_and(|best| *best <= ANSWERED),
+        "heartbeats were answered within {windows:?}, and not within {ANSWERED:?}"
     );
     assert!(hub.members().all().filter(|m| m.standing == Standing::Alive || !m.connected).count() == AGENTS);
     assert!(share < 1.0, "{share} cores");

@@ -1,8 +1,12 @@
 //! The operator: starts calls, takes their results, emits rows.
 //!
-//! A single instance over gathered rows, because the limit of calls at once is one for the job, and because calls, not this
-//! operator, are the work. In order, rows are emitted from the front of the queue; else as their calls end. Marks leave
+//! Each instance works on the rows that come to it, and has a queue of its own; the limit of calls at once is one for the step (`permits`).
+//! In order, rows are emitted from the front of the queue; else as their calls end. Marks leave
 //! when all rows before them have left, so no watermark and no end of a split overtakes a row in flight.
+//!
+//! Who puts rows that end into order again, behind several instances, goes by their origins. Rows that are alone with their numbers get them:
+//! what is sent of a morsel tells where in it it stood. Where pieces of a morsel are at several instances numbers say nothing: then a piece
+//! leaves as it came, with its origin and in one go, so that the order behind does not tell when calls ended.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::marker::PhantomData;
@@ -14,11 +18,12 @@ use arrow_schema::Field;
 use super::AsyncOptions;
 use super::awaited::{Awaited, Inner};
 use super::inbox::{Inbox, Landed, caught};
-use super::queue::{Front, Queue, State, rows_of};
+use super::permits::{Permit, Permits, Seat};
+use super::queue::{Front, Queue, State, Whole, rows_of};
 use crate::kernel::{ErrorPolicy, Letter, Morsel, Origin, catch, write_letters};
 use crate::operator::kept::batch_with;
 use crate::operator::{
-    Account, Failure, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Outside, Pending, Progress,
+    Account, Claim, Failure, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Outside, Pending, Progress,
 };
 use crate::record::{Accepted, Buffers, Env, Missing, Record, Rows, Value, View, Writer, null_at};
 use crate::{Error, Result};
@@ -45,6 +50,17 @@ pub struct AsyncSpec {
     pub source: String,
     /// Columns of the row that dead letters carry.
     pub letters: Vec<String>,
+    /// Whether the rows of a morsel may be at several instances.
+    pub dealt: bool,
+    /// Whether rows end.
+    pub bounded: bool,
+}
+
+impl AsyncSpec {
+    /// Whether what came together leaves together.
+    fn whole(&self) -> bool {
+        self.dealt && self.bounded && self.options.ordered
+    }
 }
 
 /// Adds a column that an async function computes.
@@ -52,14 +68,13 @@ pub struct Async<R, V: Value, F> {
     spec: Arc<AsyncSpec>,
     call: Arc<F>,
     outside: Option<Arc<dyn Outside>>,
+    seat: Seat,
     inbox: Arc<Inbox<V>>,
     queue: Queue<V>,
     /// The first row that was never called.
     next: u64,
     /// Rows to be called again.
     again: VecDeque<u64>,
-    /// Calls that are out.
-    out: usize,
     /// Rows that were called, or whose value is known, and that have not been emitted.
     open: usize,
     /// When calls time out, and when rows are to be called again.
@@ -75,26 +90,29 @@ pub struct Async<R, V: Value, F> {
 
 impl<R, V: Value, F> std::fmt::Debug for Async<R, V, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Async").field("spec", &self.spec).field("out", &self.out).finish_non_exhaustive()
+        f.debug_struct("Async").field("spec", &self.spec).field("open", &self.open).finish_non_exhaustive()
     }
 }
 
 impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'static> Async<R, V, F> {
-    /// The instance that adds (or replaces) the column.
+    /// The instances that add (or replace) the column.
     pub fn factory(spec: AsyncSpec, call: F) -> Arc<dyn OperatorFactory> {
-        let (spec, call) = (Arc::new(spec), Arc::new(call));
-        Arc::new(move |_: Instance| Ok(Box::new(Self::new(Arc::clone(&spec), Arc::clone(&call))) as Box<dyn Operator>))
+        let (spec, call, permits) = (Arc::new(spec), Arc::new(call), Arc::new(Permits::default()));
+        Arc::new(move |instance: Instance| {
+            let seat = Seat::new(&permits, spec.options.max_in_flight.max(1), instance);
+            Ok(Box::new(Self::new(Arc::clone(&spec), Arc::clone(&call), seat)) as Box<dyn Operator>)
+        })
     }
-    fn new(spec: Arc<AsyncSpec>, call: Arc<F>) -> Self {
+    fn new(spec: Arc<AsyncSpec>, call: Arc<F>, seat: Seat) -> Self {
         Async {
             spec,
             call,
             outside: None,
+            seat,
             inbox: Arc::default(),
             queue: Queue::new(),
             next: 0,
             again: VecDeque::new(),
-            out: 0,
             open: 0,
             due: BTreeSet::new(),
             timer: None,
@@ -110,10 +128,17 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         let max = self.spec.options.max_in_flight.max(1);
         if self.spec.options.ordered { max.saturating_mul(WINDOW) } else { max }
     }
-    /// Whether a call may begin now, if there is one to make.
+    /// Whether there is a call to make.
+    fn wants(&self) -> bool {
+        let fits = || self.open < self.window() || (self.spec.whole() && self.next < self.queue.first_end());
+        !self.again.is_empty() || (self.next < self.queue.taken && fits())
+    }
+    /// Whether a call may begin now. If it may not, because others have made all that may be out, this instance will be woken.
     fn room(&self) -> bool {
-        let waiting = !self.again.is_empty() || (self.next < self.queue.taken && self.open < self.window());
-        waiting && self.out < self.spec.options.max_in_flight.max(1) && self.outside.is_some()
+        self.wants() && self.outside.as_ref().is_some_and(|outside| self.seat.may(outside))
+    }
+    fn permit(&self) -> Option<Permit> {
+        self.outside.as_ref().filter(|_| self.wants()).and_then(|outside| self.seat.take(outside))
     }
 
     fn pump(&mut self, out: &mut dyn Output) -> Result<()> {
@@ -122,20 +147,21 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         }
         self.expire()?;
         loop {
-            while self.room() {
-                self.start()?;
+            while let Some(permit) = self.permit() {
+                self.start(permit)?;
             }
             self.emit(out)?;
             if !self.room() {
                 break;
             }
         }
+        self.seat.settle(self.wants());
         self.arm();
         Ok(())
     }
 
     /// Makes the next call.
-    fn start(&mut self) -> Result<()> {
+    fn start(&mut self, permit: Permit) -> Result<()> {
         let (row, attempt) = match self.again.pop_front() {
             Some(row) => (row, if let Some(State::Again { attempt }) = self.queue.row(row) { *attempt } else { 0 }),
             None => {
@@ -162,8 +188,8 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
                 let flight = outside.run(Box::pin(async move {
                     let outcome = caught(call).await;
                     inbox.put(Landed { row, attempt, outcome });
+                    drop(permit);
                 }))?;
-                self.out += 1;
                 self.due.extend(deadline.map(|d| (d, row)));
                 self.set(row, State::Out { attempt, deadline, _flight: Some(flight) })
             }
@@ -189,7 +215,6 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             // it had timed out by then
             _ => return Ok(()),
         }
-        self.out -= 1;
         match outcome {
             Ok(answer) => self.answered(row, attempt, answer),
             Err(panic) => Err(self.fatal(row, panic.to_string())),
@@ -240,7 +265,6 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             match self.queue.row(row) {
                 Some(State::Out { attempt, .. }) => {
                     let attempt = *attempt;
-                    self.out -= 1;
                     let timeout = self.spec.options.timeout.unwrap_or_default();
                     self.again(row, attempt, Failed::TimedOut(format!("timed out after {timeout:?}")))?;
                 }
@@ -278,7 +302,7 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
                     let Some(piece) = self.queue.piece(first) else { return Err(lost()) };
                     // the rows that were sent are the first ones
                     let ended = piece.rows.iter().skip(piece.sent).take_while(|r| r.ended()).count();
-                    if ended == 0 {
+                    if ended == 0 || (self.spec.whole() && ended < piece.rows.len() - piece.sent) {
                         break;
                     }
                     let rows: Vec<usize> = (piece.sent..piece.sent + ended).collect();
@@ -316,6 +340,8 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         let (used, failed) = (good.len() as u64, bad.len() as u64);
         out.account(Account { used, failed, held: -(rows.len() as i64), ..Account::default() });
         let at = |row: usize| Origin { row: piece.origin.row + piece.number(row) as u64, ..piece.origin };
+        // letters tell the row's number all the same
+        let from = |row: usize| if self.spec.dealt { piece.origin } else { at(row) };
         if let Some(start) = good.first() {
             let mut column = writer.finish(good.len(), &Buffers::default());
             if !nulls.is_empty() {
@@ -323,10 +349,10 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
             }
             let field = Field::new(&self.spec.column, V::data_type(), V::NULLABLE || nulls_stay);
             let batch = batch_with(&rows_of(&piece.batch, &good)?, field, column)?;
-            out.emit(Morsel::new(batch, at(*start)));
+            out.emit(Morsel::new(batch, from(*start)));
         }
         if let Some((start, _)) = bad.first().filter(|_| self.spec.errors == ErrorPolicy::DeadLetter) {
-            let first = at(*start);
+            let first = from(*start);
             let letter = |(row, reason)| Letter { row, number: at(row).row, reason, operator: self.spec.operator.clone() };
             let letters: Vec<Letter> = bad.into_iter().map(letter).collect();
             let batch = write_letters(&piece.batch, &self.spec.letters, &self.spec.source, first, &letters)?;
@@ -383,7 +409,8 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
     }
     fn unwanted(&mut self, out: &mut dyn Output) {
         let (rows, marks) = self.queue.clear();
-        (self.over, self.next, self.open, self.out) = (true, self.queue.taken, 0, 0);
+        self.seat.settle(false);
+        (self.over, self.next, self.open) = (true, self.queue.taken, 0);
         self.again.clear();
         self.due.clear();
         self.done.clear();
@@ -401,8 +428,11 @@ impl<R: Record, V: Value, F: Fn(&View<'_, R>) -> Awaited<V> + Send + Sync + 'sta
         self.queue.cut()
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
+        self.restore_rows(state, &Whole)
+    }
+    fn restore_rows(&mut self, state: &GroupState, claim: &dyn Claim) -> Result<()> {
         let name = &self.spec.name;
-        self.queue.load(state, |batch| Accepted::of::<R>(batch, Missing::Blank, name)).map(drop)
+        self.queue.load(state, claim, |batch| Accepted::of::<R>(batch, Missing::Blank, name)).map(drop)
     }
     fn held_bytes(&self) -> usize {
         self.queue.bytes

@@ -12,6 +12,8 @@ mod call;
 mod inbox;
 mod options;
 #[cfg(feature = "async")]
+mod permits;
+#[cfg(feature = "async")]
 mod queue;
 
 #[cfg(feature = "async")]

@@ -8,7 +8,8 @@ use std::time::Duration;
 /// Example: the example `async_lookup`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AsyncOptions {
-    /// Calls at once, over the whole job. At least 1.
+    /// Calls at once, over the whole job: instances of a process share them, and several processes have each the part of their instances, at
+    /// least one. At least 1, which is one for the job.
     pub max_in_flight: usize,
     /// How long one call may take; for ever without.
     pub timeout: Option<Duration>,

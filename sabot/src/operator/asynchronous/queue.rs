@@ -3,13 +3,16 @@
 //! Rows are numbered as they are taken. Cost: a row is found by its number in the logarithm of the number of morsels.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow_schema::Schema;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 
 use crate::kernel::{Morsel, Origin};
-use crate::operator::{Flight, Frozen, GroupState, Mark, ipc};
+use crate::operator::{Claim, Flight, Frozen, GroupState, Mark, ipc};
 use crate::record::Accepted;
 use crate::{Error, Result};
 
@@ -162,6 +165,15 @@ impl<V> Queue<V> {
         }
     }
 
+    /// The number behind the rows of the first piece of which some are to be sent.
+    pub(super) fn first_end(&self) -> u64 {
+        let end = |e: &Entry<V>| match e {
+            Entry::Rows(p) if p.sent < p.rows.len() => Some(p.first + p.rows.len() as u64),
+            _ => None,
+        };
+        self.entries.iter().find_map(end).unwrap_or(0)
+    }
+
     /// Drops all rows. Returns how many were not sent, and the marks.
     pub(super) fn clear(&mut self) -> (usize, Vec<Mark>) {
         let (mut rows, mut marks) = (0, Vec::new());
@@ -200,32 +212,77 @@ impl<V> Queue<V> {
             Ok(if bytes.is_empty() { Vec::new() } else { vec![GroupState { group: 0, bytes }] })
         }))
     }
-    /// Takes in what [`cut`](Self::cut) wrote. Returns the number of rows.
-    pub(super) fn load(&mut self, state: &GroupState, accept: impl Fn(&RecordBatch) -> Result<Accepted>) -> Result<usize> {
+    /// Takes in what is claimed of what [`cut`](Self::cut) wrote, before any row. Ends of splits stand behind all rows, since those of one split may come
+    /// from several instances. Returns the number of rows.
+    pub(super) fn load(
+        &mut self,
+        state: &GroupState,
+        claim: &dyn Claim,
+        accept: impl Fn(&RecordBatch) -> Result<Accepted>,
+    ) -> Result<usize> {
         let mut bytes = state.bytes.as_slice();
+        let mut ends = self.ends();
         let mut count = 0;
         while let Some(batch) = ipc::pop(&mut bytes)? {
             let origin = ipc::origin_of(&batch)?;
             let Some(numbers) = ipc::tag(&batch, NUMBERS) else {
-                self.push_mark(Mark::SplitEnd(origin));
+                let known = |o: &Origin| (o.source, o.partition, o.split) == (origin.source, origin.partition, origin.split);
+                if claim.end(origin) && !ends.iter().any(known) {
+                    ends.push(origin);
+                }
                 continue;
             };
-            let numbers: Vec<u32> = numbers.split(' ').map_while(|n| n.parse().ok()).collect();
+            let numbers: UInt32Array = numbers.split(' ').map_while(|n| n.parse::<u32>().ok()).collect();
             if numbers.len() != batch.num_rows() {
                 return Err(Error::Checkpoint("rows in flight without their numbers".into()));
             }
+            let Some(mine) = claim.rows(Morsel::new(numbered(&batch, numbers)?, origin))? else { continue };
+            let (batch, numbers) = without_numbers(&mine.compact()?)?;
             let accepted = accept(&batch)?;
-            count += self.push(untagged(&batch)?, accepted, origin, Some(numbers));
+            count += self.push(batch, accepted, origin, Some(numbers));
         }
+        ends.into_iter().for_each(|origin| self.push_mark(Mark::SplitEnd(origin)));
         Ok(count)
+    }
+    /// Takes the marks at the end out.
+    fn ends(&mut self) -> Vec<Origin> {
+        let mut ends = Vec::new();
+        while let Some(Entry::Mark(_, Mark::SplitEnd(origin))) = self.entries.back() {
+            ends.push(*origin);
+            self.entries.pop_back();
+        }
+        ends.reverse();
+        ends
+    }
+}
+
+/// Claims all that was in flight.
+pub(super) struct Whole;
+
+impl Claim for Whole {
+    fn rows(&self, rows: Morsel) -> Result<Option<Morsel>> {
+        Ok(Some(rows))
+    }
+    fn end(&self, _split: Origin) -> bool {
+        true
     }
 }
 
 const NUMBERS: &str = "sabot.rows";
 
-/// The batch without what was written beside it.
-fn untagged(batch: &RecordBatch) -> Result<RecordBatch> {
-    let schema = Schema::new(batch.schema_ref().fields().clone());
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema.into(), batch.columns().to_vec(), &options)?)
+/// The batch without what was written beside it, with the numbers of its rows as another column.
+fn numbered(batch: &RecordBatch, numbers: UInt32Array) -> Result<RecordBatch> {
+    let field = Arc::new(Field::new(NUMBERS, DataType::UInt32, false));
+    let fields: Vec<FieldRef> = batch.schema_ref().fields().iter().cloned().chain([field]).collect();
+    let column: ArrayRef = Arc::new(numbers);
+    let columns = batch.columns().iter().cloned().chain([column]).collect();
+    Ok(RecordBatch::try_new(Schema::new(fields).into(), columns)?)
+}
+/// The batch as it was, and the numbers.
+fn without_numbers(batch: &RecordBatch) -> Result<(RecordBatch, Vec<u32>)> {
+    let numbers = batch.column_by_name(NUMBERS).and_then(|c| c.as_primitive_opt::<UInt32Type>());
+    let numbers = numbers.map(|n| n.values().to_vec()).ok_or_else(|| Error::internal("rows in flight lost their numbers"))?;
+    let others: Vec<usize> =
+        batch.schema_ref().fields().iter().enumerate().filter(|(_, f)| f.name() != NUMBERS).map(|(at, _)| at).collect();
+    Ok((batch.project(&others)?, numbers))
 }

@@ -365,8 +365,9 @@ fn wanted(plan: &PhysicalPlan, graph: &Graph, share: &Share, state: &NodeState) 
     let of = graph.instances.get(node).copied().unwrap_or(0);
     let root = graph.stages.get(stage).and_then(|s| s.nodes.first()).and_then(|n| plan.nodes.get(*n));
     // what is kept by split goes to whoever reads it on, and what a broadcast built to all
-    let by_split =
-        root.is_some_and(|r| (matches!(r.work, Work::Source(_)) && r.bounded) || r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
+    let read = graph.read_by(plan, node).and_then(|source| plan.nodes.get(source)).is_some_and(|source| source.bounded);
+    let passing = plan.nodes.get(node).is_some_and(|n| n.in_flight.is_some());
+    let by_split = read || passing || root.is_some_and(|r| r.inputs.iter().any(|i| i.exchange == Exchange::Splits));
     let to_all = plan.nodes.get(node).is_some_and(PhysicalNode::copied);
     if state.state.group == SHARED || by_split || to_all {
         return (0..of).any(here);

@@ -33,6 +33,17 @@ impl Operator for Noting {
     }
 }
 
+/// Passes rows on.
+struct Pass;
+
+impl Operator for Pass {
+    fn process(&mut self, _port: usize, m: Morsel, out: &mut dyn Output) -> Result<Progress> {
+        out.account(Account { used: m.rows() as u64, ..Account::default() });
+        out.emit(m);
+        Ok(Progress::Done)
+    }
+}
+
 /// source -> edge -> sink, all of whose rows are in splits of so many; with what each instance behind the edge saw.
 fn dealt(rows: i64, split: i64, exchange: Exchange) -> (Plan, Noted) {
     let (mut p, noted) = (Plan::default(), Noted::default());
@@ -74,6 +85,40 @@ fn a_source_of_one_split_is_worked_on_by_all() {
     let (plan, noted) = dealt(1000, 1000, Exchange::Forward);
     simulate(&plan, 1, &options(4, 10));
     assert_eq!(noted.lock().unwrap().len(), 1);
+}
+
+/// A step that answers later is a stage of its own; its rows stay where they are, and a single split streams through it.
+#[test]
+fn rows_stay_at_their_instance_before_a_step_that_answers_later() {
+    let later = |exchange: Exchange, split: i64| {
+        let (mut p, noted) = (Plan::default(), Noted::default());
+        let s = p.source(Numbers::new(1000, 7, split));
+        let dealt = p.node("dealt", &[(s, 0, exchange.clone(), false)], false, false, || Pass);
+        let (next, notes) = (AtomicUsize::new(0), Arc::clone(&noted));
+        let make = move || Noting(next.fetch_add(1, Ordering::Relaxed), Arc::clone(&notes));
+        let a = p.node("later", &[(dealt, 0, Exchange::Forward, false)], false, true, make);
+        (p.0.nodes[a].later, p.0.nodes[a].in_flight) = (true, Some(exchange));
+        p.sink(a);
+        (p, noted)
+    };
+    for seed in seeds(60) {
+        let threads = 1 + seed as usize % 5;
+        let tight = RunOptions { reorder_bytes: 2000, channel_bytes: 500, ..options(threads, 10) };
+        let (plan, noted) = later(Exchange::Custom("k".into()), 370);
+        assert_eq!(simulate(&plan, seed, &tight).rows(), expected(1000), "seed {seed}");
+        for (instance, keys) in noted.lock().unwrap().iter() {
+            assert!(keys.iter().all(|k| *k as usize % threads == *instance), "seed {seed}: instance {instance} of {threads} saw {keys:?}");
+        }
+        let (plan, _) = later(Exchange::Forward, 130);
+        assert_eq!(simulate(&plan, seed, &tight).rows(), expected(1000), "seed {seed}");
+    }
+    let graph = |exchange| crate::runtime::graph::Graph::new(&later(exchange, 100).0.0, 3, |_, _| false).unwrap();
+    let of = |exchange: Exchange| {
+        let plan = later(exchange.clone(), 100).0;
+        graph(exchange).read_by(&plan.0, 2)
+    };
+    assert_eq!((of(Exchange::Forward), of(by_key())), (Some(0), None));
+    assert_eq!(graph(Exchange::Forward).stages.iter().map(|s| s.nodes.clone()).collect::<Vec<_>>(), [vec![0, 1], vec![2], vec![3]]);
 }
 
 #[test]

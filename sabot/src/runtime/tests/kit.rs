@@ -406,6 +406,7 @@ impl Plan {
             own: false,
             in_groups: false,
             later: false,
+            in_flight: None,
             side: false,
             bad: false,
             event: None,
