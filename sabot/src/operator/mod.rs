@@ -75,7 +75,7 @@ pub use contract::{Account, END_OF_TIME, EventTime};
 #[doc(hidden)]
 pub use contract::{Beside, Flight, Mark, Operator, Output, Outside, Pause, Pending, Progress};
 #[doc(hidden)]
-pub use cut::{Delta, Frozen, Layer};
+pub use cut::{Delta, Frozen, Layer, Spare};
 pub use cut::{GroupState, LAYERED, LayerRows, SHARED};
 pub use disk::StateDisk;
 #[doc(hidden)]
