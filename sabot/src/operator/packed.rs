@@ -181,7 +181,19 @@ fn put_wide<const N: usize>(numbers: impl ExactSizeIterator<Item = [u8; N]>, out
 
 /// Appends texts as lengths and bytes; not if they are too long.
 fn views(views: &[u128], buffers: &[Buffer], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Result<bool> {
-    let length = |row: usize, view: &u128| if nulls.is_some_and(|n| n.is_null(row)) { 0 } else { *view as u32 };
+    match nulls {
+        None => views_of(views, buffers, nulls, |_, view| *view as u32, out),
+        Some(none) => views_of(views, buffers, nulls, |row, view| if none.is_null(row) { 0 } else { *view as u32 }, out),
+    }
+}
+
+fn views_of(
+    views: &[u128],
+    buffers: &[Buffer],
+    nulls: Option<&NullBuffer>,
+    length: impl Fn(usize, &u128) -> u32,
+    out: &mut Vec<u8>,
+) -> Result<bool> {
     let lengths = || views.iter().enumerate().map(|(row, view)| u64::from(length(row, view)));
     let (total, most) = lengths().fold((0, 0), |(total, most), n| (total + n, n.max(most)));
     if total > LONG as u64 {

@@ -15,8 +15,8 @@ use crate::{Error, Result};
 pub(super) const NO_ROW: u32 = u32::MAX;
 /// Chunks are joined up to this many rows, so that a store of small batches has few chunks.
 const CHUNK: usize = 8192;
-/// Rows that a chunk must give on average for it to be worth a look of its own.
-const RUN: usize = 512;
+/// Of every so many rows it is known in which chunk the first is: chunks are found without a search.
+const STRIDE: usize = 1024;
 
 /// Rows of one column, numbered from 0 in the order in which they came.
 ///
@@ -27,17 +27,20 @@ pub(super) struct Store {
     chunks: Vec<ArrayRef>,
     /// Number of the first row of each chunk.
     starts: Vec<usize>,
+    /// The chunk of each [`STRIDE`]th row.
+    index: Vec<u32>,
     rows: usize,
     bytes: usize,
 }
 
 impl Store {
     pub(super) fn new(data_type: DataType) -> Self {
-        Store { data_type, chunks: Vec::new(), starts: Vec::new(), rows: 0, bytes: 0 }
+        Store { data_type, chunks: Vec::new(), starts: Vec::new(), index: Vec::new(), rows: 0, bytes: 0 }
     }
     pub(super) fn clear(&mut self) {
         self.chunks.clear();
         self.starts.clear();
+        self.index.clear();
         (self.rows, self.bytes) = (0, 0);
     }
     /// The number that the next row will have.
@@ -68,6 +71,7 @@ impl Store {
             self.starts.pop();
             self.add(own_text_column(&joined)?)?;
         }
+        self.note();
         Ok(())
     }
     fn add(&mut self, array: ArrayRef) -> Result<()> {
@@ -78,44 +82,31 @@ impl Store {
         self.chunks.push(array);
         Ok(())
     }
-    /// The chunks where these rows are and their places there, if they are there and lie in a few chunks one behind the other: what came
-    /// together is asked for together, and is taken in half the time from each chunk by itself.
-    fn runs(&self, rows: &[u32]) -> Option<Vec<(&ArrayRef, Vec<u32>)>> {
-        let mut runs: Vec<(&ArrayRef, Vec<u32>)> = Vec::new();
-        let mut range = 0..0;
-        for row in rows {
-            let row = *row as usize;
-            if !range.contains(&row) {
-                if row >= self.rows || runs.len() > rows.len() / RUN {
-                    return None;
-                }
-                let (chunk, start) = self.chunk_of(row)?;
-                range = start..start + chunk.len();
-                runs.push((chunk, Vec::with_capacity(rows.len())));
-            }
-            runs.last_mut()?.1.push((row - range.start) as u32);
+    /// The chunk of a row that is there, and the number of its first row.
+    #[inline]
+    fn chunk_of(&self, row: usize) -> (usize, usize) {
+        let near = self.index.get(row / STRIDE).copied().unwrap_or_default() as usize;
+        let mut found = (near, self.starts.get(near).copied().unwrap_or_default());
+        while let Some(start) = self.starts.get(found.0 + 1).copied().filter(|start| *start <= row) {
+            found = (found.0 + 1, start);
         }
-        Some(runs).filter(|runs| !runs.is_empty())
+        found
     }
-    fn chunk_of(&self, row: usize) -> Option<(&ArrayRef, usize)> {
-        let at = self.starts.partition_point(|start| *start <= row).checked_sub(1)?;
-        Some((self.chunks.get(at)?, *self.starts.get(at)?))
+    /// Notes where the rows of the last chunk are.
+    fn note(&mut self) {
+        let (last, start) = (self.chunks.len().saturating_sub(1), self.starts.last().copied().unwrap_or_default());
+        self.index.truncate(start.div_ceil(STRIDE));
+        self.index.resize(self.rows.div_ceil(STRIDE), last as u32);
     }
     /// These rows as one array.
     pub(super) fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
-        if let Some(runs) = self.runs(rows) {
-            let taken = runs.into_iter().map(|(chunk, at)| arrow_select::take::take(chunk, &UInt32Array::from(at), None));
-            let taken = taken.collect::<Result<Vec<_>, _>>()?;
-            return match taken.as_slice() {
-                [only] => Ok(Arc::clone(only)),
-                some => Ok(arrow_select::concat::concat(&some.iter().map(|array| array.as_ref()).collect::<Vec<_>>())?),
-            };
+        if let ([only], false) = (self.chunks.as_slice(), rows.contains(&NO_ROW)) {
+            return Ok(arrow_select::take::take(only, &UInt32Array::from(rows.to_vec()), None)?);
         }
         // only the chunks that are needed: there may be many, and few rows
         let there = || rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows);
-        let number_of = |row: usize| self.starts.partition_point(|s| *s <= row).saturating_sub(1);
         let (first, last) = there().fold((usize::MAX, 0), |(least, most), row| (least.min(row), most.max(row)));
-        let needed = if first > last { 0..0 } else { number_of(first)..number_of(last) + 1 };
+        let needed = if first > last { 0..0 } else { self.chunk_of(first).0..self.chunk_of(last).0 + 1 };
         let null = new_null_array(&self.data_type, 1);
         let mut arrays: Vec<&dyn Array> = self.chunks.get(needed.clone()).unwrap_or(&[]).iter().map(|c| c.as_ref()).collect();
         arrays.push(null.as_ref());
@@ -128,8 +119,8 @@ impl Store {
                     return (needed.len(), 0);
                 }
                 if !range.contains(&row) {
-                    chunk = number_of(row);
-                    let start = self.starts.get(chunk).copied().unwrap_or_default();
+                    let start;
+                    (chunk, start) = self.chunk_of(row);
                     range = start..start + self.chunks.get(chunk).map_or(0, |c| c.len());
                 }
                 (chunk - needed.start, row - range.start)
@@ -201,4 +192,37 @@ pub(super) fn instants(columns: &[ArrayRef], at: usize) -> Result<arrow_buffer::
         ));
     }
     super::window::words(column)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use arrow_array::{StringViewArray, cast::AsArray};
+
+    #[test]
+    fn rows_come_out_however_they_lie() {
+        for with_nulls in [false, true] {
+            let mut store = Store::new(DataType::Utf8View);
+            let mut all: Vec<Option<String>> = Vec::new();
+            for rows in [1usize, 3, 5000, 1, 1, 8192, 700, 40, 8000, 2, 9000] {
+                let some = (all.len()..all.len() + rows).map(|n| (!with_nulls || n % 5 > 0).then(|| format!("{n} {}", "x".repeat(n % 30))));
+                let some: Vec<Option<String>> = some.collect();
+                store.push(Arc::new(some.iter().map(Option::as_deref).collect::<StringViewArray>())).unwrap();
+                all.extend(some);
+            }
+            let end = all.len() as u32;
+            let ascending = |from: u32, to: u32, step: usize| (from..to).step_by(step).collect::<Vec<u32>>();
+            let mixed: Vec<u32> = (0..end).map(|n| n.wrapping_mul(2_654_435_761) % end).collect();
+            let mut lists = vec![Vec::new(), vec![7], vec![end - 1, 0], vec![NO_ROW], vec![5, NO_ROW, end - 2]];
+            lists.extend([ascending(0, end, 1), ascending(3, end, 7), ascending(5001, 6000, 1), ascending(13_000, 14_000, 3)]);
+            lists.extend([mixed[..300].to_vec(), mixed, ascending(0, end, 1).into_iter().rev().collect()]);
+            for rows in lists {
+                let got = store.gather(&rows).unwrap();
+                let got: Vec<Option<&str>> = got.as_string_view().iter().collect();
+                let want: Vec<Option<&str>> = rows.iter().map(|row| all.get(*row as usize).and_then(Option::as_deref)).collect();
+                assert_eq!(got, want, "{} rows from {:?}", rows.len(), rows.first());
+            }
+        }
+    }
 }
