@@ -110,6 +110,8 @@ pub use net_top::NetTop;
 #[doc(hidden)]
 pub use over::{Over, OverFunction, OverSpec};
 #[doc(hidden)]
+pub use packed::Piece;
+#[doc(hidden)]
 pub use pass::Pass;
 #[doc(hidden)]
 pub use physical::{BoundSink, Exchange, Input, Instance, OperatorFactory, PhysicalNode, PhysicalPlan, SourceTime, Work};

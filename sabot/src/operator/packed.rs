@@ -70,24 +70,52 @@ pub(super) fn end(out: &mut Vec<u8>) {
 }
 
 fn piece(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-    let start = out.len();
-    out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&(batch.num_rows() as u32).to_le_bytes());
-    let mut others = Vec::new();
-    for (at, column) in batch.columns().iter().enumerate() {
-        if !pack(column, out)? {
-            out.push(AS_IT_IS);
-            others.push(at);
+    let mut piece = Piece::begin(batch.num_rows(), out);
+    batch.columns().iter().try_for_each(|column| piece.column(column))?;
+    piece.end()
+}
+
+/// Rows that are appended column by column.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    /// Columns that go as they are.
+    others: Vec<ArrayRef>,
+}
+
+impl<'a> Piece<'a> {
+    /// Begins so many rows, [`ROWS`] at most.
+    pub(super) fn begin(rows: usize, out: &'a mut Vec<u8>) -> Piece<'a> {
+        let start = out.len();
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&(rows as u32).to_le_bytes());
+        Piece { out, start, others: Vec::new() }
+    }
+    /// Appends the next column.
+    pub(super) fn column(&mut self, column: &ArrayRef) -> Result<()> {
+        if !pack(column, self.out)? {
+            self.out.push(AS_IT_IS);
+            self.others.push(Arc::clone(column));
         }
+        Ok(())
     }
-    if !others.is_empty() {
-        ipc::push(&batch.project(&others)?, out)?;
+    /// Appends the next column, of views into these buffers; not if texts are too long.
+    pub(super) fn views(&mut self, views: &[u128], buffers: &[&[u8]]) -> Result<bool> {
+        views_of(views, buffers, None, |_, view| *view as u32, self.out)
     }
-    let length = (out.len() - start - 8) as u64;
-    if let Some(head) = out.get_mut(start..start + 8) {
-        head.copy_from_slice(&length.to_le_bytes());
+    /// All columns are there.
+    pub(super) fn end(self) -> Result<()> {
+        if !self.others.is_empty() {
+            let named = self.others.into_iter().enumerate().map(|(at, column)| (at.to_string(), column, true));
+            ipc::push(&RecordBatch::try_from_iter_with_nullable(named)?, self.out)?;
+        }
+        let length = (self.out.len() - self.start - 8) as u64;
+        if let Some(head) = self.out.get_mut(self.start..self.start + 8) {
+            head.copy_from_slice(&length.to_le_bytes());
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Appends a column, unless it is to go as it is.
@@ -181,6 +209,8 @@ fn put_wide<const N: usize>(numbers: impl ExactSizeIterator<Item = [u8; N]>, out
 
 /// Appends texts as lengths and bytes; not if they are too long.
 fn views(views: &[u128], buffers: &[Buffer], nulls: Option<&NullBuffer>, out: &mut Vec<u8>) -> Result<bool> {
+    let buffers: Vec<&[u8]> = buffers.iter().map(Buffer::as_slice).collect();
+    let buffers = buffers.as_slice();
     match nulls {
         None => views_of(views, buffers, nulls, |_, view| *view as u32, out),
         Some(none) => views_of(views, buffers, nulls, |row, view| if none.is_null(row) { 0 } else { *view as u32 }, out),
@@ -189,7 +219,7 @@ fn views(views: &[u128], buffers: &[Buffer], nulls: Option<&NullBuffer>, out: &m
 
 fn views_of(
     views: &[u128],
-    buffers: &[Buffer],
+    buffers: &[&[u8]],
     nulls: Option<&NullBuffer>,
     length: impl Fn(usize, &u128) -> u32,
     out: &mut Vec<u8>,

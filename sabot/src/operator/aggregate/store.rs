@@ -1,13 +1,15 @@
 //! Values of any column type that groups refer to by number.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, UInt32Array, make_array, new_null_array};
+use arrow_array::{Array, ArrayRef, UInt32Array, cast::AsArray, make_array, new_null_array};
+use arrow_data::MAX_INLINE_VIEW_LEN;
 use arrow_schema::DataType;
 
 use super::accumulator::input;
-use crate::operator::Kept;
 use crate::operator::kept::{plain, plain_type};
+use crate::operator::{Kept, Piece};
 use crate::record::{Value, own_text_column};
 use crate::{Error, Result};
 
@@ -98,15 +100,58 @@ impl Store {
         self.index.truncate(start.div_ceil(STRIDE));
         self.index.resize(self.rows.div_ceil(STRIDE), last as u32);
     }
+    /// The chunks that these rows are in, and those between: there may be many, and few rows.
+    fn needed(&self, rows: &[u32]) -> Range<usize> {
+        let there = rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows);
+        let (first, last) = there.fold((usize::MAX, 0), |(least, most), row| (least.min(row), most.max(row)));
+        if first > last { 0..0 } else { self.chunk_of(first).0..self.chunk_of(last).0 + 1 }
+    }
+    /// Appends these rows as the next column.
+    pub(super) fn pack(&self, rows: &[u32], piece: &mut Piece<'_>) -> Result<()> {
+        if let Some((views, buffers)) = self.views(rows)
+            && piece.views(&views, &buffers)?
+        {
+            return Ok(());
+        }
+        piece.column(&self.gather(rows)?)
+    }
+    /// The views of these rows and the buffers that they point into, if they are text or bytes without nulls.
+    fn views(&self, rows: &[u32]) -> Option<(Vec<u128>, Vec<&[u8]>)> {
+        let needed = self.needed(rows);
+        let (mut chunks, mut buffers) = (Vec::with_capacity(needed.len()), Vec::new());
+        for chunk in self.chunks.get(needed.clone())? {
+            let text = chunk.as_string_view_opt().map(|c| (c.views().as_ref(), c.data_buffers()));
+            let (views, own): (&[u128], _) = text.or_else(|| chunk.as_binary_view_opt().map(|c| (c.views().as_ref(), c.data_buffers())))?;
+            if chunk.null_count() > 0 {
+                return None;
+            }
+            chunks.push((views, (buffers.len() as u128) << 64));
+            buffers.extend(own.iter().map(|buffer| buffer.as_slice()));
+        }
+        let (mut range, mut views, mut first): (_, &[u128], _) = (0..0, &[], 0);
+        let mut out = Vec::with_capacity(rows.len());
+        for row in rows {
+            let row = *row as usize;
+            if !range.contains(&row) {
+                if row >= self.rows {
+                    return None;
+                }
+                let (chunk, start) = self.chunk_of(row);
+                (views, first) = chunks.get(chunk.checked_sub(needed.start)?).copied()?;
+                range = start..start + views.len();
+            }
+            let view = *views.get(row - range.start)?;
+            // the number of a buffer stands above the length and the first letters
+            out.push(if view as u32 > MAX_INLINE_VIEW_LEN { view + first } else { view });
+        }
+        Some((out, buffers))
+    }
     /// These rows as one array.
     pub(super) fn gather(&self, rows: &[u32]) -> Result<ArrayRef> {
         if let ([only], false) = (self.chunks.as_slice(), rows.contains(&NO_ROW)) {
             return Ok(arrow_select::take::take(only, &UInt32Array::from(rows.to_vec()), None)?);
         }
-        // only the chunks that are needed: there may be many, and few rows
-        let there = || rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows);
-        let (first, last) = there().fold((usize::MAX, 0), |(least, most), row| (least.min(row), most.max(row)));
-        let needed = if first > last { 0..0 } else { self.chunk_of(first).0..self.chunk_of(last).0 + 1 };
+        let needed = self.needed(rows);
         let null = new_null_array(&self.data_type, 1);
         let mut arrays: Vec<&dyn Array> = self.chunks.get(needed.clone()).unwrap_or(&[]).iter().map(|c| c.as_ref()).collect();
         arrays.push(null.as_ref());
@@ -198,7 +243,9 @@ pub(super) fn instants(columns: &[ArrayRef], at: usize) -> Result<arrow_buffer::
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use arrow_array::{StringViewArray, cast::AsArray};
+    use crate::operator::packed;
+    use arrow_array::{RecordBatch, StringViewArray};
+    use arrow_schema::{Field, Schema};
 
     #[test]
     fn rows_come_out_however_they_lie() {
@@ -222,6 +269,18 @@ mod tests {
                 let got: Vec<Option<&str>> = got.as_string_view().iter().collect();
                 let want: Vec<Option<&str>> = rows.iter().map(|row| all.get(*row as usize).and_then(Option::as_deref)).collect();
                 assert_eq!(got, want, "{} rows from {:?}", rows.len(), rows.first());
+                for rows in rows.chunks(packed::ROWS) {
+                    let schema = Arc::new(Schema::new(vec![Field::new("t", DataType::Utf8View, true)]));
+                    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![store.gather(rows).unwrap()]).unwrap();
+                    let mut bytes = [Vec::new(), Vec::new()];
+                    packed::push(&schema, &[batch], &mut bytes[0]).unwrap();
+                    packed::begin(&schema, &mut bytes[1]).unwrap();
+                    let mut piece = Piece::begin(rows.len(), &mut bytes[1]);
+                    store.pack(rows, &mut piece).unwrap();
+                    piece.end().unwrap();
+                    packed::end(&mut bytes[1]);
+                    assert_eq!(bytes[0], bytes[1]);
+                }
             }
         }
     }

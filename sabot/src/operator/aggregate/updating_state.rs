@@ -9,19 +9,18 @@
 use std::sync::Arc;
 
 use arrow_array::types::{UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray};
 use arrow_buffer::BooleanBuffer;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 
-use super::cut::{load, with_rows};
+use super::cut::{ROWS, load};
 use super::updating::{NONE, Told, UpdatingAggregate};
 use super::window::words;
-use crate::operator::kept::batch_with;
 use crate::operator::keys::{NO_GROUP, key_groups, rows_of};
 use crate::operator::layers::Written;
-use crate::operator::{EventTime, Frozen, Kept, Keys, Layer, LayerRows, ipc, packed};
+use crate::operator::{EventTime, Frozen, Kept, Keys, Layer, LayerRows, Piece, ipc, packed};
 use crate::{Error, Result};
 
 /// In a layer: the watermark of an instance; whether a group was sent, is dirty, and its old row.
@@ -90,10 +89,10 @@ impl UpdatingAggregate {
         let gone = super::spec::batch(&fields, self.groups.keys.columns(&gone)?, gone.len())?;
         let mut bytes = self.spare.take();
         let mut olds = 0;
-        packed::begin(&ipc::tagged(&self.layer(&[], &mut olds)?, tags)?.schema(), &mut bytes)?;
+        packed::begin(&Arc::new(Schema::new_with_metadata(self.columns(), tags.into())), &mut bytes)?;
         // few enough that they stay in the cache from their state to their bytes
         for (at, piece) in some.chunks(packed::ROWS).enumerate() {
-            packed::rows(&self.layer(piece, &mut olds)?, &mut bytes)?;
+            self.pack(piece, &mut olds, &mut bytes)?;
             if at == 0 {
                 // what grows piece by piece is moved again and again
                 bytes.reserve(bytes.len().saturating_mul(some.len() / packed::ROWS));
@@ -112,25 +111,33 @@ impl UpdatingAggregate {
         let rows: UInt32Array = told.map(|t| t.old).filter(|old| *old != NONE).collect::<Vec<u32>>().into();
         Ok(take_record_batch(&concat_batches(&self.schema, &self.olds)?, &rows)?)
     }
-    /// Keys, states, and what is known of these groups; old rows are numbered on from `olds`.
-    fn layer(&self, groups: &[u32], olds: &mut u32) -> Result<RecordBatch> {
+    /// The columns of a layer: keys, states, and what is known of groups.
+    fn columns(&self) -> Vec<FieldRef> {
+        let known = [
+            Field::new(ROWS, DataType::UInt64, false),
+            Field::new(SENT, DataType::Boolean, false),
+            Field::new(DIRTY, DataType::Boolean, false),
+            Field::new(OLD, DataType::UInt32, true),
+        ];
+        self.partial.fields().iter().cloned().chain(known.map(Arc::new)).collect()
+    }
+    /// Appends the rows of these groups; old rows are numbered on from `olds`.
+    fn pack(&self, groups: &[u32], olds: &mut u32, bytes: &mut Vec<u8>) -> Result<()> {
+        let mut piece = Piece::begin(groups.len(), bytes);
+        self.groups.pack(groups, &mut piece)?;
         let told: Vec<Told> = groups.iter().filter_map(|g| self.told.get(*g as usize).copied()).collect();
-        let mut cut = with_rows(&self.groups.partial(groups, &self.partial)?, told.iter().map(|t| t.net as u64).collect())?;
-        let flag = |name: &str, of: &dyn Fn(&Told) -> bool| {
-            let bits = BooleanBuffer::collect_bool(told.len(), |at| told.get(at).is_some_and(of));
-            (Field::new(name, DataType::Boolean, false), Arc::new(BooleanArray::new(bits, None)) as ArrayRef)
+        let flags = |of: &dyn Fn(&Told) -> bool| {
+            Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(told.len(), |at| told.get(at).is_some_and(of)), None))
         };
         let mut next = || {
             *olds += 1;
             *olds - 1
         };
+        let rows = told.iter().map(|t| t.net as u64).collect::<Vec<u64>>();
         let old = told.iter().map(|t| (t.old != NONE).then(&mut next)).collect::<UInt32Array>();
-        let columns =
-            [flag(SENT, &|t| t.sent), flag(DIRTY, &|t| t.dirty), (Field::new(OLD, DataType::UInt32, true), Arc::new(old) as ArrayRef)];
-        for (field, column) in columns {
-            cut = batch_with(&cut, field, column)?;
-        }
-        Ok(cut)
+        let known: [ArrayRef; 4] = [Arc::new(UInt64Array::from(rows)), flags(&|t| t.sent), flags(&|t| t.dirty), Arc::new(old)];
+        known.iter().try_for_each(|column| piece.column(column))?;
+        piece.end()
     }
     /// Loads the layers of one instance.
     pub(super) fn load_layers(&mut self, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
