@@ -5,6 +5,9 @@
 //! changed since, and which are gone. What an instance keeps is its layers, one on top of the other. Nothing is sorted by key group
 //! when layers are written; whoever restores takes the rows of its own key groups.
 
+use std::sync::{Arc, Mutex};
+
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// A consistent cut of one operator's state, cheap to take; turned into bytes off the processing thread.
@@ -32,7 +35,52 @@ pub struct Layer {
     pub whole: bool,
     /// How many rows it holds, and how many the state has: when layers hold far more than the state, a whole one is asked for.
     pub rows: LayerRows,
+    /// Where the memory of the bytes goes when they are written.
+    pub spare: Spare,
 }
+
+/// Memory for the bytes of layers, used again and again: to take it from the system anew each time costs more than to fill it.
+///
+/// ```
+/// use sabot::operator::Spare;
+///
+/// let spare = Spare::default();
+/// spare.give(vec![1; 100]);
+/// let bytes = spare.take();
+/// assert!(bytes.is_empty() && bytes.capacity() >= 100);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Spare(Arc<Mutex<Vec<u8>>>);
+
+impl Spare {
+    /// The most bytes that are kept between two checkpoints: what holds more is a whole layer of a large state, which is rare.
+    const MOST: usize = 256 << 20;
+
+    /// An empty vector, with the memory that was given last.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *lock(&self.0))
+    }
+    /// Takes memory back, unless it is far more than was needed.
+    pub fn give(&self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= Self::MOST.min(bytes.len().saturating_mul(4)) {
+            bytes.clear();
+            *lock(&self.0) = bytes;
+        }
+    }
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        lock(&self.0).capacity()
+    }
+}
+
+/// Memory says nothing about what a layer holds.
+impl PartialEq for Spare {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spare {}
 
 /// What a layer holds, and what the state was then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

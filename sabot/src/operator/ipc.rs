@@ -19,17 +19,11 @@ pub(crate) fn push(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
 
 /// Appends batches of this schema as one length and Arrow IPC stream.
 pub(crate) fn push_all(schema: &Schema, batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<()> {
-    let mut batches = batches.iter();
-    push_each(schema, out, || Ok(batches.next().cloned()))
-}
-
-/// As [`push_all`], of batches that are made one after the other.
-pub(crate) fn push_each(schema: &Schema, out: &mut Vec<u8>, mut next: impl FnMut() -> Result<Option<RecordBatch>>) -> Result<()> {
     let start = out.len();
     out.extend_from_slice(&[0; 8]);
     let mut writer = StreamWriter::try_new(&mut *out, schema)?;
-    while let Some(batch) = next()? {
-        writer.write(&own_text(&batch)?)?;
+    for batch in batches {
+        writer.write(&own_text(batch)?)?;
     }
     writer.finish()?;
     drop(writer);
@@ -60,7 +54,8 @@ pub(crate) fn pop_all(from: &mut &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>)>
     Ok((reader.schema(), batches))
 }
 
-fn frame<'a>(from: &mut &'a [u8]) -> Result<&'a [u8]> {
+/// The bytes behind a length, as [`push`] writes it before a stream.
+pub(crate) fn frame<'a>(from: &mut &'a [u8]) -> Result<&'a [u8]> {
     let head = take(from, 8)?.first_chunk::<8>().copied().unwrap_or_default();
     let len = usize::try_from(u64::from_le_bytes(head)).map_err(|_| Error::Checkpoint("state is cut short".into()))?;
     take(from, len)

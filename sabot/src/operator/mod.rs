@@ -75,7 +75,7 @@ pub use contract::{Account, END_OF_TIME, EventTime};
 #[doc(hidden)]
 pub use contract::{Beside, Claim, Flight, Mark, Operator, Output, Outside, Pause, Pending, Progress};
 #[doc(hidden)]
-pub use cut::{Delta, Frozen, Layer};
+pub use cut::{Delta, Frozen, Layer, Spare};
 pub use cut::{GroupState, LAYERED, LayerRows, SHARED};
 pub use disk::StateDisk;
 #[doc(hidden)]
@@ -109,6 +109,8 @@ pub use limit::Limit;
 pub use net_top::NetTop;
 #[doc(hidden)]
 pub use over::{Over, OverFunction, OverSpec};
+#[doc(hidden)]
+pub use packed::Piece;
 #[doc(hidden)]
 pub use pass::Pass;
 #[doc(hidden)]

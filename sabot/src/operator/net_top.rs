@@ -22,7 +22,8 @@ use super::layers::{Changes, Written};
 use super::numbered::Numbered;
 use super::weights::{Carried, WEIGHT, weights, with_weight_field};
 use super::{
-    Account, Frozen, GroupState, Instance, Kept, Keys, Layer, LayerRows, Operator, OperatorFactory, Output, Progress, TopSpec, ipc, packed,
+    Account, Frozen, GroupState, Instance, Kept, Keys, Layer, LayerRows, Operator, OperatorFactory, Output, Progress, Spare, TopSpec, ipc,
+    packed,
 };
 use crate::kernel::Morsel;
 use crate::{Error, Result};
@@ -56,6 +57,8 @@ pub struct NetTop {
     /// What layers hold of each group.
     written: Vec<Written>,
     changes: Changes,
+    /// Memory for layers.
+    spare: Spare,
     bytes: usize,
     /// Rows of all groups.
     rows: usize,
@@ -118,6 +121,7 @@ impl NetTop {
             groups: Vec::new(),
             written: Vec::new(),
             changes: Changes::default(),
+            spare: Spare::default(),
             bytes: 0,
             rows: 0,
             trims: input.column_with_name(WEIGHT).is_none(),
@@ -276,12 +280,13 @@ impl NetTop {
         if rows.written == 0 && (whole || same) {
             return Ok(if whole { Frozen::empty() } else { Frozen::layer(move || Ok(Layer { rows, ..Layer::default() })) });
         }
+        let spare = self.spare.clone();
         Ok(Frozen::layer(move || {
-            let mut bytes = Vec::new();
+            let mut bytes = spare.take();
             for batch in [ipc::tagged(&batch, tags)?, gone] {
                 packed::push(&batch.schema(), &[batch], &mut bytes)?;
             }
-            Ok(Layer { bytes, whole, rows })
+            Ok(Layer { bytes, whole, rows, spare })
         }))
     }
     /// Loads the groups of a layer that are in no later one.
@@ -344,7 +349,7 @@ impl Operator for NetTop {
         Ok(Progress::Done)
     }
     fn held_bytes(&self) -> usize {
-        self.keys.bytes() + self.groups.capacity() * (size_of::<Sorted>() + 1) + self.changes.bytes() + self.bytes
+        self.keys.bytes() + self.groups.capacity() * (size_of::<Sorted>() + 1) + self.changes.bytes() + self.spare.bytes() + self.bytes
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         self.cut(true)
@@ -360,7 +365,7 @@ impl Operator for NetTop {
         for layer in layers.iter().rev() {
             found |= self.load(layer, mine)?;
         }
-        self.changes.settled();
+        self.changes.settled(self.groups.len());
         Ok(found)
     }
     fn release(&mut self, group: u16) {

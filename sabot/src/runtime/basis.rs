@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::checkpoint::{NodeState, Stored};
-use crate::kernel::hash::hash_bytes;
+use super::checksum::checksum;
 use crate::operator::{Delta, GroupState, LAYERED, LayerRows};
 use crate::{Error, Result};
 
@@ -130,7 +130,7 @@ impl Basis {
             }
         }
         for GroupState { group, bytes } in delta.states {
-            let hash = known.get(&group).map(|_| hash_bytes(&bytes));
+            let hash = known.get(&group).map(|_| checksum(&bytes));
             states.push(match known.get(&group) {
                 Some(Last::File(s)) if Some(s.hash) == hash && s.length == bytes.len() as u64 => state(group, Vec::new(), Some(s.clone())),
                 _ => state(group, bytes, None),

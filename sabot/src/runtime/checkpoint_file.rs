@@ -9,16 +9,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::checksum::checksum;
 use super::saved::damaged;
 use super::{Checkpoint, InFlight, NodeState};
-use crate::kernel::hash::hash_bytes;
 use crate::operator::GroupState;
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SABOTCKP";
 
 /// The version of the format that is written, and the only one that is read.
-pub const CHECKPOINT_FORMAT: u32 = 4;
+pub const CHECKPOINT_FORMAT: u32 = 5;
 
 /// Bytes before the header.
 pub(super) const FIXED: u64 = 28;
@@ -80,7 +80,7 @@ impl Checkpoint {
         head.extend(MAGIC);
         head.extend(CHECKPOINT_FORMAT.to_le_bytes());
         head.extend((header.len() as u64).to_le_bytes());
-        head.extend(hash_bytes(&header).to_le_bytes());
+        head.extend(checksum(&header).to_le_bytes());
         head.extend(header);
         Ok(head)
     }
@@ -112,7 +112,7 @@ impl Checkpoint {
         let mut blobs = blobs.into_iter();
         for to in checkpoint.blobs() {
             let part = blobs.next().and_then(|(length, hash)| Some((rest.split_at_checked(usize::try_from(length).ok()?)?, hash)));
-            let ((bytes, after), _) = part.filter(|((bytes, _), hash)| hash_bytes(bytes) == *hash).ok_or_else(|| damaged(path))?;
+            let ((bytes, after), _) = part.filter(|((bytes, _), hash)| checksum(bytes) == *hash).ok_or_else(|| damaged(path))?;
             *to = bytes.to_vec();
             rest = after;
         }
@@ -121,7 +121,7 @@ impl Checkpoint {
 }
 
 fn blob(bytes: &[u8]) -> Blob {
-    (bytes.len() as u64, hash_bytes(bytes))
+    (bytes.len() as u64, checksum(bytes))
 }
 
 /// The first [`FIXED`] bytes.
@@ -165,7 +165,7 @@ impl Opening {
     /// # Errors
     /// If it is damaged.
     pub(super) fn header(&self, bytes: &[u8], path: &Path) -> Result<(Checkpoint, Vec<Blob>)> {
-        let whole = bytes.len() as u64 == self.length && hash_bytes(bytes) == self.sum;
+        let whole = bytes.len() as u64 == self.length && checksum(bytes) == self.sum;
         let read = if whole { serde_json::from_slice(bytes).ok() } else { None };
         read.ok_or_else(|| damaged(path))
     }

@@ -42,6 +42,7 @@ mod chain;
 mod checker;
 mod checkpoint;
 mod checkpoint_file;
+mod checksum;
 mod claims;
 mod control;
 mod coordinate;

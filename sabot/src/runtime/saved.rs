@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::checkpoint::{Checkpoint, NodeState, Stored};
 use super::checkpoint_file::{FIXED, Opening};
+use super::checksum::checksum;
 use super::place;
 use super::storage::Storage;
-use crate::kernel::hash::hash_bytes;
 use crate::{Error, Result};
 
 /// Bytes that are read by one request, of states that stand one behind the other.
@@ -140,7 +140,7 @@ impl<'a> Blobs<'a> {
         let mut rest = bytes.as_slice();
         for part in parts {
             let cut = usize::try_from(part.length).ok().and_then(|length| rest.split_at_checked(length));
-            let (bytes, after) = cut.filter(|(bytes, _)| hash_bytes(bytes) == part.hash).ok_or_else(|| damaged(&place))?;
+            let (bytes, after) = cut.filter(|(bytes, _)| checksum(bytes) == part.hash).ok_or_else(|| damaged(&place))?;
             self.read.push_back(bytes.to_vec());
             rest = after;
         }

@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 
 use super::basis::Basis;
 use super::checkpoint::{NodeState, Stored};
+use super::checksum::checksum;
 use super::claims::{self, Seen};
 use super::saved::Saved;
 use super::seam::seam;
 use super::storage::{Owner, Storage};
 use super::util::lock;
 use super::{Checkpoint, RunOptions, StepShape, place, requests};
-use crate::kernel::hash::hash_bytes;
 use crate::operator::Delta;
 use crate::{Error, Result};
 
@@ -230,7 +230,7 @@ impl Store {
                 let part =
                     stored.as_ref().and_then(|s| bytes.get(usize::try_from(s.offset).ok()?..)?.get(..usize::try_from(s.length).ok()?));
                 let part =
-                    part.filter(|p| stored.as_ref().is_some_and(|s| hash_bytes(p) == s.hash)).ok_or_else(|| broken("is damaged"))?.to_vec();
+                    part.filter(|p| stored.as_ref().is_some_and(|s| checksum(p) == s.hash)).ok_or_else(|| broken("is damaged"))?.to_vec();
                 if let Some(state) = checkpoint.states.get_mut(i) {
                     state.state.bytes = part;
                 }
@@ -250,6 +250,7 @@ impl Store {
     /// Puts the cut of an instance by for the checkpoint to come: what is new and not small goes to a file. Returns what the
     /// checkpoint is to hold, and the bytes that were written.
     pub(super) fn put_by(&self, epoch: u64, node: &str, instance: usize, delta: Delta) -> Result<(Vec<NodeState>, u64)> {
+        let spare = delta.layer.as_ref().map(|l| l.spare.clone());
         let mut sorted = lock(&self.basis).sort(node, instance, delta)?;
         let mut written = 0;
         if !sorted.to_file.is_empty() {
@@ -270,11 +271,14 @@ impl Store {
             for (i, bytes) in sorted.to_file.iter().zip(&pieces) {
                 if let Some(state) = sorted.states.get_mut(*i) {
                     let length = bytes.len() as u64;
-                    state.stored = Some(Stored { file: file.clone(), offset: written, length, hash: hash_bytes(bytes) });
+                    state.stored = Some(Stored { file: file.clone(), offset: written, length, hash: checksum(bytes) });
                     written += length;
                 }
             }
             lock(&self.basis).file(&file, written);
+            if let Some((spare, layer)) = spare.zip(bytes.into_iter().max_by_key(Vec::capacity)) {
+                spare.give(layer);
+            }
         }
         lock(&self.basis).note(node, instance, &sorted.states);
         Ok((sorted.states, written))

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef};
 
 use super::bag::Kind;
-use crate::operator::{Failure, Kept};
+use crate::operator::{Failure, Kept, Piece};
 use crate::record::{Fixed, Mismatch, Value};
 use crate::{Error, Result};
 
@@ -49,6 +49,14 @@ pub trait Accumulator: Send {
     /// # Errors
     /// If Arrow refuses an array: a bug.
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
+    /// Appends the columns of [`state`](Self::state) to rows that are packed.
+    ///
+    /// # Errors
+    /// As for [`state`](Self::state).
+    #[doc(hidden)]
+    fn pack(&self, groups: &[u32], piece: &mut Piece<'_>) -> Result<()> {
+        self.state(groups)?.iter().try_for_each(|column| piece.column(column))
+    }
     /// The results of these groups, one row per group.
     ///
     /// # Errors

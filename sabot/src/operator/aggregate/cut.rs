@@ -13,7 +13,7 @@ use crate::operator::keys::key_groups;
 use crate::{Error, Result};
 
 /// Input rows of each group, in snapshots.
-const ROWS: &str = "sabot.rows";
+pub(super) const ROWS: &str = "sabot.rows";
 
 /// A cut of groups, with the number of input rows of each.
 pub(super) fn with_rows(batch: &RecordBatch, rows: Vec<u64>) -> Result<RecordBatch> {

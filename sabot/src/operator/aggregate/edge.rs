@@ -10,7 +10,7 @@ use super::accumulator::{gather, short, state};
 use super::store::{NO_ROW, Store, as_type, instants, stored, stored_type};
 use super::{Accumulator, AccumulatorFactory, Kind, Needs, OverChanges};
 use crate::operator::kept::for_rows;
-use crate::operator::{Failure, Kept};
+use crate::operator::{Failure, Kept, Piece};
 use crate::record::Value;
 use crate::{Error, Result};
 
@@ -122,9 +122,11 @@ impl<V: Value> Edge<V> {
         self.at.iter_mut().filter(|at| **at != NO_ROW).zip(0u32..).for_each(|(at, n)| *at = n);
         Ok(())
     }
+    fn rows(&self, groups: &[u32]) -> Vec<u32> {
+        groups.iter().map(|g| self.at.get(*g as usize).copied().unwrap_or(NO_ROW)).collect()
+    }
     fn values(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let rows: Vec<u32> = groups.iter().map(|g| self.at.get(*g as usize).copied().unwrap_or(NO_ROW)).collect();
-        self.store.gather(&rows)
+        self.store.gather(&self.rows(groups))
     }
 }
 
@@ -155,6 +157,13 @@ impl<V: Value> Accumulator for Edge<V> {
             out.push(Arc::new(Int64Array::from(gather(&self.times, groups))));
         }
         Ok(out)
+    }
+    fn pack(&self, groups: &[u32], piece: &mut Piece<'_>) -> Result<()> {
+        self.store.pack(&self.rows(groups), piece)?;
+        if self.timed {
+            piece.column(&(Arc::new(Int64Array::from(gather(&self.times, groups))) as ArrayRef))?;
+        }
+        Ok(())
     }
     fn finish(&self, groups: &[u32]) -> Result<ArrayRef, Failure> {
         Ok(as_type(&self.values(groups)?, &V::data_type())?)

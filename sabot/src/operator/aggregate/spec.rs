@@ -8,8 +8,8 @@ use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 use super::extent::extent;
 use super::window::Units;
 use super::{Accumulator, AccumulatorFactory, EventWindow};
-use crate::operator::Keys;
 use crate::operator::kept::{no_column, positions};
+use crate::operator::{Keys, Piece};
 use crate::plan::Span;
 use crate::{Error, Result};
 
@@ -183,6 +183,11 @@ impl Groups {
         }
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(groups.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+    }
+    /// Appends the same columns to rows that are packed.
+    pub(super) fn pack(&self, groups: &[u32], piece: &mut Piece<'_>) -> Result<()> {
+        self.keys.columns(groups)?.iter().try_for_each(|column| piece.column(column))?;
+        self.states.iter().try_for_each(|state| state.pack(groups, piece))
     }
     /// Drops all groups but these, which are numbered anew in this order. `counts` is the number of state columns of each function.
     pub(super) fn retain(&mut self, live: &[u32], counts: &[usize], operator: &str) -> Result<()> {

@@ -33,7 +33,7 @@ use crate::operator::keys::key_groups;
 use crate::operator::layers::{Changes, Written};
 use crate::operator::numbered::Numbered;
 use crate::operator::weights::{Carried, WEIGHT, weights};
-use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
+use crate::operator::{Account, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress, Spare};
 use crate::plan::{Emit, When};
 use crate::{Error, Result};
 
@@ -105,6 +105,8 @@ pub struct UpdatingAggregate {
     pub(super) dead: usize,
     pub(super) watermark: EventTime,
     pub(super) changes: Changes,
+    /// Memory for layers.
+    pub(super) spare: Spare,
     /// Compares the results of functions.
     converter: RowConverter,
     list: RowList,
@@ -187,6 +189,7 @@ impl UpdatingAggregate {
             dead: 0,
             watermark: EventTime::MIN,
             changes: Changes::default(),
+            spare: Spare::default(),
             converter,
             list: RowList::default(),
             numbers: Vec::new(),
@@ -530,7 +533,8 @@ impl Operator for UpdatingAggregate {
     fn held_bytes(&self) -> usize {
         let open = self.open.values().map(|g| g.capacity() * 4 + 48).sum::<usize>();
         let olds = self.olds.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-        self.groups.bytes() + self.told.capacity() * size_of::<Told>() + self.dirty.capacity() * 4 + self.changes.bytes() + open + olds
+        let cuts = self.changes.bytes() + self.spare.bytes();
+        self.groups.bytes() + self.told.capacity() * size_of::<Told>() + self.dirty.capacity() * 4 + cuts + open + olds
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         self.cut(true)

@@ -3,23 +3,24 @@
 //! A layer holds keys, states and what is known of groups, with the old rows of those that are dirty, and then the keys of groups that are not
 //! there any more. Layers are read from the last to the first: of each key the first that is met counts.
 //!
-//! Cost: what changes is noted ([`Changes`](crate::operator::layers::Changes)); when a cut is made, a copy of these groups.
+//! Cost: what changes is noted ([`Changes`](crate::operator::layers::Changes)); when a cut is made, these groups are packed, a few thousand at
+//! a time. A copy of them that is packed beside the processing thread would cost as much time there, and the packing besides.
 
 use std::sync::Arc;
 
 use arrow_array::types::{UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, cast::AsArray};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array, cast::AsArray};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 
-use super::cut::{load, with_rows};
+use super::cut::{ROWS, load};
 use super::updating::{NONE, Told, UpdatingAggregate};
 use super::window::words;
-use crate::operator::kept::batch_with;
 use crate::operator::keys::{NO_GROUP, key_groups, rows_of};
 use crate::operator::layers::Written;
-use crate::operator::{EventTime, Frozen, Kept, Keys, Layer, LayerRows, ipc, packed};
+use crate::operator::{EventTime, Frozen, Kept, Keys, Layer, LayerRows, Piece, ipc, packed};
 use crate::{Error, Result};
 
 /// In a layer: the watermark of an instance; whether a group was sent, is dirty, and its old row.
@@ -65,58 +66,78 @@ impl UpdatingAggregate {
     /// A layer: of all groups, or of those that have changed.
     pub(super) fn cut(&mut self, whole: bool) -> Result<Frozen> {
         let (listed, whole) = self.changes.cut(whole, self.told.len());
-        let told = |g: &u32| self.told.get(*g as usize);
-        let (some, rest): (Vec<u32>, Vec<u32>) = listed.into_iter().partition(|g| told(g).is_some_and(Told::live));
-        let gone: Vec<u32> = rest.iter().copied().filter(|g| !whole && told(g).is_some_and(|t| t.written == Written::Changed)).collect();
+        let (mut some, mut gone) = (listed, Vec::new());
+        some.retain(|group| {
+            let Some(told) = self.told.get_mut(*group as usize) else { return false };
+            let (live, before) = (told.live(), told.written);
+            told.written = if live { Written::Yes } else { Written::No };
+            if !live && !whole && before == Written::Changed {
+                gone.push(*group);
+            }
+            live
+        });
         let tags = [self.sent.tag(), (WATERMARK.to_owned(), self.watermark.to_string())];
         let rows = LayerRows {
             written: (some.len() + gone.len()) as u64,
             live: if whole { some.len() } else { self.told.len().saturating_sub(self.dead) } as u64,
         };
         let same = self.changes.said(&tags);
-        let groups = self.layer(&some)?;
-        let fields = Arc::new(Schema::new(self.fields.clone()));
-        let gone = super::spec::batch(&fields, self.groups.keys.columns(&gone)?, gone.len())?;
-        let olds = concat_batches(&self.schema, &self.olds)?;
-        for (numbers, written) in [(&rest, Written::No), (&some, Written::Yes)] {
-            for group in numbers {
-                if let Some(told) = self.told.get_mut(*group as usize) {
-                    told.written = written;
-                }
-            }
-        }
         if rows.written == 0 && (whole || same) {
             return Ok(if whole { Frozen::empty() } else { Frozen::layer(move || Ok(Layer { rows, ..Layer::default() })) });
         }
-        Ok(Frozen::layer(move || {
-            let at = groups.column(groups.num_columns() - 1).as_primitive::<UInt32Type>();
-            let (olds, numbered) = picked(&olds, at)?;
-            let mut columns = groups.columns().to_vec();
-            columns.pop();
-            columns.push(Arc::new(numbered));
-            let groups = RecordBatch::try_new(groups.schema(), columns)?;
-            let mut bytes = Vec::new();
-            let groups = ipc::tagged(&groups, tags)?;
-            for batch in [groups, olds, gone] {
-                packed::push(&batch.schema(), &[batch], &mut bytes)?;
+        let fields = Arc::new(Schema::new(self.fields.clone()));
+        let gone = super::spec::batch(&fields, self.groups.keys.columns(&gone)?, gone.len())?;
+        let mut bytes = self.spare.take();
+        let mut olds = 0;
+        packed::begin(&Arc::new(Schema::new_with_metadata(self.columns(), tags.into())), &mut bytes)?;
+        // few enough that they stay in the cache from their state to their bytes
+        for (at, piece) in some.chunks(packed::ROWS).enumerate() {
+            self.pack(piece, &mut olds, &mut bytes)?;
+            if at == 0 {
+                // what grows piece by piece is moved again and again
+                bytes.reserve(bytes.len().saturating_mul(some.len() / packed::ROWS));
             }
-            Ok(Layer { bytes, whole, rows })
-        }))
-    }
-    /// Keys, states, and what is known of these groups.
-    fn layer(&self, groups: &[u32]) -> Result<RecordBatch> {
-        let told: Vec<Told> = groups.iter().filter_map(|g| self.told.get(*g as usize).copied()).collect();
-        let mut cut = with_rows(&self.groups.partial(groups, &self.partial)?, told.iter().map(|t| t.net as u64).collect())?;
-        let flag = |name: &str, of: &dyn Fn(&Told) -> bool| {
-            (Field::new(name, DataType::Boolean, false), Arc::new(told.iter().map(|t| Some(of(t))).collect::<BooleanArray>()) as ArrayRef)
-        };
-        let old = told.iter().map(|t| (t.old != NONE).then_some(t.old)).collect::<UInt32Array>();
-        let columns =
-            [flag(SENT, &|t| t.sent), flag(DIRTY, &|t| t.dirty), (Field::new(OLD, DataType::UInt32, true), Arc::new(old) as ArrayRef)];
-        for (field, column) in columns {
-            cut = batch_with(&cut, field, column)?;
         }
-        Ok(cut)
+        packed::end(&mut bytes);
+        for batch in [self.olds_of(&some)?, gone] {
+            packed::push(&batch.schema(), &[batch], &mut bytes)?;
+        }
+        let spare = self.spare.clone();
+        Ok(Frozen::layer(move || Ok(Layer { bytes, whole, rows, spare })))
+    }
+    /// The old rows of these groups.
+    fn olds_of(&self, groups: &[u32]) -> Result<RecordBatch> {
+        let told = groups.iter().filter_map(|g| self.told.get(*g as usize));
+        let rows: UInt32Array = told.map(|t| t.old).filter(|old| *old != NONE).collect::<Vec<u32>>().into();
+        Ok(take_record_batch(&concat_batches(&self.schema, &self.olds)?, &rows)?)
+    }
+    /// The columns of a layer: keys, states, and what is known of groups.
+    fn columns(&self) -> Vec<FieldRef> {
+        let known = [
+            Field::new(ROWS, DataType::UInt64, false),
+            Field::new(SENT, DataType::Boolean, false),
+            Field::new(DIRTY, DataType::Boolean, false),
+            Field::new(OLD, DataType::UInt32, true),
+        ];
+        self.partial.fields().iter().cloned().chain(known.map(Arc::new)).collect()
+    }
+    /// Appends the rows of these groups; old rows are numbered on from `olds`.
+    fn pack(&self, groups: &[u32], olds: &mut u32, bytes: &mut Vec<u8>) -> Result<()> {
+        let mut piece = Piece::begin(groups.len(), bytes);
+        self.groups.pack(groups, &mut piece)?;
+        let told: Vec<Told> = groups.iter().filter_map(|g| self.told.get(*g as usize).copied()).collect();
+        let flags = |of: &dyn Fn(&Told) -> bool| {
+            Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(told.len(), |at| told.get(at).is_some_and(of)), None))
+        };
+        let mut next = || {
+            *olds += 1;
+            *olds - 1
+        };
+        let rows = told.iter().map(|t| t.net as u64).collect::<Vec<u64>>();
+        let old = told.iter().map(|t| (t.old != NONE).then(&mut next)).collect::<UInt32Array>();
+        let known: [ArrayRef; 4] = [Arc::new(UInt64Array::from(rows)), flags(&|t| t.sent), flags(&|t| t.dirty), Arc::new(old)];
+        known.iter().try_for_each(|column| piece.column(column))?;
+        piece.end()
     }
     /// Loads the layers of one instance.
     pub(super) fn load_layers(&mut self, layers: &[&[u8]], mine: &dyn Fn(u16) -> bool) -> Result<bool> {
@@ -126,7 +147,7 @@ impl UpdatingAggregate {
             found |= self.load_layer(layer, &mut gone, mine)?;
         }
         self.reenter();
-        self.changes.settled();
+        self.changes.settled(self.told.len());
         Ok(found)
     }
     /// Loads what is in no later layer; `gone` are the groups of which later layers say that they are not there any more.

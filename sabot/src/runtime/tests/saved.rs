@@ -62,7 +62,7 @@ impl Heavy {
         if whole && some.is_empty() {
             return Frozen::empty();
         }
-        Frozen::layer(move || Ok(Layer { bytes: some.iter().flat_map(|(k, n)| of_key(*k, *n)).collect(), whole, rows }))
+        Frozen::layer(move || Ok(Layer { bytes: some.iter().flat_map(|(k, n)| of_key(*k, *n)).collect(), whole, rows, ..Layer::default() }))
     }
     fn cut(&mut self, all: bool) -> Frozen {
         if self.rows.is_some() {
@@ -259,7 +259,7 @@ fn a_format_that_is_not_known_is_refused() {
     bytes[8] = 9;
     std::fs::write(&path, bytes).unwrap();
     let error = Checkpoint::read_file(&path).unwrap_err().to_string();
-    assert!(error.contains("has version 9 of the format, and this program reads version 4"), "{error}");
+    assert!(error.contains(&format!("has version 9 of the format, and this program reads version {CHECKPOINT_FORMAT}")), "{error}");
     std::fs::write(&path, b"SABOTCP1 and more").unwrap();
     assert!(Checkpoint::read_file(&path).unwrap_err().to_string().contains("version 1"));
     std::fs::write(&path, b"something else").unwrap();

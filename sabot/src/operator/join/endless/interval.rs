@@ -23,7 +23,9 @@ use super::store::{At, Forgotten, Store};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::join::pairs::{CHUNKS, OUT_ROWS};
 use crate::operator::join::{Condition, JoinSpec};
-use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress};
+use crate::operator::{
+    Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Kept, Operator, OperatorFactory, Output, Progress, Spare,
+};
 use crate::plan::{JoinKind, Matching};
 use crate::{Error, Result};
 
@@ -52,6 +54,8 @@ pub struct IntervalJoin {
     pending: Option<Pending>,
     /// Whether what is there is what layers hold and what has come since.
     layered: bool,
+    /// Memory for layers.
+    spare: Spare,
 }
 
 impl std::fmt::Debug for IntervalJoin {
@@ -132,6 +136,7 @@ impl IntervalJoin {
             scale,
             pending: None,
             layered: false,
+            spare: Spare::default(),
             spec,
         })
     }
@@ -259,7 +264,7 @@ impl IntervalJoin {
         self.layered = true;
         let [left, right] = &mut self.stores;
         let ((left, a), (right, b)) = (left.cut(whole), right.cut(whole));
-        layers::layer([left, right], whole, a || b, 0)
+        layers::layer([left, right], whole, a || b, 0, self.spare.clone())
     }
     /// Keeps the rows of a morsel that may still meet partners; the others leave.
     fn settle(&mut self, pending: Pending, out: &mut dyn Output) -> Result<()> {
@@ -346,7 +351,7 @@ impl Operator for IntervalJoin {
         Ok(Progress::Done)
     }
     fn held_bytes(&self) -> usize {
-        self.stores.iter().map(Store::bytes).sum()
+        self.stores.iter().map(Store::bytes).sum::<usize>() + self.spare.bytes()
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         Ok(self.cut(true))

@@ -15,7 +15,7 @@ use arrow_schema::{DataType, Field, Schema};
 use super::pieces::Pieces;
 use super::shape::Shape;
 use crate::operator::keys::rows_of;
-use crate::operator::{Frozen, Layer, LayerRows, ipc, packed};
+use crate::operator::{Frozen, Layer, LayerRows, Spare, ipc, packed};
 use crate::{Error, Result};
 
 /// In a layer: a stretch, how many rows it has, how many of them the layer holds, what became of all of them, and the time of the join.
@@ -69,7 +69,7 @@ impl SideCut {
 }
 
 /// A layer of both sides. `changed` is whether anything is to be said beside new rows and fates; `time` is the join's own.
-pub(super) fn layer(sides: [SideCut; 2], whole: bool, changed: bool, time: i64) -> Frozen {
+pub(super) fn layer(sides: [SideCut; 2], whole: bool, changed: bool, time: i64, spare: Spare) -> Frozen {
     let all = || sides.iter().flat_map(|side| &side.stretches);
     let rows = LayerRows { written: all().map(|s| u64::from(s.new)).sum(), live: all().map(|s| u64::from(s.rows)).sum() };
     if whole && rows.live == 0 {
@@ -79,12 +79,12 @@ pub(super) fn layer(sides: [SideCut; 2], whole: bool, changed: bool, time: i64) 
         return Frozen::layer(move || Ok(Layer { rows, ..Layer::default() }));
     }
     Frozen::layer(move || {
-        let mut bytes = Vec::new();
+        let mut bytes = spare.take();
         for side in &sides {
             ipc::push(&ipc::tagged(&side.index()?, [(TIME.to_owned(), time.to_string())])?, &mut bytes)?;
             packed::push(&side.shape.schema, &side.batches, &mut bytes)?;
         }
-        Ok(Layer { bytes, whole, rows })
+        Ok(Layer { bytes, whole, rows, spare })
     })
 }
 

@@ -24,7 +24,9 @@ use crate::kernel::{Morsel, Origin};
 use crate::operator::distinct::take_rows;
 use crate::operator::join::{Condition, Join, JoinSpec};
 use crate::operator::keys::key_groups;
-use crate::operator::{Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Progress};
+use crate::operator::{
+    Account, END_OF_TIME, EventTime, Frozen, GroupState, Instance, Mark, Operator, OperatorFactory, Output, Progress, Spare,
+};
 use crate::plan::{Matching, Span};
 use crate::{Error, Result};
 
@@ -48,6 +50,8 @@ pub struct WindowJoin {
     /// The same at the last cut; and whether what is there is what layers hold and what has come since.
     written_closed: EventTime,
     layered: bool,
+    /// Memory for layers.
+    spare: Spare,
 }
 
 impl std::fmt::Debug for WindowJoin {
@@ -123,6 +127,7 @@ impl WindowJoin {
             closed: EventTime::MIN,
             written_closed: EventTime::MIN,
             layered: false,
+            spare: Spare::default(),
             spec,
         })
     }
@@ -158,7 +163,7 @@ impl WindowJoin {
         }
         let closed = std::mem::replace(&mut self.written_closed, self.closed) != self.closed;
         self.layered = true;
-        layers::layer([left, right], whole, closed, self.closed)
+        layers::layer([left, right], whole, closed, self.closed, self.spare.clone())
     }
     /// Closes the windows that both sides' time has passed.
     fn advance(&mut self, out: &mut dyn Output) -> Result<()> {
@@ -289,7 +294,7 @@ impl Operator for WindowJoin {
         Ok(Progress::Done)
     }
     fn held_bytes(&self) -> usize {
-        self.panes.values().flatten().map(Pieces::bytes).sum()
+        self.panes.values().flatten().map(Pieces::bytes).sum::<usize>() + self.spare.bytes()
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         Ok(self.cut(true))
