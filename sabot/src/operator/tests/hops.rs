@@ -62,7 +62,7 @@ fn run(spec: &Arc<AggregateSpec>, input: &RecordBatch, size: usize, times: bool,
         op.watermark(0, time, &mut a).unwrap();
         std::mem::take(&mut a.morsels).into_iter().for_each(|m| b.feed(last.as_mut(), 0, m));
         last.watermark(0, time, &mut b).unwrap();
-        assert!(last.held_bytes() > 0 && last.hold() >= time - 1000);
+        assert!(last.hold() >= time - 1);
         if restarts && i % 7 == 3 {
             let states = last.snapshot(1).unwrap().write().unwrap();
             last = second.create(one).unwrap();
