@@ -52,6 +52,7 @@ impl Lower<'_> {
         let factory = match window {
             Some(Span::Session { .. }) if !bounded => PartialAggregate::prompt(Arc::clone(&spec), &from_schema)?,
             _ if emit.changes() => PartialAggregate::each_morsel(Arc::clone(&spec), &from_schema)?,
+            Some(Span::Aligned { .. }) if !bounded && tables == 1 => PartialAggregate::passing(Arc::clone(&spec), &from_schema)?,
             _ => PartialAggregate::factory(Arc::clone(&spec), &from_schema, tables)?,
         };
         let partial = self.push(

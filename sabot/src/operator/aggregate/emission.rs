@@ -47,6 +47,16 @@ pub(super) struct Piece {
 }
 
 impl Emission {
+    /// Of these groups, listed by key group.
+    pub(super) fn listed(by_key_group: &[Vec<u32>]) -> Self {
+        let mut ends = 0;
+        let ranges = by_key_group.iter().zip(0u16..).filter(|(list, _)| !list.is_empty()).map(|(list, group)| {
+            let start = ends;
+            ends += list.len();
+            (group, start..ends)
+        });
+        Emission { ranges: ranges.collect(), order: by_key_group.concat(), merge: None }
+    }
     pub(super) fn bytes(&self) -> usize {
         self.order.capacity() * 4 + self.merge.as_ref().map_or(0, |(_, m)| m.bytes())
     }
@@ -89,17 +99,17 @@ impl FinalAggregate {
     }
     /// Sends groups of memory, of key groups before `until`, and counts their rows; `false` if there is none.
     pub(super) fn emit_some(&mut self, emission: &mut Emission, until: u16, out: &mut dyn Output) -> Result<bool> {
-        let Some(piece) = self.piece(&self.groups, emission, until)? else { return Ok(false) };
+        let Some(piece) = self.piece(&self.groups, emission, until, None)? else { return Ok(false) };
         out.account(Account { used: piece.rows, held: -(piece.rows as i64), ..Account::default() });
         self.send_piece(piece, out);
         Ok(true)
     }
-    /// The next results of a table.
-    pub(super) fn piece(&self, of: &Groups, emission: &mut Emission, until: u16) -> Result<Option<Piece>> {
+    /// The next results of a table, of the window that begins at `start` if its keys do not tell.
+    pub(super) fn piece(&self, of: &Groups, emission: &mut Emission, until: u16, start: Option<i64>) -> Result<Option<Piece>> {
         let ranges = emission.next(until);
         let (Some(first), Some(last)) = (ranges.first().map(|r| r.1.start), ranges.last().map(|r| r.1.end)) else { return Ok(None) };
         let groups = emission.order.get(first..last).unwrap_or(&[]);
-        Ok(Some(Piece { batch: self.result(of, groups)?, rows: of.rows_of(groups), ranges }))
+        Ok(Some(Piece { batch: self.result(of, groups, start)?, rows: of.rows_of(groups), ranges }))
     }
     pub(super) fn send_piece(&mut self, piece: Piece, out: &mut dyn Output) {
         let first = piece.ranges.first().map_or(0, |r| r.1.start);
@@ -153,7 +163,7 @@ impl FinalAggregate {
             let rows = groups.rows_of(&list);
             out.account(Account { used: rows, held: -(rows as i64), ..Account::default() });
             for some in list.chunks(OUT_ROWS) {
-                let result = self.result(&groups, some)?;
+                let result = self.result(&groups, some, None)?;
                 self.send(group, result, out);
             }
             return Ok(None);
@@ -248,7 +258,7 @@ impl FinalAggregate {
     }
     /// Results with the columns that tell their order.
     fn numbered(&self, groups: &Groups, list: &[u32], firsts: &[u64]) -> Result<RecordBatch> {
-        let mut batch = self.result(groups, list)?;
+        let mut batch = self.result(groups, list, None)?;
         // names of the user's are not in the way
         let fields = batch.schema_ref().fields().iter().enumerate().map(|(i, f)| f.as_ref().clone().with_name(format!("{i}")));
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));

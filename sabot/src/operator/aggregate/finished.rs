@@ -12,15 +12,17 @@ use super::window::Units;
 use crate::operator::instants::micros;
 use crate::{Error, Result};
 
-/// The results of these groups, as columns of `schema`.
+/// The results of these groups, as columns of `schema`. All of them are of the window that begins at `start`, or their keys end with its start.
 pub(super) fn finished(
     spec: &AggregateSpec,
     schema: &SchemaRef,
     window: Option<Units>,
     of: &Groups,
     groups: &[u32],
+    start: Option<ArrayRef>,
 ) -> Result<RecordBatch> {
     let mut columns = of.keys.columns(groups)?;
+    columns.extend(start);
     match (window, columns.last()) {
         (Some(units), Some(starts)) if units.session => {
             let (starts, ends) = session_bounds(units, of, groups, starts.data_type())?;

@@ -62,6 +62,8 @@ pub struct FinalAggregate {
     /// Groups whose windows were emitted; dropped when they are the majority.
     pub(super) dead: usize,
     pub(super) watermark: EventTime,
+    /// Until then nothing is done that takes long.
+    quiet: EventTime,
     /// Rows that each key group emitted.
     pub(super) emitted: Vec<u64>,
     list: RowList,
@@ -120,6 +122,7 @@ impl FinalAggregate {
             behind: false,
             dead: 0,
             watermark: EventTime::MIN,
+            quiet: EventTime::MIN,
             emitted: vec![0; usize::from(KEY_GROUPS)],
             list: RowList::default(),
             numbers: Vec::new(),
@@ -157,7 +160,8 @@ impl FinalAggregate {
         let mut in_time = Vec::new();
         let mut kept = kept;
         if let Some((units, starts)) = &starts {
-            let late = |row: usize| starts.get(row).is_some_and(|s| units.pane_end(*s) <= self.watermark);
+            let last = units.last_pane(self.watermark);
+            let late = |row: usize| starts.get(row).is_some_and(|s| *s <= last);
             let mut any = false;
             kept.each(|_, row| any |= late(row));
             if any {
@@ -193,9 +197,13 @@ impl FinalAggregate {
         }
         Ok(())
     }
-    /// The result of these groups.
-    pub(super) fn result(&self, of: &Groups, groups: &[u32]) -> Result<RecordBatch> {
-        finished(&self.spec, &self.schema, self.window, of, groups)
+    /// The result of these groups, of the window that begins at `start` if their keys do not tell.
+    pub(super) fn result(&self, of: &Groups, groups: &[u32], start: Option<i64>) -> Result<RecordBatch> {
+        let start = match (self.window, start, self.fields.last()) {
+            (Some(units), Some(start), Some(field)) => Some(units.column(vec![start; groups.len()], field.data_type())?),
+            _ => None,
+        };
+        finished(&self.spec, &self.schema, self.window, of, groups, start)
     }
     /// Emits the windows that end after `from`, by `until`.
     fn emit_windows(&mut self, from: EventTime, until: EventTime, out: &mut dyn Output) -> Result<()> {
@@ -241,9 +249,11 @@ impl FinalAggregate {
         }
         Ok(())
     }
-    /// What results need not wait for: drops dead groups if they are many, and merges what is known of the next window.
+    /// What results need not wait for: drops dead groups if they are many, and merges what is known of the next window. Dropping takes long, and steps
+    /// behind that have just got results may need the thread, so it waits a little; unless memory is short of use.
     fn tidy(&mut self) -> Result<()> {
-        if self.dead * 2 > self.groups.keys.len() {
+        let (dead, all) = (self.dead, self.groups.keys.len());
+        if dead * 2 > all && (self.watermark >= self.quiet || dead * 4 > all * 3) {
             self.compact()?;
         }
         if let Some(units) = self.window.filter(|_| self.behind) {
@@ -360,6 +370,9 @@ impl Operator for FinalAggregate {
         }
         let dead = self.dead;
         self.emit_windows(before, self.watermark, out)?;
+        if self.dead > dead {
+            self.quiet = self.window.map_or(self.watermark, |units| self.watermark.saturating_add(units.pause()));
+        }
         if self.dead == dead { self.tidy() } else { Ok(()) }
     }
     fn hold(&self) -> EventTime {

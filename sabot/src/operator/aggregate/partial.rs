@@ -28,6 +28,14 @@ const NEW_OF_100: u64 = 95;
 /// split that never ends.
 const MAX_GROUPS: usize = 1 << 18;
 
+/// Groups at which a table of a window that has not ended is looked at: keys and states that fit into a second-level cache.
+const PASSING: usize = 1 << 13;
+/// It is sent on if so many rows came for each of its groups, so that few rows are sent for those that came.
+const ROWS_PER_GROUP: usize = 4;
+/// And if its last rows began so many of a hundred of the groups that its rows began on average: keys pass by, such as auctions or
+/// orders. If the same keys came again and again, hardly any would be new by now (of uniform ones, 8 of a hundred of the average).
+const STEADY_OF_100: usize = 75;
+
 /// Rows of a split so far, in a snapshot's metadata.
 const SEEN: &str = "sabot.seen";
 /// Whether rows of a split are sent as they come, in a snapshot's metadata.
@@ -56,6 +64,8 @@ pub struct PartialAggregate {
 enum Pace {
     /// When the table is large.
     Tables,
+    /// Also when it has grown a little, and will not be of use for the rows to come: less is left to do when the window ends.
+    Passing,
     /// Rows are sent as they come, one partial state each.
     Rows,
     /// At the end of each morsel.
@@ -72,6 +82,18 @@ struct Split {
     raw: bool,
     /// No pane begins earlier: watermarks that end none are over at once.
     earliest: i64,
+    /// Rows in the table, and its groups as they were some rows ago.
+    rows: usize,
+    before: usize,
+}
+
+impl Split {
+    /// Whether keys pass by: the table will not be of use for the rows to come. Asked once for each [`PIECE`].
+    fn passes(&mut self) -> bool {
+        let groups = self.groups.keys.len();
+        let new = groups - std::mem::replace(&mut self.before, groups).min(groups);
+        groups >= PASSING && self.rows >= groups * ROWS_PER_GROUP && new * self.rows * 100 >= groups * PIECE as usize * STEADY_OF_100
+    }
 }
 
 impl std::fmt::Debug for PartialAggregate {
@@ -100,6 +122,13 @@ impl PartialAggregate {
     /// As for [`factory`](Self::factory).
     pub fn prompt(spec: Arc<AggregateSpec>, input: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
         Self::make(spec, input, MAX_GROUPS, Pace::Rows)
+    }
+    /// As [`factory`](Self::factory), for windows of rows that need not end: where keys pass by, groups are sent on before a window ends.
+    ///
+    /// # Errors
+    /// As for [`factory`](Self::factory).
+    pub fn passing(spec: Arc<AggregateSpec>, input: &SchemaRef) -> Result<Arc<dyn OperatorFactory>> {
+        Self::make(spec, input, MAX_GROUPS, Pace::Passing)
     }
     /// As [`factory`](Self::factory), for results that are sent as they change: groups are sent on at the end of each morsel.
     ///
@@ -147,7 +176,8 @@ impl PartialAggregate {
             Some(groups) => groups,
             None => Groups::new(&self.spec, &self.fields)?,
         };
-        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw: self.pace == Pace::Rows, earliest: i64::MAX });
+        let raw = self.pace == Pace::Rows;
+        self.splits.push(Split { origin, groups, seen: 0, sent: 0, raw, earliest: i64::MAX, rows: 0, before: 0 });
         Ok(self.splits.len() - 1)
     }
     /// Sends the groups of a split whose panes end by `until` (all of them without a window).
@@ -161,7 +191,8 @@ impl PartialAggregate {
                 let all = split.groups.all();
                 let starts = split.groups.keys.columns(&all)?.pop().ok_or_else(|| Error::internal("a window without its start"))?;
                 let starts = words(&starts)?;
-                let closed = |g: &u32| starts.get(*g as usize).is_some_and(|s| units.pane_end(*s) <= until);
+                let last = units.last_pane(until);
+                let closed = |g: &u32| starts.get(*g as usize).is_some_and(|s| *s <= last);
                 let parts = all.into_iter().partition::<Vec<u32>, _>(closed);
                 split.earliest = parts.1.iter().filter_map(|g| starts.get(*g as usize)).copied().min().unwrap_or(i64::MAX);
                 parts
@@ -175,6 +206,8 @@ impl PartialAggregate {
         let rows = split.groups.rows_of(&sent);
         let origin = Origin { row: split.sent, ..split.origin };
         split.sent += sent.len() as u64;
+        split.rows = split.rows.saturating_sub(rows as usize);
+        split.before = kept.len();
         if kept.is_empty() {
             split.groups.clear();
         } else {
@@ -226,11 +259,14 @@ impl PartialAggregate {
                 state.update(&self.groups, rows, &input).map_err(|f| f.at(&self.spec.name, Some(origin)))?;
             }
             split.seen += piece.len() as u64;
+            split.rows += piece.len();
             done += piece.len();
             if split.seen == TRIAL && self.window.is_none() && !self.keys.is_empty() {
                 split.raw = split.groups.keys.len() as u64 * 100 > TRIAL * NEW_OF_100;
             }
-            if split.raw || split.seen.is_multiple_of(PIECE) && split.groups.keys.len() > self.max_groups {
+            let look = split.seen.is_multiple_of(PIECE);
+            let early = look && self.pace == Pace::Passing && split.passes();
+            if split.raw || early || look && split.groups.keys.len() > self.max_groups {
                 self.flush(at, EventTime::MAX, out)?;
             }
         }
@@ -320,6 +356,8 @@ impl Operator for PartialAggregate {
                 split.raw = ipc::tag(&batch, RAW) == Some("1");
             }
             super::cut::load(&mut split.groups, &batch, &self.schema, self.fields.len(), &self.counts, &self.spec.name)?;
+            split.rows = split.groups.rows.iter().sum::<u64>() as usize;
+            split.before = split.groups.keys.len();
         }
         Ok(true)
     }

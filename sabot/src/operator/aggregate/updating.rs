@@ -343,7 +343,7 @@ impl UpdatingAggregate {
         Ok(())
     }
     fn result(&self, groups: &[u32]) -> Result<RecordBatch> {
-        finished(&self.spec, &self.schema, self.window, &self.groups, groups)
+        finished(&self.spec, &self.schema, self.window, &self.groups, groups, None)
     }
     /// Whether a window takes no more rows.
     fn closed(&self, units: Units, start: i64) -> bool {

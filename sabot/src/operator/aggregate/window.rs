@@ -111,6 +111,19 @@ impl Units {
     pub(super) fn pane_end(self, start: i64) -> EventTime {
         self.micros(i128::from(start) + i128::from(self.pane))
     }
+    /// Microseconds after the end of a window after which its results are where they go: a part of those to the next end, and no more than a second.
+    pub(super) fn pause(self) -> EventTime {
+        (self.micros(i128::from(self.slide)) / 4).min(1_000_000)
+    }
+    /// The latest start of a pane that ends by `until`: to be compared with many.
+    pub(super) fn last_pane(self, until: EventTime) -> i64 {
+        if until == EventTime::MAX {
+            return i64::MAX;
+        }
+        // the last unit that is rounded down to `until` or less
+        let end = -(-(i128::from(until) + 1) * i128::from(self.per_second)).div_euclid(1_000_000) - 1;
+        i64::try_from(end - i128::from(self.pane)).unwrap_or(if until < 0 { i64::MIN } else { i64::MAX })
+    }
     /// The starts of the windows that hold the pane at `pane`.
     pub(super) fn windows_of(self, pane: i64, mut window: impl FnMut(i64)) {
         let mut start = pane.saturating_sub(pane.rem_euclid(self.slide));
@@ -141,14 +154,19 @@ impl Units {
                 "event time is null in some rows; make the field a plain `Timestamp`, and drop such rows at the source".into(),
             ));
         }
+        // rows that follow one another mostly are in one pane, and a division takes longer than all else
+        let (mut start, mut next) = (0, 0);
         let floor = |t: i64| {
             let t = t.saturating_add(self.offset);
-            t.saturating_sub(t.rem_euclid(self.pane))
+            if t < start || t >= next {
+                start = t.saturating_sub(t.rem_euclid(self.pane));
+                next = start.saturating_add(self.pane);
+            }
+            start
         };
-        fn map<T: ArrowPrimitiveType<Native = i64>>(times: &ArrayRef, floor: impl Fn(i64) -> i64) -> ArrayRef {
-            let array = times.as_primitive::<T>();
-            let out: PrimitiveArray<T> = array.unary(floor);
-            std::sync::Arc::new(out.with_data_type(times.data_type().clone()))
+        fn map<T: ArrowPrimitiveType<Native = i64>>(times: &ArrayRef, floor: impl FnMut(i64) -> i64) -> ArrayRef {
+            let starts = PrimitiveArray::<T>::from_iter_values(times.as_primitive::<T>().values().iter().copied().map(floor));
+            std::sync::Arc::new(starts.with_data_type(times.data_type().clone()))
         }
         Ok(match times.data_type() {
             DataType::Timestamp(TimeUnit::Second, _) => map::<TimestampSecondType>(times, floor),

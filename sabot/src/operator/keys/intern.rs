@@ -166,7 +166,7 @@ impl Interner {
         };
         Arc::make_mut(&mut self.views).push(view);
         let code = self.views.len() as u32;
-        self.slots.insert(hash, hash, code, |tag| tag);
+        self.slots.writer().insert(hash, hash, code, |tag| tag);
         code
     }
     /// Calls `f` with the bytes of a code; `None` for null.

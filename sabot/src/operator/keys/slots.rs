@@ -59,43 +59,68 @@ impl Slots {
     /// The number of the first entry of this hash with this tag for which `same` holds.
     #[inline(always)]
     pub(super) fn find(&self, hash: u64, tag: u64, same: impl Fn(u32) -> bool) -> Option<u32> {
-        let mask = self.mask();
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots.get(at)?;
-            let number = slot.number.checked_sub(1)?;
-            if slot.tag == tag && same(number) {
-                return Some(number);
-            }
-            at = (at + 1) & mask;
-        }
+        find(&self.slots, hash, tag, same)
+    }
+    /// For insertions.
+    pub(super) fn writer(&mut self) -> Writer<'_> {
+        Writer { slots: Arc::make_mut(&mut self.slots), entries: &mut self.entries }
+    }
+}
+
+/// A table that is made its own once for many insertions: an atomic operation per entry would wait for all memory that those before it asked for.
+pub(super) struct Writer<'a> {
+    slots: &'a mut Vec<Slot>,
+    entries: &'a mut usize,
+}
+
+impl Writer<'_> {
+    #[inline(always)]
+    pub(super) fn find(&self, hash: u64, tag: u64, same: impl Fn(u32) -> bool) -> Option<u32> {
+        find(self.slots, hash, tag, same)
     }
     /// Adds an entry that is not there. `hash_of` gives the hash of a tag.
+    #[inline(always)]
     pub(super) fn insert(&mut self, hash: u64, tag: u64, number: u32, hash_of: impl Fn(u64) -> u64) {
-        if (self.entries + 1) * 2 > self.slots.len() {
+        if (*self.entries + 1) * 2 > self.slots.len() {
             self.grow(hash_of);
         }
-        self.entries += 1;
-        self.put(hash, Slot { tag, number: number + 1 });
-    }
-    fn put(&mut self, hash: u64, entry: Slot) {
-        let mask = self.mask();
-        let mut at = hash as usize & mask;
-        let slots = Arc::make_mut(&mut self.slots);
-        while let Some(slot) = slots.get_mut(at) {
-            if slot.number == 0 {
-                *slot = entry;
-                return;
-            }
-            at = (at + 1) & mask;
-        }
+        *self.entries += 1;
+        put(self.slots, hash, Slot { tag, number: number + 1 });
     }
     #[cold]
     fn grow(&mut self, hash_of: impl Fn(u64) -> u64) {
         let times = if self.slots.len() < SOON { 4 } else { 2 };
-        let larger = vec![Slot::default(); (self.slots.len() * times).max(SMALLEST)];
-        for entry in std::mem::replace(&mut self.slots, Arc::new(larger)).iter().filter(|s| s.number > 0) {
-            self.put(hash_of(entry.tag), *entry);
+        let mut larger = vec![Slot::default(); (self.slots.len() * times).max(SMALLEST)];
+        for entry in self.slots.iter().filter(|s| s.number > 0) {
+            put(&mut larger, hash_of(entry.tag), *entry);
         }
+        *self.slots = larger;
+    }
+}
+
+#[inline(always)]
+fn find(slots: &[Slot], hash: u64, tag: u64, same: impl Fn(u32) -> bool) -> Option<u32> {
+    let mask = slots.len().wrapping_sub(1);
+    let mut at = hash as usize & mask;
+    loop {
+        let slot = slots.get(at)?;
+        let number = slot.number.checked_sub(1)?;
+        if slot.tag == tag && same(number) {
+            return Some(number);
+        }
+        at = (at + 1) & mask;
+    }
+}
+
+#[inline(always)]
+fn put(slots: &mut [Slot], hash: u64, entry: Slot) {
+    let mask = slots.len().wrapping_sub(1);
+    let mut at = hash as usize & mask;
+    while let Some(slot) = slots.get_mut(at) {
+        if slot.number == 0 {
+            *slot = entry;
+            return;
+        }
+        at = (at + 1) & mask;
     }
 }

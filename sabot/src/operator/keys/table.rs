@@ -27,8 +27,8 @@ struct Place {
 
 impl Place {
     #[inline(always)]
-    fn take(self, key: &[u64]) -> u64 {
-        let word = key.get(self.word).copied().unwrap_or_default() >> self.shift;
+    fn of(self, word: u64) -> u64 {
+        let word = word >> self.shift;
         if self.bits == 64 { word } else { word & ((1 << self.bits) - 1) }
     }
 }
@@ -326,7 +326,9 @@ impl Keys {
             // what is not in the range is nowhere else
             let lost = !INSERT && self.slots.is_empty() && !nulls.contains(&true);
             if missing && !lost {
-                self.look_up::<INSERT>(words, nulls, out.get_mut(from..).unwrap_or(&mut []));
+                let groups = out.get_mut(from..).unwrap_or(&mut []);
+                self.hash(words, groups);
+                if INSERT { self.insert_missing(words, nulls, groups) } else { self.find_missing(words, nulls, groups) }
             }
         }
         self.words = words;
@@ -334,47 +336,54 @@ impl Keys {
             self.codes.null = nulls;
         }
     }
-    /// Groups of keys that are outside of the dense range, or new.
-    fn look_up<const INSERT: bool>(&mut self, words: &[u64], nulls: &[bool], groups: &mut [u32]) {
-        let mut hashes = std::mem::take(&mut self.hashes);
-        hashes.clear();
-        hashes.extend(words.iter().map(|word| mix(*word, 0)));
+    /// The hashes of these keys, of which those without a group will be looked up.
+    fn hash(&mut self, words: &[u64], groups: &[u32]) {
+        self.hashes.clear();
+        self.hashes.extend(words.iter().map(|word| mix(*word, 0)));
         if self.slots.is_large() {
-            for (hash, _) in hashes.iter().zip(groups.iter()).filter(|(_, group)| **group == NO_GROUP) {
+            for (hash, _) in self.hashes.iter().zip(groups).filter(|(_, group)| **group == NO_GROUP) {
                 self.slots.prefetch(*hash);
             }
         }
-        for (i, ((group, word), hash)) in groups.iter_mut().zip(words).zip(&hashes).enumerate() {
+    }
+    /// Groups of keys that are outside of the dense range.
+    fn find_missing(&mut self, words: &[u64], nulls: &[bool], groups: &mut [u32]) {
+        for (i, ((group, word), hash)) in groups.iter_mut().zip(words).zip(&self.hashes).enumerate() {
             if nulls.get(i) == Some(&true) {
-                if INSERT && self.null == NO_GROUP {
-                    self.null = self.add(0);
+                *group = self.null;
+            } else if *group == NO_GROUP {
+                *group = self.slots.find(*hash, *word, |_| true).unwrap_or(NO_GROUP);
+            }
+        }
+    }
+    /// Groups of keys that are outside of the dense range, or new.
+    fn insert_missing(&mut self, words: &[u64], nulls: &[bool], groups: &mut [u32]) {
+        let (keys, mut slots, mut dense) = (Arc::make_mut(&mut self.keys), self.slots.writer(), self.dense.writer());
+        for (i, ((group, word), hash)) in groups.iter_mut().zip(words).zip(&self.hashes).enumerate() {
+            if nulls.get(i) == Some(&true) {
+                if self.null == NO_GROUP {
+                    self.null = keys.len() as u32;
+                    keys.push(0);
                 }
                 *group = self.null;
             } else if *group == NO_GROUP {
                 // it may be new in this chunk, and its second row
-                let dense = if INSERT { self.dense.get(*word) } else { 0 };
-                *group = if dense > 0 {
-                    dense - 1
-                } else if let Some(known) = self.slots.find(*hash, *word, |_| true) {
+                let known = dense.get(*word);
+                *group = if known > 0 {
+                    known - 1
+                } else if let Some(known) = slots.find(*hash, *word, |_| true) {
                     known
-                } else if INSERT {
-                    let group = self.add(*word);
-                    if !self.dense.set(*word, group, &self.keys, self.null) {
-                        self.slots.insert(*hash, *word, group, |word| mix(word, 0));
+                } else {
+                    let group = keys.len() as u32;
+                    keys.push(*word);
+                    if !dense.set(*word, group, keys, self.null) {
+                        slots.insert(*hash, *word, group, |word| mix(word, 0));
                     }
                     group
-                } else {
-                    NO_GROUP
                 };
             }
         }
-        self.hashes = hashes;
-    }
-    /// Makes a group of a key of one word.
-    fn add(&mut self, word: u64) -> u32 {
-        Arc::make_mut(&mut self.keys).push(word);
-        self.groups += 1;
-        self.groups as u32 - 1
+        self.groups = keys.len();
     }
     fn probe_words<const INSERT: bool>(&mut self, out: &mut Vec<u32>) {
         let width = self.width;
@@ -384,20 +393,27 @@ impl Keys {
             if self.slots.is_large() {
                 self.hashes.iter().for_each(|hash| self.slots.prefetch(*hash));
             }
-            for (key, hash) in words.chunks_exact(width).zip(&self.hashes) {
+            let rows = words.chunks_exact(width).zip(&self.hashes);
+            if !INSERT {
                 let keys = &self.keys;
-                let same = |group: u32| keys.get(group as usize * width..).and_then(|k| k.get(..width)) == Some(key);
-                match self.slots.find(*hash, *hash, same) {
-                    Some(group) => out.push(group),
-                    None if INSERT => {
+                out.extend(rows.map(|(key, hash)| self.slots.find(*hash, *hash, |group| is_at(keys, group, key)).unwrap_or(NO_GROUP)));
+                continue;
+            }
+            let (keys, mut slots) = (Arc::make_mut(&mut self.keys), self.slots.writer());
+            // rows that follow one another often have one key, such as a window
+            let mut before: (&[u64], u32) = (&[], NO_GROUP);
+            for (key, hash) in rows {
+                if before.1 == NO_GROUP || !equal(before.0, key) {
+                    let group = slots.find(*hash, *hash, |group| is_at(keys, group, key)).unwrap_or_else(|| {
                         let group = self.groups as u32;
-                        self.slots.insert(*hash, *hash, group, |hash| hash);
-                        Arc::make_mut(&mut self.keys).extend_from_slice(key);
+                        slots.insert(*hash, *hash, group, |hash| hash);
+                        keys.extend_from_slice(key);
                         self.groups += 1;
-                        out.push(group);
-                    }
-                    None => out.push(NO_GROUP),
+                        group
+                    });
+                    before = (key, group);
                 }
+                out.push(before.1);
             }
         }
     }
@@ -406,20 +422,27 @@ impl Keys {
     /// # Errors
     /// If Arrow refuses an array: a bug.
     pub fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.first_columns(groups, self.columns.len())
+    }
+    /// As [`columns`](Self::columns), but of only so many.
+    ///
+    /// # Errors
+    /// As for [`columns`](Self::columns).
+    pub(crate) fn first_columns(&self, groups: &[u32], count: usize) -> Result<Vec<ArrayRef>> {
         if self.by == By::Text {
             let code = |group: &u32| u64::from(if *group == self.null { NULL } else { group + u32::from(*group < self.null) });
             let codes = Codes { low: groups.iter().map(code).collect(), ..Codes::default() };
-            return self.columns.iter().map(|column| column.coder.array(&codes)).collect();
+            return self.columns.iter().take(count).map(|column| column.coder.array(&codes)).collect();
         }
-        let key = |group: u32| self.keys.get(group as usize * self.width..).and_then(|k| k.get(..self.width)).unwrap_or(&[]);
-        let mut out = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            let mut codes = Codes { low: groups.iter().map(|g| column.low.take(key(*g))).collect(), ..Codes::default() };
+        let word = |group: u32, at: Place| at.of(self.keys.get(group as usize * self.width + at.word).copied().unwrap_or_default());
+        let mut out = Vec::with_capacity(count);
+        for column in self.columns.iter().take(count) {
+            let mut codes = Codes { low: groups.iter().map(|g| word(*g, column.low)).collect(), ..Codes::default() };
             if let Some(high) = column.high {
-                codes.high = groups.iter().map(|g| high.take(key(*g))).collect();
+                codes.high = groups.iter().map(|g| word(*g, high)).collect();
             }
             if let Some(null) = column.null {
-                codes.null = groups.iter().map(|g| null.take(key(*g)) == 1).collect();
+                codes.null = groups.iter().map(|g| word(*g, null) == 1).collect();
             } else if self.null != NO_GROUP {
                 codes.null = groups.iter().map(|g| *g == self.null).collect();
             }
@@ -427,6 +450,19 @@ impl Keys {
         }
         Ok(out)
     }
+}
+
+/// Whether the key of a group is this one.
+#[inline(always)]
+fn is_at(keys: &[u64], group: u32, key: &[u64]) -> bool {
+    let from = group as usize * key.len();
+    keys.get(from..from + key.len()).is_some_and(|known| equal(known, key))
+}
+
+/// Whether two keys of as many words are equal: they are too short for a call.
+#[inline(always)]
+fn equal(a: &[u64], b: &[u64]) -> bool {
+    a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 fn put(words: &mut [u64], width: usize, place: Place, codes: impl Iterator<Item = u64>) {

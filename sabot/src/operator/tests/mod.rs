@@ -6,6 +6,7 @@ mod aggregate;
 mod asynchronous;
 mod endless_joins;
 mod hand;
+mod hops;
 mod join;
 mod keyed;
 mod keyed_cuts;
