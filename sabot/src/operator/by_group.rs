@@ -31,7 +31,7 @@ struct Grouped {
     runs: Vec<(u16, Range<usize>)>,
 }
 
-/// Rows that wait, and how many each key group has sent.
+/// Rows that wait, and how many each key group has sent. A clone is cheap: rows are shared.
 #[derive(Clone, Debug)]
 pub(super) struct ByGroup {
     node: u32,
@@ -126,10 +126,6 @@ impl ByGroup {
         self.waiting.retain(|g| !g.runs.is_empty());
         self.rows = self.waiting.iter().flat_map(|g| &g.runs).map(|run| run.1.len()).sum();
         self.set_emitted(group, 0);
-    }
-    /// A cheap copy.
-    pub(super) fn cut(&self) -> ByGroup {
-        self.clone()
     }
     pub(super) fn bytes(&self) -> usize {
         let run = size_of::<(u16, Range<usize>)>();

@@ -200,7 +200,7 @@ impl Operator for Distinct {
     }
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         let keys = keys_of(&self.seen.keys, &self.seen.fields)?;
-        Ok(write(keys, self.out.as_ref().map(ByGroup::cut)))
+        Ok(write(keys, self.out.clone()))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
         let (keys, _) = read(state, 0, &self.spec.name, self.out.as_mut())?;

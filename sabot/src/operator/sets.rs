@@ -151,7 +151,7 @@ impl Operator for SetOperator {
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         let keys = keys_of(&self.keys, &self.fields)?;
         let marks: ArrayRef = Arc::new(UInt8Array::from(self.marks.clone()));
-        Ok(write_with(batch_with(&keys, Field::new(MARKS, DataType::UInt8, false), marks)?, 1, Some(self.out.cut())))
+        Ok(write_with(batch_with(&keys, Field::new(MARKS, DataType::UInt8, false), marks)?, 1, Some(self.out.clone())))
     }
     fn restore(&mut self, state: &GroupState) -> Result<()> {
         let (keys, marks) = read(state, 1, &self.spec.name, Some(&mut self.out))?;

@@ -308,7 +308,7 @@ impl Operator for Join {
     fn snapshot(&mut self, _epoch: u64) -> Result<Frozen> {
         let build = self.build.snapshot();
         Ok(match &self.by_group {
-            Some(by_group) => state::write(build, by_group.cut()),
+            Some(by_group) => state::write(build, by_group.clone()),
             None => build,
         })
     }

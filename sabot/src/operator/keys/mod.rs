@@ -21,18 +21,13 @@ use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 
 use crate::Result;
-use crate::kernel::hash::{KEY_GROUPS, hash_arrays, hash_integer, key_group, words_hashed_alone};
+use crate::kernel::hash::{KEY_GROUPS, hash_arrays, key_group};
 
 /// The key group of each row of these key columns, as the exchange computes it; without key columns all rows have one.
 ///
 /// # Errors
 /// If a type cannot be a key.
 pub(crate) fn key_groups(columns: &[ArrayRef], rows: usize) -> Result<Vec<u16>> {
-    if let [one] = columns
-        && let Some(words) = words_hashed_alone(one.as_ref())
-    {
-        return Ok(words.iter().map(|word| key_group(hash_integer(*word), KEY_GROUPS)).collect());
-    }
     let mut hashes = Vec::new();
     hash_arrays(columns.iter(), rows, &mut hashes)?;
     Ok(hashes.into_iter().map(|h| key_group(h, KEY_GROUPS)).collect())

@@ -7,7 +7,7 @@ use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::hand::Longest;
-use super::{Out, Rng, cut, encode, lines, memory, show};
+use super::{Out, Rng, cut, encode, function, lines, memory, show};
 use crate::kernel::hash::{KEY_GROUPS, hash_columns, instance_of, key_group};
 use crate::kernel::{Morsel, Selection};
 use crate::operator::aggregate::*;
@@ -49,25 +49,20 @@ fn split(rng: &mut Rng, rows: usize, from: i64) -> RecordBatch {
 }
 
 fn spec(keys: &[&str], window: Option<i64>) -> Arc<AggregateSpec> {
-    let f = |name: &str, inputs: &[&str], factory| Function {
-        name: name.into(),
-        inputs: inputs.iter().map(|s| (*s).into()).collect(),
-        factory,
-    };
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: keys.iter().map(|s| (*s).into()).collect(),
         window: window.map(|size| EventWindow { column: "t".into(), span: Span::Aligned { size, slide: size }, offset: 0 }),
         functions: vec![
-            f("rows", &[], count()),
-            f("some", &["i"], count_of()),
-            f("total", &["i"], sum::<Option<i32>>()),
-            f("x", &["x"], sum::<f64>()),
-            f("low", &["i"], min::<Option<i32>>()),
-            f("high", &["s"], max::<Option<Str>>()),
-            f("mean", &["x"], mean::<f64>()),
-            f("d", &["d"], sum::<Decimal<10, 2>>()),
-            f("longest", &["s", "i"], user::<Longest>()),
+            function("rows", &[], count()),
+            function("some", &["i"], count_of()),
+            function("total", &["i"], sum::<Option<i32>>()),
+            function("x", &["x"], sum::<f64>()),
+            function("low", &["i"], min::<Option<i32>>()),
+            function("high", &["s"], max::<Option<Str>>()),
+            function("mean", &["x"], mean::<f64>()),
+            function("d", &["d"], sum::<Decimal<10, 2>>()),
+            function("longest", &["s", "i"], user::<Longest>()),
         ],
     })
 }

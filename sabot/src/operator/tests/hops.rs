@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::{Out, Rng, cut, lines};
+use super::{Out, Rng, cut, function, lines};
 use crate::kernel::Morsel;
 use crate::operator::aggregate::*;
 use crate::operator::*;
@@ -31,16 +31,15 @@ fn rows(rng: &mut Rng, rows: usize, keys: u64) -> RecordBatch {
 }
 
 fn spec(keys: &[&str], size: i64, slide: i64) -> Arc<AggregateSpec> {
-    let f = |name: &str, inputs: &[&str], factory| Function {
-        name: name.into(),
-        inputs: inputs.iter().map(|s| (*s).into()).collect(),
-        factory,
-    };
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: keys.iter().map(|s| (*s).into()).collect(),
         window: Some(EventWindow { column: "t".into(), span: Span::Aligned { size: size * 1000, slide: slide * 1000 }, offset: 0 }),
-        functions: vec![f("rows", &[], count()), f("x", &["x"], sum::<f64>()), f("high", &["k"], max::<Option<i64>>())],
+        functions: vec![
+            function("rows", &[], count()),
+            function("x", &["x"], sum::<f64>()),
+            function("high", &["k"], max::<Option<i64>>()),
+        ],
     })
 }
 

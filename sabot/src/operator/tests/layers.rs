@@ -278,7 +278,7 @@ fn function(name: &str, inputs: &[&str], factory: Arc<dyn AccumulatorFactory>, w
         Some(OverChanges::Never) => panic!("{name} cannot be taken back"),
         None => factory,
     };
-    Function { name: name.into(), inputs: inputs.iter().map(|s| (*s).to_owned()).collect(), factory }
+    super::function(name, inputs, factory)
 }
 
 fn aggregate(weighed: bool, window: Option<(i64, i64)>, emit: Emit, rng: &mut Rng) -> Case {

@@ -5,12 +5,12 @@ use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::aggregate::{Run, run};
-use super::{Rng, encode, lines};
+use super::{Rng, encode, function, lines};
 use crate::kernel::hash::hash_integer;
 use crate::operator::aggregate::digest::{Digest, PENDING};
 use crate::operator::aggregate::sketch::{EXACT, Sketch};
 use crate::operator::aggregate::*;
-use crate::operator::{AggregateSpec, EventWindow, Function, Kept};
+use crate::operator::{AggregateSpec, EventWindow, Kept};
 use crate::plan::Span;
 use crate::record::{Decimal, Dict, List, Micros, Str, Timestamp};
 
@@ -168,36 +168,31 @@ fn split(rng: &mut Rng, rows: usize) -> RecordBatch {
 }
 
 fn spec(keys: &[&str], window: Option<i64>) -> Arc<AggregateSpec> {
-    let f = |name: &str, inputs: &[&str], factory| Function {
-        name: name.into(),
-        inputs: inputs.iter().map(|s| (*s).into()).collect(),
-        factory,
-    };
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: keys.iter().map(|s| (*s).into()).collect(),
         window: window.map(|size| EventWindow { column: "t".into(), span: Span::Aligned { size, slide: size }, offset: 0 }),
         functions: vec![
-            f("var", &["x"], spread::<Option<f64>>(Spread::Var)),
-            f("dev", &["d"], spread::<Option<Decimal<12, 3>>>(Spread::StddevPop)),
-            f("first", &["s"], first::<Option<Str>>(false)),
-            f("last", &["d", "t"], last::<Option<Decimal<12, 3>>>(true)),
-            f("first_dict", &["s", "t"], first::<Option<Dict<Str>>>(true)),
-            f("last_list", &["l"], last::<Option<List<i64>>>(false)),
-            f("words", &["s"], count_distinct::<Option<Str>>()),
-            f("floats", &["x"], count_distinct::<Option<f64>>()),
-            f("cents", &["d"], count_distinct::<Option<Decimal<12, 3>>>()),
-            f("about", &["s"], approx_count_distinct::<Option<Str>>()),
-            f("about_t", &["t"], approx_count_distinct::<Timestamp<Micros>>()),
-            f("q", &["x"], quantile::<Option<f64>>(0.9)),
-            f("m", &["d"], median::<Option<Decimal<12, 3>>>()),
-            f("mt", &["t"], median::<Timestamp<Micros>>()),
-            f("near", &["x"], approx_quantile::<Option<f64>>(0.3)),
-            f("any", &["b"], any::<Option<bool>>()),
-            f("all", &["b"], all::<Option<bool>>()),
-            f("list", &["s"], collect::<Option<Str>>(false, true)),
-            f("dicts", &["s"], collect::<Option<Dict<Str>>>(false, true)),
-            f("list_t", &["x", "t"], collect::<Option<f64>>(true, true)),
+            function("var", &["x"], spread::<Option<f64>>(Spread::Var)),
+            function("dev", &["d"], spread::<Option<Decimal<12, 3>>>(Spread::StddevPop)),
+            function("first", &["s"], first::<Option<Str>>(false)),
+            function("last", &["d", "t"], last::<Option<Decimal<12, 3>>>(true)),
+            function("first_dict", &["s", "t"], first::<Option<Dict<Str>>>(true)),
+            function("last_list", &["l"], last::<Option<List<i64>>>(false)),
+            function("words", &["s"], count_distinct::<Option<Str>>()),
+            function("floats", &["x"], count_distinct::<Option<f64>>()),
+            function("cents", &["d"], count_distinct::<Option<Decimal<12, 3>>>()),
+            function("about", &["s"], approx_count_distinct::<Option<Str>>()),
+            function("about_t", &["t"], approx_count_distinct::<Timestamp<Micros>>()),
+            function("q", &["x"], quantile::<Option<f64>>(0.9)),
+            function("m", &["d"], median::<Option<Decimal<12, 3>>>()),
+            function("mt", &["t"], median::<Timestamp<Micros>>()),
+            function("near", &["x"], approx_quantile::<Option<f64>>(0.3)),
+            function("any", &["b"], any::<Option<bool>>()),
+            function("all", &["b"], all::<Option<bool>>()),
+            function("list", &["s"], collect::<Option<Str>>(false, true)),
+            function("dicts", &["s"], collect::<Option<Dict<Str>>>(false, true)),
+            function("list_t", &["x", "t"], collect::<Option<f64>>(true, true)),
         ],
     })
 }

@@ -124,6 +124,11 @@ pub(super) fn cut(batch: &RecordBatch, split: u64, size: usize, keep: Option<&dy
     out
 }
 
+/// A function of an aggregate, over these columns.
+pub(super) fn function(name: &str, inputs: &[&str], factory: Arc<dyn AccumulatorFactory>) -> Function {
+    Function { name: name.into(), inputs: inputs.iter().map(|s| (*s).into()).collect(), factory }
+}
+
 /// A value of any column, printed; floats by their bits.
 pub(super) fn show(array: &ArrayRef, row: usize) -> String {
     let array = super::kept::plain(array).unwrap();

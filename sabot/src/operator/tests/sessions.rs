@@ -9,7 +9,7 @@ use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::aggregate::{Run, run};
-use super::{Out, Rng, cut, lines};
+use super::{Out, Rng, cut, function, lines};
 use crate::operator::aggregate::*;
 use crate::operator::*;
 use crate::plan::Span;
@@ -45,21 +45,16 @@ fn rows(rng: &mut Rng, n: usize, (from, spread): (i64, u64), unit: TimeUnit) -> 
 
 /// A gap in microseconds.
 fn spec(gap: i64) -> Arc<AggregateSpec> {
-    let f = |name: &str, inputs: &[&str], factory| Function {
-        name: name.into(),
-        inputs: inputs.iter().map(|s| (*s).into()).collect(),
-        factory,
-    };
     Arc::new(AggregateSpec {
         name: "p/a".into(),
         keys: vec!["k".into()],
         window: Some(EventWindow { column: "t".into(), span: Span::Session { gap }, offset: 0 }),
         functions: vec![
-            f("rows", &[], count()),
-            f("total", &["i"], sum::<i64>()),
-            f("first", &["i", "t"], first::<i64>(true)),
-            f("all", &["i", "t"], collect::<i64>(true, false)),
-            f("x", &["x"], sum::<f64>()),
+            function("rows", &[], count()),
+            function("total", &["i"], sum::<i64>()),
+            function("first", &["i", "t"], first::<i64>(true)),
+            function("all", &["i", "t"], collect::<i64>(true, false)),
+            function("x", &["x"], sum::<f64>()),
         ],
     })
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-use super::{Out, Rng};
+use super::{Out, Rng, function};
 use crate::kernel::{Morsel, Origin};
 use crate::operator::aggregate::*;
 use crate::operator::*;
@@ -19,16 +19,11 @@ fn time(what: &str, key: &ArrayRef, groups: usize) {
     let schema: SchemaRef =
         Arc::new(Schema::new(vec![Field::new("k", key.data_type().clone(), false), Field::new("v", DataType::Float64, false)]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::clone(key), values]).unwrap();
-    let f = |name: &str, inputs: &[&str], factory| Function {
-        name: name.into(),
-        inputs: inputs.iter().map(|s| (*s).into()).collect(),
-        factory,
-    };
     let spec = Arc::new(AggregateSpec {
         name: "a".into(),
         keys: vec!["k".into()],
         window: None,
-        functions: vec![f("n", &[], count()), f("s", &["v"], sum::<f64>())],
+        functions: vec![function("n", &[], count()), function("s", &["v"], sum::<f64>())],
     });
     for max_groups in [1 << 18, usize::MAX] {
         let factory = PartialAggregate::factory_with(Arc::clone(&spec), &schema, max_groups).unwrap();
