@@ -57,12 +57,7 @@ fn job() -> Job {
 
 /// The rows of all sinks, in any order.
 fn text(ran: &Ran) -> Vec<String> {
-    let rows = |(name, batches): (&str, &[arrow_array::RecordBatch])| {
-        let row = |b: &arrow_array::RecordBatch, row| b.columns().iter().map(|c| format!("{:?}", c.slice(row, 1))).collect::<String>();
-        let rows = batches.iter().flat_map(|b| (0..b.num_rows()).map(|r| row(b, r)).collect::<Vec<_>>());
-        rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
-    };
-    let mut all: Vec<String> = ran.sinks().flat_map(rows).collect();
+    let mut all = super::sorted::text(ran);
     all.sort();
     all
 }

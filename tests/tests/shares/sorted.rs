@@ -46,7 +46,7 @@ pipeline! {
 }
 
 /// All rows of all sinks, in order. Floats are written so that other bits are other text.
-fn text(ran: &Ran) -> Vec<String> {
+pub(super) fn text(ran: &Ran) -> Vec<String> {
     let rows = |(name, batches): (&str, &[arrow_array::RecordBatch])| {
         let rows = batches.iter().flat_map(|b| {
             let json = |row| b.columns().iter().map(|c| format!("{:?}", c.slice(row, 1))).collect::<String>();
